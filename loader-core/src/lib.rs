@@ -1,1 +1,49 @@
-//! loader-core
+#![doc = include_str!("../README.md")]
+
+mod capabilities;
+mod checksum;
+mod dead_letter;
+mod erased;
+mod error;
+mod handle;
+mod keys;
+mod loader;
+pub mod memory;
+mod options;
+mod params;
+mod pipeline;
+mod plan;
+mod rebatch;
+mod registry;
+mod report;
+mod schema;
+mod secret;
+mod settings;
+mod source;
+mod stream;
+mod url;
+
+pub use capabilities::{Atomicity, BatchSize, Capabilities, Mode, TypeSupport};
+pub use checksum::{Checksums, ColumnChecksum};
+pub use dead_letter::{CODE, DeadLetterOrigin, REASON, ROW, Rejects, read_dead_letters};
+pub use error::{Error, ErrorKind, Result, Retry};
+pub use handle::{Loader, Source};
+pub use loader::{DataLoader, LoadRequest, LoadSession};
+pub use options::{ChangeLimit, ChangeLimits, LoadOptions, NullKeys, OnError, SplitSettings, Verify};
+pub use params::{Param, Params, Query};
+pub use pipeline::{Input, LoadSpec, OnProgress, load, plan as plan_load};
+pub use plan::{ColumnPlan, Plan};
+pub use registry::{LoaderDescriptor, Registry, SourceDescriptor, is_snake_case};
+pub use report::{KeyCounts, LoadReport, LoadState, Prepared, Progress, Receipt};
+pub use schema::ColumnMapping;
+pub use secret::Secret;
+pub use settings::{KeySchema, Setting, Settings, looks_secret, nearest};
+pub use source::DataSource;
+pub use stream::BatchStream;
+pub use url::{url_scheme, url_to_config};
+
+/// What the macros expand to. Not part of the public surface.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+}

@@ -1,0 +1,264 @@
+//! Rows that were set aside: written with their reason to an Arrow IPC stream, and read back for a replay.
+//!
+//! A dead-letter file has the columns of the load and three more: [`ROW`], [`REASON`] and [`CODE`]. It is the *stream*
+//! format, as dictionaries may grow from batch to batch. It appears under its name, `LOAD_ID.arrows`, just before the
+//! load commits; a load that fails leaves none.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{BufReader, BufWriter};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use tempfile::NamedTempFile;
+
+use crate::{BatchStream, Checksums, Error, ErrorKind, Result};
+
+/// The column with the row's number in the load, from 0.
+pub const ROW: &str = "_arrowload_row";
+/// The column with the store's own message.
+pub const REASON: &str = "_arrowload_reason";
+/// The column with the store's own error code, or null.
+pub const CODE: &str = "_arrowload_code";
+
+/// Takes rows that the store refuses. A clone takes them to the same file.
+#[derive(Clone, Default)]
+pub struct Rejects(Option<Arc<Mutex<Writer>>>);
+
+struct Writer {
+    folder: PathBuf,
+    file_name: String,
+    schema: SchemaRef,
+    out: Option<StreamWriter<BufWriter<NamedTempFile>>>,
+    rows: u64,
+    /// Source rows that were set aside before a session saw them: their positions shift the session's row numbers.
+    hidden: Vec<u64>,
+    /// Of the rows that a session saw, to be taken out of what it should hold.
+    checksums: Checksums,
+}
+
+/// What a replay needs to know of the load that the rows come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadLetterOrigin {
+    /// The id of the load.
+    pub load_id: String,
+    /// Its loader.
+    pub loader: String,
+    /// Its target.
+    pub target: String,
+    /// The name of its connection, if it had one.
+    pub connection: Option<String>,
+}
+
+const ORIGIN_KEYS: [&str; 4] = ["arrowload.load_id", "arrowload.loader", "arrowload.target", "arrowload.connection"];
+
+impl Rejects {
+    /// Takes no rows: `on_error = fail`.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn to_folder(folder: &Path, schema: &Schema, origin: &DeadLetterOrigin) -> Self {
+        let extra =
+            [Field::new(ROW, DataType::UInt64, false), Field::new(REASON, DataType::Utf8, false), Field::new(CODE, DataType::Utf8, true)];
+        let fields: Vec<FieldRef> = schema.fields().iter().cloned().chain(extra.map(Arc::new)).collect();
+        let mut metadata = schema.metadata().clone();
+        let values = [Some(&origin.load_id), Some(&origin.loader), Some(&origin.target), origin.connection.as_ref()];
+        let entries = ORIGIN_KEYS.into_iter().zip(values).filter_map(|(key, value)| Some((key.to_owned(), value?.clone())));
+        metadata.extend(entries.collect::<HashMap<_, _>>());
+        Self(Some(Arc::new(Mutex::new(Writer {
+            folder: folder.to_owned(),
+            file_name: format!("{}.arrows", file_name(&origin.load_id)),
+            schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
+            out: None,
+            rows: 0,
+            hidden: Vec::new(),
+            checksums: Checksums::new(schema),
+        }))))
+    }
+
+    /// Whether rows may be set aside. If not, the first refused row is an error.
+    pub fn accepts(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Sets aside all rows of a batch (usually a slice of what was written), of which the first is the `first_row`th
+    /// that the session was given, counted from 0.
+    ///
+    /// # Errors
+    /// If no rows are taken, or the file cannot be written.
+    pub fn set_aside(&self, rows: &RecordBatch, first_row: u64, reason: &str, code: Option<&str>) -> Result<()> {
+        let mut writer = self.writer().ok_or_else(|| Error::new(ErrorKind::InvalidData, reason).at_row(first_row))?;
+        let numbers: Vec<u64> = (first_row..first_row + rows.num_rows() as u64).map(|row| writer.source_row(row)).collect();
+        writer.checksums.add(rows)?;
+        writer.write(rows, numbers, reason, code)
+    }
+
+    /// Sets aside rows that no session has seen.
+    pub(crate) fn set_aside_unseen(&self, rows: &RecordBatch, numbers: Vec<u64>, reason: &str) -> Result<()> {
+        let Some(mut writer) = self.writer() else { return Ok(()) };
+        writer.hidden.extend(&numbers);
+        writer.write(rows, numbers, reason, None)
+    }
+
+    /// How many rows were set aside.
+    pub fn rows(&self) -> u64 {
+        self.writer().map_or(0, |writer| writer.rows)
+    }
+
+    pub(crate) fn checksums(&self) -> Option<Checksums> {
+        self.writer().map(|writer| writer.checksums.clone())
+    }
+
+    /// The number in the load of the `row`th row that the session was given.
+    pub(crate) fn source_row(&self, row: u64) -> u64 {
+        self.writer().map_or(row, |writer| writer.source_row(row))
+    }
+
+    /// Makes the file durable and puts it under its name, if there are rows.
+    pub(crate) fn publish(&self) -> Result<Option<PathBuf>> {
+        let Some(mut writer) = self.writer() else { return Ok(None) };
+        let Some(out) = writer.out.take() else { return Ok(None) };
+        let path = writer.folder.join(&writer.file_name);
+        let file = out.into_inner()?.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        file.as_file().sync_all()?;
+        file.persist(&path).map_err(|error| Error::from(error.error).with("file", path.display()))?;
+        Ok(Some(path))
+    }
+
+    fn writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        self.0.as_ref().map(|writer| writer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Writer {
+    fn source_row(&self, written: u64) -> u64 {
+        // The k-th hidden row lies before the wanted one if fewer than `written + 1` visible rows precede it.
+        let before = self.hidden.iter().enumerate().take_while(|(index, row)| **row - *index as u64 <= written).count();
+        written + before as u64
+    }
+
+    fn write(&mut self, rows: &RecordBatch, numbers: Vec<u64>, reason: &str, code: Option<&str>) -> Result<()> {
+        let count = rows.num_rows();
+        let extra: [ArrayRef; 3] = [
+            Arc::new(UInt64Array::from(numbers)),
+            Arc::new(StringArray::from(vec![reason; count])),
+            Arc::new(StringArray::from(vec![code; count])),
+        ];
+        let columns = rows.columns().iter().cloned().chain(extra).collect();
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        if self.out.is_none() {
+            let cannot = |error: std::io::Error| Error::from(error).with("dead-letter folder", self.folder.display());
+            std::fs::create_dir_all(&self.folder).map_err(cannot)?;
+            let file = tempfile::Builder::new().prefix(".arrowload-").suffix(".tmp").tempfile_in(&self.folder).map_err(cannot)?;
+            self.out = Some(StreamWriter::try_new(BufWriter::new(file), &self.schema)?);
+        }
+        if let Some(out) = &mut self.out {
+            out.write(&batch)?;
+        }
+        self.rows += count as u64;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Rejects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rejects({})", if self.accepts() { "set aside" } else { "fail" })
+    }
+}
+
+/// A load id as the name of a file: what is not a letter, digit, `-`, `_` or `.` becomes `%XX`.
+fn file_name(load_id: &str) -> String {
+    let mut name = String::new();
+    for byte in load_id.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(byte.into()),
+            b'.' if !name.is_empty() => name.push('.'),
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name
+}
+
+/// Opens a dead-letter file: the rows as they were, without the three columns of reasons, and the load they come from.
+///
+/// # Errors
+/// If it is missing or no dead-letter file.
+pub fn read_dead_letters(path: &Path) -> Result<(BatchStream, DeadLetterOrigin)> {
+    let at = |error: Error| error.with("file", path.display());
+    let file = File::open(path).map_err(|error| at(error.into()))?;
+    let not_ours = || {
+        let message = "this is no dead-letter file: those are Arrow IPC streams that a load with on_error = skip has written";
+        Error::new(ErrorKind::InvalidOption, message)
+    };
+    let reader = StreamReader::try_new(BufReader::new(file), None).map_err(|error| at(not_ours().with_source(error)))?;
+    let schema = reader.schema();
+    let mut metadata = schema.metadata().clone();
+    let [load_id, loader, target, connection] = ORIGIN_KEYS.map(|key| metadata.remove(key));
+    let (Some(load_id), Some(loader), Some(target)) = (load_id, loader, target) else { return Err(at(not_ours())) };
+    let own = schema.fields().len().checked_sub(3).ok_or_else(|| at(not_ours()))?;
+    let original: SchemaRef = Arc::new(Schema::new_with_metadata(schema.fields()[..own].to_vec(), metadata));
+    let announced = Arc::clone(&original);
+    let batches = reader.map(move |batch| {
+        let columns = batch?.columns()[..own].to_vec();
+        Ok(RecordBatch::try_new(Arc::clone(&announced), columns)?)
+    });
+    let origin = DeadLetterOrigin { load_id, loader, target, connection };
+    Ok((BatchStream::new(original, futures::stream::iter(batches)), origin))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Int64Array;
+    use futures::TryStreamExt;
+
+    use super::*;
+
+    fn batch(values: Vec<i64>) -> RecordBatch {
+        RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(values)) as ArrayRef)]).expect("a batch")
+    }
+
+    fn origin() -> DeadLetterOrigin {
+        let load_id = "a/b".to_owned();
+        DeadLetterOrigin { load_id, loader: "memory".into(), target: "t".into(), connection: None }
+    }
+
+    #[tokio::test]
+    async fn what_is_set_aside_reads_back_and_says_where_it_belongs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rejects = Rejects::to_folder(folder.path(), &batch(vec![]).schema(), &origin());
+        rejects.set_aside(&batch(vec![5]), 0, "too large", Some("22003")).expect("written");
+        rejects.set_aside(&batch(vec![6, 7]), 4, "too large", None).expect("written");
+        assert_eq!(rejects.rows(), 3);
+        let path = rejects.publish().expect("published").expect("a file");
+        assert!(path.ends_with("a%2Fb.arrows"));
+        let (stream, found) = read_dead_letters(&path).expect("a dead-letter file");
+        assert_eq!(found, origin());
+        let batches: Vec<RecordBatch> = stream.try_collect().await.expect("batches");
+        assert_eq!(batches, [batch(vec![5]), batch(vec![6, 7])]);
+    }
+
+    #[test]
+    fn row_numbers_are_those_of_the_source() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rejects = Rejects::to_folder(folder.path(), &batch(vec![]).schema(), &origin());
+        rejects.set_aside_unseen(&batch(vec![1, 2]), vec![0, 3], "null key").expect("written");
+        let numbers: Vec<u64> = (0..4).map(|row| rejects.source_row(row)).collect();
+        assert_eq!(numbers, [1, 2, 4, 5]);
+    }
+
+    #[test]
+    fn a_load_that_does_not_publish_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rejects = Rejects::to_folder(folder.path(), &batch(vec![]).schema(), &origin());
+        rejects.set_aside(&batch(vec![5]), 0, "no", None).expect("written");
+        drop(rejects);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    }
+}

@@ -1,0 +1,264 @@
+//! The one error type: what kind it is, what was being done, what caused it, and whether to try again.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, as far as a program may want to decide on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A key or value of a connection, a load or a loader's options is unknown, missing or malformed.
+    InvalidOption,
+    /// No connection has this name.
+    ConnectionNotFound,
+    /// No loader with this name is linked in.
+    LoaderNotFound,
+    /// No source with this name or URL scheme is linked in.
+    SourceNotFound,
+    /// Two packages registered one name, or a registered name is malformed.
+    Registry,
+    /// The store cannot do what was asked, and said so before any I/O.
+    Unsupported,
+    /// `create` found its target already there.
+    TargetExists,
+    /// The target is missing and may not be created.
+    TargetNotFound,
+    /// The schemas of the load and its target, or of two batches of one load, do not fit.
+    SchemaMismatch,
+    /// A column's type cannot be held by the target.
+    UnsupportedType,
+    /// The store refuses a value: out of range, malformed, violating a constraint.
+    InvalidData,
+    /// A key column holds a null.
+    NullKey,
+    /// The load would change more rows than `max_updates` or `max_deletes` allow.
+    LimitExceeded,
+    /// The query is malformed, or failed at the source.
+    Query,
+    /// A file, bucket, database or table that was named is not there.
+    NotFound,
+    /// The user is known but may not do this.
+    PermissionDenied,
+    /// The user, password, token or certificate was refused.
+    Authentication,
+    /// The server cannot be reached, or the connection broke.
+    Connection,
+    /// An encrypted connection could not be made.
+    Tls,
+    /// Something took longer than allowed.
+    Timeout,
+    /// Another writer got there first.
+    Conflict,
+    /// The store asks to slow down, or is out of a resource.
+    ResourceExhausted,
+    /// The answer to a commit was lost: the load may or may not have been published.
+    CommitUnknown,
+    /// Row counts or checksums of source, store and report differ; nothing was published.
+    Verification,
+    /// A local file could not be read or written.
+    Io,
+    /// A defect, in this library or in what it talks to.
+    Unexpected,
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let debug = format!("{self:?}");
+        for (index, letter) in debug.chars().enumerate() {
+            if letter.is_uppercase() && index > 0 {
+                f.write_str(" ")?;
+            }
+            write!(f, "{}", letter.to_ascii_lowercase())?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the same call may succeed later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Retry {
+    /// Repeating it changes nothing.
+    #[default]
+    Never,
+    /// It may pass if repeated, after this long if the other side said so.
+    Transient {
+        /// How long the other side asked to wait.
+        after: Option<Duration>,
+    },
+}
+
+/// What went wrong, where, and what to do.
+///
+/// The message is one sentence that says what to do where that is known. [`Error::with`] adds what was being
+/// worked on (`column`, `row`, `target`, …), [`Error::with_source`] the error beneath. `{}` prints message and
+/// context on one line, `{:#}` adds the chain of causes.
+#[derive(Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    context: Vec<(&'static str, String)>,
+    source: Option<std::sync::Arc<dyn StdError + Send + Sync>>,
+    retry: Retry,
+}
+
+impl Error {
+    /// An error that is not worth repeating.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), context: Vec::new(), source: None, retry: Retry::Never }))
+    }
+
+    /// Adds what was being worked on. The first value of a key stays.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        if self.get(key).is_none() {
+            self.0.context.push((key, value.to_string()));
+        }
+        self
+    }
+
+    /// Adds the row it happened at, counted from 0 over all rows handed to [`write`](crate::LoadSession::write).
+    #[must_use]
+    pub fn at_row(self, row: u64) -> Self {
+        self.with("row", row)
+    }
+
+    pub(crate) fn replace(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        self.0.context.retain(|(known, _)| *known != key);
+        self.with(key, value)
+    }
+
+    /// Sets the error that caused this one.
+    #[must_use]
+    pub fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.0.source = Some(std::sync::Arc::new(source));
+        self
+    }
+
+    /// Marks it as worth repeating.
+    #[must_use]
+    pub fn transient(self) -> Self {
+        self.with_retry(Retry::Transient { after: None })
+    }
+
+    /// Sets whether it is worth repeating.
+    #[must_use]
+    pub fn with_retry(mut self, retry: Retry) -> Self {
+        self.0.retry = retry;
+        self
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The sentence, without context and causes.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What was being worked on, in the order in which it was added.
+    pub fn context(&self) -> &[(&'static str, String)] {
+        &self.0.context
+    }
+
+    /// One value of the context.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let found = self.0.context.iter().find(|(known, _)| *known == key);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether it is worth repeating.
+    pub fn retry(&self) -> Retry {
+        self.0.retry
+    }
+
+    /// Whether it is worth repeating, as a yes or no.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.0.retry, Retry::Transient { .. })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        for (index, (key, value)) in self.0.context.iter().enumerate() {
+            let opening = if index == 0 { " (" } else { ", " };
+            write!(f, "{opening}{key}: {value}")?;
+        }
+        if !self.0.context.is_empty() {
+            f.write_str(")")?;
+        }
+        if f.alternate() {
+            let mut cause = StdError::source(self);
+            while let Some(error) = cause {
+                write!(f, ": {error}")?;
+                cause = error.source();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `fn main() -> Result<()>` prints this: kind, message, context and causes, for a person.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {self}", self.0.kind)?;
+        let mut cause = StdError::source(self);
+        while let Some(error) = cause {
+            write!(f, "\n  caused by: {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_ref().map(|source| source.as_ref() as &(dyn StdError + 'static))
+    }
+}
+
+impl From<arrow_schema::ArrowError> for Error {
+    fn from(error: arrow_schema::ArrowError) -> Self {
+        Self::new(ErrorKind::Unexpected, "an Arrow operation failed").with_source(error)
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        let kind = match error.kind() {
+            std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+            std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+            _ => ErrorKind::Io,
+        };
+        Self::new(kind, format!("a local file could not be used: {error}")).with_source(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_says_what_and_where_and_the_alternate_form_why() {
+        let cause = std::io::Error::other("disk on fire");
+        let error = Error::new(ErrorKind::InvalidData, "42 does not fit").with("column", "a").at_row(7).with_source(cause);
+        assert_eq!(error.to_string(), "42 does not fit (column: a, row: 7)");
+        assert_eq!(format!("{error:#}"), "42 does not fit (column: a, row: 7): disk on fire");
+        assert!(format!("{error:?}").starts_with("invalid data: 42 does not fit"));
+    }
+
+    #[test]
+    fn the_innermost_context_wins() {
+        let error = Error::new(ErrorKind::Io, "x").with("file", "inner").with("file", "outer");
+        assert_eq!(error.get("file"), Some("inner"));
+    }
+}

@@ -1,0 +1,118 @@
+//! Connected loaders and sources, as the client holds them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+
+use crate::erased::{DynLoader, DynSource};
+use crate::pipeline::retry::with_retries;
+use crate::{BatchStream, LoadState, LoaderDescriptor, Query, Result, Settings, SourceDescriptor};
+
+/// A connected loader. Clones share the connection.
+#[derive(Clone)]
+pub struct Loader {
+    pub(crate) descriptor: LoaderDescriptor,
+    pub(crate) inner: Arc<dyn DynLoader>,
+}
+
+impl Loader {
+    /// Connects with these connection keys, trying again after transient errors.
+    ///
+    /// # Errors
+    /// Whatever the loader says of the attempt.
+    pub async fn connect(descriptor: &LoaderDescriptor, config: &Settings, max_retries: u32) -> Result<Self> {
+        let inner = with_retries(max_retries, &|_| (), || (descriptor.connect)(config.clone())).await;
+        let inner = inner.map_err(|error| error.with("loader", descriptor.name()))?;
+        Ok(Self { descriptor: *descriptor, inner })
+    }
+
+    /// What it is.
+    pub fn descriptor(&self) -> &LoaderDescriptor {
+        &self.descriptor
+    }
+
+    /// Proves that the store answers.
+    ///
+    /// # Errors
+    /// Whatever the loader says.
+    pub async fn ping(&self) -> Result<()> {
+        self.inner.ping().await
+    }
+
+    /// Whether a load committed.
+    ///
+    /// # Errors
+    /// Whatever the loader says.
+    pub async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
+        self.inner.find_load(target, load_id).await
+    }
+
+    /// Closes its connections.
+    ///
+    /// # Errors
+    /// Whatever the loader says.
+    pub async fn close(&self) -> Result<()> {
+        self.inner.close().await
+    }
+}
+
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connected {:?}", self.descriptor)
+    }
+}
+
+/// A connected source. Clones share the connection.
+#[derive(Clone)]
+pub struct Source {
+    descriptor: SourceDescriptor,
+    inner: Arc<dyn DynSource>,
+}
+
+impl Source {
+    /// Connects with these connection keys, trying again after transient errors.
+    ///
+    /// # Errors
+    /// Whatever the source says of the attempt.
+    pub async fn connect(descriptor: &SourceDescriptor, config: &Settings, max_retries: u32) -> Result<Self> {
+        let inner = with_retries(max_retries, &|_| (), || (descriptor.connect)(config.clone())).await;
+        let inner = inner.map_err(|error| error.with("source", descriptor.name()))?;
+        Ok(Self { descriptor: *descriptor, inner })
+    }
+
+    /// What it is.
+    pub fn descriptor(&self) -> &SourceDescriptor {
+        &self.descriptor
+    }
+
+    /// Runs a query.
+    ///
+    /// # Errors
+    /// Whatever the source says, before the first batch or in the stream.
+    pub async fn query(&self, query: &Query) -> Result<BatchStream> {
+        self.inner.query(query).await.map_err(|error| error.with("source", self.descriptor.name()))
+    }
+
+    /// The schema that a query would answer with.
+    ///
+    /// # Errors
+    /// Whatever the source says.
+    pub async fn schema(&self, query: &Query) -> Result<SchemaRef> {
+        self.inner.schema(query).await.map_err(|error| error.with("source", self.descriptor.name()))
+    }
+
+    /// Proves that the engine answers.
+    ///
+    /// # Errors
+    /// Whatever the source says.
+    pub async fn ping(&self) -> Result<()> {
+        self.inner.ping().await
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connected {:?}", self.descriptor)
+    }
+}

@@ -1,0 +1,288 @@
+//! The reference implementation: a store in this process's memory, with every mode and every promise.
+//!
+//! It is what the documentation's examples load into, what the conformance suite is tried on first, and a place to look
+//! up how a promise is meant. Stores are found by name, so that a loader and a source meet in one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use arrow_array::RecordBatch;
+use arrow_row::{OwnedRow, RowConverter, SortField};
+use arrow_schema::{DataType, Schema, SchemaRef};
+use arrow_select::concat::concat_batches;
+use arrow_select::interleave::interleave_record_batch;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::schema::ColumnMapping;
+use crate::{
+    Atomicity, BatchStream, Capabilities, Checksums, ColumnChecksum, DataLoader, DataSource, Error, ErrorKind, KeyCounts, LoadRequest,
+    LoadSession, LoadState, Mode, Plan, Prepared, Query, Receipt, Result, TypeSupport,
+};
+
+/// One table: its schema, its batches, and the loads that it holds.
+#[derive(Debug, Clone)]
+struct Table {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+}
+
+#[derive(Debug, Default)]
+struct Store {
+    tables: HashMap<String, Arc<Table>>,
+    loads: BTreeMap<(String, String), u64>,
+}
+
+type SharedStore = Arc<Mutex<Store>>;
+
+static STORES: LazyLock<Mutex<HashMap<String, SharedStore>>> = LazyLock::new(Mutex::default);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open(config: &MemoryConfig) -> SharedStore {
+    Arc::clone(lock(&STORES).entry(config.database.clone()).or_default())
+}
+
+/// Which store.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemoryConfig {
+    /// The name of the store; stores live as long as the process.
+    pub database: String,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self { database: "default".into() }
+    }
+}
+
+/// There are no options of its own.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryOptions {}
+
+/// Loads into memory.
+#[derive(Debug)]
+pub struct MemoryLoader {
+    store: SharedStore,
+}
+
+impl DataLoader for MemoryLoader {
+    const NAME: &'static str = "memory";
+    const URL_SCHEMES: &'static [&'static str] = &["memory"];
+    const CAPABILITIES: Capabilities =
+        Capabilities::new(&Mode::ALL, Atomicity::Load).create_target().schema_evolution().load_ids().checksum().change_limits();
+
+    type Config = MemoryConfig;
+    type Options = MemoryOptions;
+    type Session = MemorySession;
+
+    async fn connect(config: MemoryConfig) -> Result<Self> {
+        Ok(Self { store: open(&config) })
+    }
+
+    async fn begin(&self, request: LoadRequest<MemoryOptions>) -> Result<MemorySession> {
+        let table = lock(&self.store).tables.get(&request.target).cloned();
+        resolve(&request, table.as_deref())?;
+        Ok(MemorySession { store: Arc::clone(&self.store), request, staged: Vec::new(), rows: 0 })
+    }
+
+    fn supports_type(_: &DataType) -> TypeSupport {
+        TypeSupport::Exact
+    }
+
+    async fn plan(&self, request: &LoadRequest<MemoryOptions>) -> Result<Plan> {
+        let table = lock(&self.store).tables.get(&request.target).cloned();
+        resolve(request, table.as_deref())?;
+        let mut plan = Plan::from_types(&request.schema, Self::supports_type);
+        plan.target_exists = table.is_some();
+        Ok(plan)
+    }
+
+    async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
+        let key = (target.to_owned(), load_id.to_owned());
+        let rows = lock(&self.store).loads.get(&key).copied();
+        Ok(rows.map_or(LoadState::NotCommitted, |rows| LoadState::Committed(Receipt::rows(rows))))
+    }
+}
+
+/// How the columns of a load fill the table as it will be.
+fn resolve(request: &LoadRequest<MemoryOptions>, table: Option<&Table>) -> Result<ColumnMapping> {
+    let create = request.must_create(table.is_some())?;
+    let replace = create || (request.mode == Mode::Overwrite && request.schema_evolution);
+    let target = match table {
+        Some(table) if !replace => &table.schema,
+        _ => &request.schema,
+    };
+    ColumnMapping::by_name(&request.schema, target, request.schema_evolution, |load, target| load == target)
+}
+
+/// One load into memory: batches are kept aside until the commit.
+#[derive(Debug)]
+pub struct MemorySession {
+    store: SharedStore,
+    request: LoadRequest<MemoryOptions>,
+    staged: Vec<RecordBatch>,
+    rows: u64,
+}
+
+impl LoadSession for MemorySession {
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let table = lock(&self.store).tables.get(&self.request.target).cloned();
+        resolve(&self.request, table.as_deref())?.apply(batch, self.rows)?;
+        self.rows += batch.num_rows() as u64;
+        self.staged.push(batch.clone());
+        Ok(())
+    }
+
+    async fn prepare(&mut self) -> Result<Prepared> {
+        Ok(Prepared::rows(self.staged.iter().map(|batch| batch.num_rows() as u64).sum()))
+    }
+
+    async fn checksums(&mut self) -> Result<Vec<ColumnChecksum>> {
+        let mut checksums = Checksums::new(&self.request.schema);
+        for batch in &self.staged {
+            checksums.add(batch)?;
+        }
+        Ok(checksums.finish())
+    }
+
+    async fn commit(self) -> Result<Receipt> {
+        let mut store = lock(&self.store);
+        let id = (self.request.target.clone(), self.request.load_id.clone());
+        if let Some(rows) = store.loads.get(&id) {
+            return Ok(Receipt { already_loaded: true, ..Receipt::rows(*rows) });
+        }
+        let table = store.tables.get(&self.request.target).cloned();
+        let mapping = resolve(&self.request, table.as_deref())?;
+        let mut first_row = 0;
+        let mut new = Vec::with_capacity(self.staged.len());
+        for batch in &self.staged {
+            new.push(mapping.apply(batch, first_row)?);
+            first_row += batch.num_rows() as u64;
+        }
+        let mut receipt = Receipt::rows(first_row);
+        let old = table.map_or_else(|| Ok(Vec::new()), |table| widen(&table, &mapping, &self.request))?;
+        let old_rows: u64 = old.iter().map(|batch| batch.num_rows() as u64).sum();
+        let batches = match self.request.mode {
+            Mode::Create | Mode::Append => [old, new].concat(),
+            Mode::Overwrite => {
+                self.request.limits.check(0, old_rows, old_rows)?;
+                new
+            }
+            Mode::Upsert => {
+                let (batches, counts) = merge(&mapping.schema, &old, &new, &self.request.keys)?;
+                self.request.limits.check(counts.updated, 0, old_rows)?;
+                receipt.keys = Some(counts);
+                batches
+            }
+        };
+        store.tables.insert(self.request.target.clone(), Arc::new(Table { schema: mapping.schema, batches }));
+        store.loads.insert(id, first_row);
+        Ok(receipt)
+    }
+
+    async fn abort(self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The rows that are there, with nulls in the columns that the load adds.
+fn widen(table: &Table, mapping: &ColumnMapping, request: &LoadRequest<MemoryOptions>) -> Result<Vec<RecordBatch>> {
+    if request.mode == Mode::Overwrite {
+        return Ok(table.batches.clone());
+    }
+    let onto = ColumnMapping::by_name(&table.schema, &mapping.schema, false, |old, new| old == new)?;
+    table.batches.iter().map(|batch| onto.apply(batch, 0)).collect()
+}
+
+/// Old rows and new ones, of which the last with equal keys stays, in the place of the first.
+fn merge(schema: &SchemaRef, old: &[RecordBatch], new: &[RecordBatch], keys: &[String]) -> Result<(Vec<RecordBatch>, KeyCounts)> {
+    let keys = crate::keys::key_indices(schema, keys)?;
+    let types = keys.iter().map(|index| SortField::new(schema.field(*index).data_type().clone())).collect();
+    let converter = RowConverter::new(types)?;
+    let mut counts = KeyCounts::default();
+    let mut places: HashMap<OwnedRow, usize> = HashMap::new();
+    let mut rows: Vec<(usize, usize)> = Vec::new();
+    let batches: Vec<&RecordBatch> = old.iter().chain(new).collect();
+    for (number, batch) in batches.iter().enumerate() {
+        let columns: Vec<_> = keys.iter().map(|index| Arc::clone(batch.column(*index))).collect();
+        for (row, key) in converter.convert_columns(&columns)?.iter().enumerate() {
+            let place = places.entry(key.owned()).or_insert(rows.len());
+            let is_new = number >= old.len();
+            match rows.get_mut(*place) {
+                Some(at) if is_new => {
+                    if at.0 < old.len() {
+                        counts.updated += 1
+                    } else {
+                        counts.duplicate += 1
+                    }
+                    *at = (number, row);
+                }
+                Some(_) => rows.push((number, row)),
+                None => {
+                    counts.inserted += u64::from(is_new);
+                    rows.push((number, row));
+                }
+            }
+        }
+    }
+    if rows.is_empty() {
+        return Ok((Vec::new(), counts));
+    }
+    Ok((vec![interleave_record_batch(&batches, &rows)?], counts))
+}
+
+/// Queries memory. Its whole SQL is `SELECT * FROM table`, or a table's name.
+#[derive(Debug)]
+pub struct MemorySource {
+    store: SharedStore,
+}
+
+impl DataSource for MemorySource {
+    const NAME: &'static str = "memory";
+    const URL_SCHEMES: &'static [&'static str] = &["memory"];
+
+    type Config = MemoryConfig;
+
+    async fn connect(config: MemoryConfig) -> Result<Self> {
+        Ok(Self { store: open(&config) })
+    }
+
+    async fn query(&self, query: &Query) -> Result<BatchStream> {
+        let text = query.sql.trim().trim_end_matches(';').trim();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let name = match words.as_slice() {
+            [select, "*", from, table] if select.eq_ignore_ascii_case("select") && from.eq_ignore_ascii_case("from") => table,
+            [table] => table,
+            _ => {
+                let message = "the memory source understands `SELECT * FROM table` only";
+                return Err(Error::new(ErrorKind::Query, message).with("sql", text));
+            }
+        };
+        let name = name.trim_matches('"');
+        let table = lock(&self.store).tables.get(name).cloned();
+        let table = table.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no table `{name}` in memory")))?;
+        Ok(BatchStream::from_batches(Arc::clone(&table.schema), table.batches.clone()))
+    }
+}
+
+/// Reads a whole table, as one batch: for tests and examples. `None` if there is none of this name.
+pub fn read_table(database: &str, table: &str) -> Option<RecordBatch> {
+    let store = Arc::clone(lock(&STORES).get(database)?);
+    let table = lock(&store).tables.get(table).cloned()?;
+    concat_batches(&table.schema, &table.batches).ok()
+}
+
+/// Puts a table into memory without a load: what a [`MemorySource`] will find.
+pub fn put_table(database: &str, table: &str, schema: &SchemaRef, batches: Vec<RecordBatch>) {
+    let store = open(&MemoryConfig { database: database.into() });
+    let schema = Arc::new(Schema::clone(schema));
+    lock(&store).tables.insert(table.into(), Arc::new(Table { schema, batches }));
+}
+
+crate::register_loader!(MemoryLoader);
+crate::register_source!(MemorySource);

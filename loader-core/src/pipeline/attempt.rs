@@ -1,0 +1,228 @@
+//! One attempt at a load, from the query to the receipt.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+
+use super::feed::{Fed, Feed};
+use super::progress::Meter;
+use super::retry::with_retries;
+use super::{LoadSpec, Run};
+use crate::dead_letter::DeadLetterOrigin;
+use crate::erased::{DynSession, UntypedRequest};
+use crate::rebatch::batch_bytes;
+use crate::schema::check_loadable;
+use crate::{Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, LoadRequest, NullKeys, OnError, Rejects, Result, Verify, keys};
+
+pub(crate) struct Attempt<'a> {
+    pub(crate) run: &'a Run<'a>,
+    pub(crate) meter: &'a Meter<'a>,
+}
+
+/// Makes the request of a load whose schema is known.
+pub(crate) fn request(spec: &LoadSpec, load_id: &str, schema: SchemaRef, rejects: Rejects) -> Result<UntypedRequest> {
+    check_loadable(&schema)?;
+    keys::key_indices(&schema, &spec.load.keys)?;
+    let mut request = LoadRequest::new(load_id, &spec.target, schema, spec.options.clone());
+    request.mode = spec.load.mode;
+    request.create_table = spec.load.create_table;
+    request.schema_evolution = spec.load.schema_evolution;
+    request.keys.clone_from(&spec.load.keys);
+    request.null_keys = spec.load.null_keys;
+    request.limits = spec.load.limits();
+    request.parallelism = spec.load.parallelism;
+    request.rejects = rejects;
+    Ok(request)
+}
+
+impl Attempt<'_> {
+    pub(crate) async fn run(&self) -> Result<LoadReport> {
+        let run = self.run;
+        let stream = run.within_timeout(run.input.open()).await?;
+        *self.meter.expected_rows.lock().unwrap_or_else(PoisonError::into_inner) = stream.expected_rows();
+        let rejects = self.rejects(stream.schema());
+        let request = request(run.spec, &run.load_id, stream.schema().clone(), rejects.clone())?;
+        let mut session = run.within_timeout(self.begin(request.clone())).await?;
+
+        let size = run.spec.load.batch_size(run.loader.descriptor.capabilities().batch);
+        let feed = Feed::start(stream, size);
+        let written = run.within_timeout(self.write_all(&mut *session, feed, &request)).await;
+        let checksums = match written {
+            Ok(checksums) => checksums,
+            Err(error) => return Err(self.abort(session, error).await),
+        };
+        let dead_letters = match rejects.publish() {
+            Ok(dead_letters) => dead_letters,
+            Err(error) => return Err(self.abort(session, error).await),
+        };
+        let receipt = match run.commit_within(session.commit()).await {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                // The rows were not set aside after all; where the commit is unknown they may have been.
+                if let Some(path) = dead_letters.filter(|_| error.kind() != ErrorKind::CommitUnknown) {
+                    let _ = std::fs::remove_file(path);
+                }
+                return Err(error);
+            }
+        };
+        Ok(self.meter.report(receipt, dead_letters, checksums))
+    }
+
+    fn rejects(&self, schema: &SchemaRef) -> Rejects {
+        let spec = self.run.spec;
+        if spec.load.on_error == OnError::Fail {
+            return Rejects::none();
+        }
+        let origin = DeadLetterOrigin {
+            load_id: self.run.load_id.clone(),
+            loader: self.run.loader.descriptor.name().into(),
+            target: spec.target.clone(),
+            connection: spec.connection.clone(),
+        };
+        Rejects::to_folder(&spec.load.dead_letters, schema, &origin)
+    }
+
+    /// Plans, refuses what cannot be held, and begins.
+    async fn begin(&self, request: UntypedRequest) -> Result<Box<dyn DynSession>> {
+        let loader = &self.run.loader.inner;
+        let retries = self.run.spec.load.max_retries;
+        let count = |_: &Error| {
+            self.run.retries.fetch_add(1, Relaxed);
+        };
+        let plan = with_retries(retries, &count, || loader.plan(request.clone())).await?;
+        plan.check()?;
+        with_retries(retries, &count, || loader.begin(request.clone())).await
+    }
+
+    /// Writes every batch, and proves that the store has every row. Answers with the checksums, if asked for.
+    async fn write_all(
+        &self,
+        session: &mut dyn DynSession,
+        mut feed: Feed,
+        request: &UntypedRequest,
+    ) -> Result<Option<Vec<ColumnChecksum>>> {
+        let key_indices = request.key_indices()?;
+        let refuse_null_keys = request.null_keys == NullKeys::Refuse && !key_indices.is_empty();
+        let checks = self.run.spec.load.verify == Verify::Checksum;
+        let mut checksums = checks.then(|| Checksums::new(&request.schema));
+        let mut handed_over = 0;
+        let rows_given = loop {
+            let batch = match feed.next().await? {
+                Fed::Batch(batch) => batch,
+                Fed::End(rows) => break rows,
+            };
+            let first_row = self.meter.rows_read.fetch_add(batch.num_rows() as u64, Relaxed);
+            let batch = match refuse_null_keys {
+                true => self.without_null_keys(batch, &key_indices, first_row, &request.rejects)?,
+                false => batch,
+            };
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            if let Some(checksums) = &mut checksums {
+                checksums.add(&batch)?;
+            }
+            self.write(session, &batch).await.map_err(|error| at_source_row(error, &request.rejects))?;
+            handed_over += batch.num_rows() as u64;
+            self.count(&batch, &request.rejects);
+        };
+        let acknowledged = session.prepare().await.map_err(|error| at_source_row(error, &request.rejects))?.rows;
+        self.meter.rows_rejected.store(request.rejects.rows(), Relaxed);
+        self.check_counts(rows_given, handed_over, acknowledged)?;
+        match checksums {
+            None => Ok(None),
+            Some(mut sent) => {
+                if let Some(set_aside) = request.rejects.checksums() {
+                    sent.subtract(set_aside);
+                }
+                compare(sent.finish(), session.checksums().await?).map(Some)
+            }
+        }
+    }
+
+    async fn write(&self, session: &mut dyn DynSession, batch: &RecordBatch) -> Result<()> {
+        let idempotent = self.run.loader.descriptor.capabilities().idempotent_writes;
+        let mut tries = if idempotent { self.run.spec.load.max_retries } else { 0 };
+        let mut pause = std::time::Duration::from_millis(100);
+        loop {
+            match session.write(batch).await {
+                Err(error) if error.is_transient() && tries > 0 => {
+                    tracing::warn!(%error, "writing the batch again");
+                    self.run.retries.fetch_add(1, Relaxed);
+                    tokio::time::sleep(pause).await;
+                    (tries, pause) = (tries - 1, pause * 2);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn count(&self, batch: &RecordBatch, rejects: &Rejects) {
+        let meter = self.meter;
+        meter.rows_written.fetch_add(batch.num_rows() as u64, Relaxed);
+        meter.bytes.fetch_add(batch_bytes(batch) as u64, Relaxed);
+        meter.batches.fetch_add(1, Relaxed);
+        meter.rows_rejected.store(rejects.rows(), Relaxed);
+        meter.tick();
+    }
+
+    /// Refuses rows with null keys, or sets them aside.
+    fn without_null_keys(&self, batch: RecordBatch, key_indices: &[usize], first_row: u64, rejects: &Rejects) -> Result<RecordBatch> {
+        let Some(with_keys) = keys::rows_with_keys(&batch, key_indices) else { return Ok(batch) };
+        if !rejects.accepts() {
+            return Err(keys::null_key_error(batch.schema_ref(), &batch, key_indices, &with_keys, first_row));
+        }
+        let (kept, others) = keys::partition(&batch, &with_keys)?;
+        let numbers = with_keys.iter().enumerate().filter(|(_, has)| !has).map(|(row, _)| first_row + row as u64).collect();
+        rejects.set_aside_unseen(&others, numbers, "a key column is null")?;
+        self.meter.null_keys.fetch_add(others.num_rows() as u64, Relaxed);
+        Ok(kept)
+    }
+
+    /// The rows that the source gave, that were handed over, and that the store acknowledged are the same number.
+    fn check_counts(&self, given: u64, handed_over: u64, acknowledged: u64) -> Result<()> {
+        let read = self.meter.rows_read.load(Relaxed);
+        let rejected = self.meter.rows_rejected.load(Relaxed);
+        let null_keys = self.meter.null_keys.load(Relaxed);
+        if given == read && read == handed_over + null_keys && handed_over + null_keys == acknowledged + rejected {
+            return Ok(());
+        }
+        let message = format!(
+            "row counts differ, so nothing was published: the source gave {given}, {handed_over} were handed to the store, it acknowledged {acknowledged}, and {rejected} were set aside"
+        );
+        Err(Error::new(ErrorKind::Verification, message))
+    }
+
+    /// Gives up, and answers with the error that was the reason.
+    async fn abort(&self, session: Box<dyn DynSession>, error: Error) -> Error {
+        let aborted = tokio::time::timeout(super::ASK_TIMEOUT, session.abort()).await;
+        if let Ok(Err(second)) = aborted {
+            tracing::warn!(error = %second, "giving up the load failed too");
+        }
+        error
+    }
+}
+
+/// Sessions count the rows that they are given; people count those of the query.
+fn at_source_row(error: Error, rejects: &Rejects) -> Error {
+    match error.get("row").and_then(|row| row.parse().ok()) {
+        Some(row) if rejects.accepts() => error.replace("row", rejects.source_row(row)),
+        _ => error,
+    }
+}
+
+fn compare(sent: Vec<ColumnChecksum>, stored: Vec<ColumnChecksum>) -> Result<Vec<ColumnChecksum>> {
+    let pairs = || sent.iter().zip(&stored);
+    if sent.len() == stored.len() && pairs().all(|(sent, stored)| (sent.sum, sent.values) == (stored.sum, stored.values)) {
+        return Ok(sent);
+    }
+    let differing: Vec<&str> = pairs()
+        .filter(|(sent, stored)| (sent.sum, sent.values) != (stored.sum, stored.values))
+        .map(|(sent, _)| sent.column.as_str())
+        .collect();
+    let message =
+        format!("the checksums of what was sent and of what the store holds differ, so nothing was published: {}", differing.join(", "));
+    Err(Error::new(ErrorKind::Verification, message))
+}

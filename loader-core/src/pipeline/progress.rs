@@ -1,0 +1,115 @@
+//! Counts what passes, and tells it: to a callback, to the log at intervals, and to the report.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Run;
+use crate::{ColumnChecksum, LoadReport, Progress, Receipt};
+
+const CALLBACK_INTERVAL: Duration = Duration::from_millis(100);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The counts of one attempt.
+pub(crate) struct Meter<'a> {
+    run: &'a Run<'a>,
+    pub(crate) rows_read: AtomicU64,
+    pub(crate) rows_written: AtomicU64,
+    pub(crate) rows_rejected: AtomicU64,
+    pub(crate) null_keys: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) batches: AtomicU64,
+    pub(crate) expected_rows: Mutex<Option<u64>>,
+    told: Mutex<(Instant, Instant)>,
+}
+
+fn get(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}
+
+impl<'a> Meter<'a> {
+    pub(crate) fn new(run: &'a Run<'a>) -> Self {
+        let now = Instant::now();
+        Self {
+            run,
+            rows_read: AtomicU64::new(0),
+            rows_written: AtomicU64::new(0),
+            rows_rejected: AtomicU64::new(0),
+            null_keys: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            expected_rows: Mutex::new(None),
+            told: Mutex::new((now, now)),
+        }
+    }
+
+    /// Tells the callback and the log, if it is time.
+    pub(crate) fn tick(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if now.duration_since(told.0) >= CALLBACK_INTERVAL {
+            told.0 = now;
+            self.call_back(false);
+        }
+        if now.duration_since(told.1) >= LOG_INTERVAL {
+            told.1 = now;
+            let progress = self.progress(false);
+            tracing::info!(
+                load_id = progress.load_id,
+                rows = progress.rows_written,
+                bytes = progress.bytes,
+                rejected = progress.rows_rejected,
+                elapsed = ?progress.elapsed,
+                "loading"
+            );
+        }
+    }
+
+    fn call_back(&self, done: bool) {
+        if let Some(callback) = &self.run.spec.on_progress {
+            callback(&self.progress(done));
+        }
+    }
+
+    fn progress(&self, done: bool) -> Progress {
+        Progress {
+            load_id: self.run.load_id.clone(),
+            rows_read: get(&self.rows_read),
+            rows_written: get(&self.rows_written),
+            rows_rejected: get(&self.rows_rejected),
+            bytes: get(&self.bytes),
+            elapsed: self.run.started.elapsed(),
+            expected_rows: *self.expected_rows.lock().unwrap_or_else(PoisonError::into_inner),
+            attempt: self.run.retries.load(Ordering::Relaxed) + 1,
+            done,
+        }
+    }
+
+    /// The report of a load that is in the target, from the store's receipt and these counts.
+    pub(crate) fn report(&self, receipt: Receipt, dead_letters: Option<PathBuf>, checksums: Option<Vec<ColumnChecksum>>) -> LoadReport {
+        self.call_back(true);
+        let mut keys = receipt.keys;
+        if let Some(keys) = &mut keys {
+            keys.null += get(&self.null_keys);
+        }
+        LoadReport {
+            load_id: self.run.load_id.clone(),
+            loader: self.run.loader.descriptor.name().into(),
+            target: self.run.spec.target.clone(),
+            mode: self.run.spec.load.mode,
+            rows: receipt.rows,
+            rows_read: get(&self.rows_read),
+            rows_rejected: get(&self.rows_rejected),
+            dead_letters,
+            bytes: if receipt.bytes > 0 { receipt.bytes } else { get(&self.bytes) },
+            batches: get(&self.batches),
+            keys,
+            already_loaded: receipt.already_loaded,
+            retries: self.run.retries.load(Ordering::Relaxed),
+            elapsed: self.run.started.elapsed(),
+            checksums,
+            details: receipt.details,
+        }
+    }
+}

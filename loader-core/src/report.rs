@@ -1,0 +1,149 @@
+//! What a load did: the store's receipt, and the report that the caller gets.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::{ColumnChecksum, Mode};
+
+/// How the rows of an `upsert` met the rows that were there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct KeyCounts {
+    /// Rows whose keys were new.
+    pub inserted: u64,
+    /// Rows that replaced one with equal keys.
+    pub updated: u64,
+    /// Rows with equal keys whose values were already there, where the store can tell.
+    pub unchanged: u64,
+    /// Rows of the load that a later row of the load with equal keys replaced.
+    pub duplicate: u64,
+    /// Rows with a null in a key column (set aside, or matched under `null_keys = match`).
+    pub null: u64,
+}
+
+/// What a session answers to [`prepare`](crate::LoadSession::prepare).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Prepared {
+    /// Rows that the store acknowledged, set-aside rows not counted.
+    pub rows: u64,
+}
+
+impl Prepared {
+    /// This many rows were acknowledged.
+    pub fn rows(rows: u64) -> Self {
+        Self { rows }
+    }
+}
+
+/// What a session answers to [`commit`](crate::LoadSession::commit).
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// Rows of the load that are now in the target, or replaced one another on the way (see [`KeyCounts`]).
+    pub rows: u64,
+    /// Bytes sent to or written by the store, where it is known.
+    pub bytes: u64,
+    /// For `upsert`.
+    pub keys: Option<KeyCounts>,
+    /// Another run with this `load_id` committed first, and this one wrote nothing.
+    pub already_loaded: bool,
+    /// The store's own facts: `version`, `files`, `snapshot_id`, ….
+    pub details: BTreeMap<String, String>,
+}
+
+impl Receipt {
+    /// A receipt for this many rows.
+    pub fn rows(rows: u64) -> Self {
+        Self { rows, ..Self::default() }
+    }
+
+    /// Adds one of the store's own facts.
+    #[must_use]
+    pub fn with(mut self, key: impl Into<String>, value: impl ToString) -> Self {
+        self.details.insert(key.into(), value.to_string());
+        self
+    }
+}
+
+/// Whether a load with a given `load_id` committed.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum LoadState {
+    /// It did, with this receipt as far as the store recorded it.
+    Committed(Receipt),
+    /// It did not, and no attempt of it can commit any more without being noticed.
+    NotCommitted,
+    /// The store does not record it.
+    Unknown,
+}
+
+/// What a load did.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct LoadReport {
+    /// The id that makes repeating this load harmless.
+    pub load_id: String,
+    /// The loader.
+    pub loader: String,
+    /// The target.
+    pub target: String,
+    /// The mode.
+    pub mode: Mode,
+    /// Rows of this load that arrived in the target.
+    pub rows: u64,
+    /// Rows that the source gave.
+    pub rows_read: u64,
+    /// Rows that were set aside under `on_error = skip`.
+    pub rows_rejected: u64,
+    /// Where the rows that were set aside are, as an Arrow IPC stream.
+    pub dead_letters: Option<PathBuf>,
+    /// Bytes sent to or written by the store; the Arrow bytes where the store does not say.
+    pub bytes: u64,
+    /// Batches handed to the store.
+    pub batches: u64,
+    /// For `upsert`.
+    pub keys: Option<KeyCounts>,
+    /// A load with this `load_id` had already committed: nothing was written.
+    pub already_loaded: bool,
+    /// How often something was tried again.
+    pub retries: u32,
+    /// Wall-clock time from the call to the commit; seconds when serialised.
+    #[serde(serialize_with = "seconds")]
+    pub elapsed: Duration,
+    /// Under `verify = checksum`: what was sent and what the store holds, column by column, equal.
+    pub checksums: Option<Vec<ColumnChecksum>>,
+    /// The store's own facts: `version`, `files`, `snapshot_id`, ….
+    pub details: BTreeMap<String, String>,
+}
+
+fn seconds<S: Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(elapsed.as_secs_f64())
+}
+
+/// How far a load is. Handed to the callback at most ten times a second, and once at the end.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The id of the load.
+    pub load_id: String,
+    /// Rows that the source gave so far.
+    pub rows_read: u64,
+    /// Rows that the store took so far.
+    pub rows_written: u64,
+    /// Rows that were set aside so far.
+    pub rows_rejected: u64,
+    /// Arrow bytes handed to the store so far.
+    pub bytes: u64,
+    /// Time since the call.
+    #[serde(serialize_with = "seconds")]
+    pub elapsed: Duration,
+    /// How many rows will come, where the source knows.
+    pub expected_rows: Option<u64>,
+    /// Which attempt this is, from 1: a load that is run again starts from 0 rows.
+    pub attempt: u32,
+    /// The commit succeeded: this is the last call.
+    pub done: bool,
+}

@@ -1,0 +1,48 @@
+//! The contract of a source: what an author implements so that an engine can be queried.
+
+use std::future::Future;
+
+use arrow_schema::SchemaRef;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::{BatchStream, Query, Result, url_to_config};
+
+/// An engine that answers SQL with Arrow batches. Register it with [`register_source!`](crate::register_source).
+pub trait DataSource: Sized + Send + Sync + 'static {
+    /// The name: `snake_case`, checked at compile time. A store that can also be loaded into uses one name for both.
+    const NAME: &'static str;
+    /// URL schemes that mean this source, without `://`.
+    const URL_SCHEMES: &'static [&'static str] = &[];
+    /// Environment variables, as in [`DataLoader::ENVIRONMENT`](crate::DataLoader::ENVIRONMENT).
+    const ENVIRONMENT: &'static [(&'static str, &'static str)] = &[];
+
+    /// How to connect. Denies unknown fields; its doc comments are the reference documentation.
+    type Config: DeserializeOwned + JsonSchema + Send + 'static;
+
+    /// Connects. The source is kept, and serves many queries, several at once.
+    fn connect(config: Self::Config) -> impl Future<Output = Result<Self>> + Send;
+
+    /// Runs a query. The schema is known when this returns; batches come as the stream is polled, and dropping the
+    /// stream cancels the query. Parameters are bound, never spliced into the text.
+    fn query(&self, query: &Query) -> impl Future<Output = Result<BatchStream>> + Send;
+
+    /// The schema that [`query`](Self::query) would answer with. The default runs the query and drops its stream.
+    fn schema(&self, query: &Query) -> impl Future<Output = Result<SchemaRef>> + Send {
+        async { Ok(self.query(query).await?.schema().clone()) }
+    }
+
+    /// Proves that the engine answers, and that the credentials hold.
+    fn ping(&self) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Turns a URL of one of its schemes into connection keys.
+    ///
+    /// # Errors
+    /// If the URL is malformed. The message must not show the password.
+    fn config_from_url(url: &str) -> Result<Map<String, Value>> {
+        url_to_config(url)
+    }
+}
