@@ -1,1 +1,26 @@
-//! client
+#![doc = include_str!("../README.md")]
+
+mod client;
+mod load;
+mod query;
+mod table;
+
+pub use client::{Client, ClientBuilder};
+pub use load::LoadBuilder;
+pub use query::QueryBuilder;
+pub use table::Table;
+
+pub use arrowload_connections::{ConnectionSummary, Connections};
+pub use arrowload_core::{
+    Atomicity, BatchStream, Capabilities, ColumnPlan, Error, ErrorKind, KeyCounts, LoadReport, LoaderDescriptor, Mode, NullKeys, OnError, Param,
+    Params, Plan, Progress, Query, Registry, Result, Retry, Secret, SourceDescriptor, TypeSupport, Verify,
+};
+
+/// The contract, for those who write loaders and sources.
+pub use arrowload_core as core;
+
+// Registration is linking: a crate that is not named here would be dropped by the linker.
+#[cfg(feature = "source-datafusion")]
+use arrowload_datafusion as _;
+#[cfg(feature = "loader-file")]
+use arrowload_file as _;

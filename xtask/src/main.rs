@@ -1,1 +1,39 @@
-fn main() {}
+//! The tasks of this workspace: `cargo xtask test`, `lint`, `bench NAME`, `new-loader NAME`.
+
+mod bench;
+mod lint;
+mod new_loader;
+mod python;
+mod test;
+mod tools;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The tasks of this workspace")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs all tests, against the real servers and readers it finds or installs (below the target folder)
+    Test(test::Args),
+    /// Checks format, lints, docs, licences, unused dependencies, and each cargo feature alone
+    Lint(lint::Args),
+    /// Runs a benchmark against its peers
+    Bench(bench::Args),
+    /// Makes a new loader crate from examples/plugin-template
+    NewLoader(new_loader::Args),
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().task {
+        Task::Test(args) => test::run_task(&args),
+        Task::Lint(args) => lint::run_task(&args),
+        Task::Bench(args) => bench::run_task(args),
+        Task::NewLoader(args) => new_loader::run_task(args),
+    }
+}

@@ -1,0 +1,188 @@
+//! A load: its connection, mode and options, then its plan, or awaiting it to run.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use arrowload_core::{
+    BatchStream, Error, ErrorKind, LoadReport, LoadSpec, Loader, LoaderDescriptor, Mode, OnError, OnProgress, Plan, Progress, Query, Result, Settings, Verify,
+    read_dead_letters,
+};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+use crate::{Client, Table};
+
+/// The rows of a load.
+pub(crate) enum Rows {
+    Query(Query),
+    Stream(BatchStream),
+    Table(Table),
+    DeadLetters(PathBuf),
+}
+
+/// A load that is being set up. Awaiting it runs it; dropping the future before its end publishes nothing.
+///
+/// Options stand over the connection's load defaults, and those over what suits the loader.
+#[must_use = "a load does nothing until it is awaited"]
+pub struct LoadBuilder {
+    client: Client,
+    rows: Rows,
+    loader: String,
+    target: String,
+    connection: Option<String>,
+    config: Option<Value>,
+    options: Settings,
+    on_progress: Option<OnProgress>,
+}
+
+impl LoadBuilder {
+    pub(crate) fn new(client: Client, rows: Rows, loader: String, target: String) -> Self {
+        let (connection, config, options, on_progress) = Default::default();
+        Self { client, rows, loader, target, connection, config, options, on_progress }
+    }
+
+    /// Loads through a named connection. Without one, that of the loader's own name, or the environment, serves.
+    pub fn connection(mut self, name: impl Into<String>) -> Self {
+        self.connection = Some(name.into());
+        self
+    }
+
+    /// Connection keys given here and now; they stand over those of a named connection.
+    pub fn config(mut self, config: impl Into<Value>) -> Self {
+        self.config = Some(config.into());
+        self
+    }
+
+    /// Sets an option, of all loaders or of this one.
+    pub fn option(self, key: &str, value: impl Into<Value>) -> Self {
+        self.set(key, value, &format!(".option(\"{key}\", ..)"))
+    }
+
+    /// What happens to rows that are in the target.
+    pub fn mode(self, mode: Mode) -> Self {
+        self.set("mode", mode.name(), ".mode(..)")
+    }
+
+    /// The columns that identify a row.
+    pub fn keys<K: Into<String>>(self, keys: impl IntoIterator<Item = K>) -> Self {
+        let keys: Vec<Value> = keys.into_iter().map(|key| Value::String(key.into())).collect();
+        self.set("keys", keys, ".keys(..)")
+    }
+
+    /// Identifies the load: repeating it with the same id writes nothing again.
+    pub fn load_id(self, load_id: impl Into<String>) -> Self {
+        self.set("load_id", load_id.into(), ".load_id(..)")
+    }
+
+    /// What is proved before the load is published.
+    pub fn verify(self, verify: Verify) -> Self {
+        let name = match verify {
+            Verify::Counts => "counts",
+            Verify::Checksum => "checksum",
+        };
+        self.set("verify", name, ".verify(..)")
+    }
+
+    /// What to do with a row that the store refuses.
+    pub fn on_error(self, on_error: OnError) -> Self {
+        let name = match on_error {
+            OnError::Fail => "fail",
+            OnError::Skip => "skip",
+        };
+        self.set("on_error", name, ".on_error(..)")
+    }
+
+    /// Is called at most ten times a second while rows are written, and once at the end.
+    pub fn on_progress(mut self, callback: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
+        self.on_progress = Some(Arc::new(callback));
+        self
+    }
+
+    fn set(mut self, key: &str, value: impl Into<Value>, origin: &str) -> Self {
+        let mut setting = Settings::new();
+        setting.set(key, value, origin);
+        self.options.overlay(setting);
+        self
+    }
+
+    /// Says what the load would do, column by column, and changes nothing.
+    ///
+    /// # Errors
+    /// Whatever would stop the load before its first row; a column that cannot be held is said in the plan instead.
+    pub async fn plan(self) -> Result<Plan> {
+        let (client, rows, prepared) = self.prepare()?;
+        let loader = prepared.connect(&client).await?;
+        let schema = schema(&client, &rows).await?;
+        arrowload_core::plan_load(&loader, &prepared.spec, schema).await
+    }
+
+    async fn run(self) -> Result<LoadReport> {
+        let (client, rows, prepared) = self.prepare()?;
+        let loader = prepared.connect(&client).await?;
+        client.run(&loader, &prepared.spec, rows).await
+    }
+
+    /// Resolves names and keys, and refuses what the loader cannot do: no I/O yet, but files that hold secrets.
+    fn prepare(self) -> Result<(Client, Rows, Prepared)> {
+        let descriptor = *self.client.registry().loader(&self.loader)?;
+        let mut settings = self.client.connections().for_loader(&descriptor, self.connection.as_deref(), self.config)?;
+        settings.overlay(self.options);
+        let (split, load) = descriptor.split(settings).map_err(|error| error.with("loader", descriptor.name()))?;
+        let mut spec = LoadSpec::new(self.target);
+        spec.load = load;
+        spec.options = split.options;
+        spec.connection = self.connection;
+        spec.on_progress = self.on_progress;
+        spec.check(&descriptor)?;
+        Ok((self.client, self.rows, Prepared { descriptor, config: split.config, spec }))
+    }
+}
+
+/// A load whose names and keys are resolved.
+struct Prepared {
+    descriptor: LoaderDescriptor,
+    config: Settings,
+    spec: LoadSpec,
+}
+
+impl Prepared {
+    async fn connect(&self, client: &Client) -> Result<Loader> {
+        let connecting = client.loader(&self.descriptor, &self.config, self.spec.load.max_retries);
+        let Some(timeout) = self.spec.load.timeout else { return connecting.await };
+        let late = |_| Error::new(ErrorKind::Timeout, format!("connecting took longer than the load's timeout of {timeout:?}"));
+        tokio::time::timeout(timeout, connecting).await.map_err(late)?
+    }
+}
+
+async fn schema(client: &Client, rows: &Rows) -> Result<SchemaRef> {
+    match rows {
+        Rows::Query(query) => client.source().await?.schema(query).await,
+        Rows::Stream(stream) => Ok(stream.schema().clone()),
+        Rows::Table(table) => Ok(table.schema().clone()),
+        Rows::DeadLetters(path) => Ok(read_dead_letters(path)?.0.schema().clone()),
+    }
+}
+
+impl IntoFuture for LoadBuilder {
+    type Output = Result<LoadReport>;
+    type IntoFuture = BoxFuture<'static, Result<LoadReport>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.run().boxed()
+    }
+}
+
+impl fmt::Debug for LoadBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadBuilder")
+            .field("loader", &self.loader)
+            .field("target", &self.target)
+            .field("connection", &self.connection)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

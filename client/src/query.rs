@@ -1,0 +1,96 @@
+//! A query: parameters bound, then loaded, streamed or collected.
+
+use std::path::Path;
+
+use arrow_schema::SchemaRef;
+use arrowload_core::{BatchStream, Mode, Param, Params, Query, Result};
+use futures::TryStreamExt;
+
+use crate::{Client, LoadBuilder, Table};
+
+/// A query of a [`Client`]. Nothing runs before one of the last methods is awaited.
+#[derive(Debug, Clone)]
+#[must_use = "a query does nothing until it is loaded, streamed or collected"]
+pub struct QueryBuilder {
+    client: Client,
+    query: Query,
+}
+
+impl QueryBuilder {
+    pub(crate) fn new(client: Client, query: Query) -> Self {
+        Self { client, query }
+    }
+
+    /// Binds the next positional parameter: the first is `$1`.
+    pub fn param(mut self, value: impl Into<Param>) -> Self {
+        match &mut self.query.params {
+            Params::Positional(values) => values.push(value.into()),
+            _ => self.query.params = Params::Positional(vec![value.into()]),
+        }
+        self
+    }
+
+    /// Binds a named parameter: `$name` in the text. Positional ones are dropped, as a query has one kind.
+    pub fn named_param(mut self, name: impl Into<String>, value: impl Into<Param>) -> Self {
+        match &mut self.query.params {
+            Params::Named(values) => values.push((name.into(), value.into())),
+            _ => self.query.params = Params::Named(vec![(name.into(), value.into())]),
+        }
+        self
+    }
+
+    /// Binds more positional parameters.
+    pub fn params<P: Into<Param>>(self, values: impl IntoIterator<Item = P>) -> Self {
+        values.into_iter().fold(self, Self::param)
+    }
+
+    /// Loads the answer into a target, by the name of a loader. Awaiting it runs the load.
+    pub fn load(self, loader: impl Into<String>, target: impl Into<String>) -> LoadBuilder {
+        self.client.query_and_load(self.query, loader, target)
+    }
+
+    /// Runs the query; batches come as they are asked for, and dropping the stream cancels it.
+    ///
+    /// # Errors
+    /// Whatever the source says.
+    pub async fn stream(self) -> Result<BatchStream> {
+        self.client.source().await?.query(&self.query).await
+    }
+
+    /// Runs the query and collects its whole answer in memory.
+    ///
+    /// # Errors
+    /// Whatever the source says.
+    pub async fn to_arrow(self) -> Result<Table> {
+        let stream = self.stream().await?;
+        let schema = stream.schema().clone();
+        Ok(Table::new(schema, stream.try_collect().await?))
+    }
+
+    /// The schema of the answer.
+    ///
+    /// # Errors
+    /// Whatever the source says.
+    pub async fn schema(self) -> Result<SchemaRef> {
+        self.client.source().await?.schema(&self.query).await
+    }
+
+    /// Writes the answer to a Parquet file, in place of one that is there.
+    pub fn to_parquet(self, path: impl AsRef<Path>) -> LoadBuilder {
+        self.to_file(path.as_ref(), "parquet")
+    }
+
+    /// Writes the answer to a CSV file, in place of one that is there.
+    pub fn to_csv(self, path: impl AsRef<Path>) -> LoadBuilder {
+        self.to_file(path.as_ref(), "csv")
+    }
+
+    /// Writes the answer to a file of one JSON object a line, in place of one that is there.
+    pub fn to_json(self, path: impl AsRef<Path>) -> LoadBuilder {
+        self.to_file(path.as_ref(), "ndjson")
+    }
+
+    fn to_file(self, path: &Path, format: &str) -> LoadBuilder {
+        self.load("file", path.to_string_lossy()).option("format", format).mode(Mode::Overwrite)
+    }
+}

@@ -1,0 +1,30 @@
+//! The smallest loader compiles.
+use arrowload_core::*;
+use arrow_array::RecordBatch;
+use arrow_schema::DataType;
+use arrowload_core::memory::{MemoryConfig, MemoryOptions};
+
+struct Loader;
+struct Session;
+
+impl DataLoader for Loader {
+    const NAME: &'static str = "my_loader";
+    const CAPABILITIES: Capabilities = Capabilities::new(&[Mode::Append], Atomicity::Row);
+    type Config = MemoryConfig;
+    type Options = MemoryOptions;
+    type Session = Session;
+    async fn connect(_: MemoryConfig) -> Result<Self> { Ok(Self) }
+    async fn begin(&self, _: LoadRequest<MemoryOptions>) -> Result<Session> { Ok(Session) }
+    fn supports_type(_: &DataType) -> TypeSupport { TypeSupport::Exact }
+}
+
+impl LoadSession for Session {
+    async fn write(&mut self, _: &RecordBatch) -> Result<()> { Ok(()) }
+    async fn prepare(&mut self) -> Result<Prepared> { Ok(Prepared::rows(0)) }
+    async fn commit(self) -> Result<Receipt> { Ok(Receipt::rows(0)) }
+    async fn abort(self) -> Result<()> { Ok(()) }
+}
+
+arrowload_core::register_loader!(Loader);
+
+fn main() {}

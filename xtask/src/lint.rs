@@ -1,0 +1,43 @@
+//! `cargo xtask lint`: what a change must pass beside its tests. Tools that are missing are installed by cargo.
+
+use anyhow::{Context, Result};
+
+use crate::tools::{cargo, exists, run, say};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Leave out the checks that need more tools, or compile most of the workspace again
+    #[arg(long)]
+    quick: bool,
+}
+
+/// The packages whose features are tried one by one.
+const FEATURED: [&str; 3] = ["arrowload", "arrowload-file", "arrowload-datafusion"];
+
+pub(crate) fn run_task(args: &Args) -> Result<()> {
+    run(cargo().args(["fmt", "--all", "--", "--check"]))?;
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    run(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings"))?;
+    if args.quick {
+        return Ok(());
+    }
+    for tool in ["machete", "deny", "hack"] {
+        install(tool)?;
+    }
+    run(cargo().arg("machete"))?;
+    // Advisories need a database from outside the registries, so they are a job of their own.
+    run(cargo().args(["deny", "check", "licenses", "bans", "sources"]))?;
+    for package in FEATURED {
+        run(cargo().args(["hack", "check", "--each-feature", "--no-dev-deps", "--package", package]))?;
+    }
+    Ok(())
+}
+
+fn install(tool: &str) -> Result<()> {
+    let name = format!("cargo-{tool}");
+    if exists("cargo", tool) || exists(&name, "--version") {
+        return Ok(());
+    }
+    say(&format!("{name} is missing; installing it"));
+    run(cargo().args(["install", "--locked", &name])).with_context(|| format!("install {name} yourself, then repeat"))
+}
