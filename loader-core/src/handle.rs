@@ -22,7 +22,7 @@ impl Loader {
     /// # Errors
     /// Whatever the loader says of the attempt.
     pub async fn connect(descriptor: &LoaderDescriptor, config: &Settings, max_retries: u32) -> Result<Self> {
-        let inner = with_retries(max_retries, &|_| (), || (descriptor.connect)(config.clone())).await;
+        let inner = with_retries(max_retries, None, &|_| (), || (descriptor.connect)(config.clone())).await;
         let inner = inner.map_err(|error| error.with("loader", descriptor.name()))?;
         Ok(Self { descriptor: *descriptor, inner })
     }
@@ -76,7 +76,7 @@ impl Source {
     /// # Errors
     /// Whatever the source says of the attempt.
     pub async fn connect(descriptor: &SourceDescriptor, config: &Settings, max_retries: u32) -> Result<Self> {
-        let inner = with_retries(max_retries, &|_| (), || (descriptor.connect)(config.clone())).await;
+        let inner = with_retries(max_retries, None, &|_| (), || (descriptor.connect)(config.clone())).await;
         let inner = inner.map_err(|error| error.with("source", descriptor.name()))?;
         Ok(Self { descriptor: *descriptor, inner })
     }

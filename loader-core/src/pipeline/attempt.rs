@@ -14,7 +14,9 @@ use crate::dead_letter::DeadLetterOrigin;
 use crate::erased::{DynSession, UntypedRequest};
 use crate::rebatch::batch_bytes;
 use crate::schema::check_loadable;
-use crate::{Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, LoadRequest, NullKeys, OnError, Rejects, Result, Verify, keys};
+use crate::{
+    Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, LoadRequest, NullKeys, OnError, Receipt, Rejects, Result, Verify, keys,
+};
 
 pub(crate) struct Attempt<'a> {
     pub(crate) run: &'a Run<'a>,
@@ -49,8 +51,8 @@ impl Attempt<'_> {
         let size = run.spec.load.batch_size(run.loader.descriptor.capabilities().batch);
         let feed = Feed::start(stream, size);
         let written = run.within_timeout(self.write_all(&mut *session, feed, &request)).await;
-        let checksums = match written {
-            Ok(checksums) => checksums,
+        let (acknowledged, checksums) = match written {
+            Ok(proof) => proof,
             Err(error) => return Err(self.abort(session, error).await),
         };
         let dead_letters = match rejects.publish() {
@@ -67,6 +69,7 @@ impl Attempt<'_> {
                 return Err(error);
             }
         };
+        check_receipt(&receipt, acknowledged)?;
         Ok(self.meter.report(receipt, dead_letters, checksums))
     }
 
@@ -91,18 +94,14 @@ impl Attempt<'_> {
         let count = |_: &Error| {
             self.run.retries.fetch_add(1, Relaxed);
         };
-        let plan = with_retries(retries, &count, || loader.plan(request.clone())).await?;
+        let plan = with_retries(retries, self.run.time_left(), &count, || loader.plan(request.clone())).await?;
         plan.check()?;
-        with_retries(retries, &count, || loader.begin(request.clone())).await
+        with_retries(retries, self.run.time_left(), &count, || loader.begin(request.clone())).await
     }
 
-    /// Writes every batch, and proves that the store has every row. Answers with the checksums, if asked for.
-    async fn write_all(
-        &self,
-        session: &mut dyn DynSession,
-        mut feed: Feed,
-        request: &UntypedRequest,
-    ) -> Result<Option<Vec<ColumnChecksum>>> {
+    /// Writes every batch, and proves that the store has every row. Answers with the number of rows that the store
+    /// acknowledged, and the checksums, if asked for.
+    async fn write_all(&self, session: &mut dyn DynSession, mut feed: Feed, request: &UntypedRequest) -> Result<Proof> {
         let key_indices = request.key_indices()?;
         let refuse_null_keys = request.null_keys == NullKeys::Refuse && !key_indices.is_empty();
         let checks = self.run.spec.load.verify == Verify::Checksum;
@@ -132,12 +131,12 @@ impl Attempt<'_> {
         self.meter.rows_rejected.store(request.rejects.rows(), Relaxed);
         self.check_counts(rows_given, handed_over, acknowledged)?;
         match checksums {
-            None => Ok(None),
+            None => Ok((acknowledged, None)),
             Some(mut sent) => {
                 if let Some(set_aside) = request.rejects.checksums() {
                     sent.subtract(set_aside);
                 }
-                compare(sent.finish(), session.checksums().await?).map(Some)
+                compare(sent.finish(), session.checksums().await?).map(|equal| (acknowledged, Some(equal)))
             }
         }
     }
@@ -203,6 +202,21 @@ impl Attempt<'_> {
         }
         error
     }
+}
+
+/// What was found before the commit: rows acknowledged, and checksums that are equal.
+type Proof = (u64, Option<Vec<ColumnChecksum>>);
+
+/// A store that acknowledged other rows than it says it has is not to be believed, though it is too late to undo.
+fn check_receipt(receipt: &Receipt, acknowledged: u64) -> Result<()> {
+    if receipt.already_loaded || receipt.rows == acknowledged {
+        return Ok(());
+    }
+    let message = format!(
+        "the load is committed, but the store's receipt states {} rows, and it had acknowledged {acknowledged}; check the target",
+        receipt.rows
+    );
+    Err(Error::new(ErrorKind::Verification, message))
 }
 
 /// Sessions count the rows that they are given; people count those of the query.

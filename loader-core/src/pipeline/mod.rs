@@ -149,7 +149,7 @@ impl Run<'_> {
         let count = |_: &Error| {
             self.retries.fetch_add(1, Ordering::Relaxed);
         };
-        with_retries(self.spec.load.max_retries, &count, || self.once()).await
+        with_retries(self.spec.load.max_retries, self.time_left(), &count, || self.once()).await
     }
 
     /// One attempt, whose error is transient only if the whole load may be run again.
@@ -195,7 +195,7 @@ impl Run<'_> {
 
     async fn find_load(&self) -> Result<LoadState> {
         let find = || self.loader.inner.find_load(&self.spec.target, &self.load_id);
-        with_retries(self.spec.load.max_retries, &|_| (), find).await
+        with_retries(self.spec.load.max_retries, None, &|_| (), find).await
     }
 
     async fn find_committed(&self) -> Result<Option<Receipt>> {
@@ -210,10 +210,14 @@ impl Run<'_> {
         Meter::new(self).report(receipt, None, None)
     }
 
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        self.spec.load.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()))
+    }
+
     /// Runs something that may be abandoned when the load's time is up.
     pub(crate) async fn within_timeout<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let Some(timeout) = self.spec.load.timeout else { return work.await };
-        let left = timeout.saturating_sub(self.started.elapsed());
+        let left = self.time_left().unwrap_or(timeout);
         let late = |_| {
             let message =
                 format!("the load took longer than its timeout of {}; nothing was published", humantime::format_duration(timeout));
@@ -224,8 +228,8 @@ impl Run<'_> {
 
     /// A commit is not abandoned when the load's time is up, but it has a limit of its own.
     pub(crate) async fn commit_within<T>(&self, commit: impl Future<Output = Result<T>>) -> Result<T> {
-        let Some(timeout) = self.spec.load.timeout else { return commit.await };
-        let left = timeout.saturating_sub(self.started.elapsed()) + ASK_TIMEOUT;
+        let Some(left) = self.time_left() else { return commit.await };
+        let left = left + ASK_TIMEOUT;
         let late = |_| Error::new(ErrorKind::CommitUnknown, "the commit was not answered in time");
         tokio::time::timeout(left, commit).await.map_err(late)?
     }
