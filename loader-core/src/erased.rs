@@ -50,7 +50,7 @@ impl<L: DataLoader> DynLoader for L {
             plan.target.clone_from(&request.target);
             plan.mode = request.mode;
             plan.atomicity = L::CAPABILITIES.atomicity;
-            plan.exactly_once = L::CAPABILITIES.load_ids;
+            plan.exactly_once &= L::CAPABILITIES.load_ids;
             Ok(plan)
         }
         .boxed()

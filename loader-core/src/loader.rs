@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     Capabilities, ChangeLimits, ColumnChecksum, Error, ErrorKind, LoadState, Mode, NullKeys, Plan, Prepared, Receipt, Rejects, Result,
-    TypeSupport, url_to_config,
+    TypeSupport, Verify, url_to_config,
 };
 
 /// A store that Arrow batches can be loaded into.
@@ -56,7 +56,8 @@ pub trait DataLoader: Sized + Send + Sync + 'static {
     /// Says what a load would do, and changes nothing. The load itself runs the same check first.
     ///
     /// Override it where a target can exist with types of its own: those decide. The pipeline fills in `loader`,
-    /// `target`, `mode`, `atomicity` and `exactly_once`.
+    /// `target`, `mode`, `atomicity` and `exactly_once`; the last may be set to `false` here, for a target that cannot
+    /// keep what [`load_ids`](Capabilities::load_ids) declares.
     fn plan(&self, request: &LoadRequest<Self::Options>) -> impl Future<Output = Result<Plan>> + Send {
         let plan = Plan::from_types(&request.schema, Self::supports_type);
         async { Ok(plan) }
@@ -143,6 +144,9 @@ pub struct LoadRequest<O> {
     pub limits: ChangeLimits,
     /// How many connections or threads to use at most; `None` leaves it to the loader.
     pub parallelism: Option<usize>,
+    /// What is proved before the commit: a loader that recomputes checksums for some targets only refuses the others
+    /// in `plan` and `begin`, before any write.
+    pub verify: Verify,
     /// Takes the rows that the store refuses, if `on_error = skip`.
     pub rejects: Rejects,
     /// The loader's own options.
@@ -164,6 +168,7 @@ impl<O> LoadRequest<O> {
             null_keys: NullKeys::Refuse,
             limits: ChangeLimits::default(),
             parallelism: None,
+            verify: Verify::Counts,
             rejects: Rejects::none(),
             options,
         }
@@ -182,6 +187,7 @@ impl<O> LoadRequest<O> {
             null_keys: self.null_keys,
             limits: self.limits,
             parallelism: self.parallelism,
+            verify: self.verify,
             rejects: self.rejects.clone(),
             options,
         }

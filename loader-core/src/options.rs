@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
 use crate::settings::suggestion;
 use crate::{BatchSize, Capabilities, Error, ErrorKind, KeySchema, Mode, Result, Settings};
 
 /// What to do with a row that the store refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnError {
     /// End the load; nothing is published.
@@ -22,7 +22,7 @@ pub enum OnError {
 }
 
 /// What to do with a null in a key column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NullKeys {
     /// Refuse the row, naming it.
@@ -33,7 +33,7 @@ pub enum NullKeys {
 }
 
 /// What is proved before a load is published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verify {
     /// The rows that the source gave, the store acknowledged and the report states are the same number.

@@ -69,7 +69,7 @@ impl Plan {
             ddl: Vec::new(),
             resources: Vec::new(),
             atomicity: Atomicity::Row,
-            exactly_once: false,
+            exactly_once: true,
         }
     }
 

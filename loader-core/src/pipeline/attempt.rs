@@ -35,6 +35,7 @@ pub(crate) fn request(spec: &LoadSpec, load_id: &str, schema: SchemaRef, rejects
     request.null_keys = spec.load.null_keys;
     request.limits = spec.load.limits();
     request.parallelism = spec.load.parallelism;
+    request.verify = spec.load.verify;
     request.rejects = rejects;
     Ok(request)
 }
