@@ -1,6 +1,7 @@
 //! The tasks of this workspace: `cargo xtask test`, `lint`, `bench NAME`, `new-loader NAME`.
 
 mod bench;
+mod linkage;
 mod lint;
 mod new_loader;
 mod python;
@@ -23,6 +24,8 @@ enum Task {
     Test(test::Args),
     /// Checks format, lints, docs, licences, unused dependencies, and each cargo feature alone
     Lint(lint::Args),
+    /// Proves that no registration is lost to the linker: each feature alone, in dev, release and with LTO
+    Linkage(linkage::Args),
     /// Runs a benchmark against its peers
     Bench(bench::Args),
     /// Makes a new loader crate from examples/plugin-template
@@ -33,6 +36,7 @@ fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Test(args) => test::run_task(&args),
         Task::Lint(args) => lint::run_task(&args),
+        Task::Linkage(args) => linkage::run_task(&args),
         Task::Bench(args) => bench::run_task(args),
         Task::NewLoader(args) => new_loader::run_task(args),
     }
