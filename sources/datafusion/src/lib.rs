@@ -1,1 +1,12 @@
-//! sources/datafusion
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod error;
+mod params;
+mod source;
+mod tables;
+
+pub use config::DataFusionConfig;
+pub use source::DataFusionSource;
+
+arrowload_core::register_source!(DataFusionSource);

@@ -1,0 +1,62 @@
+//! How the embedded engine is set up.
+
+use std::path::PathBuf;
+
+use arrowload_core::{Error, ErrorKind, Result};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// The folder or file to query, and what the engine may use.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataFusionConfig {
+    /// The folder whose files are tables, or one file. Relative names in queries are below it. The default is the working
+    /// directory.
+    pub path: Option<String>,
+    /// Memory for sorts, joins and aggregations, in bytes or as text such as `"2GB"`; what needs more spills. The default is
+    /// no limit.
+    pub memory_limit: Option<String>,
+    /// The folder for what spills. The default is the system's temporary folder.
+    pub spill_folder: Option<PathBuf>,
+    /// Rows in each batch. The default is 8192.
+    pub batch_size: Option<usize>,
+    /// How many threads a query uses. The default is one a core.
+    pub threads: Option<usize>,
+}
+
+impl DataFusionConfig {
+    /// The memory limit in bytes.
+    pub(crate) fn memory_bytes(&self) -> Result<Option<usize>> {
+        self.memory_limit.as_deref().map(bytes).transpose()
+    }
+}
+
+fn bytes(text: &str) -> Result<usize> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic() || letter == ' ');
+    let unit = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1.0),
+        "k" | "kb" | "kib" => Some(1024.0),
+        "m" | "mb" | "mib" => Some(1024.0 * 1024.0),
+        "g" | "gb" | "gib" => Some(1024.0 * 1024.0 * 1024.0),
+        _ => None,
+    };
+    let number: Option<f64> = digits.parse().ok().filter(|number: &f64| *number > 0.0);
+    let size = number.zip(unit).map(|(number, unit)| (number * unit) as usize);
+    size.ok_or_else(|| Error::new(ErrorKind::InvalidOption, format!("memory_limit: `{text}` is no size; write bytes, or text such as \"2GB\"")))
+}
+
+/// `datafusion://path?key=value`: the path as it stands, relative unless it begins with a slash.
+pub(crate) fn config_from_url(url: &str) -> Result<Map<String, Value>> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let mut keys = Map::new();
+    if !path.is_empty() {
+        keys.insert("path".into(), path.into());
+    }
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        keys.insert(key.into_owned(), value.into_owned().into());
+    }
+    Ok(keys)
+}

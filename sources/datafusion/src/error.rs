@@ -1,0 +1,58 @@
+//! The one mapping from the engine's errors to ours.
+
+use arrowload_core::{Error, ErrorKind};
+use datafusion::error::DataFusionError;
+use object_store::Error as StoreError;
+
+/// Maps an error of the engine, by its type, never by its text.
+pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
+    let kind = kind(&error);
+    let transient = is_transient(&error);
+    let message = match kind {
+        ErrorKind::ResourceExhausted => format!("{}; raise memory_limit, or give it a spill_folder with room", root(&error)),
+        _ => root(&error).to_string(),
+    };
+    let ours = match root(&error) {
+        DataFusionError::External(inner) if inner.downcast_ref::<Error>().is_some() => inner.downcast_ref::<Error>().cloned(),
+        _ => None,
+    };
+    let error = ours.unwrap_or_else(|| Error::new(kind, message).with_source(error));
+    if transient { error.transient() } else { error }
+}
+
+/// The error beneath contexts, diagnostics and lists.
+fn root(error: &DataFusionError) -> &DataFusionError {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => root(inner),
+        DataFusionError::Shared(inner) => root(inner),
+        DataFusionError::Collection(errors) if !errors.is_empty() => root(&errors[0]),
+        other => other,
+    }
+}
+
+fn kind(error: &DataFusionError) -> ErrorKind {
+    match root(error) {
+        DataFusionError::SQL(..) | DataFusionError::Plan(_) | DataFusionError::SchemaError(..) => ErrorKind::Query,
+        DataFusionError::NotImplemented(_) => ErrorKind::Unsupported,
+        DataFusionError::ResourcesExhausted(_) => ErrorKind::ResourceExhausted,
+        DataFusionError::Configuration(_) => ErrorKind::InvalidOption,
+        DataFusionError::ParquetError(_) => ErrorKind::InvalidData,
+        DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => ErrorKind::Query,
+        DataFusionError::ObjectStore(error) => match error.as_ref() {
+            StoreError::NotFound { .. } => ErrorKind::NotFound,
+            StoreError::PermissionDenied { .. } => ErrorKind::PermissionDenied,
+            StoreError::Unauthenticated { .. } => ErrorKind::Authentication,
+            _ => ErrorKind::Connection,
+        },
+        DataFusionError::IoError(error) => match error.kind() {
+            std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+            std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+            _ => ErrorKind::Io,
+        },
+        _ => ErrorKind::Unexpected,
+    }
+}
+
+fn is_transient(error: &DataFusionError) -> bool {
+    matches!(root(error), DataFusionError::ObjectStore(error) if matches!(error.as_ref(), StoreError::Generic { .. }))
+}
