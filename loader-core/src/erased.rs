@@ -49,8 +49,8 @@ impl<L: DataLoader> DynLoader for L {
             plan.loader = L::NAME.into();
             plan.target.clone_from(&request.target);
             plan.mode = request.mode;
-            plan.atomicity = L::CAPABILITIES.atomicity;
-            plan.exactly_once &= L::CAPABILITIES.load_ids;
+            plan.atomicity.get_or_insert(L::CAPABILITIES.atomicity);
+            plan.exactly_once.get_or_insert(L::CAPABILITIES.load_ids);
             Ok(plan)
         }
         .boxed()

@@ -41,10 +41,10 @@ pub struct Plan {
     pub ddl: Vec<String>,
     /// The connections, files or folders that would be used.
     pub resources: Vec<String>,
-    /// What readers see of an unfinished load.
-    pub atomicity: Atomicity,
-    /// Whether repeating the load with its `load_id` is harmless.
-    pub exactly_once: bool,
+    /// What readers see of an unfinished load; where a loader leaves it open, what it declares for all its loads.
+    pub atomicity: Option<Atomicity>,
+    /// Whether repeating the load with its `load_id` is harmless; where a loader leaves it open, what it declares.
+    pub exactly_once: Option<bool>,
 }
 
 impl Plan {
@@ -68,8 +68,8 @@ impl Plan {
             columns: schema.fields().iter().map(column).collect(),
             ddl: Vec::new(),
             resources: Vec::new(),
-            atomicity: Atomicity::Row,
-            exactly_once: true,
+            atomicity: None,
+            exactly_once: None,
         }
     }
 
@@ -105,12 +105,12 @@ impl fmt::Display for Plan {
         for resource in &self.resources {
             writeln!(f, "  would use: {resource}")?;
         }
-        let readers = match self.atomicity {
+        let readers = match self.atomicity.unwrap_or(Atomicity::Row) {
             Atomicity::Load => "readers see all of the load or nothing",
             Atomicity::Part => "readers see whole files, one after the other",
             Atomicity::Row => "readers see rows as they are written",
         };
-        let again = if self.exactly_once { "is harmless" } else { "writes the rows again" };
+        let again = if self.exactly_once == Some(true) { "is harmless" } else { "writes the rows again" };
         write!(f, "  promises: {readers}; repeating it with the same load_id {again}")
     }
 }

@@ -31,7 +31,9 @@ async fn a_query_becomes_a_file_that_can_be_queried() {
 
     let copy = file(folder.path(), "copy.parquet");
     let load = client.sql("SELECT id, name FROM people WHERE id >= $1 ORDER BY id").param(2).load("file", &copy);
-    assert_eq!(load.verify(Verify::Checksum).await.expect("loaded").rows, 2);
+    assert_eq!(load.await.expect("loaded").rows, 2);
+    let proved = client.sql("SELECT id, name FROM people").load("memory", "client_proved").verify(Verify::Checksum).await.expect("proved");
+    assert_eq!(proved.checksums.expect("asked for").len(), 2);
     let table = client.sql("SELECT * FROM 'copy.parquet' ORDER BY id").to_arrow().await.expect("readable");
     assert_eq!(table.num_rows(), 2);
     let ids = table.batches()[0].column(0).as_primitive::<Int64Type>().values().to_vec();

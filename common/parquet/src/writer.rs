@@ -99,7 +99,7 @@ impl ParquetWriter {
     }
 
     /// Converts and splits a batch, off the runtime's threads where that is work.
-    async fn prepare(&self, batch: &RecordBatch) -> Result<Vec<(Option<Arc<Partition>>, RecordBatch)>> {
+    async fn prepare(&mut self, batch: &RecordBatch) -> Result<Vec<(Option<Arc<Partition>>, RecordBatch)>> {
         if self.splitter.is_none() && !self.storage.converts() {
             return Ok(vec![(None, self.storage.convert(batch)?)]);
         }

@@ -1,1 +1,20 @@
-//! loaders/file
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod error;
+mod existing;
+mod loader;
+mod local;
+mod options;
+mod place;
+mod session;
+mod target;
+mod types;
+mod write;
+
+pub use config::FileConfig;
+pub use loader::FileLoader;
+pub use options::{FileOptions, Format};
+pub use session::FileSession;
+
+arrowload_core::register_loader!(FileLoader);
