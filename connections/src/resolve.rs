@@ -141,7 +141,7 @@ impl Connections {
         if backend.config.contains(URL) {
             return Ok(settings);
         }
-        if let Some(Setting { value, origin }) = settings.remove(URL) {
+        if let Some(Setting { value, origin, .. }) = settings.remove(URL) {
             let at = |error: Error| error.with("from", &origin);
             settings.underlay(Settings::from_map(self.take_apart(backend, &value).map_err(at)?, &origin));
         }

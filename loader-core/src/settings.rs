@@ -18,6 +18,8 @@ pub struct Setting {
     pub value: Value,
     /// Where it came from, as it is to be read in an error message.
     pub origin: Arc<str>,
+    /// Whether no error may show the value, whatever its key: a reference such as `${env:NAME}` stood for it.
+    pub hidden: bool,
 }
 
 /// Keys with values and origins. `Debug` shows keys and origins only, as values may be secret.
@@ -33,13 +35,20 @@ impl Settings {
     /// The members of an object, all from one origin.
     pub fn from_map(map: Map<String, Value>, origin: &str) -> Self {
         let origin: Arc<str> = origin.into();
-        let setting = |(key, value)| (key, Setting { value, origin: Arc::clone(&origin) });
+        let setting = |(key, value)| (key, Setting { value, origin: Arc::clone(&origin), hidden: false });
         Self(map.into_iter().map(setting).collect())
     }
 
     /// Sets a key, in place of an earlier value.
     pub fn set(&mut self, key: impl Into<String>, value: impl Into<Value>, origin: &str) {
-        self.0.insert(key.into(), Setting { value: value.into(), origin: origin.into() });
+        self.0.insert(key.into(), Setting { value: value.into(), origin: origin.into(), hidden: false });
+    }
+
+    /// Keeps a key's value out of every error, as is done anyway for keys whose type is [`Secret`](crate::Secret).
+    pub fn hide(&mut self, key: &str) {
+        if let Some(setting) = self.0.get_mut(key) {
+            setting.hidden = true;
+        }
     }
 
     /// Lays other settings over these: theirs win.
@@ -108,7 +117,7 @@ impl Settings {
             let message = format!("{what}: {}", error.inner());
             return Error::new(ErrorKind::InvalidOption, message);
         };
-        let why = match schema.is_secret(key) || looks_secret(&path) {
+        let why = match setting.hidden || schema.is_secret(key) || looks_secret(&path) {
             true => format!("the value is malformed{}", schema.expected(key)),
             false => error.inner().to_string(),
         };
