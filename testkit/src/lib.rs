@@ -1,1 +1,24 @@
-//! testkit
+#![doc = include_str!("../README.md")]
+#![expect(clippy::missing_panics_doc, reason = "panicking is how a test kit reports")]
+
+mod canonical;
+mod cases;
+mod context;
+pub mod python;
+mod report;
+mod subject;
+mod support_table;
+mod type_cases;
+
+pub use canonical::canonical_rows;
+pub use report::{CaseOutcome, ConformanceReport};
+pub use subject::Subject;
+pub use support_table::check_support_table;
+pub use type_cases::{TypeCase, type_cases};
+
+/// Runs the conformance suite over a loader. See the crate's page.
+///
+/// A case never stops the others; [`ConformanceReport::assert`] panics with every case that failed.
+pub async fn conformance(subject: &dyn Subject) -> ConformanceReport {
+    cases::run(subject).await
+}

@@ -1,0 +1,137 @@
+//! What a loader declares: its name, its keys, and that what it does not declare is refused before any I/O.
+
+use arrowload_core::{ErrorKind, KeySchema, LoadOptions, Loader, OnError, Registry, Verify, is_snake_case, load, plan_load};
+
+use super::Case;
+use super::case;
+use crate::context::{CaseResult, Context, Verdict, ensure, once, people};
+
+pub(super) const CASES: &[Case] = &[
+    case!("registered once, under a name of its own", registration),
+    case!("keys are closed and belong to one place", keys),
+    case!("an unknown key is refused with the nearest", unknown_keys),
+    case!("what is not declared is refused", not_declared),
+    case!("secrets do not show", secrets),
+    case!("a plan changes nothing", plan),
+    case!("ping answers", ping),
+];
+
+async fn registration(context: &Context<'_>) -> CaseResult {
+    let descriptor = context.subject.descriptor();
+    ensure!(is_snake_case(descriptor.name()), "`{}` is not snake_case", descriptor.name());
+    let registry = Registry::linked().map_err(|error| error.to_string())?;
+    if let Ok(known) = registry.loader(descriptor.name()) {
+        ensure!(known.package() == descriptor.package(), "{known:?} has its name");
+    }
+    let modes = descriptor.capabilities().modes;
+    ensure!(!modes.is_empty(), "it declares no mode");
+    for (index, mode) in modes.iter().enumerate() {
+        ensure!(!modes[..index].contains(mode), "it declares mode {mode} twice");
+    }
+    Ok(Verdict::Passed)
+}
+
+async fn keys(context: &Context<'_>) -> CaseResult {
+    let descriptor = context.subject.descriptor();
+    let (config, options, load) = (descriptor.config_schema(), descriptor.options_schema(), KeySchema::of::<LoadOptions>());
+    ensure!(config.is_closed(), "its Config takes unknown fields: add #[serde(deny_unknown_fields)]");
+    ensure!(options.is_closed(), "its Options take unknown fields: add #[serde(deny_unknown_fields)]");
+    for key in options.keys() {
+        ensure!(!config.contains(key), "`{key}` is both a connection key and an option");
+        ensure!(!load.contains(key), "`{key}` is an option of every load already");
+    }
+    for key in config.keys() {
+        ensure!(!load.contains(key), "the connection key `{key}` is an option of every load already");
+    }
+    Ok(Verdict::Passed)
+}
+
+async fn unknown_keys(context: &Context<'_>) -> CaseResult {
+    let descriptor = context.subject.descriptor();
+    let mut settings = context.subject.connection();
+    settings.set("bach_size", 10, "the test");
+    let error = descriptor.split(settings).err().ok_or("`bach_size` is taken without a word")?;
+    let text = error.to_string();
+    ensure!(error.kind() == ErrorKind::InvalidOption, "it is refused as {:?}", error.kind());
+    ensure!(text.contains("did you mean `batch_size`?") && text.contains("the test"), "the answer says too little: {text}");
+    for key in descriptor.config_schema().keys() {
+        ensure!(!key.is_empty(), "a key has no name");
+    }
+    let mut settings = context.subject.connection();
+    settings.set("no_such_option_at_all", true, "the test");
+    ensure!(descriptor.split(settings).is_err(), "an option that does not exist is taken without a word");
+    Ok(Verdict::Passed)
+}
+
+async fn not_declared(context: &Context<'_>) -> CaseResult {
+    let capabilities = context.capabilities();
+    let batch = people(0..3, "a");
+    let target = context.target();
+    let spec = || context.spec(&target);
+    let mut cases = Vec::new();
+    for mode in arrowload_core::Mode::ALL.into_iter().filter(|mode| !capabilities.supports(*mode)) {
+        let mut spec = spec();
+        spec.load.mode = mode;
+        spec.load.keys = vec!["id".into()];
+        cases.push((mode.name(), spec));
+    }
+    let mut add = |declared: bool, name: &'static str, set: &dyn Fn(&mut LoadOptions)| {
+        if !declared {
+            let mut spec = spec();
+            set(&mut spec.load);
+            cases.push((name, spec));
+        }
+    };
+    add(capabilities.skip_rows, "on_error = skip", &|load| load.on_error = OnError::Skip);
+    add(capabilities.checksum, "verify = checksum", &|load| load.verify = Verify::Checksum);
+    add(capabilities.schema_evolution, "schema_evolution", &|load| load.schema_evolution = true);
+    add(capabilities.parallel, "parallelism", &|load| load.parallelism = Some(4));
+    for (name, spec) in cases {
+        context.refused(&spec, &batch, &[ErrorKind::Unsupported]).await.map_err(|why| format!("{name}: {why}"))?;
+        ensure!(context.rows(&target).await?.is_none(), "{name} was refused, and left a target behind");
+    }
+    Ok(Verdict::Passed)
+}
+
+async fn secrets(context: &Context<'_>) -> CaseResult {
+    const CANARY: &str = "canary-3f9c";
+    let descriptor = context.subject.descriptor();
+    let schema = descriptor.config_schema();
+    for key in schema.keys().into_iter().filter(|key| schema.is_secret(key)) {
+        let mut settings = context.subject.connection();
+        settings.set(key, CANARY, "the test");
+        let texts = match Loader::connect(&descriptor, &settings, 0).await {
+            Ok(loader) => format!("{loader:?} {:?}", loader.ping().await.err()),
+            Err(error) => format!("{error} {error:#} {error:?}"),
+        };
+        ensure!(!texts.contains(CANARY), "`{key}` shows: {texts}");
+        settings.set("no_such_key", CANARY, "the test");
+        let error = descriptor.split(settings.clone()).err().map(|error| format!("{error:?}")).unwrap_or_default();
+        ensure!(!error.contains(CANARY) && !format!("{settings:?}").contains(CANARY), "`{key}` shows: {error}");
+    }
+    Ok(Verdict::Passed)
+}
+
+async fn plan(context: &Context<'_>) -> CaseResult {
+    let (target, batch) = (context.target(), people(0..3, "a"));
+    let loader = context.connect().await?;
+    let spec = context.spec(&target);
+    let plan = plan_load(&loader, &spec, batch.schema()).await.map_err(|error| format!("no plan: {error:#}"))?;
+    ensure!(!plan.target_exists && plan.columns.len() == 2, "the plan is wrong: {plan}");
+    ensure!(context.rows(&target).await?.is_none(), "planning made the target");
+    load(&loader, &spec, &once(&batch)).await.map_err(|error| format!("the load failed: {error:#}"))?;
+    let mut again = context.spec(&target);
+    if context.capabilities().supports(arrowload_core::Mode::Overwrite) {
+        again.load.mode = arrowload_core::Mode::Overwrite;
+    }
+    if let Ok(plan) = plan_load(&loader, &again, batch.schema()).await {
+        ensure!(plan.target_exists, "the plan does not see the target: {plan}");
+    }
+    context.expect(&target, &[&batch]).await?;
+    Ok(Verdict::Passed)
+}
+
+async fn ping(context: &Context<'_>) -> CaseResult {
+    context.connect().await?.ping().await.map_err(|error| format!("{error:#}"))?;
+    Ok(Verdict::Passed)
+}

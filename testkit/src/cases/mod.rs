@@ -1,0 +1,64 @@
+//! The cases, in the order in which they are run.
+
+mod atomicity;
+mod columns;
+mod declared;
+mod loads;
+mod modes;
+mod shapes;
+mod types;
+mod upsert;
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::context::{CaseResult, Context, Verdict};
+use crate::{CaseOutcome, ConformanceReport, Subject};
+
+/// No case may take longer: what hangs has failed.
+const LIMIT: Duration = Duration::from_secs(60);
+
+type Case = (&'static str, for<'a> fn(&'a Context<'a>) -> BoxFuture<'a, CaseResult>);
+
+/// Names an async function as a case.
+macro_rules! case {
+    ($name:literal, $function:path) => {
+        ($name, |context| futures::FutureExt::boxed($function(context)))
+    };
+}
+pub(crate) use case;
+
+pub(crate) async fn run(subject: &dyn Subject) -> ConformanceReport {
+    let context = Context::new(subject);
+    let mut report = ConformanceReport { loader: subject.descriptor().name().into(), ..ConformanceReport::default() };
+    let groups: [&[Case]; 7] =
+        [declared::CASES, modes::CASES, shapes::CASES, columns::CASES, atomicity::CASES, loads::CASES, upsert::CASES];
+    for (name, case) in groups.into_iter().flatten() {
+        let outcome = guarded(case(&context)).await;
+        report.cases.push(((*name).to_owned(), outcome));
+    }
+    for type_case in crate::type_cases() {
+        let mut arrived = String::new();
+        let outcome = guarded(types::arrives(&context, &type_case, &mut arrived).boxed()).await;
+        report.types.push((type_case.name.clone(), arrived));
+        report.cases.push((format!("type {}", type_case.name), outcome));
+    }
+    report
+}
+
+/// Runs a case so that neither a panic nor a hang stops the others.
+async fn guarded(case: BoxFuture<'_, CaseResult>) -> CaseOutcome {
+    match tokio::time::timeout(LIMIT, AssertUnwindSafe(case).catch_unwind()).await {
+        Ok(Ok(Ok(Verdict::Passed))) => CaseOutcome::Passed,
+        Ok(Ok(Ok(Verdict::NotDeclared))) => CaseOutcome::NotDeclared,
+        Ok(Ok(Err(why))) => CaseOutcome::Failed(why),
+        Ok(Err(panic)) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            CaseOutcome::Failed(format!("it panicked: {}", text.unwrap_or("without a message")))
+        }
+        Err(_) => CaseOutcome::Failed(format!("it hung for {LIMIT:?}")),
+    }
+}

@@ -1,0 +1,149 @@
+//! What every case needs: connections, fresh targets, streams that misbehave, and comparisons that say what differs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_schema::SchemaRef;
+use arrowload_core::{BatchStream, Capabilities, Error, ErrorKind, Input, LoadReport, LoadSpec, Loader, Mode, Result as LoadResult, load};
+use futures::stream;
+
+use crate::{Subject, canonical_rows};
+
+/// How a case ends; an error is a sentence.
+pub(crate) type CaseResult = Result<Verdict, String>;
+
+pub(crate) enum Verdict {
+    Passed,
+    NotDeclared,
+}
+
+/// Ends a case unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err(format!($($message)+));
+        }
+    };
+}
+pub(crate) use ensure;
+
+pub(crate) struct Context<'a> {
+    pub(crate) subject: &'a dyn Subject,
+    names: AtomicU32,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(subject: &'a dyn Subject) -> Self {
+        Self { subject, names: AtomicU32::new(0) }
+    }
+
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        *self.subject.descriptor().capabilities()
+    }
+
+    /// A target that nothing has used.
+    pub(crate) fn target(&self) -> String {
+        let number = self.names.fetch_add(1, Ordering::Relaxed);
+        self.subject.target(&format!("conformance_{number}"))
+    }
+
+    pub(crate) async fn connect(&self) -> Result<Loader, String> {
+        let loader = Loader::connect(&self.subject.descriptor(), &self.subject.connection(), 2).await;
+        loader.map_err(|error| format!("it does not connect: {error:#}"))
+    }
+
+    /// The rows that readers see, sorted; `None` without a target.
+    pub(crate) async fn rows(&self, target: &str) -> Result<Option<Vec<String>>, String> {
+        let batch = self.subject.read(target).await.map_err(|error| format!("`{target}` could not be read back: {error}"))?;
+        Ok(batch.as_ref().map(canonical_rows))
+    }
+
+    /// Loads one batch with this spec.
+    pub(crate) async fn load(&self, spec: &LoadSpec, batch: &RecordBatch) -> Result<LoadReport, String> {
+        let loader = self.connect().await?;
+        load(&loader, spec, &once(batch)).await.map_err(|error| format!("the load failed: {error:#}"))
+    }
+
+    /// Expects a load to fail, with one of these kinds, and answers with the error.
+    pub(crate) async fn refused(&self, spec: &LoadSpec, batch: &RecordBatch, kinds: &[ErrorKind]) -> Result<Error, String> {
+        let loader = self.connect().await?;
+        match load(&loader, spec, &once(batch)).await {
+            Ok(report) => Err(format!("it loaded {} rows, and should have refused ({kinds:?})", report.rows)),
+            Err(error) if kinds.contains(&error.kind()) => Ok(error),
+            Err(error) => Err(format!("it refused with {:?}, and should have with {kinds:?}: {error:#}", error.kind())),
+        }
+    }
+
+    /// Compares what readers see with what should be there.
+    pub(crate) async fn expect(&self, target: &str, expected: &[&RecordBatch]) -> Result<(), String> {
+        let mut rows: Vec<String> = expected.iter().flat_map(|batch| canonical_rows(batch)).collect();
+        rows.sort();
+        let found = self.rows(target).await?.ok_or_else(|| format!("`{target}` is not there"))?;
+        same(&rows, &found)
+    }
+
+    /// The modes' shared precondition: can a target be added to a second time?
+    pub(crate) fn appends(&self) -> bool {
+        self.capabilities().supports(Mode::Append)
+    }
+
+    /// A mode that fills a fresh target.
+    pub(crate) fn filling_mode(&self) -> Mode {
+        let order = [Mode::Append, Mode::Create, Mode::Overwrite, Mode::Upsert];
+        order.into_iter().find(|mode| self.capabilities().supports(*mode)).unwrap_or_default()
+    }
+
+    pub(crate) fn spec(&self, target: &str) -> LoadSpec {
+        let mut spec = LoadSpec::new(target);
+        spec.load.mode = self.filling_mode();
+        spec.load.max_retries = 3;
+        if spec.load.mode == Mode::Upsert {
+            spec.load.keys = vec!["id".into()];
+        }
+        spec
+    }
+}
+
+/// Says which rows differ, but not all of them.
+pub(crate) fn same(expected: &[String], found: &[String]) -> Result<(), String> {
+    if expected == found {
+        return Ok(());
+    }
+    let missing = expected.iter().find(|row| !found.contains(row));
+    let surplus = found.iter().find(|row| !expected.contains(row));
+    let (sent, read) = (expected.len(), found.len());
+    Err(format!("{sent} rows should be there and {read} are; missing: {missing:?}; not expected: {surplus:?}"))
+}
+
+pub(crate) fn once(batch: &RecordBatch) -> Input {
+    Input::stream(BatchStream::from_batches(batch.schema(), vec![batch.clone()]))
+}
+
+pub(crate) fn many(schema: SchemaRef, batches: Vec<RecordBatch>) -> Input {
+    Input::stream(BatchStream::from_batches(schema, batches))
+}
+
+/// A stream that ends with an error, or does not end.
+pub(crate) fn failing(batches: Vec<RecordBatch>, end: Option<Error>) -> Input {
+    use futures::StreamExt;
+    let schema = batches[0].schema();
+    let head = stream::iter(batches.into_iter().map(LoadResult::Ok));
+    Input::stream(match end {
+        Some(error) => BatchStream::new(schema, head.chain(stream::iter([Err(error)]))),
+        None => BatchStream::new(schema, head.chain(stream::pending())),
+    })
+}
+
+/// Rows with the ids of a range, and a name that tells versions apart.
+pub(crate) fn people(ids: std::ops::Range<i64>, version: &str) -> RecordBatch {
+    let names = ids.clone().map(|id| if id % 5 == 3 { None } else { Some(format!("{version}-{id}")) });
+    let names: ArrayRef = Arc::new(StringArray::from(names.collect::<Vec<_>>()));
+    table(vec![("id", Arc::new(Int64Array::from_iter_values(ids))), ("name", names)])
+}
+
+/// A batch of nullable columns.
+#[expect(clippy::expect_used, reason = "the columns of the cases have one length")]
+pub(crate) fn table(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).expect("columns of one length")
+}

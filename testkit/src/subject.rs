@@ -1,0 +1,38 @@
+//! What the author of a loader tells the suite: how to connect, what to call targets, and how to read one back.
+
+use arrow_array::RecordBatch;
+use arrowload_core::{LoaderDescriptor, Settings};
+use futures::future::BoxFuture;
+
+/// A loader under test, and a store of its own to test it in.
+pub trait Subject: Sync {
+    /// The loader: `LoaderDescriptor::of::<MyLoader>(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))`.
+    fn descriptor(&self) -> LoaderDescriptor;
+
+    /// The connection keys of an empty store. Asked for at every connection: all lead to the same store.
+    fn connection(&self) -> Settings;
+
+    /// A target that does not exist yet, for a name that is used once. Override it where a plain name is no target.
+    fn target(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
+    /// Everything that readers see of a target, in any order of rows, or `None` if there is no target; read by something
+    /// that is not the loader. An error is a sentence.
+    fn read<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<RecordBatch>, String>>;
+
+    /// Whether the loader holds only a few batches in memory at once.
+    fn streams(&self) -> bool {
+        true
+    }
+
+    /// Whether column names that differ in case only are two columns in the store.
+    fn case_sensitive_columns(&self) -> bool {
+        true
+    }
+
+    /// Names that the store's targets can have, beside plain ones: quotes, spaces, reserved words and the like.
+    fn odd_target_names(&self) -> Vec<String> {
+        ["select", "with space", "semi;colon", "quote\"d", "o'clock", "ünïcode-名", "DROP TABLE x; --"].map(str::to_owned).to_vec()
+    }
+}
