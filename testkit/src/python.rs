@@ -1,11 +1,14 @@
 //! Readers that are not ours: pyarrow and DuckDB, in the Python that `ARROWLOAD_PYTHON` names.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_select::concat::concat_batches;
+use serde_json::{Value, json};
 
 /// Answers with the interpreter that has pyarrow and duckdb, or why there is none.
 ///
@@ -36,36 +39,65 @@ pub fn available() -> bool {
     false
 }
 
-const READ: &str = r#"
-import sys, pyarrow as pa, pyarrow.parquet, pyarrow.dataset, pyarrow.ipc, os, glob
-kind, path = sys.argv[1], sys.argv[2]
-def files():
+/// Reads requests, one a line, and answers each with the path of an Arrow IPC stream that it has written, or an error.
+const READER: &str = r#"
+import sys, json, os, glob, pyarrow as pa, pyarrow.parquet, pyarrow.ipc, duckdb
+def files(path):
     if not os.path.isdir(path): return [path]
     return sorted(f for f in glob.glob(glob.escape(path) + '/**/*', recursive=True)
         if os.path.isfile(f) and not any(p.startswith(('.', '_')) for p in os.path.relpath(f, path).split(os.sep)))
-def one(file):
+def one(request, file):
+    kind = request['kind']
     if kind == 'parquet': return pa.parquet.ParquetFile(file).read()
     if kind == 'arrow': return pa.ipc.open_file(file).read_all()
     if kind == 'arrows': return pa.ipc.open_stream(file).read_all()
-    if kind == 'sql':
-        import duckdb
-        return duckdb.sql(sys.argv[3].replace('$file', "'" + file.replace("'", "''") + "'")).to_arrow_table()
-    raise SystemExit('unknown kind ' + kind)
-tables = [one(f) for f in files()]
-table = pa.concat_tables(tables, promote_options='default')
-table = table.replace_schema_metadata(None)
-out = sys.stdout.buffer
-with pa.ipc.new_stream(out, table.schema) as writer:
-    for batch in table.combine_chunks().to_batches():
-        writer.write_batch(batch)
+    return duckdb.sql(request['sql'].replace('$file', "'" + file.replace("'", "''") + "'")).to_arrow_table()
+def read(request):
+    table = pa.concat_tables([one(request, f) for f in files(request['path'])], promote_options='default')
+    table = table.replace_schema_metadata(None)
+    with pa.ipc.new_stream(request['out'], table.schema) as writer:
+        for batch in table.to_batches(): writer.write_batch(batch)
+for line in sys.stdin:
+    try:
+        read(json.loads(line))
+        print('ok', flush=True)
+    except Exception as error:
+        print(type(error).__name__ + ': ' + str(error).replace('\n', ' '), flush=True)
 "#;
+
+/// One Python serves all tests of a process: starting one takes longer than most reads.
+struct Reader {
+    child: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+static READER_PROCESS: Mutex<Option<Reader>> = Mutex::new(None);
+
+impl Reader {
+    fn start() -> Result<Self, String> {
+        let mut command = Command::new(interpreter()?);
+        command.args(["-c", READER]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| error.to_string())?;
+        let answers = BufReader::new(child.stdout.take().ok_or("Python has no output")?);
+        Ok(Self { child, answers })
+    }
+
+    fn ask(&mut self, request: &Value) -> Result<(), String> {
+        let gone = |error: std::io::Error| format!("Python is gone: {error}");
+        let input = self.child.stdin.as_mut().ok_or("Python has no input")?;
+        writeln!(input, "{request}").and_then(|()| input.flush()).map_err(gone)?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).map_err(gone)?;
+        if answer.trim() == "ok" { Ok(()) } else { Err(answer.trim().to_owned()) }
+    }
+}
 
 /// Reads a file, or a folder's files, with pyarrow: `kind` is `parquet`, `arrow` or `arrows`. `None` if nothing is there.
 ///
 /// # Errors
 /// What Python says.
 pub fn read(kind: &str, path: &Path) -> Result<Option<RecordBatch>, String> {
-    run(&[kind], path)
+    run(kind, "", path)
 }
 
 /// Reads a file, or each file of a folder, with DuckDB: `$file` stands for its name in the query.
@@ -73,21 +105,23 @@ pub fn read(kind: &str, path: &Path) -> Result<Option<RecordBatch>, String> {
 /// # Errors
 /// What Python says.
 pub fn query(sql: &str, path: &Path) -> Result<Option<RecordBatch>, String> {
-    run(&["sql", sql], path)
+    run("sql", sql, path)
 }
 
-fn run(kind: &[&str], path: &Path) -> Result<Option<RecordBatch>, String> {
+fn run(kind: &str, sql: &str, path: &Path) -> Result<Option<RecordBatch>, String> {
     if !has_files(path) {
         return Ok(None);
     }
-    let mut command = Command::new(interpreter()?);
-    command.args(["-c", READ, kind[0]]).arg(path).args(&kind[1..]);
-    let output = command.output().map_err(|error| error.to_string())?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(text.lines().last().unwrap_or("Python failed").to_owned());
-    }
-    let reader = StreamReader::try_new(output.stdout.as_slice(), None).map_err(|error| error.to_string())?;
+    let out = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
+    let request = json!({ "kind": kind, "sql": sql, "path": path, "out": out.path() });
+    let mut process = READER_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+    let reader = match process.as_mut() {
+        Some(reader) => reader,
+        None => process.insert(Reader::start()?),
+    };
+    reader.ask(&request)?;
+    drop(process);
+    let reader = StreamReader::try_new(out.reopen().map_err(|error| error.to_string())?, None).map_err(|error| error.to_string())?;
     let schema = reader.schema();
     let batches = reader.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
     concat_batches(&schema, &batches).map(Some).map_err(|error| error.to_string())

@@ -16,7 +16,11 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
     let python = python::interpreter()?;
     say(&format!("reading back with {}", python.display()));
     let mut test = cargo();
-    test.args(["test", "--workspace"]).args(&args.rest);
+    test.arg("test");
+    if !args.rest.iter().any(|argument| argument == "-p" || argument.starts_with("--package")) {
+        test.arg("--workspace");
+    }
+    test.args(&args.rest);
     // What this task has set up is not to be skipped.
     test.env("ARROWLOAD_PYTHON", &python).env("ARROWLOAD_REQUIRE", "python");
     run(&mut test)
