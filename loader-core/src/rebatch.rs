@@ -14,7 +14,7 @@ pub(crate) struct Rebatcher {
     pending: Vec<RecordBatch>,
     pending_rows: usize,
     pending_bytes: usize,
-    ready: VecDeque<RecordBatch>,
+    ready: VecDeque<(RecordBatch, usize)>,
 }
 
 impl Rebatcher {
@@ -24,7 +24,8 @@ impl Rebatcher {
 
     /// Takes a batch. Empty ones vanish.
     pub(crate) fn push(&mut self, batch: RecordBatch) {
-        let bytes_a_row = (batch_bytes(&batch) / batch.num_rows().max(1)).max(1);
+        let bytes = batch_bytes(&batch);
+        let bytes_a_row = (bytes / batch.num_rows().max(1)).max(1);
         let mut start = 0;
         while start < batch.num_rows() {
             let left = batch.num_rows() - start;
@@ -49,7 +50,8 @@ impl Rebatcher {
     /// Makes the last, possibly small, batch ready.
     pub(crate) fn flush(&mut self) {
         let mut pending = std::mem::take(&mut self.pending);
-        (self.pending_rows, self.pending_bytes) = (0, 0);
+        let bytes = std::mem::take(&mut self.pending_bytes);
+        let rows = std::mem::take(&mut self.pending_rows);
         let Some(first) = pending.first() else { return };
         if pending.len() > 1 {
             // Dictionaries of different batches may have too many values together: those go on one by one.
@@ -57,17 +59,18 @@ impl Rebatcher {
                 pending = vec![joined];
             }
         }
-        self.ready.extend(pending);
+        let share = |batch: RecordBatch| (bytes * batch.num_rows() / rows.max(1), batch);
+        self.ready.extend(pending.into_iter().map(share).map(|(bytes, batch)| (batch, bytes)));
     }
 
-    /// The next batch of the wanted size.
-    pub(crate) fn next(&mut self) -> Option<RecordBatch> {
+    /// The next batch of the wanted size, and its bytes, about.
+    pub(crate) fn next(&mut self) -> Option<(RecordBatch, usize)> {
         self.ready.pop_front()
     }
 }
 
 /// The bytes that the rows of a batch take, not those of the buffers they are a slice of.
-pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
+fn batch_bytes(batch: &RecordBatch) -> usize {
     let column = |array: &arrow_array::ArrayRef| {
         let data = arrow_array::Array::to_data(array);
         data.get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
@@ -97,10 +100,10 @@ mod tests {
         for rows in sizes {
             rebatcher.push(batch(next..next + rows));
             next += rows;
-            out.extend(std::iter::from_fn(|| rebatcher.next()));
+            out.extend(std::iter::from_fn(|| rebatcher.next()).map(|(batch, _)| batch));
         }
         rebatcher.flush();
-        out.extend(std::iter::from_fn(|| rebatcher.next()));
+        out.extend(std::iter::from_fn(|| rebatcher.next()).map(|(batch, _)| batch));
         out
     }
 
@@ -128,7 +131,7 @@ mod tests {
         let input = batch(0..100);
         let mut rebatcher = Rebatcher::new(BatchSize { min_rows: 10, max_rows: 1000, max_bytes: 1 << 20 });
         rebatcher.push(input.clone());
-        let output = rebatcher.next().expect("a batch");
+        let (output, _) = rebatcher.next().expect("a batch");
         assert!(Arc::ptr_eq(input.column(0), output.column(0)));
     }
 }

@@ -12,7 +12,6 @@ use super::retry::with_retries;
 use super::{LoadSpec, Run};
 use crate::dead_letter::DeadLetterOrigin;
 use crate::erased::{DynSession, UntypedRequest};
-use crate::rebatch::batch_bytes;
 use crate::schema::check_loadable;
 use crate::{
     Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, LoadRequest, NullKeys, OnError, Receipt, Rejects, Result, Verify, keys,
@@ -109,8 +108,8 @@ impl Attempt<'_> {
         let mut checksums = checks.then(|| Checksums::new(&request.schema));
         let mut handed_over = 0;
         let rows_given = loop {
-            let batch = match feed.next().await? {
-                Fed::Batch(batch) => batch,
+            let (batch, bytes) = match feed.next().await? {
+                Fed::Batch(batch, bytes) => (batch, bytes),
                 Fed::End(rows) => break rows,
             };
             let first_row = self.meter.rows_read.fetch_add(batch.num_rows() as u64, Relaxed);
@@ -126,7 +125,7 @@ impl Attempt<'_> {
             }
             self.write(session, &batch).await.map_err(|error| at_source_row(error, &request.rejects))?;
             handed_over += batch.num_rows() as u64;
-            self.count(&batch, &request.rejects);
+            self.count(&batch, bytes, &request.rejects);
         };
         let acknowledged = session.prepare().await.map_err(|error| at_source_row(error, &request.rejects))?.rows;
         self.meter.rows_rejected.store(request.rejects.rows(), Relaxed);
@@ -159,10 +158,10 @@ impl Attempt<'_> {
         }
     }
 
-    fn count(&self, batch: &RecordBatch, rejects: &Rejects) {
+    fn count(&self, batch: &RecordBatch, bytes: usize, rejects: &Rejects) {
         let meter = self.meter;
         meter.rows_written.fetch_add(batch.num_rows() as u64, Relaxed);
-        meter.bytes.fetch_add(batch_bytes(batch) as u64, Relaxed);
+        meter.bytes.fetch_add(bytes as u64, Relaxed);
         meter.batches.fetch_add(1, Relaxed);
         meter.rows_rejected.store(rejects.rows(), Relaxed);
         meter.tick();

@@ -14,8 +14,8 @@ const DEPTH: usize = 2;
 
 /// What the source's task sends.
 pub(crate) enum Fed {
-    /// The next batch.
-    Batch(RecordBatch),
+    /// The next batch, and its bytes, about.
+    Batch(RecordBatch, usize),
     /// The source has no more, and has given this many rows in all.
     End(u64),
 }
@@ -77,8 +77,8 @@ async fn feed(mut stream: BatchStream, size: BatchSize, sender: &mpsc::Sender<Re
 
 /// Sends what is ready; false if nobody listens any more.
 async fn send_ready(rebatcher: &mut Rebatcher, sender: &mpsc::Sender<Result<Fed>>) -> bool {
-    while let Some(batch) = rebatcher.next() {
-        if sender.send(Ok(Fed::Batch(batch))).await.is_err() {
+    while let Some((batch, bytes)) = rebatcher.next() {
+        if sender.send(Ok(Fed::Batch(batch, bytes))).await.is_err() {
             return false;
         }
     }
