@@ -1,77 +1,166 @@
-//! What is at a target already: whether it exists, its schema, and which load it holds.
+//! What is at a target already: whether it exists, its columns, and which loads it holds.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek};
+use std::fs::{self, File};
+use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::SystemTime;
 
 use arrow_ipc::reader::{FileReader, StreamReader};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use arrowload_core::{Error, ErrorKind, LoadState, Receipt, Result};
-use futures::TryStreamExt;
-use object_store::path::Path as StorePath;
-use object_store::{ObjectStore, ObjectStoreExt};
+use arrow_schema::{ArrowError, SchemaRef};
+use arrowload_core::{Error, ErrorKind, LoadState, Result};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
-use crate::error::{blocking, from_arrow, from_io, from_store};
+use crate::error::{blocking, from_arrow, from_io};
 use crate::options::Format;
 use crate::place::Place;
-use crate::target::marker;
-
-/// The key of a schema's metadata under which a single file keeps the load that wrote it.
-pub(crate) const LOAD_ID: &str = "arrowload.load_id";
+use crate::record::{History, RECORD_PREFIX, Record, record_name};
+use crate::remote;
 
 /// How many folders deep a dataset may be.
 const DEPTH: usize = 32;
 
-pub(crate) async fn is_folder(place: &Place) -> Result<bool> {
+/// What was found at a target.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Found {
+    pub(crate) kind: Kind,
+    /// The format of what is there, where it can be told.
+    pub(crate) format: Option<Format>,
+    /// The columns that are there; `None` where nothing says.
+    pub(crate) schema: Option<SchemaRef>,
+    /// The newest record of a folder.
+    pub(crate) record: Option<Record>,
+    /// The loads that a single file remembers.
+    pub(crate) history: History,
+    /// Tells whether a single file was replaced since.
+    pub(crate) stamp: Option<Stamp>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    #[default]
+    Nothing,
+    /// A local folder that holds nothing at all.
+    EmptyFolder,
+    Folder,
+    File,
+}
+
+/// Which file it is: its size, its age and, on Unix, its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stamp(u64, Option<SystemTime>, u64);
+
+/// Looks at a target, and changes nothing.
+pub(crate) async fn inspect(place: &Place) -> Result<Found> {
     match place {
-        Place::Local(path) => Ok(path.is_dir()),
-        Place::Store(..) => Ok(false),
+        Place::Local(path) => {
+            let path = path.clone();
+            blocking(move || inspect_local(&path)).await
+        }
+        Place::Store(store, path) => remote::inspect(store, path).await,
     }
 }
 
-pub(crate) fn is_file(place: &Place) -> bool {
-    matches!(place, Place::Local(path) if path.is_file())
+/// Whether a load committed to this target.
+pub(crate) async fn find_load(place: &Place, load_id: &str) -> Result<LoadState> {
+    match place {
+        Place::Local(path) => {
+            let (path, id) = (path.clone(), load_id.to_owned());
+            blocking(move || find_local(&path, &id)).await
+        }
+        Place::Store(store, path) => remote::find_load(store, path, load_id).await,
+    }
 }
 
-pub(crate) async fn file_exists(place: &Place) -> Result<bool> {
-    match place {
-        Place::Local(path) => Ok(path.exists()),
-        Place::Store(store, path) => match store.head(path).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(from_store(error)),
+fn inspect_local(path: &Path) -> Result<Found> {
+    if path.is_dir() {
+        return inspect_folder(path);
+    }
+    let Some(stamp) = stamp(path)? else { return Ok(Found::default()) };
+    let (format, known) = file_schema(path)?;
+    let history = known.as_ref().map(|(schema, rows)| History::of(schema, *rows)).unwrap_or_default();
+    let schema = known.map(|(schema, _)| schema);
+    Ok(Found { kind: Kind::File, format, schema, history, stamp: Some(stamp), record: None })
+}
+
+fn inspect_folder(path: &Path) -> Result<Found> {
+    let empty = fs::read_dir(path).map_err(|error| from_io(path, error))?.next().is_none();
+    if empty {
+        return Ok(Found { kind: Kind::EmptyFolder, ..Found::default() });
+    }
+    let found = Found { kind: Kind::Folder, ..Found::default() };
+    if let Some(record) = newest_record(path)? {
+        return Ok(Found { format: Some(record.format), schema: Some(record.schema()?), record: Some(record), ..found });
+    }
+    // Another program's folder: the newest file has the columns that count.
+    let age = |file: &PathBuf| fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
+    let Some(newest) = data_files(path)?.into_iter().max_by_key(age) else { return Ok(found) };
+    let format = newest.file_name().and_then(|name| Format::of_name(&name.to_string_lossy()));
+    Ok(Found { format, schema: file_schema(&newest)?.1.map(|(schema, _)| schema), ..found })
+}
+
+/// The stamp of a file, or `None` if there is nothing.
+pub(crate) fn stamp(path: &Path) -> Result<Option<Stamp>> {
+    let metadata = match fs::metadata(path) {
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(None),
+        metadata => metadata.map_err(|error| from_io(path, error))?,
+    };
+    #[cfg(unix)]
+    let number = std::os::unix::fs::MetadataExt::ino(&metadata);
+    #[cfg(not(unix))]
+    let number = 0;
+    Ok(Some(Stamp(metadata.len(), metadata.modified().ok(), number)))
+}
+
+pub(crate) fn find_local(path: &Path, load_id: &str) -> Result<LoadState> {
+    if path.is_dir() {
+        let record = read_record(&path.join(record_name(load_id)))?;
+        return Ok(record.map_or(LoadState::NotCommitted, |record| LoadState::Committed(record.receipt())));
+    }
+    if stamp(path)?.is_none() {
+        return Ok(LoadState::NotCommitted);
+    }
+    match file_schema(path)?.1 {
+        // Text has no place for it.
+        None => Ok(LoadState::Unknown),
+        Some((schema, rows)) => match History::of(&schema, rows).find(load_id) {
+            LoadState::Committed(receipt) if rows.is_none() => {
+                let rows = if receipt.rows > 0 { receipt.rows } else { count_rows(path)? };
+                Ok(LoadState::Committed(arrowload_core::Receipt::rows(rows)))
+            }
+            state => Ok(state),
         },
     }
 }
 
-pub(crate) async fn folder_has_files(place: &Place) -> Result<bool> {
-    Ok(first_data_file(place).await?.is_some())
+fn read_record(path: &Path) -> Result<Option<Record>> {
+    match fs::read(path) {
+        Ok(bytes) => Record::decode(&bytes, &path.display().to_string()).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(from_io(path, error)),
+    }
 }
 
-pub(crate) async fn format_of_folder(place: &Place) -> Result<Option<Format>> {
-    Ok(first_data_file(place).await?.and_then(|name| Format::of_name(&name)))
-}
-
-/// The name of one data file of a folder.
-async fn first_data_file(place: &Place) -> Result<Option<String>> {
-    match place {
-        Place::Local(path) => {
-            let path = path.clone();
-            blocking(move || Ok(data_files(&path)?.into_iter().next().map(|file| file.display().to_string()))).await
-        }
-        Place::Store(store, prefix) => {
-            let mut objects = store.list(Some(prefix));
-            while let Some(object) = objects.try_next().await.map_err(from_store)? {
-                let name = object.location.filename().unwrap_or_default();
-                if !is_hidden(name) && Format::of_name(name).is_some() {
-                    return Ok(Some(object.location.to_string()));
-                }
-            }
-            Ok(None)
+/// The records of a folder, each with its age.
+pub(crate) fn records(folder: &Path) -> Result<Vec<(Option<SystemTime>, PathBuf)>> {
+    let mut records = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|error| from_io(folder, error))? {
+        let entry = entry.map_err(|error| from_io(folder, error))?;
+        if entry.file_name().to_string_lossy().starts_with(RECORD_PREFIX) {
+            records.push((entry.metadata().and_then(|metadata| metadata.modified()).ok(), entry.path()));
         }
     }
+    Ok(records)
+}
+
+/// The record of the last load. Clocks of file systems tick slowly, so those of one tick are read and compared.
+pub(crate) fn newest_record(folder: &Path) -> Result<Option<Record>> {
+    let records = records(folder)?;
+    let newest = records.iter().map(|(age, _)| *age).max();
+    let mut found: Option<Record> = None;
+    for (_, path) in records.iter().filter(|(age, _)| Some(*age) == newest) {
+        found = found.into_iter().chain(read_record(path)?).max_by_key(|record| record.sequence);
+    }
+    Ok(found)
 }
 
 pub(crate) fn is_hidden(name: &str) -> bool {
@@ -85,15 +174,14 @@ pub(crate) fn data_files(folder: &Path) -> Result<Vec<PathBuf>> {
         if Format::of_name(name).is_some() {
             files.push(path.to_owned());
         }
-        Ok(())
     })?;
     files.sort();
     Ok(files)
 }
 
 /// Visits each file below a folder whose name, and whose folders' names, are not hidden.
-fn walk(folder: &Path, depth: usize, visit: &mut dyn FnMut(&Path, &str) -> Result<()>) -> Result<()> {
-    let entries = match std::fs::read_dir(folder) {
+fn walk(folder: &Path, depth: usize, visit: &mut dyn FnMut(&Path, &str)) -> Result<()> {
+    let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(|error| from_io(folder, error))?,
     };
@@ -103,115 +191,51 @@ fn walk(folder: &Path, depth: usize, visit: &mut dyn FnMut(&Path, &str) -> Resul
         match () {
             () if is_hidden(&name) => {}
             () if path.is_dir() && depth > 0 => walk(&path, depth - 1, visit)?,
-            () => visit(&path, &name)?,
+            () => visit(&path, &name),
         }
     }
     Ok(())
 }
 
-/// The columns of the files that are at a local target; `None` where the format does not say, or nothing is there.
-pub(crate) async fn schema(place: &Place, is_folder: bool, format: Format, has_header: bool) -> Result<Option<SchemaRef>> {
-    let Place::Local(path) = place else { return Ok(None) };
-    let path = path.clone();
-    blocking(move || {
-        let file = if is_folder { data_files(&path)?.into_iter().next() } else { path.is_file().then_some(path) };
-        file.map_or(Ok(None), |file| file_schema(&file, format, has_header))
-    })
-    .await
-}
+/// A schema, and the number of rows where the format tells without reading them.
+type Known = Option<(SchemaRef, Option<u64>)>;
 
-fn file_schema(path: &Path, format: Format, has_header: bool) -> Result<Option<SchemaRef>> {
-    let open = || File::open(path).map_err(|error| from_io(path, error));
-    Ok(match format {
-        Format::Parquet => Some(Arc::clone(parquet_metadata(path)?.schema())),
-        Format::Arrow => Some(FileReader::try_new(BufReader::new(open()?), None).map_err(|error| from_arrow(path, error))?.schema()),
-        Format::ArrowStream => {
-            Some(StreamReader::try_new(BufReader::new(open()?), None).map_err(|error| from_arrow(path, error))?.schema())
-        }
-        Format::Csv if has_header && path.extension().is_some_and(|ending| ending == "csv") => {
-            let mut line = String::new();
-            BufReader::new(open()?).read_line(&mut line).map_err(|error| from_io(path, error))?;
-            csv_names(line.trim_end_matches(['\r', '\n']))
-        }
-        Format::Csv | Format::Ndjson => None,
-    })
-}
-
-/// The names of a plain header; one with quotes is not taken apart.
-fn csv_names(line: &str) -> Option<SchemaRef> {
-    let fields = || line.split(',').map(|name| Field::new(name, DataType::Null, true));
-    (!line.contains('"')).then(|| Arc::new(Schema::new(fields().collect::<Vec<_>>())))
-}
-
-fn parquet_metadata(path: &Path) -> Result<ArrowReaderMetadata> {
-    let file = File::open(path).map_err(|error| from_io(path, error))?;
-    let broken = |error: parquet::errors::ParquetError| {
-        let message = format!("`{}` is no Parquet file, or broken; remove it, or name another target", path.display());
-        Error::new(ErrorKind::InvalidData, message).with_source(error)
-    };
-    ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(broken)
-}
-
-/// Whether a load committed to this target.
-pub(crate) async fn find_load(place: &Place, load_id: &str) -> Result<LoadState> {
-    let id = load_id.to_owned();
-    match place {
-        Place::Local(path) if path.is_dir() => {
-            let path = path.join(marker(load_id));
-            blocking(move || match std::fs::read_to_string(&path) {
-                Ok(rows) => Ok(LoadState::Committed(Receipt::rows(rows.trim().parse().unwrap_or_default()))),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(LoadState::NotCommitted),
-                Err(error) => Err(from_io(&path, error)),
-            })
-            .await
-        }
-        Place::Local(path) if path.is_file() => {
-            let path = path.clone();
-            blocking(move || find_in_file(&path, &id)).await
-        }
-        Place::Local(_) => Ok(LoadState::NotCommitted),
-        Place::Store(store, prefix) => find_in_store(store, prefix, load_id).await,
-    }
-}
-
-async fn find_in_store(store: &Arc<dyn ObjectStore>, prefix: &StorePath, load_id: &str) -> Result<LoadState> {
-    match store.get(&prefix.clone().join(marker(load_id))).await {
-        Ok(found) => {
-            let rows = found.bytes().await.map_err(from_store)?;
-            let rows = String::from_utf8_lossy(&rows).trim().parse().unwrap_or_default();
-            Ok(LoadState::Committed(Receipt::rows(rows)))
-        }
-        // A single object does not say which load wrote it.
-        Err(object_store::Error::NotFound { .. }) => Ok(LoadState::Unknown),
-        Err(error) => Err(from_store(error)),
-    }
-}
-
-/// A file's schema says which load wrote it; text has no schema.
-fn find_in_file(path: &Path, load_id: &str) -> Result<LoadState> {
+/// What a file's first bytes say that it is, and the schema that it holds; text holds none.
+fn file_schema(path: &Path) -> Result<(Option<Format>, Known)> {
     let mut file = File::open(path).map_err(|error| from_io(path, error))?;
-    let mut magic = [0; 6];
-    let read = file.read(&mut magic).map_err(|error| from_io(path, error))?;
-    file.rewind().map_err(|error| from_io(path, error))?;
-    let holds = |schema: &Schema| schema.metadata().get(LOAD_ID).is_some_and(|known| known == load_id);
-    let known = match &magic[..read] {
+    let mut magic = Vec::new();
+    file.by_ref().take(6).read_to_end(&mut magic).and_then(|_| file.rewind()).map_err(|error| from_io(path, error))?;
+    let broken = |error: ArrowError| broken(path, error);
+    Ok(match magic.as_slice() {
         [b'P', b'A', b'R', b'1', ..] => {
-            let metadata = parquet_metadata(path)?;
-            holds(metadata.schema()).then(|| metadata.metadata().file_metadata().num_rows() as u64)
+            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| broken(error.into()))?;
+            let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).ok();
+            (Some(Format::Parquet), Some((metadata.schema().clone(), rows)))
         }
         b"ARROW1" => {
-            let reader = FileReader::try_new(BufReader::new(file), None).map_err(|error| from_arrow(path, error))?;
-            if holds(&reader.schema()) { Some(count(reader, path)?) } else { None }
+            let reader = FileReader::try_new(BufReader::new(file), None).map_err(broken)?;
+            (Some(Format::Arrow), Some((reader.schema(), None)))
         }
         [0xFF, 0xFF, 0xFF, 0xFF, ..] => {
-            let reader = StreamReader::try_new(BufReader::new(file), None).map_err(|error| from_arrow(path, error))?;
-            if holds(&reader.schema()) { Some(count(reader, path)?) } else { None }
+            let reader = StreamReader::try_new(BufReader::new(file), None).map_err(broken)?;
+            (Some(Format::ArrowStream), Some((reader.schema(), None)))
         }
-        _ => return Ok(LoadState::Unknown),
-    };
-    Ok(known.map_or(LoadState::NotCommitted, |rows| LoadState::Committed(Receipt::rows(rows))))
+        _ => (None, None),
+    })
 }
 
-fn count(batches: impl Iterator<Item = Result<arrow_array::RecordBatch, arrow_schema::ArrowError>>, path: &Path) -> Result<u64> {
-    batches.map(|batch| batch.map(|batch| batch.num_rows() as u64)).sum::<Result<u64, _>>().map_err(|error| from_arrow(path, error))
+fn broken(path: &Path, error: ArrowError) -> Error {
+    let message = format!("`{}` is broken; remove it, or name another target", path.display());
+    Error::new(ErrorKind::InvalidData, message).with_source(error)
+}
+
+/// Reads an Arrow file to its end: its footer does not say how many rows it has.
+fn count_rows(path: &Path) -> Result<u64> {
+    let mut rows = 0;
+    crate::verify::read(path, &mut |batch| {
+        rows += batch.num_rows() as u64;
+        Ok(())
+    })
+    .map_err(|error| from_arrow(path, ArrowError::ExternalError(Box::new(error))))?;
+    Ok(rows)
 }

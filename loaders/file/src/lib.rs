@@ -7,9 +7,12 @@ mod loader;
 mod local;
 mod options;
 mod place;
+mod record;
+mod remote;
 mod session;
 mod target;
 mod types;
+mod verify;
 mod write;
 
 pub use config::FileConfig;

@@ -1,17 +1,11 @@
 //! The loader: what files can do, and what a load would do to them.
 
-use std::sync::Arc;
-
-use arrow_schema::{DataType, FieldRef, Schema, SchemaRef};
-use arrowload_core::{
-    Atomicity, BatchSize, Capabilities, ColumnMapping, DataLoader, Error, ErrorKind, LoadRequest, LoadState, Mode, Plan, Result,
-    TypeSupport,
-};
+use arrow_schema::DataType;
+use arrowload_core::{Atomicity, BatchSize, Capabilities, DataLoader, LoadRequest, LoadState, Mode, Plan, Result, TypeSupport};
 
 use crate::config::FileConfig;
 use crate::existing;
-use crate::local::check_replaceable;
-use crate::options::{FileOptions, Format, invalid};
+use crate::options::{FileOptions, Format};
 use crate::place::Place;
 use crate::session::FileSession;
 use crate::target::Target;
@@ -30,6 +24,7 @@ impl DataLoader for FileLoader {
         .create_target()
         .schema_evolution()
         .load_ids()
+        .checksum()
         .parallel()
         .batch(BatchSize { min_rows: 1024, max_rows: 1 << 17, max_bytes: 16 << 20 });
 
@@ -42,8 +37,7 @@ impl DataLoader for FileLoader {
     }
 
     async fn begin(&self, request: LoadRequest<FileOptions>) -> Result<FileSession> {
-        let (target, mapping) = self.resolve(&request).await?;
-        FileSession::begin(target, mapping, request).await
+        FileSession::begin(Target::of(&self.config, &request).await?, request).await
     }
 
     /// For Parquet, the default format; a plan says it for the format of its load.
@@ -52,7 +46,7 @@ impl DataLoader for FileLoader {
     }
 
     async fn plan(&self, request: &LoadRequest<FileOptions>) -> Result<Plan> {
-        let (target, _) = self.resolve(request).await?;
+        let target = Target::of(&self.config, request).await?;
         let mut plan = Plan::from_types(&request.schema, |data_type| support(target.format, data_type));
         for (column, field) in plan.columns.iter_mut().zip(request.schema.fields()) {
             column.target_type = match target.format {
@@ -63,8 +57,9 @@ impl DataLoader for FileLoader {
         plan.target_exists = target.exists;
         plan.resources = vec![format!("{} ({}, {})", request.target, target.format.name(), target.codec)];
         let adds_files = target.is_folder && target.exists && request.mode == Mode::Append;
-        let in_store = matches!(target.place, Place::Store(..)) && target.is_folder;
+        let in_store = target.local().is_none() && target.is_folder;
         plan.atomicity = Some(if adds_files || in_store { Atomicity::Part } else { Atomicity::Load });
+        plan.exactly_once = Some(target.remembers());
         Ok(plan)
     }
 
@@ -75,69 +70,4 @@ impl DataLoader for FileLoader {
     fn config_from_url(url: &str) -> Result<serde_json::Map<String, serde_json::Value>> {
         Ok([("root".to_owned(), url.into())].into_iter().collect())
     }
-}
-
-impl FileLoader {
-    /// Understands the target, and how the load's columns fit what is there.
-    async fn resolve(&self, request: &LoadRequest<FileOptions>) -> Result<(Target, ColumnMapping)> {
-        let target = Target::of(&self.config, request).await?;
-        check_partition_columns(request)?;
-        if target.exists
-            && target.is_folder
-            && request.mode == Mode::Overwrite
-            && let Some(folder) = target.local()
-        {
-            check_replaceable(folder)?;
-        }
-        let replaces = request.mode == Mode::Overwrite && request.schema_evolution;
-        let there = match target.exists && !replaces {
-            true => existing::schema(&target.place, target.is_folder, target.format, request.options.header.unwrap_or(true)).await?,
-            false => None,
-        };
-        let columns = match there {
-            Some(there) => in_own_types(&there, request, target.format)?,
-            None => Arc::clone(&request.schema),
-        };
-        let mapping = ColumnMapping::by_name(&request.schema, &columns, request.schema_evolution, |load, there| load == there)?;
-        Ok((target, mapping))
-    }
-}
-
-fn check_partition_columns(request: &LoadRequest<FileOptions>) -> Result<()> {
-    for name in &request.options.partition_by {
-        if request.schema.column_with_name(name).is_none() {
-            let columns: Vec<&str> = request.schema.fields().iter().map(|field| field.name().as_str()).collect();
-            return Err(invalid("partition_by", format!("partition_by names `{name}`; the query has {}", columns.join(", "))));
-        }
-    }
-    Ok(())
-}
-
-/// The columns that are there, with the load's own types where those are stored as what is there.
-fn in_own_types(there: &Schema, request: &LoadRequest<FileOptions>, format: Format) -> Result<SchemaRef> {
-    let mut fields: Vec<FieldRef> = Vec::new();
-    for column in there.fields() {
-        let Some((_, field)) = request.schema.column_with_name(column.name()) else {
-            fields.push(Arc::clone(column));
-            continue;
-        };
-        let fits = format == Format::Csv || stored(format, field.data_type()).equals_datatype(&stored(format, column.data_type()));
-        if !fits {
-            let message = format!(
-                "column `{}` is {} in the load and {} in the files that are there; cast it in the query",
-                field.name(),
-                field.data_type(),
-                column.data_type()
-            );
-            return Err(Error::new(ErrorKind::SchemaMismatch, message).with("column", field.name()));
-        }
-        fields.push(Arc::new(field.clone().with_nullable(column.is_nullable())));
-    }
-    // Partition columns are in the names of folders, not in the files.
-    for name in &request.options.partition_by {
-        if let (None, Some((_, field))) = (there.column_with_name(name), request.schema.column_with_name(name)) {
-            fields.push(Arc::new(field.clone()));
-        }
-    }
-    Ok(Arc::new(Schema::new(fields)))
 }

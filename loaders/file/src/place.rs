@@ -30,11 +30,11 @@ impl Place {
             _ => target.to_owned(),
         };
         match url_scheme(&whole).as_deref() {
-            None => Ok(Self::Local(std::path::absolute(&whole)?)),
+            None => Ok(Self::Local(followed(std::path::absolute(&whole)?))),
             Some("file") => {
                 let url = parse(&whole)?;
                 let path = url.to_file_path().map_err(|()| invalid(format!("`{whole}` names no local file")))?;
-                Ok(Self::Local(path))
+                Ok(Self::Local(followed(path)))
             }
             Some(scheme) => Self::store(config, scheme, &parse(&whole)?),
         }
@@ -45,11 +45,19 @@ impl Place {
         let from_environment = std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
         let known = |(key, _): &(String, String)| ECOSYSTEMS.iter().any(|prefix| key.starts_with(prefix));
         let given = config.storage_options.iter().map(|(key, value)| (key.clone(), value.expose().to_owned()));
+        // S3 copies without replacing only if it is told how; the other stores do.
+        let default = [("AWS_COPY_IF_NOT_EXISTS".to_owned(), "multipart".to_owned())];
         // Later options stand over earlier ones.
-        let options = from_environment.filter(known).chain(given).map(|(key, value)| (key.to_ascii_lowercase(), value));
+        let all = default.into_iter().chain(from_environment.filter(known)).chain(given);
+        let options = all.map(|(key, value)| (key.to_ascii_lowercase(), value));
         let (store, path) = object_store::parse_url_opts(url, options).map_err(from_store)?;
         Ok(Self::Store(store.into(), path))
     }
+}
+
+/// A target that is a symbolic link stands for what it points to: a rename would put the data in the link's place.
+fn followed(path: PathBuf) -> PathBuf {
+    if path.is_symlink() { path.canonicalize().unwrap_or(path) } else { path }
 }
 
 fn parse(url: &str) -> Result<Url> {

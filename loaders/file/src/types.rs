@@ -14,6 +14,9 @@ use crate::options::Format;
 /// How a column of this type arrives in files of this format.
 pub(crate) fn support(format: Format, data_type: &DataType) -> TypeSupport {
     match format {
+        Format::Parquet if holds_interval(data_type) => {
+            TypeSupport::Unsupported("the parts of Parquet's INTERVAL have no sign, and readers disagree on it; cast it to text".into())
+        }
         Format::Parquet => match parquet_writer::supports_type(data_type) {
             parquet_writer::TypeSupport::Exact => TypeSupport::Exact,
             parquet_writer::TypeSupport::Widened { to } => TypeSupport::Widened(to.to_string().into()),
@@ -30,11 +33,27 @@ pub(crate) fn support(format: Format, data_type: &DataType) -> TypeSupport {
     }
 }
 
+/// Whether a type has an interval at any depth.
+fn holds_interval(data_type: &DataType) -> bool {
+    use DataType as T;
+    match data_type {
+        T::Interval(_) => true,
+        T::Dictionary(_, values) => holds_interval(values),
+        T::List(item) | T::LargeList(item) | T::ListView(item) | T::LargeListView(item) | T::FixedSizeList(item, _) => {
+            holds_interval(item.data_type())
+        }
+        T::Map(item, _) | T::RunEndEncoded(_, item) => holds_interval(item.data_type()),
+        T::Struct(fields) => fields.iter().any(|field| holds_interval(field.data_type())),
+        _ => false,
+    }
+}
+
 /// The type that files of this format hold, for a type that they support.
 pub(crate) fn stored(format: Format, data_type: &DataType) -> DataType {
     match (format, parquet_writer::supports_type(data_type)) {
         (Format::Parquet, parquet_writer::TypeSupport::Widened { to }) => to,
         (Format::Arrow, _) => plain(data_type),
+        (Format::Csv | Format::Ndjson, _) => text_form(data_type),
         _ => data_type.clone(),
     }
 }

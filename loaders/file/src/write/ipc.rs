@@ -10,8 +10,9 @@ use arrow_schema::{ArrowError, SchemaRef};
 use arrowload_common_parquet::Compression;
 use arrowload_core::Result;
 
-use super::{Encoder, Output};
-use crate::error::from_arrow;
+use super::Encoder;
+use super::output::Output;
+use crate::error::{from_arrow, from_io};
 
 fn options(codec: Compression) -> Result<IpcWriteOptions, ArrowError> {
     IpcWriteOptions::default().try_with_compression(match codec {
@@ -50,8 +51,9 @@ impl Encoder for FileEncoder {
     }
 
     fn finish(&mut self) -> Result<()> {
-        let finished = self.writer.finish().and_then(|()| self.writer.flush());
-        finished.map_err(|error| from_arrow(&self.shown, error))
+        let finished = self.writer.finish();
+        finished.map_err(|error| from_arrow(&self.shown, error))?;
+        self.writer.get_mut().sync().map_err(|error| from_io(&self.shown, error))
     }
 }
 
@@ -74,7 +76,8 @@ impl Encoder for StreamEncoder {
     }
 
     fn finish(&mut self) -> Result<()> {
-        let finished = self.writer.finish().and_then(|()| self.writer.flush());
-        finished.map_err(|error| from_arrow(&self.shown, error))
+        let finished = self.writer.finish();
+        finished.map_err(|error| from_arrow(&self.shown, error))?;
+        self.writer.get_mut().sync().map_err(|error| from_io(&self.shown, error))
     }
 }
