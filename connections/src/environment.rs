@@ -1,65 +1,110 @@
-//! `ARROWLOAD_CONNECTIONS__NAME__KEY=value`, and the variables that each ecosystem's own tools read.
+//! The environment's variables, and the profiles in them: `ARROWLOAD_CONNECTIONS__NAME__KEY=value`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::fmt;
 
-use arrowload_core::{Error, ErrorKind, Result, Settings, url_scheme};
+use arrowload_core::{Error, ErrorKind, Result, Settings, nearest};
 use serde_json::{Map, Value};
+
+use crate::overlay::overlay;
 
 const PREFIX: &str = "ARROWLOAD_CONNECTIONS__";
 
-/// The key that stands for a whole connection URL.
-pub(crate) const URL: &str = "url";
+/// Variables by name. Sorted, so that of two mistakes the same one is reported each time.
+pub(crate) struct Environment(BTreeMap<String, String>);
 
-/// The profiles that the environment names. Names and keys are in lower case; values stay text, as only a schema can tell
-/// the number 7 from the password 007.
-pub(crate) fn profiles(variables: &HashMap<String, String>) -> Result<BTreeMap<String, Settings>> {
-    let sorted: BTreeMap<&String, &String> = variables.iter().collect();
-    let mut profiles: BTreeMap<String, Settings> = BTreeMap::new();
-    for (variable, value) in sorted {
-        let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
-        let rest = rest.to_ascii_lowercase();
-        let mut parts = rest.split("__");
-        let (name, key) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let path: Vec<&str> = parts.collect();
-        if name.is_empty() || key.is_empty() || path.iter().any(|part| part.is_empty()) {
-            let message = format!("the environment variable {variable} names no key; write {PREFIX}NAME__KEY");
-            return Err(Error::new(ErrorKind::InvalidOption, message));
-        }
-        let profile = profiles.entry(name.to_owned()).or_default();
-        let known = profile.get(key).map(|setting| setting.value.clone());
-        profile.set(key, nested(known, &path, value), &format!("environment variable {variable}"));
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self(variables.into_iter().collect())
     }
-    Ok(profiles)
 }
 
-/// A value below a path of keys, beside what is there already.
-fn nested(known: Option<Value>, path: &[&str], value: &str) -> Value {
-    let Some((key, rest)) = path.split_first() else { return value.into() };
-    let mut map = match known {
-        Some(Value::Object(map)) => map,
-        _ => Map::new(),
-    };
-    let inner = map.remove(*key);
-    map.insert((*key).to_owned(), nested(inner, rest, value));
-    Value::Object(map)
+impl Environment {
+    /// The variables of this process. Those that are not UTF-8 are left out, but none of ours goes missing silently.
+    pub(crate) fn of_process() -> Result<Self> {
+        let mut variables = BTreeMap::new();
+        for (name, value) in std::env::vars_os() {
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => drop(variables.insert(name, value)),
+                (Ok(name), Err(_)) if name.starts_with(PREFIX) => return Err(invalid(&name, "is not UTF-8")),
+                _ => {}
+            }
+        }
+        Ok(Self(variables))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A variable, where an empty one is as good as none.
+    pub(crate) fn non_empty(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// The profiles by name. Names and keys are in lower case; values stay text, as only a schema can tell the number 7
+    /// from the password 007.
+    pub(crate) fn profiles(&self) -> Result<BTreeMap<String, Settings>> {
+        let mut profiles: BTreeMap<String, Settings> = BTreeMap::new();
+        for (variable, value) in &self.0 {
+            let Some(rest) = variable.strip_prefix(PREFIX) else {
+                refuse_misspelt(variable)?;
+                continue;
+            };
+            let rest = rest.to_lowercase();
+            let path: Vec<&str> = rest.split("__").collect();
+            let [name, key, inner @ ..] = path.as_slice() else { return Err(nameless(variable)) };
+            if path.iter().any(|part| part.is_empty()) {
+                return Err(nameless(variable));
+            }
+            let profile = profiles.entry((*name).to_owned()).or_default();
+            refuse_twice(profile, key, inner, variable)?;
+            let mut setting = Settings::new();
+            setting.set(*key, nested(inner, value), &format!("environment variable {variable}"));
+            overlay(profile, setting);
+        }
+        Ok(profiles)
+    }
 }
 
-/// What the ecosystem's own variables say: single keys first, then a URL of one of the schemes, whose parts are weaker.
-pub(crate) fn ecosystem(
-    variables: &HashMap<String, String>,
-    known: &[(&str, &str)],
-    schemes: &[&str],
-    with_url: bool,
-) -> Settings {
-    let mut settings = Settings::new();
-    for (variable, key) in known {
-        let Some(value) = variables.get(*variable).filter(|value| !value.is_empty()) else { continue };
-        if *key == URL && !(with_url && url_scheme(value).is_some_and(|scheme| schemes.contains(&scheme.as_str()))) {
-            continue;
-        }
-        if settings.get(key).is_none() {
-            settings.set(*key, value.as_str(), &format!("environment variable {variable}"));
-        }
+/// A value below a path of keys.
+fn nested(path: &[&str], value: &str) -> Value {
+    let inward = |inner, key: &&str| Value::Object(Map::from_iter([((*key).to_owned(), inner)]));
+    path.iter().rev().fold(value.into(), inward)
+}
+
+/// Refuses `…__KEY=1` beside `…__KEY__INNER=2`: one of them would vanish.
+fn refuse_twice(profile: &Settings, key: &str, path: &[&str], variable: &str) -> Result<()> {
+    let Some(known) = profile.get(key) else { return Ok(()) };
+    let mut value = &known.value;
+    for part in path {
+        let Value::Object(map) = value else { break };
+        let Some(inner) = map.get(*part) else { return Ok(()) };
+        value = inner;
     }
-    settings
+    Err(invalid(variable, &format!("contradicts {}: a key has one value, or keys below it", known.origin)))
+}
+
+/// `ARROWLOAD_CONNECTION__…` would set nothing, and nobody would notice.
+fn refuse_misspelt(variable: &str) -> Result<()> {
+    let prefix = variable.strip_prefix("ARROWLOAD_").and_then(|rest| rest.split_once("__"));
+    match prefix.and_then(|(word, _)| nearest(word, ["CONNECTIONS"])) {
+        Some(_) => Err(invalid(variable, &format!("is unknown; did you mean `{PREFIX}…`?"))),
+        None => Ok(()),
+    }
+}
+
+fn nameless(variable: &str) -> Error {
+    invalid(variable, &format!("names no connection and key; write {PREFIX}NAME__KEY, or {PREFIX}NAME__KEY__INNER_KEY"))
+}
+
+fn invalid(variable: &str, why: &str) -> Error {
+    Error::new(ErrorKind::InvalidOption, format!("the environment variable {variable} {why}"))
+}
+
+/// Values may be secret.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} environment variables", self.0.len())
+    }
 }

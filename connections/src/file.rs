@@ -1,6 +1,5 @@
 //! The config file: where it is found, and what stands in it.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use arrowload_core::{Error, ErrorKind, Result, Settings, nearest};
@@ -8,55 +7,117 @@ use figment::Figment;
 use figment::providers::{Format, Json, Toml};
 use serde_json::{Map, Value};
 
+use crate::environment::Environment;
+
 const NAME: &str = "arrowload.toml";
 const CONNECTIONS: &str = "connections";
+const DATETIME: &str = "$__toml_private_datetime";
 
-/// The file that `ARROWLOAD_CONFIG` names, else the working directory's, else the user's.
-pub(crate) fn discover(variables: &HashMap<String, String>) -> Option<PathBuf> {
-    let named = |variable: &str| variables.get(variable).filter(|value| !value.is_empty());
-    if let Some(path) = named("ARROWLOAD_CONFIG") {
-        return Some(path.into());
+/// The file that `ARROWLOAD_CONFIG` names, whether or not it is there, else the working directory's, else the user's; and
+/// what made it the one.
+pub(crate) fn discover(environment: &Environment) -> Option<(PathBuf, &'static str)> {
+    if let Some(path) = environment.non_empty("ARROWLOAD_CONFIG") {
+        return Some((path.into(), "the environment variable ARROWLOAD_CONFIG"));
     }
-    let home = named("HOME").map(|home| {
-        let folder = if cfg!(target_os = "macos") { "Library/Application Support" } else { ".config" };
-        Path::new(home).join(folder)
-    });
-    let user = named("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| named("APPDATA").map(PathBuf::from)).or(home);
-    let found = [Some(PathBuf::from(NAME)), user.map(|folder| folder.join("arrowload").join(NAME))];
-    found.into_iter().flatten().find(|path| path.is_file())
+    let users = user_folder(environment).map(|folder| folder.join("arrowload").join(NAME));
+    let found = [Some(PathBuf::from(NAME)), users].into_iter().flatten().find(|path| path.is_file());
+    found.map(|path| (path, "discovery"))
 }
 
-/// The profiles of a file.
-pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, Settings>> {
-    let shown = path.display();
-    let fail = |why: String| Error::new(ErrorKind::InvalidOption, format!("the config file {shown}: {why}"));
+/// Where this system keeps a user's configuration.
+fn user_folder(environment: &Environment) -> Option<PathBuf> {
+    let absolute = |name| environment.non_empty(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || absolute("HOME").map(|home| home.join(if cfg!(target_os = "macos") { "Library/Application Support" } else { ".config" }));
+    let windows = || absolute("APPDATA").filter(|_| cfg!(windows));
+    absolute("XDG_CONFIG_HOME").or_else(windows).or_else(home)
+}
+
+/// The profiles of a file, each with its name.
+pub(crate) fn read(path: &Path, named_by: &str) -> Result<Vec<(String, Settings)>> {
     if !path.is_file() {
-        let message = format!("the config file {shown} is not there; make it, or correct ARROWLOAD_CONFIG");
+        let message = format!("the config file {} is not there; make it, or correct {named_by}", path.display());
         return Err(Error::new(ErrorKind::NotFound, message));
     }
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
-    let figment = if is_json { Figment::from(Json::file_exact(path)) } else { Figment::from(Toml::file_exact(path)) };
-    let whole: Map<String, Value> = figment.extract().map_err(|error| fail(first_lines(&error.to_string())))?;
-    let mut profiles = BTreeMap::new();
-    for (key, value) in whole {
-        if key != CONNECTIONS {
-            let hint = nearest(&key, [CONNECTIONS]).map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
-            return Err(fail(format!("the table `{key}` is unknown{hint} Profiles stand under [connections.NAME]")));
+    let file = if is_json { Figment::from(Json::file_exact(&path)) } else { Figment::from(Toml::file_exact(&path)) };
+    let whole: Map<String, Value> = file.extract().map_err(|error| invalid(&path, &without_values(&error.kind.to_string())))?;
+    profiles(&path, whole)
+}
+
+fn profiles(path: &Path, whole: Map<String, Value>) -> Result<Vec<(String, Settings)>> {
+    let mut profiles = Vec::new();
+    for (table, value) in whole {
+        if table != CONNECTIONS {
+            return Err(invalid(path, &unknown_table(&table)));
         }
-        let Value::Object(tables) = value else { return Err(fail("`connections` holds tables: [connections.NAME]".into())) };
+        let Value::Object(tables) = value else {
+            return Err(invalid(path, "`connections` must hold tables: [connections.NAME]"));
+        };
         for (name, profile) in tables {
-            let Value::Object(profile) = profile else {
-                return Err(fail(format!("`connections.{name}` must be a table of keys and values")));
+            let Value::Object(mut profile) = profile else {
+                return Err(invalid(path, &format!("`connections.{name}` must be a table: [connections.{name}]")));
             };
-            let origin = format!("{shown} (connections.{name})");
-            profiles.insert(name, Settings::from_map(profile, &origin));
+            profile.values_mut().for_each(plain_datetimes);
+            let origin = format!("{} ({CONNECTIONS}.{name})", path.display());
+            profiles.push((name, Settings::from_map(profile, &origin)));
         }
     }
     Ok(profiles)
 }
 
-/// A syntax error's place and reason, without the source line, which may hold a secret.
-fn first_lines(message: &str) -> String {
-    let kept = message.lines().filter(|line| !line.trim_start().starts_with(|first: char| first.is_ascii_digit() || first == '|'));
-    kept.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(": ")
+fn unknown_table(table: &str) -> String {
+    let hint = nearest(table, [CONNECTIONS]).map(|known| format!("; did you mean `{known}`?")).unwrap_or_else(|| ".".into());
+    format!("the top-level key `{table}` is unknown{hint} Known: {CONNECTIONS}, with a table [{CONNECTIONS}.NAME] for each connection")
+}
+
+/// A TOML date arrives as an object of one private key; what is meant is its text.
+fn plain_datetimes(value: &mut Value) {
+    match value {
+        Value::Object(map) => match map.get_mut(DATETIME) {
+            Some(text) => *value = text.take(),
+            None => map.values_mut().for_each(plain_datetimes),
+        },
+        Value::Array(items) => items.iter_mut().for_each(plain_datetimes),
+        _ => {}
+    }
+}
+
+fn invalid(path: &Path, why: &str) -> Error {
+    Error::new(ErrorKind::InvalidOption, format!("the config file {} is malformed: {why}", path.display()))
+}
+
+/// A parser's message without what may be a value. TOML's quotes the line in a frame, between the place and the reason;
+/// a value of the wrong type is named by serde in `invalid type: …`.
+fn without_values(message: &str) -> String {
+    let mut lines = message.trim().lines().map(str::trim);
+    let place = lines.next().unwrap_or_default();
+    if place.starts_with("TOML parse error at ") {
+        let reason: Vec<&str> = lines.skip_while(|line| !is_marker(line)).skip(1).filter(|line| !line.is_empty()).collect();
+        let place = place.trim_start_matches("TOML parse error at ");
+        return if reason.is_empty() { place.to_owned() } else { format!("{place}: {}", reason.join(", ")) };
+    }
+    let (reason, position) = place.split_once(" at line ").unwrap_or((place, ""));
+    let position = if position.is_empty() { String::new() } else { format!("line {}: ", position.replace(" column", ", column")) };
+    let quotes = ["invalid type", "invalid value"].iter().any(|start| reason.starts_with(start));
+    if quotes { format!("{position}it must be a table of keys and values") } else { format!("{position}{reason}") }
+}
+
+/// The frame's last line, `  |     ^^^`. The quoted line may look alike, but starts with its number.
+fn is_marker(line: &str) -> bool {
+    line.strip_prefix('|').is_some_and(|rest| rest.trim_start().starts_with('^') && rest.trim().bytes().all(|byte| byte == b'^'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_keep_place_and_reason_and_lose_the_line() {
+        let toml = "TOML parse error at line 3, column 10\n  |\n3 | password = hunter2\n  |          ^^\ninvalid string\nexpected `\"`\n";
+        assert_eq!(without_values(toml), "line 3, column 10: invalid string, expected `\"`");
+        assert_eq!(without_values("expected value at line 2 column 5"), "line 2, column 5: expected value");
+        let typed = "invalid type: string \"hunter2\", expected a map at line 1 column 9";
+        assert_eq!(without_values(typed), "line 1, column 9: it must be a table of keys and values");
+    }
 }

@@ -1,9 +1,18 @@
 #![doc = include_str!("../README.md")]
 
+mod backend;
+mod builder;
+mod connections;
+mod ecosystem;
 mod environment;
+mod expand;
 mod file;
 mod interpolate;
-mod layers;
-mod resolve;
+mod lookup;
+mod merge;
+mod overlay;
+mod profiles;
 
-pub use layers::{ConnectionSummary, Connections, ConnectionsBuilder};
+pub use builder::ConnectionsBuilder;
+pub use connections::Connections;
+pub use profiles::ConnectionSummary;

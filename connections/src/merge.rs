@@ -1,0 +1,181 @@
+//! The layers of one connection, laid over each other: a URL is taken apart, and secrets stay with their server.
+//!
+//! Why so is said in docs/adr/0003-environment-and-named-connections.md.
+
+use std::collections::BTreeSet;
+
+use arrowload_core::{KeySchema, Result, Settings, looks_secret};
+use serde_json::Value;
+
+use crate::backend::Backend;
+use crate::ecosystem;
+use crate::environment::Environment;
+use crate::interpolate::in_value;
+use crate::overlay::{URL, overlay, put};
+
+/// What a connection is made for.
+pub(crate) struct Context<'a> {
+    pub(crate) backend: Backend<'a>,
+    pub(crate) environment: &'a Environment,
+    /// How the connection is called in error messages.
+    pub(crate) label: String,
+    /// Whether `url` is a key of the backend's own, which is not taken apart.
+    pub(crate) owns_url: bool,
+    schema: KeySchema,
+    server_keys: BTreeSet<String>,
+}
+
+/// One layer as it was found.
+#[derive(Clone)]
+pub(crate) struct Layer {
+    pub(crate) settings: Settings,
+    /// It is made of variables that were not written for this connection.
+    pub(crate) ecosystem: bool,
+}
+
+impl From<Settings> for Layer {
+    fn from(settings: Settings) -> Self {
+        Self { settings, ecosystem: false }
+    }
+}
+
+/// Keys and values whose URL is taken apart, with the keys that the URL gave.
+#[derive(Default)]
+pub(crate) struct Expanded {
+    pub(crate) settings: Settings,
+    pub(crate) from_url: BTreeSet<String>,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(backend: Backend<'a>, environment: &'a Environment, label: String) -> Self {
+        let schema = backend.config_schema();
+        let owns_url = schema.contains(URL);
+        let server_keys = backend.server_keys(owns_url);
+        Self { backend, environment, label, owns_url, schema, server_keys }
+    }
+
+    /// Of a named connection: the variables of the store's own tools fill what its layers leave open.
+    pub(crate) fn named(&self, layers: Vec<Settings>) -> Result<Settings> {
+        let settings = self.merge(layers.into_iter().map(Layer::from).collect())?.settings;
+        let mut filled = self.not_in_url(ecosystem::single_keys(&self.backend, self.environment), &settings);
+        overlay(&mut filled, settings);
+        self.resolve(&filled)
+    }
+
+    /// Of the default connection: those variables are a layer over the file's, and under the others.
+    pub(crate) fn default(&self, file: Settings, stronger: Vec<Settings>) -> Result<Settings> {
+        let stronger: Vec<Layer> = stronger.into_iter().map(Layer::from).collect();
+        let mut ours = ecosystem::single_keys(&self.backend, self.environment);
+        if let Some(url) = ecosystem::url(&self.backend, self.environment)
+            && self.is_for_server_of(&url, &stronger)?
+        {
+            ours = self.not_in_url(ours, &url);
+            ours.overlay(url);
+        }
+        let mut layers = vec![Layer::from(file), Layer { settings: ours, ecosystem: true }];
+        layers.extend(stronger);
+        self.resolve(&self.merge(layers)?.settings)
+    }
+
+    /// Lays layers over each other, weakest first. Only the strongest URL counts.
+    fn merge(&self, layers: Vec<Layer>) -> Result<Expanded> {
+        let mut merged = Expanded::default();
+        let strongest_url = layers.iter().rposition(|layer| layer.settings.get(URL).is_some());
+        for (index, layer) in layers.into_iter().enumerate() {
+            self.check_type(&layer.settings)?;
+            let (ecosystem, has_url) = (layer.ecosystem, layer.settings.get(URL).is_some());
+            let expanded = match self.expand(layer.clone()) {
+                // What is not used need not be right. Without the URL it is not known where its secrets belong.
+                Err(_) if strongest_url.is_some_and(|strongest| index < strongest) => self.without_url(layer.settings),
+                expanded => expanded?,
+            };
+            self.lay(&mut merged, expanded, has_url, ecosystem);
+        }
+        Ok(merged)
+    }
+
+    /// Lays one layer over the weaker ones. A URL, or a variable that was written for no connection, that leads to another
+    /// server takes none of their secrets there.
+    fn lay(&self, merged: &mut Expanded, layer: Expanded, has_url: bool, ecosystem: bool) {
+        if (has_url || ecosystem) && self.differ(&merged.settings, &layer.settings) {
+            tracing::debug!(connection = self.label, "a stronger layer leads to another server: weaker layers' secrets are not used");
+            self.drop_secrets(&mut merged.settings);
+            for key in &self.server_keys {
+                merged.settings.remove(key);
+            }
+        }
+        if has_url {
+            for key in std::mem::take(&mut merged.from_url) {
+                merged.settings.remove(&key);
+            }
+        }
+        merged.from_url.retain(|key| layer.settings.get(key).is_none());
+        merged.from_url.extend(layer.from_url);
+        overlay(&mut merged.settings, layer.settings);
+    }
+
+    fn without_url(&self, mut settings: Settings) -> Expanded {
+        settings.remove(URL);
+        self.drop_secrets(&mut settings);
+        Expanded { settings, ..Expanded::default() }
+    }
+
+    /// Whether a URL that was written for no connection goes where the stronger layers go, as far as they say.
+    fn is_for_server_of(&self, url: &Settings, stronger: &[Layer]) -> Result<bool> {
+        if stronger.iter().any(|layer| layer.settings.get(URL).is_some()) {
+            return Ok(false);
+        }
+        let stronger = self.merge(stronger.to_vec())?.settings;
+        // A backend that keeps URLs whole may not know how to take one apart.
+        let parts = self.url_parts(url).or_else(|error| if self.owns_url { Ok(Settings::new()) } else { Err(error) });
+        Ok(!self.differ(&stronger, &parts?))
+    }
+
+    /// Whether both name a server, and not the same.
+    fn differ(&self, one: &Settings, other: &Settings) -> bool {
+        let text = |value: &Value| {
+            let value = in_value(value, self.environment).ok()?.value;
+            Some(value.as_str().map_or_else(|| value.to_string(), str::to_lowercase))
+        };
+        let both = self.server_keys.iter().filter_map(|key| Some((one.get(key)?, other.get(key)?)));
+        both.into_iter().any(|(one, other)| {
+            let (one, other) = (text(&one.value), text(&other.value));
+            one.is_none() || one != other
+        })
+    }
+
+    fn drop_secrets(&self, settings: &mut Settings) {
+        for (key, setting) in settings.clone().iter() {
+            let mut value = setting.value.clone();
+            if self.schema.is_secret(key) || looks_secret(key) {
+                settings.remove(key);
+            } else if prune(&mut value) {
+                put(settings, key, value, &setting.origin, setting.hidden);
+            }
+        }
+    }
+
+    /// The single variables without those that a whole `url` says already, where it is not taken apart.
+    fn not_in_url(&self, mut single: Settings, settings: &Settings) -> Settings {
+        if !self.owns_url || settings.get(URL).is_none() {
+            return single;
+        }
+        let parts = self.url_parts(settings).unwrap_or_default();
+        for key in parts.iter().map(|(key, _)| key).chain(self.server_keys.iter().map(String::as_str)) {
+            single.remove(key);
+        }
+        single
+    }
+}
+
+/// Takes secrets out of an object, at any depth; whether there were any.
+fn prune(value: &mut Value) -> bool {
+    let Value::Object(map) = value else { return false };
+    let before = map.len();
+    map.retain(|key, _| !looks_secret(key));
+    let mut pruned = map.len() < before;
+    for inner in map.values_mut() {
+        pruned |= prune(inner);
+    }
+    pruned
+}

@@ -1,0 +1,138 @@
+//! A loader and source whose URLs are taken apart, and a loader that keeps its URL whole.
+
+use std::collections::BTreeMap;
+
+use arrow_schema::DataType;
+use arrowload_core::memory::{MemoryConfig, MemoryLoader, MemoryOptions, MemorySession};
+use arrowload_core::{
+    Atomicity, BatchStream, Capabilities, DataLoader, DataSource, Error, ErrorKind, LoadRequest, LoaderDescriptor, Mode, Query, Registry,
+    Result, Secret, SourceDescriptor, TypeSupport,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("DATABASE_URL", "url"),
+    ("POSTGRES_URL", "url"),
+    ("PGHOSTADDR", "host"),
+    ("PGHOST", "host"),
+    ("PGPORT", "port"),
+    ("PGUSER", "user"),
+    ("PGPASSWORD", "password"),
+    ("PGDATABASE", "database"),
+    ("LAKE_REGION", "storage_options.aws_region"),
+];
+
+/// How to connect.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PgConfig {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) database: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) sslmode: Option<String>,
+    pub(crate) storage_options: BTreeMap<String, String>,
+}
+
+impl Default for PgConfig {
+    fn default() -> Self {
+        let (database, user, password, sslmode, storage_options) = Default::default();
+        Self { host: "localhost".into(), port: 5432, database, user, password, sslmode, storage_options }
+    }
+}
+
+/// Of its own: one option.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PgOptions {
+    pub(crate) staging: Option<String>,
+}
+
+pub(crate) struct Pg;
+
+impl DataLoader for Pg {
+    const NAME: &'static str = "postgresql";
+    const URL_SCHEMES: &'static [&'static str] = &["postgresql", "postgres"];
+    const ENVIRONMENT: &'static [(&'static str, &'static str)] = ENVIRONMENT;
+    const CAPABILITIES: Capabilities = Capabilities::new(&Mode::ALL, Atomicity::Load).create_target();
+
+    type Config = PgConfig;
+    type Options = PgOptions;
+    type Session = MemorySession;
+
+    async fn connect(_: PgConfig) -> Result<Self> {
+        Ok(Self)
+    }
+
+    async fn begin(&self, request: LoadRequest<PgOptions>) -> Result<MemorySession> {
+        let memory = <MemoryLoader as DataLoader>::connect(MemoryConfig::default()).await?;
+        memory.begin(request.with_options(MemoryOptions {})).await
+    }
+
+    fn supports_type(_: &DataType) -> TypeSupport {
+        TypeSupport::Exact
+    }
+}
+
+impl DataSource for Pg {
+    const NAME: &'static str = "postgresql";
+    const URL_SCHEMES: &'static [&'static str] = &["postgresql", "postgres"];
+    const ENVIRONMENT: &'static [(&'static str, &'static str)] = ENVIRONMENT;
+
+    type Config = PgConfig;
+
+    async fn connect(_: PgConfig) -> Result<Self> {
+        Ok(Self)
+    }
+
+    async fn query(&self, _: &Query) -> Result<BatchStream> {
+        Err(Error::new(ErrorKind::Unsupported, "nothing is queried here"))
+    }
+}
+
+/// A whole URL, or its parts.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RedisConfig {
+    pub(crate) url: Option<Secret>,
+    pub(crate) host: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) client_name: Option<String>,
+}
+
+pub(crate) struct Redis;
+
+impl DataLoader for Redis {
+    const NAME: &'static str = "redis";
+    const URL_SCHEMES: &'static [&'static str] = &["redis", "rediss"];
+    const ENVIRONMENT: &'static [(&'static str, &'static str)] =
+        &[("REDIS_URL", "url"), ("REDIS_HOST", "host"), ("REDIS_PASSWORD", "password"), ("REDIS_CLIENT", "client_name")];
+    const CAPABILITIES: Capabilities = Capabilities::new(&[Mode::Append], Atomicity::Row);
+
+    type Config = RedisConfig;
+    type Options = MemoryOptions;
+    type Session = MemorySession;
+
+    async fn connect(_: RedisConfig) -> Result<Self> {
+        Ok(Self)
+    }
+
+    async fn begin(&self, request: LoadRequest<MemoryOptions>) -> Result<MemorySession> {
+        <MemoryLoader as DataLoader>::connect(MemoryConfig::default()).await?.begin(request).await
+    }
+
+    fn supports_type(_: &DataType) -> TypeSupport {
+        TypeSupport::Exact
+    }
+}
+
+pub(crate) const PG: LoaderDescriptor = LoaderDescriptor::of::<Pg>("test", "1.0.0");
+pub(crate) const PG_SOURCE: SourceDescriptor = SourceDescriptor::of::<Pg>("test", "1.0.0");
+pub(crate) const REDIS: LoaderDescriptor = LoaderDescriptor::of::<Redis>("test", "1.0.0");
+
+pub(crate) fn registry() -> Registry {
+    let registry = Registry::empty().with_loader(PG).and_then(|registry| registry.with_loader(REDIS));
+    registry.and_then(|registry| registry.with_source(PG_SOURCE)).expect("no twins")
+}
