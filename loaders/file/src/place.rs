@@ -14,6 +14,11 @@ use crate::error::from_store;
 /// Variables of these ecosystems configure their stores.
 const ECOSYSTEMS: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 
+/// Stands for an object store in unit tests.
+#[cfg(test)]
+pub(crate) static MEMORY: std::sync::LazyLock<Arc<dyn ObjectStore>> =
+    std::sync::LazyLock::new(|| Arc::new(object_store::memory::InMemory::new()));
+
 /// A place that a target names.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
@@ -36,6 +41,8 @@ impl Place {
                 let path = url.to_file_path().map_err(|()| invalid(format!("`{whole}` names no local file")))?;
                 Ok(Self::Local(followed(path)))
             }
+            #[cfg(test)]
+            Some("memory") => Ok(Self::Store(Arc::clone(&MEMORY), parse(&whole)?.path().into())),
             Some(scheme) => Self::store(config, scheme, &parse(&whole)?),
         }
     }

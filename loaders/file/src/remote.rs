@@ -165,3 +165,112 @@ pub(crate) async fn complete(store: &Store, folder: &Path, mut record: Record, a
     }
     Ok(faster)
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Int64Array, RecordBatch, StringArray};
+    use arrowload_core::{DataLoader, LoadRequest, LoadSession, Mode, Verify};
+
+    use super::*;
+    use crate::place::MEMORY;
+    use crate::{FileConfig, FileLoader, FileOptions};
+
+    fn batch() -> RecordBatch {
+        let columns: [(&str, arrow_array::ArrayRef); 2] =
+            [("id", Arc::new(Int64Array::from(vec![1, 2, 3]))), ("name", Arc::new(StringArray::from(vec!["a", "b", "c"])))];
+        RecordBatch::try_from_iter(columns).expect("a batch")
+    }
+
+    async fn run(target: &str, load_id: &str, mode: Mode, options: FileOptions) -> Result<Receipt> {
+        let loader = FileLoader::connect(FileConfig::default()).await?;
+        let mut request = LoadRequest::new(load_id, format!("memory:///{target}"), batch().schema(), options);
+        request.mode = mode;
+        let mut session = loader.begin(request).await?;
+        session.write(&batch()).await?;
+        assert_eq!(session.prepare().await?.rows, 3);
+        session.commit().await
+    }
+
+    async fn objects(prefix: &str) -> Vec<String> {
+        let listed: Vec<ObjectMeta> = MEMORY.list(Some(&prefix.into())).try_collect().await.expect("a list");
+        let mut names: Vec<String> = listed.into_iter().map(|object| object.location.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    fn default() -> FileOptions {
+        FileOptions::default()
+    }
+
+    #[tokio::test]
+    async fn a_single_object_is_not_replaced_but_by_overwrite_and_known_again() {
+        for name in ["single/a.parquet", "single/b.csv", "single/c.arrow"] {
+            run(name, "one", Mode::Create, default()).await.expect("a load");
+            assert_eq!(run(name, "two", Mode::Create, default()).await.expect_err("it is there").kind(), ErrorKind::TargetExists);
+            assert_eq!(run(name, "two", Mode::Append, default()).await.expect_err("it is there").kind(), ErrorKind::Unsupported);
+        }
+        run("single/a.parquet", "two", Mode::Overwrite, default()).await.expect("a load");
+        run("single/b.csv", "two", Mode::Overwrite, default()).await.expect("a load");
+        for id in ["one", "two"] {
+            assert!(run("single/a.parquet", id, Mode::Overwrite, default()).await.expect("a repeat").already_loaded);
+            let state = find_load(&MEMORY, &"single/b.csv".into(), id).await.expect("an answer");
+            assert!(matches!(state, LoadState::Unknown));
+        }
+        assert_eq!(objects("single").await, ["single/a.parquet", "single/b.csv", "single/c.arrow"]);
+    }
+
+    #[tokio::test]
+    async fn of_creates_at_once_one_wins() {
+        let runs = (0..8).map(|number| {
+            tokio::spawn(async move { run("race/a.parquet", &number.to_string(), Mode::Create, FileOptions::default()).await })
+        });
+        let outcomes = futures::future::join_all(runs).await.into_iter().map(|task| task.expect("no panic"));
+        assert_eq!(outcomes.filter(Result::is_ok).count(), 1);
+        assert_eq!(objects("race").await, ["race/a.parquet"]);
+    }
+
+    #[tokio::test]
+    async fn a_folder_takes_a_load_once_and_checks_its_columns() {
+        for format in [Format::Parquet, Format::Csv, Format::Arrow] {
+            let (folder, options) = (format!("folder-{}", format.name()), FileOptions { format: Some(format), ..default() });
+            let target = format!("{folder}/");
+            run(&target, "one", Mode::Append, options.clone()).await.expect("a load");
+            run(&folder, "two", Mode::Append, default()).await.expect("a folder is known without its slash");
+            assert!(run(&target, "one", Mode::Append, default()).await.expect("a repeat").already_loaded);
+            assert_eq!(objects(&folder).await.len(), 4);
+            let refused = run(&target, "three", Mode::Overwrite, default()).await.expect_err("not at once");
+            assert_eq!(refused.kind(), ErrorKind::Unsupported);
+            let other = RecordBatch::try_from_iter([("id", Arc::new(StringArray::from(vec!["x"])) as _)]).expect("a batch");
+            let loader = FileLoader::connect(FileConfig::default()).await.expect("a loader");
+            let request = LoadRequest::new("four", format!("memory:///{target}"), other.schema(), default());
+            assert_eq!(loader.plan(&request).await.expect_err("another type").kind(), ErrorKind::SchemaMismatch);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_load_run_twice_at_once_arrives_once() {
+        let runs = (0..4).map(|_| tokio::spawn(run("twice/", "same", Mode::Append, FileOptions::default())));
+        for task in futures::future::join_all(runs).await {
+            assert_eq!(task.expect("no panic").expect("a load").rows, 3);
+        }
+        assert_eq!(objects("twice").await.len(), 2, "one file and its record");
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_or_cannot_be_checked_leaves_nothing() {
+        let loader = FileLoader::connect(FileConfig::default()).await.expect("a loader");
+        for (name, abort) in [("gone/a.csv", true), ("gone/b.parquet", false), ("gone/c/", true)] {
+            let request = LoadRequest::new("one", format!("memory:///{name}"), batch().schema(), default());
+            let mut session = loader.begin(request).await.expect("a session");
+            session.write(&batch()).await.expect("written");
+            session.prepare().await.expect("prepared");
+            if abort {
+                session.abort().await.expect("aborted");
+            }
+        }
+        let mut request = LoadRequest::new("one", "memory:///gone/d.parquet", batch().schema(), default());
+        request.verify = Verify::Checksum;
+        assert_eq!(loader.plan(&request).await.expect_err("not readable yet").kind(), ErrorKind::Unsupported);
+        assert!(objects("gone").await.is_empty());
+    }
+}

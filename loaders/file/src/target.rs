@@ -58,6 +58,10 @@ impl Target {
         let codec = options.codec(format, if is_folder { "" } else { name })?;
         let partition_by = partition_by(options, &found, request)?;
         request.must_create(exists)?;
+        if found.kind == Kind::File && request.mode == Mode::Append {
+            let message = format!("`{name}` is a file, which cannot be added to; use mode overwrite, or a folder as the target (`name/`)");
+            return Err(refuse(message));
+        }
         let mapping = mapping(request, &found, format, &partition_by)?;
         let target = Self { place, is_folder, found, exists, format, codec, partition_by, mapping };
         target.check(request)?;
@@ -65,11 +69,7 @@ impl Target {
     }
 
     fn check(&self, request: &Request) -> Result<()> {
-        let (name, in_store) = (&request.target, matches!(self.place, Place::Store(..)));
-        if self.found.kind == Kind::File && request.mode == Mode::Append {
-            let message = format!("`{name}` is a file, which cannot be added to; use mode overwrite, or a folder as the target (`name/`)");
-            return Err(refuse(message));
-        }
+        let in_store = matches!(self.place, Place::Store(..));
         if self.found.kind == Kind::Folder && request.mode == Mode::Overwrite {
             match self.local() {
                 Some(folder) => check_replaceable(folder)?,

@@ -1,3 +1,8 @@
 //! The file loader from outside: conformance, formats, single files and folders.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
 
 mod conformance;
+mod files;
+mod folders;
+mod formats;
+mod support;
