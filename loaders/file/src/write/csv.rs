@@ -130,7 +130,8 @@ impl CsvEncoder {
                 }
                 let start = out.len();
                 column.write(row, out).map_err(|why| refused(&self.names[index], why, first_row + row as u64))?;
-                if column.form == Form::Free || !self.style.null_text.is_empty() {
+                // Also binary of no bytes must not look like null.
+                if column.form == Form::Free || !self.style.null_text.is_empty() || out.len() == start {
                     self.style.settle(start, column.form, out);
                 }
             }

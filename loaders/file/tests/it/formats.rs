@@ -177,3 +177,33 @@ async fn arrow_files_hold_every_type_as_planned() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_planned_for_text_holds_for_every_type() {
+    let folder = tempdir().expect("a folder");
+    for case in arrowload_testkit::type_cases() {
+        let batch = batch([("x", Arc::clone(&case.values))]);
+        for name in ["a.csv", "a.ndjson"] {
+            let target = folder.path().join(name);
+            let planned = plan(&target, &batch, json!({"mode": "overwrite"})).await.and_then(|plan| plan.check());
+            let outcome = run(&target, &batch, json!({"mode": "overwrite"})).await;
+            match (planned, outcome) {
+                (Ok(()), Ok(report)) => assert_eq!(report.rows, batch.num_rows() as u64),
+                // A value, such as a year beyond 9999 or NaN; the type as such is held.
+                (Ok(()), Err(error)) => {
+                    assert_eq!((error.kind(), error.get("column")), (ErrorKind::InvalidData, Some("x")), "{}: {error:?}", case.name)
+                }
+                (Err(_), outcome) => assert_eq!(outcome.expect_err("refused").kind(), ErrorKind::UnsupportedType, "{}", case.name),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn binary_of_no_bytes_is_not_null() {
+    let bytes = BinaryArray::from_opt_vec(vec![Some(b""), None, Some(&[0, 255])]);
+    let batch = batch([("b", Arc::new(bytes) as ArrayRef), ("i", Arc::new(Int64Array::from(vec![1, 2, 3])))]);
+    assert_eq!(text_of("a.csv", &batch, json!({})).await, "b,i\n\"\",1\n,2\n00ff,3\n");
+    let expected = "{\"b\":\"\",\"i\":1}\n{\"b\":null,\"i\":2}\n{\"b\":\"00ff\",\"i\":3}\n";
+    assert_eq!(text_of("a.ndjson", &batch, json!({})).await, expected);
+}
