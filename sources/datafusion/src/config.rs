@@ -44,7 +44,9 @@ fn bytes(text: &str) -> Result<usize> {
     };
     let number: Option<f64> = digits.parse().ok().filter(|number: &f64| *number > 0.0);
     let size = number.zip(unit).map(|(number, unit)| (number * unit) as usize);
-    size.ok_or_else(|| Error::new(ErrorKind::InvalidOption, format!("memory_limit: `{text}` is no size; write bytes, or text such as \"2GB\"")))
+    size.ok_or_else(|| {
+        Error::new(ErrorKind::InvalidOption, format!("memory_limit: `{text}` is no size; write bytes, or text such as \"2GB\""))
+    })
 }
 
 /// `datafusion://path?key=value`: the path as it stands, relative unless it begins with a slash.

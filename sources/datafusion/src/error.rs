@@ -1,16 +1,25 @@
 //! The one mapping from the engine's errors to ours.
 
+use arrow_schema::ArrowError;
 use arrowload_core::{Error, ErrorKind};
 use datafusion::error::DataFusionError;
+use datafusion::parquet::errors::ParquetError;
 use object_store::Error as StoreError;
 
 /// Maps an error of the engine, by its type, never by its text.
 pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
     let kind = kind(&error);
     let transient = is_transient(&error);
+    let place = beneath(&error);
     let message = match kind {
         ErrorKind::ResourceExhausted => format!("{}; raise memory_limit, or give it a spill_folder with room", root(&error)),
-        _ => root(&error).to_string(),
+        ErrorKind::InvalidData => {
+            format!(
+                "{place}a file is broken, not of the format that its ending says, or holds a value unlike its first rows: {}",
+                root(&error)
+            )
+        }
+        _ => format!("{place}{}", root(&error)),
     };
     let ours = match root(&error) {
         DataFusionError::External(inner) if inner.downcast_ref::<Error>().is_some() => inner.downcast_ref::<Error>().cloned(),
@@ -18,6 +27,16 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
     };
     let error = ours.unwrap_or_else(|| Error::new(kind, message).with_source(error));
     if transient { error.transient() } else { error }
+}
+
+/// The file that an error is about, where it is known.
+fn beneath(error: &DataFusionError) -> String {
+    match error {
+        DataFusionError::Context(place, _) if place.starts_with('`') => format!("{place}: "),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => beneath(inner),
+        DataFusionError::Shared(inner) => beneath(inner),
+        _ => String::new(),
+    }
 }
 
 /// The error beneath contexts, diagnostics and lists.
@@ -37,7 +56,16 @@ fn kind(error: &DataFusionError) -> ErrorKind {
         DataFusionError::ResourcesExhausted(_) => ErrorKind::ResourceExhausted,
         DataFusionError::Configuration(_) => ErrorKind::InvalidOption,
         DataFusionError::ParquetError(_) => ErrorKind::InvalidData,
-        DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => ErrorKind::Query,
+        DataFusionError::ArrowError(error, _) => match error.as_ref() {
+            ArrowError::ParseError(_)
+            | ArrowError::ParquetError(_)
+            | ArrowError::CsvError(_)
+            | ArrowError::JsonError(_)
+            | ArrowError::IpcError(_) => ErrorKind::InvalidData,
+            _ => ErrorKind::Query,
+        },
+        DataFusionError::Execution(_) => ErrorKind::Query,
+        DataFusionError::External(inner) if inner.is::<ParquetError>() => ErrorKind::InvalidData,
         DataFusionError::ObjectStore(error) => match error.as_ref() {
             StoreError::NotFound { .. } => ErrorKind::NotFound,
             StoreError::PermissionDenied { .. } => ErrorKind::PermissionDenied,

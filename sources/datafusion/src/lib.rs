@@ -2,8 +2,10 @@
 
 mod config;
 mod error;
+mod format;
 mod params;
 mod source;
+mod stores;
 mod tables;
 
 pub use config::DataFusionConfig;

@@ -10,9 +10,7 @@ use crate::error::from_datafusion;
 pub(crate) fn values(params: &Params) -> Result<Option<ParamValues>> {
     let scalar = |param: &Param| ScalarValue::try_from_array(param.array(), 0).map_err(from_datafusion);
     Ok(match params {
-        Params::Positional(values) if !values.is_empty() => {
-            Some(ParamValues::from(values.iter().map(scalar).collect::<Result<Vec<_>>>()?))
-        }
+        Params::Positional(values) if !values.is_empty() => Some(ParamValues::from(values.iter().map(scalar).collect::<Result<Vec<_>>>()?)),
         Params::Named(values) if !values.is_empty() => {
             let named = values.iter().map(|(name, param)| Ok((name.clone(), scalar(param)?)));
             Some(ParamValues::from(named.collect::<Result<Vec<(String, ScalarValue)>>>()?))

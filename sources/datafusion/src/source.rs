@@ -9,7 +9,8 @@ use datafusion::common::stats::Precision;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use serde_json::{Map, Value};
 
@@ -21,6 +22,7 @@ use crate::tables::FolderTables;
 /// Queries files with DataFusion.
 pub struct DataFusionSource {
     context: Arc<SessionContext>,
+    tables: Arc<FolderTables>,
 }
 
 impl DataSource for DataFusionSource {
@@ -34,7 +36,8 @@ impl DataSource for DataFusionSource {
         if !path.exists() {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no folder or file {}", path.display())));
         }
-        let folder = std::path::absolute(&path)?;
+        let absolute = std::path::absolute(&path)?;
+        let folder = if absolute.is_file() { absolute.parent().unwrap_or(&absolute).to_owned() } else { absolute };
         let mut runtime = RuntimeEnvBuilder::new();
         if let Some(bytes) = config.memory_bytes()? {
             runtime = runtime.with_memory_pool(Arc::new(FairSpillPool::new(bytes)));
@@ -59,27 +62,58 @@ impl DataSource for DataFusionSource {
         context.register_catalog("arrowload", Arc::new(catalog));
         let context = Arc::new(context);
         tables.set_context(&context);
-        Ok(Self { context })
+        Ok(Self { context, tables })
     }
 
     async fn query(&self, query: &Query) -> Result<BatchStream> {
-        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        let mut frame = self.context.sql_with_options(&query.sql, read_only).await.map_err(from_datafusion)?;
+        let plan = self.plan(&query.sql).await?;
+        let mut frame = self.context.execute_logical_plan(plan).await.map_err(from_datafusion)?;
         if let Some(values) = params::values(&query.params)? {
             frame = frame.with_param_values(values).map_err(from_datafusion)?;
         }
         let task = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await.map_err(from_datafusion)?;
         let rows = plan.partition_statistics(None).map_err(from_datafusion)?.num_rows;
+        // The statistics of a plan may be those of its files, without its LIMIT.
+        let limit = plan.fetch().unwrap_or(usize::MAX);
         let batches = datafusion::physical_plan::execute_stream(plan, task).map_err(from_datafusion)?;
         let stream = BatchStream::new(batches.schema(), batches.map(|batch| batch.map_err(from_datafusion)));
         Ok(match rows {
-            Precision::Exact(rows) => stream.with_expected_rows(rows as u64),
+            Precision::Exact(rows) => stream.with_expected_rows(rows.min(limit) as u64),
             _ => stream,
         })
     }
 
     fn config_from_url(url: &str) -> Result<Map<String, Value>> {
         config_from_url(url)
+    }
+}
+
+impl DataFusionSource {
+    /// Plans a statement that reads; any other is refused.
+    async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
+        let plan = match self.context.state().create_logical_plan(sql).await {
+            Ok(plan) => plan,
+            Err(error) => return Err(self.missing_table(sql).unwrap_or_else(|| from_datafusion(error))),
+        };
+        let what = match &plan {
+            LogicalPlan::Ddl(_) => "changes tables",
+            LogicalPlan::Dml(_) => "changes rows",
+            LogicalPlan::Copy(_) => "writes files",
+            LogicalPlan::Statement(_) => "changes the session",
+            _ => return Ok(plan),
+        };
+        let message = format!("the statement {what}, and a source only reads; write SELECT, and load its answer");
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    /// What a failed plan is about, if a name in it is no table.
+    fn missing_table(&self, sql: &str) -> Option<Error> {
+        let state = self.context.state();
+        let statement = state.sql_to_statement(sql, &state.config().options().sql_parser.dialect).ok()?;
+        let names = state.resolve_table_references(&statement).ok()?;
+        let is_missing = |name: &str| !self.tables.has(name) && !state.table_functions().contains_key(name);
+        let missing = names.iter().filter(|name| name.schema().is_none()).find(|name| is_missing(name.table()))?;
+        Some(self.tables.missing(missing.table()))
     }
 }
