@@ -219,14 +219,29 @@ mod tests {
         assert_eq!(objects("single").await, ["single/a.parquet", "single/b.csv", "single/c.arrow"]);
     }
 
+    /// Both have found nothing, and have every byte in place, before the first commits.
     #[tokio::test]
-    async fn of_creates_at_once_one_wins() {
-        let runs = (0..8).map(|number| {
-            tokio::spawn(async move { run("race/a.parquet", &number.to_string(), Mode::Create, FileOptions::default()).await })
-        });
-        let outcomes = futures::future::join_all(runs).await.into_iter().map(|task| task.expect("no panic"));
-        assert_eq!(outcomes.filter(Result::is_ok).count(), 1);
-        assert_eq!(objects("race").await, ["race/a.parquet"]);
+    async fn of_two_creates_under_way_the_second_to_commit_loses() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let local = folder.path().display();
+        for target in
+            ["memory:///race/a.parquet".to_owned(), "memory:///race/b.csv".to_owned(), format!("{local}/a.parquet"), format!("{local}/d/")]
+        {
+            let mut sessions = Vec::new();
+            for load_id in ["one", "two"] {
+                let loader = FileLoader::connect(FileConfig::default()).await.expect("a loader");
+                let mut request = LoadRequest::new(load_id, &target, batch().schema(), default());
+                request.mode = Mode::Create;
+                let mut session = loader.begin(request).await.expect("a session");
+                session.write(&batch()).await.expect("written");
+                session.prepare().await.expect("prepared");
+                sessions.push(session);
+            }
+            let second = sessions.pop().expect("two");
+            sessions.pop().expect("one").commit().await.expect("the first");
+            assert_eq!(second.commit().await.expect_err("the second").kind(), ErrorKind::TargetExists, "{target}");
+        }
+        assert_eq!(objects("race").await, ["race/a.parquet", "race/b.csv"]);
     }
 
     #[tokio::test]
