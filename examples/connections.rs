@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example connections`
 
+#![expect(clippy::print_stdout, reason = "a program's way to speak")]
+
 use anyhow::{Result, ensure};
 use arrowload::{Client, Connections};
 use serde_json::json;

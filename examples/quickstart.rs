@@ -3,6 +3,8 @@
 //! `cargo run --release --example quickstart` makes TPC-H `lineitem` (600,000 rows) and works on that;
 //! `cargo run --release --example quickstart -- my.parquet` works on a file of yours (Parquet, CSV, NDJSON or Arrow).
 
+#![expect(clippy::print_stdout, reason = "a program's way to speak")]
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};

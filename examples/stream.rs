@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example stream`
 
+#![expect(clippy::print_stdout, reason = "a program's way to speak")]
+
 use std::sync::Arc;
 
 use anyhow::Result;

@@ -77,20 +77,20 @@ impl QueryBuilder {
 
     /// Writes the answer to a Parquet file, in place of one that is there.
     pub fn to_parquet(self, path: impl AsRef<Path>) -> LoadBuilder {
-        self.to_file(path.as_ref(), "parquet")
+        self.into_file(path.as_ref(), "parquet")
     }
 
     /// Writes the answer to a CSV file, in place of one that is there.
     pub fn to_csv(self, path: impl AsRef<Path>) -> LoadBuilder {
-        self.to_file(path.as_ref(), "csv")
+        self.into_file(path.as_ref(), "csv")
     }
 
     /// Writes the answer to a file of one JSON object a line, in place of one that is there.
     pub fn to_json(self, path: impl AsRef<Path>) -> LoadBuilder {
-        self.to_file(path.as_ref(), "ndjson")
+        self.into_file(path.as_ref(), "ndjson")
     }
 
-    fn to_file(self, path: &Path, format: &str) -> LoadBuilder {
+    fn into_file(self, path: &Path, format: &str) -> LoadBuilder {
         self.load("file", path.to_string_lossy()).option("format", format).mode(Mode::Overwrite)
     }
 }

@@ -67,7 +67,8 @@ async fn parameters_are_bound_never_spliced() {
     let evil = "x'; DROP TABLE t; --";
     let table = client.sql("SELECT $1 AS a, $2 AS b").param(evil).param(None::<i64>).to_arrow().await.expect("bound");
     assert!(table.to_string().contains(evil), "{table}");
-    let table = client.sql("SELECT $low + $high AS a").named_param("low", 1_i64).named_param("high", 2_i64).to_arrow().await.expect("bound");
+    let table =
+        client.sql("SELECT $low + $high AS a").named_param("low", 1_i64).named_param("high", 2_i64).to_arrow().await.expect("bound");
     assert_eq!(table.batches()[0].column(0).as_primitive::<Int64Type>().value(0), 3);
     let three = [Param::from(1_i64), Param::from(2_i64)];
     assert_eq!(client.sql("SELECT $1 + $2 AS a").params(three).to_arrow().await.expect("bound").num_rows(), 1);
@@ -129,9 +130,8 @@ async fn progress_knows_how_many_rows_will_come() {
 async fn upsert_counts_what_it_met() {
     let folder = tempfile::tempdir().expect("a folder");
     let client = client(folder.path()).await;
-    let upsert = |rows: RecordBatch| {
-        client.load_table(vec![rows], "memory", "client_upsert").expect("a schema").mode(Mode::Upsert).keys(["id"])
-    };
+    let upsert =
+        |rows: RecordBatch| client.load_table(vec![rows], "memory", "client_upsert").expect("a schema").mode(Mode::Upsert).keys(["id"]);
     upsert(people()).await.expect("loaded");
     let report = upsert(batch(vec![3, 4, 4], vec![Some("c"), Some("d"), Some("e")])).await.expect("loaded");
     let keys = report.keys.expect("counted");

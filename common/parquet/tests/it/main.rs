@@ -1,4 +1,5 @@
 //! The writer as its users meet it: what goes in is read back with the `parquet` crate's own reader.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends")]
 
 mod batches;
 mod partitions;

@@ -1,5 +1,4 @@
 //! The conformance suite, with pyarrow as the reader.
-#![expect(clippy::expect_used, reason = "a test that cannot go on says so and ends")]
 
 use arrow_array::RecordBatch;
 use arrowload_core::{LoaderDescriptor, Settings};
