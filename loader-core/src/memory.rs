@@ -74,7 +74,7 @@ impl DataLoader for MemoryLoader {
     const NAME: &'static str = "memory";
     const URL_SCHEMES: &'static [&'static str] = &["memory"];
     const CAPABILITIES: Capabilities =
-        Capabilities::new(&Mode::ALL, Atomicity::Load).create_target().schema_evolution().load_ids().checksum().change_limits();
+        Capabilities::new(&Mode::ALL, Atomicity::Load).create_target().schema_evolution().load_ids().skip_rows().checksum().change_limits();
 
     type Config = MemoryConfig;
     type Options = MemoryOptions;
@@ -129,12 +129,31 @@ pub struct MemorySession {
     rows: u64,
 }
 
+impl MemorySession {
+    /// Takes the rows of a batch one by one, and sets aside those that the table refuses.
+    fn write_rows(&mut self, batch: &RecordBatch, mapping: &ColumnMapping, first_row: u64) -> Result<()> {
+        for index in 0..batch.num_rows() {
+            let (row, number) = (batch.slice(index, 1), first_row + index as u64);
+            match mapping.apply(&row, number) {
+                Ok(_) => self.staged.push(row),
+                Err(error) => self.request.rejects.set_aside(&row, number, error.message(), None)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl LoadSession for MemorySession {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let table = lock(&self.store).tables.get(&self.request.target).cloned();
-        resolve(&self.request, table.as_deref())?.apply(batch, self.rows)?;
+        let mapping = resolve(&self.request, table.as_deref())?;
+        let first_row = self.rows;
         self.rows += batch.num_rows() as u64;
-        self.staged.push(batch.clone());
+        match mapping.apply(batch, first_row) {
+            Ok(_) => self.staged.push(batch.clone()),
+            Err(_) if self.request.rejects.accepts() => self.write_rows(batch, &mapping, first_row)?,
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 

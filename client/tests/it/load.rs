@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrowload::{BatchStream, ErrorKind, Mode, Param, Query, Verify};
+use arrow_schema::{DataType, Field, Schema};
+use arrowload::{BatchStream, ErrorKind, Mode, OnError, Param, Query, Verify};
 use futures::TryStreamExt;
 
 use crate::{client, file};
@@ -138,4 +139,26 @@ async fn upsert_counts_what_it_met() {
     assert_eq!((keys.inserted, keys.updated, keys.duplicate), (1, 1, 1));
     let refused = upsert(batch(vec![1, 2], vec![None, None])).option("max_updates", 1).await.expect_err("too many");
     assert_eq!(refused.kind(), ErrorKind::LimitExceeded);
+}
+
+#[tokio::test]
+async fn rows_that_are_set_aside_can_be_loaded_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let client = client(folder.path()).await;
+    let letters = folder.path().join("letters").display().to_string();
+    let not_null = Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("name", DataType::Utf8, false)]);
+    let stream = BatchStream::from_batches(Arc::new(not_null), vec![]);
+    client.load_stream(stream, "memory", "client_letters").await.expect("a table whose names are not null");
+    let load = client.load_table(vec![people()], "memory", "client_letters").expect("a schema");
+    let report = load.on_error(OnError::Skip).option("dead_letters", letters.as_str()).load_id("first").await.expect("two arrive");
+    assert_eq!((report.rows, report.rows_read, report.rows_rejected), (2, 3, 1));
+    let path = report.dead_letters.expect("a file");
+    // They are refused again, as the table is as it was; nothing is lost, and nothing changes.
+    let again = client.replay(&path).expect("dead letters").await.expect_err("still null");
+    assert_eq!((again.kind(), again.get("target")), (ErrorKind::InvalidData, Some("client_letters")));
+    let rows = arrowload::core::memory::read_table("default", "client_letters").expect("a table").num_rows();
+    assert_eq!(rows, 2);
+    // Elsewhere they fit.
+    let (mended, _) = arrowload::core::read_dead_letters(&path).expect("dead letters");
+    assert_eq!(client.load_stream(mended, "memory", "client_mended").await.expect("loaded").rows, 1);
 }

@@ -81,7 +81,6 @@ fn keys_and_their_other_name_do_not_meet() {
 #[test]
 fn what_a_store_cannot_do_is_refused_by_its_options_alone() {
     let refused = |value: Value| options(value).check("memory", MEMORY.capabilities()).expect_err("refused");
-    assert_eq!(refused(json!({"on_error": "skip"})).kind(), ErrorKind::Unsupported);
     assert_eq!(refused(json!({"parallelism": 4})).kind(), ErrorKind::Unsupported);
     assert_eq!(refused(json!({"mode": "upsert"})).kind(), ErrorKind::InvalidOption);
     assert_eq!(refused(json!({"mode": "create", "create_table": false})).kind(), ErrorKind::InvalidOption);

@@ -1,0 +1,177 @@
+//! `common/parquet` against polars, DuckDB and pyarrow: the same rows of `lineitem` in memory, the same codec, alternating
+//! runs, medians.
+//!
+//! `cargo xtask bench parquet`
+
+#![expect(clippy::print_stdout, reason = "a program's way to speak")]
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use arrow_array::RecordBatch;
+use arrowload_common_parquet::{Compression, Destination, FileNaming, ParquetOptions, ParquetWriter};
+use clap::Parser;
+use serde_json::{Value, json};
+
+const PEERS: [&str; 4] = ["ours", "polars", "duckdb", "pyarrow"];
+const PACKAGES: [&str; 3] = ["polars", "duckdb", "pyarrow"];
+
+#[derive(Parser)]
+struct Args {
+    /// Rows of lineitem
+    #[arg(long, default_value_t = 2_000_000)]
+    rows: usize,
+    /// Alternating runs
+    #[arg(long, default_value_t = 7)]
+    runs: usize,
+}
+
+/// One write: seconds of wall clock and of CPU, and the bytes of the file.
+#[derive(Clone, Copy)]
+struct Run {
+    seconds: f64,
+    cpu: f64,
+    bytes: u64,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    let folder = std::env::temp_dir().join("arrowload-bench-parquet");
+    std::fs::create_dir_all(&folder)?;
+    // Sizes of batch as a query gives them.
+    let batches: Vec<RecordBatch> = arrowload_tpch::lineitem_rows(args.rows, 8192).collect();
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    ensure!(rows == args.rows, "{rows} rows were made");
+    let mut peers = Peers::start(&folder, &batches)?;
+    let mut results = serde_json::Map::new();
+    for codec in ["snappy", "zstd"] {
+        let mut runs: Vec<Vec<Run>> = vec![Vec::new(); PEERS.len()];
+        for round in 0..=args.runs {
+            for (index, peer) in PEERS.iter().enumerate() {
+                let path = folder.join(format!("{peer}-{codec}.parquet"));
+                let run = if *peer == "ours" { ours(&path, codec, &batches).await? } else { peers.write(peer, codec, &path)? };
+                // The first round warms caches and allocators.
+                if round > 0 {
+                    runs[index].push(run);
+                }
+            }
+        }
+        results.insert(codec.into(), report(codec, args.rows, &runs));
+    }
+    results.insert("peers".into(), peers.versions.clone().into());
+    let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    std::fs::create_dir_all(&out)?;
+    std::fs::write(out.join("parquet.json"), serde_json::to_string_pretty(&Value::Object(results))? + "\n")?;
+    Ok(())
+}
+
+async fn ours(path: &Path, codec: &str, batches: &[RecordBatch]) -> Result<Run> {
+    let compression = match codec {
+        "snappy" => Compression::Snappy,
+        _ => Compression::Zstd(3),
+    };
+    // No peer flushes its file to the disk.
+    let options = ParquetOptions { compression, sync: false, ..ParquetOptions::default() };
+    let (folder, name) = (path.parent().context("a folder")?, path.file_name().context("a name")?.to_string_lossy());
+    let (cpu, started) = (cpu_seconds()?, Instant::now());
+    let mut writer = ParquetWriter::new(Destination::local(folder), batches[0].schema(), options, FileNaming::single(name))?;
+    for batch in batches {
+        writer.write(batch).await?;
+    }
+    writer.finish().await?.publish().await?;
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Run { seconds, cpu: cpu_seconds()? - cpu, bytes: path.metadata()?.len() })
+}
+
+/// The CPU time of this process, from Linux's /proc.
+fn cpu_seconds() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").context("CPU time is read from Linux's /proc")?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok()).context("ticks");
+    Ok((ticks(11)? + ticks(12)?) / 100.0)
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn report(codec: &str, rows: usize, runs: &[Vec<Run>]) -> Value {
+    let seconds: Vec<f64> = runs.iter().map(|runs| median(runs.iter().map(|run| run.seconds))).collect();
+    let smallest = runs.iter().filter_map(|runs| runs.last()).map(|run| run.bytes).min().unwrap_or(1);
+    println!("\n{rows} rows of lineitem, {codec}, medians of {} alternating runs", runs[0].len());
+    println!("{:10} {:>8} {:>10} {:>9} {:>8} {:>9} {:>9}", "", "seconds", "rows/s", "of polars", "CPU s", "MB", "of least");
+    let mut results = serde_json::Map::new();
+    for (index, peer) in PEERS.iter().enumerate() {
+        let cpu = median(runs[index].iter().map(|run| run.cpu));
+        let bytes = runs[index].last().map_or(0, |run| run.bytes);
+        let (ratio, size) = (seconds[1] / seconds[index], bytes as f64 / smallest as f64);
+        let speed = rows as f64 / seconds[index];
+        println!("{peer:10} {:8.3} {speed:10.0} {ratio:9.3} {cpu:8.2} {:9.1} {size:9.3}", seconds[index], bytes as f64 / 1e6);
+        results.insert(
+            (*peer).into(),
+            json!({ "seconds": seconds[index], "rows_per_second": speed, "of_polars": ratio, "cpu_seconds": cpu, "bytes": bytes, "of_smallest": size }),
+        );
+    }
+    Value::Object(results)
+}
+
+/// One Python that has the rows in memory.
+struct Peers {
+    child: Child,
+    answers: BufReader<ChildStdout>,
+    versions: String,
+}
+
+impl Peers {
+    fn start(folder: &Path, batches: &[RecordBatch]) -> Result<Self> {
+        let file = folder.join("lineitem.arrow");
+        let mut writer = arrow_ipc::writer::FileWriter::try_new(File::create(&file)?, &batches[0].schema())?;
+        for batch in batches {
+            writer.write(batch)?;
+        }
+        writer.finish()?;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/parquet_peers.py");
+        let mut child = Command::new(python(folder)?).arg(script).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut answers = BufReader::new(child.stdout.take().context("Python has no output")?);
+        let mut versions = String::new();
+        answers.read_line(&mut versions)?;
+        let versions = versions.trim().strip_prefix("ready ").context("Python did not start")?.to_owned();
+        Ok(Self { child, answers, versions })
+    }
+
+    fn write(&mut self, peer: &str, codec: &str, path: &Path) -> Result<Run> {
+        let input = self.child.stdin.as_mut().context("Python has no input")?;
+        writeln!(input, "{peer} {codec} {}", path.display())?;
+        input.flush()?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        let (seconds, cpu) = answer.trim().split_once(' ').context("Python failed")?;
+        Ok(Run { seconds: seconds.parse()?, cpu: cpu.parse()?, bytes: path.metadata()?.len() })
+    }
+}
+
+/// A virtual environment with the peers, made at the first run.
+fn python(folder: &Path) -> Result<PathBuf> {
+    let environment = folder.join("python");
+    let python = environment.join("bin/python");
+    let has_peers = |python: &Path| {
+        let import = Command::new(python).args(["-c", "import polars, duckdb, pyarrow"]).stderr(Stdio::null()).status();
+        import.is_ok_and(|status| status.success())
+    };
+    if !has_peers(&python) {
+        let run = |command: &mut Command| -> Result<()> {
+            ensure!(command.status()?.success(), "{command:?} failed");
+            Ok(())
+        };
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
+    }
+    Ok(python)
+}
