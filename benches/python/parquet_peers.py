@@ -12,8 +12,8 @@ import pyarrow
 import pyarrow.ipc
 import pyarrow.parquet
 
-table = pyarrow.ipc.open_file(sys.argv[1]).read_all()
-frame = polars.from_arrow(table)
+rows = pyarrow.ipc.open_file(sys.argv[1]).read_all()
+frame = polars.from_arrow(rows)
 connection = duckdb.connect()
 
 
@@ -21,9 +21,9 @@ def write(peer, codec, path):
     if peer == "polars":
         frame.write_parquet(path, compression=codec)
     elif peer == "duckdb":
-        connection.sql("SELECT * FROM table").write_parquet(path, compression=codec)
+        connection.sql("SELECT * FROM rows").write_parquet(path, compression=codec)
     else:
-        pyarrow.parquet.write_table(table, path, compression=codec)
+        pyarrow.parquet.write_table(rows, path, compression=codec)
 
 
 def cpu():

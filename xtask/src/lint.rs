@@ -1,8 +1,10 @@
 //! `cargo xtask lint`: what a change must pass beside its tests. Tools that are missing are installed by cargo.
 
+use std::process::Command;
+
 use anyhow::{Context, Result};
 
-use crate::tools::{cargo, exists, run, say};
+use crate::tools::{cargo, on_path, root, run, say};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -24,7 +26,8 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
     for tool in ["machete", "deny", "hack"] {
         install(tool)?;
     }
-    run(cargo().arg("machete"))?;
+    // By its own name: beneath another cargo it would take its subcommand for a folder.
+    run(Command::new("cargo-machete").current_dir(root()))?;
     // Advisories need a database from outside the registries, so they are a job of their own.
     run(cargo().args(["deny", "check", "licenses", "bans", "sources"]))?;
     for package in FEATURED {
@@ -35,7 +38,7 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
 
 fn install(tool: &str) -> Result<()> {
     let name = format!("cargo-{tool}");
-    if exists("cargo", tool) || exists(&name, "--version") {
+    if on_path(&name) {
         return Ok(());
     }
     say(&format!("{name} is missing; installing it"));

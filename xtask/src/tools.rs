@@ -41,6 +41,13 @@ pub(crate) fn exists(program: &str, argument: &str) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
+/// Whether a program of this name is on the PATH.
+pub(crate) fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let name = format!("{program}{}", std::env::consts::EXE_SUFFIX);
+    std::env::split_paths(&path).any(|folder| folder.join(&name).is_file())
+}
+
 /// Tells the person at the terminal.
 #[expect(clippy::print_stderr, reason = "a program's way to speak")]
 pub(crate) fn say(text: &str) {
