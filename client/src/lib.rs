@@ -24,3 +24,5 @@ pub use arrowload_core as core;
 use arrowload_datafusion as _;
 #[cfg(feature = "loader-file")]
 use arrowload_file as _;
+#[cfg(feature = "loader-postgresql")]
+use arrowload_postgresql as _;

@@ -1,0 +1,144 @@
+//! Moves staged rows into the table: the last of each key, over the rows that are there, or in their place.
+
+use arrowload_core::{KeyCounts, LoadRequest, Mode, Result};
+use tokio_postgres::{Client, Row};
+
+use crate::PostgresqlOptions;
+use crate::error::from_pg;
+use crate::ident::quote;
+use crate::layout::{Keys, Layout};
+use crate::options::OnConflict;
+
+/// The temporary table; one to a connection, gone with the transaction.
+pub(crate) const STAGE: &str = "pg_temp.arrowload_stage";
+
+/// The column of a staged row's number in the load: a name that no other column has.
+pub(crate) fn number_column(layout: &Layout) -> String {
+    let mut name = "arrowload_row".to_owned();
+    while layout.columns.iter().any(|column| column.name == name) {
+        name.push('_');
+    }
+    name
+}
+
+/// The statement that creates the temporary table. Its columns have the types of the table's, and none of its rules.
+pub(crate) fn stage_sql(layout: &Layout, numbered: bool) -> String {
+    let mut columns: Vec<String> = layout.columns.iter().map(|column| format!("{} {}", quote(&column.name), column.pg.name)).collect();
+    if numbered {
+        columns.push(format!("{} bigint", quote(&number_column(layout))));
+    }
+    format!("CREATE TEMPORARY TABLE arrowload_stage ({}) ON COMMIT DROP", columns.join(", "))
+}
+
+/// What moving rows did.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Moved {
+    /// Rows that are in the table now.
+    pub(crate) rows: u64,
+    /// Old rows that were deleted.
+    pub(crate) deleted: u64,
+    pub(crate) keys: Option<KeyCounts>,
+}
+
+fn count(row: &Row, index: usize) -> Result<u64> {
+    row.try_get::<_, i64>(index).map(i64::cast_unsigned).map_err(from_pg)
+}
+
+/// Deletes every row of the table, and says how many there were. Readers with an older snapshot still see them.
+pub(crate) async fn delete_all(client: &Client, layout: &Layout) -> Result<u64> {
+    client.execute(&format!("DELETE FROM {}", layout.place.sql()), &[]).await.map_err(from_pg)
+}
+
+/// Adds the staged rows.
+pub(crate) async fn insert_all(client: &Client, layout: &Layout) -> Result<Moved> {
+    let columns = layout.column_list();
+    let sql = format!("INSERT INTO {} ({columns}) SELECT {columns} FROM {STAGE}", layout.place.sql());
+    let rows = client.execute(&sql, &[]).await.map_err(from_pg)?;
+    Ok(Moved { rows, ..Moved::default() })
+}
+
+/// Puts the staged rows in the place of the old ones in one statement, at whose end other tables' references hold again.
+/// The count makes the old rows go before the first new one comes.
+pub(crate) async fn exchange(client: &Client, layout: &Layout) -> Result<Moved> {
+    let (table, columns) = (layout.place.sql(), layout.column_list());
+    let sql = format!(
+        "WITH gone AS (DELETE FROM {table} RETURNING 1), counted AS MATERIALIZED (SELECT count(*) AS n FROM gone), \
+         put AS (INSERT INTO {table} ({columns}) SELECT {columns} FROM {STAGE} WHERE (SELECT n FROM counted) IS NOT NULL RETURNING 1) \
+         SELECT (SELECT count(*) FROM put), (SELECT n FROM counted)"
+    );
+    let row = client.query_one(&sql, &[]).await.map_err(from_pg)?;
+    Ok(Moved { rows: count(&row, 0)?, deleted: count(&row, 1)?, keys: None })
+}
+
+/// What is done with a row whose keys are there.
+fn conflict_action(layout: &Layout, keys: &Keys, options: &PostgresqlOptions) -> String {
+    if options.on_conflict == OnConflict::Ignore {
+        return "NOTHING".into();
+    }
+    let chosen: Vec<String> = match &options.update_columns {
+        Some(names) => names.iter().map(|name| options.column_name(name)).collect(),
+        None => layout.columns.iter().map(|column| column.name.clone()).filter(|name| !keys.columns.contains(name)).collect(),
+    };
+    // With nothing but keys, an update still says which rows were there.
+    let chosen = if chosen.is_empty() { keys.columns.clone() } else { chosen };
+    let sets: Vec<String> = chosen.iter().map(|name| format!("{0} = EXCLUDED.{0}", quote(name))).collect();
+    format!("UPDATE SET {}", sets.join(", "))
+}
+
+/// Merges the staged rows, the last of each key.
+pub(crate) async fn upsert(client: &Client, layout: &Layout, keys: &Keys, request: &LoadRequest<PostgresqlOptions>) -> Result<Moved> {
+    let (table, columns) = (layout.place.sql(), layout.column_list());
+    let key_list = keys.columns.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ");
+    let action = conflict_action(layout, keys, &request.options);
+    let there = rows_there(client, layout, keys).await?;
+    // Rows are written in the order of their keys, so that two upserts at once wait for each other and do not lock up.
+    let sql = format!(
+        "WITH written AS (INSERT INTO {table} ({columns}) SELECT {columns} FROM (SELECT DISTINCT ON ({key_list}) * FROM {STAGE} \
+         ORDER BY {key_list}, {} DESC) AS last ORDER BY {key_list} ON CONFLICT ({key_list}) DO {action} RETURNING {}) \
+         SELECT count(*), count(*) FILTER (WHERE is_new) FROM written",
+        quote(&number_column(layout)),
+        // A row that an INSERT has just made has no other transaction on it; partitioned tables do not tell.
+        if there.is_some() { "true AS is_new" } else { "(xmax = 0) AS is_new" },
+    );
+    let row = client.query_one(&sql, &[]).await.map_err(from_pg)?;
+    let (written, mut new) = (count(&row, 0)?, count(&row, 1)?);
+    if let Some(there) = there.filter(|_| request.options.on_conflict == OnConflict::Update) {
+        new = written.saturating_sub(there);
+    }
+    let staged = staged_rows(client, &key_list).await?;
+    let keys = KeyCounts { inserted: new, updated: written - new, unchanged: staged.1 - written, duplicate: staged.0 - staged.1, null: 0 };
+    Ok(Moved { rows: staged.0, deleted: 0, keys: Some(keys) })
+}
+
+/// How many rows were staged, and how many keys they have.
+async fn staged_rows(client: &Client, key_list: &str) -> Result<(u64, u64)> {
+    let sql = format!("SELECT (SELECT count(*) FROM {STAGE}), count(*) FROM (SELECT DISTINCT {key_list} FROM {STAGE}) AS keys");
+    let row = client.query_one(&sql, &[]).await.map_err(from_pg)?;
+    Ok((count(&row, 0)?, count(&row, 1)?))
+}
+
+/// In a partitioned table: how many of the staged keys are there. It is locked against other writers for that.
+async fn rows_there(client: &Client, layout: &Layout, keys: &Keys) -> Result<Option<u64>> {
+    if !layout.table.as_ref().is_some_and(|table| table.partitioned) {
+        return Ok(None);
+    }
+    let table = layout.place.sql();
+    client.batch_execute(&format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")).await.map_err(from_pg)?;
+    let equal: Vec<String> = keys.columns.iter().map(|name| format!("t.{0} IS NOT DISTINCT FROM s.{0}", quote(name))).collect();
+    let key_list = keys.columns.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ");
+    let sql = format!(
+        "SELECT count(*) FROM (SELECT DISTINCT {key_list} FROM {STAGE}) AS s WHERE EXISTS (SELECT 1 FROM {table} AS t WHERE {})",
+        equal.join(" AND ")
+    );
+    count(&client.query_one(&sql, &[]).await.map_err(from_pg)?, 0).map(Some)
+}
+
+/// How many rows the table has.
+pub(crate) async fn count_rows(client: &Client, layout: &Layout) -> Result<u64> {
+    count(&client.query_one(&format!("SELECT count(*) FROM {}", layout.place.sql()), &[]).await.map_err(from_pg)?, 0)
+}
+
+/// Whether the staged rows are moved by deleting the old ones first.
+pub(crate) fn overwrites(mode: Mode, layout: &Layout) -> bool {
+    mode == Mode::Overwrite && layout.table.is_some()
+}

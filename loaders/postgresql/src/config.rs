@@ -1,0 +1,204 @@
+//! How to connect: keys as libpq names them, and URLs as libpq reads them.
+
+use std::path::PathBuf;
+
+use arrowload_core::{Error, ErrorKind, Result, Secret};
+use percent_encoding::percent_decode_str;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// What of the connection is encrypted, and what of the server is proved, as libpq means it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SslMode {
+    /// Nothing is encrypted.
+    Disable,
+    /// Encrypted if the server offers it; the server is not proved.
+    #[default]
+    Prefer,
+    /// Encrypted. The server is proved only if `sslrootcert` is given, as for `verify-ca`.
+    Require,
+    /// Encrypted, and the server's certificate is signed by a trusted authority.
+    VerifyCa,
+    /// The same, and the certificate is for this host.
+    VerifyFull,
+}
+
+/// How to connect to PostgreSQL.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct PostgresqlConfig {
+    /// The host, or the folder of a Unix socket; several with commas between them are tried in turn.
+    pub host: String,
+    /// The port; one for each host, or one for all.
+    pub port: Option<String>,
+    /// The user; by default the name of the operating system's.
+    pub user: Option<String>,
+    /// The password; by default what the password file says.
+    pub password: Option<Secret>,
+    /// The password file; by default `~/.pgpass`.
+    pub passfile: Option<PathBuf>,
+    /// The database; by default the one named as the user.
+    pub database: Option<String>,
+    /// The schema of targets that name none; by default the first of the server's `search_path`.
+    pub schema: Option<String>,
+    /// The schema of the table `arrowload_loads`, which records each load; by default the schema of the target.
+    pub ledger_schema: Option<String>,
+    /// `disable`, `prefer` (default), `require`, `verify-ca` or `verify-full`.
+    pub sslmode: SslMode,
+    /// A PEM file with trusted authorities, or `system` for those of the operating system (default).
+    pub sslrootcert: Option<PathBuf>,
+    /// A PEM file with the client's certificate.
+    pub sslcert: Option<PathBuf>,
+    /// A PEM file with the key of the client's certificate.
+    pub sslkey: Option<PathBuf>,
+    /// How the connection is called in the server's views and logs.
+    pub application_name: String,
+    /// Seconds that connecting to one host may take; 10 by default.
+    pub connect_timeout: u64,
+    /// How long one statement may take, as PostgreSQL writes it: `30s`, `5min`. A whole load's COPY is one statement.
+    pub statement_timeout: Option<String>,
+    /// Options for the server's session, such as `-c geqo=off`.
+    pub options: Option<String>,
+    /// Connections that are kept at most; 16 by default.
+    pub pool_size: usize,
+}
+
+impl Default for PostgresqlConfig {
+    fn default() -> Self {
+        Self {
+            host: "localhost".into(),
+            port: None,
+            user: None,
+            password: None,
+            passfile: None,
+            database: None,
+            schema: None,
+            ledger_schema: None,
+            sslmode: SslMode::Prefer,
+            sslrootcert: None,
+            sslcert: None,
+            sslkey: None,
+            application_name: "arrowload".into(),
+            connect_timeout: 10,
+            statement_timeout: None,
+            options: None,
+            pool_size: 16,
+        }
+    }
+}
+
+/// Schemes of URLs.
+pub(crate) const URL_SCHEMES: &[&str] = &["postgresql", "postgres"];
+
+/// Environment variables of libpq, and the URL of everybody.
+pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[
+    ("DATABASE_URL", "url"),
+    ("PGHOST", "host"),
+    ("PGPORT", "port"),
+    ("PGUSER", "user"),
+    ("PGPASSWORD", "password"),
+    ("PGPASSFILE", "passfile"),
+    ("PGDATABASE", "database"),
+    ("PGSSLMODE", "sslmode"),
+    ("PGSSLROOTCERT", "sslrootcert"),
+    ("PGSSLCERT", "sslcert"),
+    ("PGSSLKEY", "sslkey"),
+    ("PGAPPNAME", "application_name"),
+    ("PGCONNECT_TIMEOUT", "connect_timeout"),
+    ("PGOPTIONS", "options"),
+];
+
+fn malformed(why: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidOption,
+        format!("the connection URL is malformed: {why}; write postgresql://user:password@host:port/database"),
+    )
+}
+
+fn decode(text: &str) -> Result<Value> {
+    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| malformed("an escape is no UTF-8"))?;
+    Ok(Value::String(decoded.into_owned()))
+}
+
+/// Splits a URL as libpq does: several `host:port` pairs, hosts that are escaped folders, `?host=`.
+///
+/// # Errors
+/// [`ErrorKind::InvalidOption`]. The message does not show the URL, as it may hold a password.
+pub(crate) fn from_url(url: &str) -> Result<Map<String, Value>> {
+    let (_, rest) = url.split_once("://").ok_or_else(|| malformed("it has no ://"))?;
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let (credentials, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+    let mut keys = Map::new();
+    for (key, text) in [("user", user), ("password", password), ("database", database)] {
+        if !text.is_empty() {
+            keys.insert(key.into(), decode(text)?);
+        }
+    }
+    insert_hosts(&mut keys, hosts)?;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').ok_or_else(|| malformed("a parameter has no ="))?;
+        let key = if key == "dbname" { "database" } else { key };
+        keys.insert(key.into(), decode(value)?);
+    }
+    Ok(keys)
+}
+
+fn insert_hosts(keys: &mut Map<String, Value>, text: &str) -> Result<()> {
+    let (mut hosts, mut ports) = (Vec::new(), Vec::new());
+    for pair in text.split(',') {
+        let (host, port) = match pair.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, port)) => (address, port.strip_prefix(':').unwrap_or(port)),
+            None => pair.split_once(':').unwrap_or((pair, "")),
+        };
+        if !port.is_empty() && port.parse::<u16>().is_err() {
+            return Err(malformed("a port is no number"));
+        }
+        let Value::String(host) = decode(host)? else { continue };
+        hosts.push(host);
+        ports.push(port);
+    }
+    if hosts.iter().any(|host| !host.is_empty()) {
+        keys.insert("host".into(), hosts.join(",").into());
+    }
+    if ports.iter().any(|port| !port.is_empty()) {
+        keys.insert("port".into(), ports.join(",").into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_as_libpq_does() {
+        let keys = from_url("postgresql://u%40x:p%3Aw@h1:1,[::1]:2/my%20db?sslmode=require&application_name=a%20b").expect("a URL");
+        let expected = serde_json::json!({
+            "user": "u@x", "password": "p:w", "host": "h1,::1", "port": "1,2", "database": "my db",
+            "sslmode": "require", "application_name": "a b"
+        });
+        assert_eq!(Value::Object(keys), expected);
+        let keys = from_url("postgres://%2Frun%2Fpg/db").expect("a URL");
+        assert_eq!(Value::Object(keys), serde_json::json!({ "host": "/run/pg", "database": "db" }));
+        let keys = from_url("postgresql:///db?host=/tmp&dbname=other").expect("a URL");
+        assert_eq!(Value::Object(keys), serde_json::json!({ "host": "/tmp", "database": "other" }));
+    }
+
+    #[test]
+    fn a_malformed_url_is_not_shown() {
+        let error = from_url("postgresql://u:hunter2@h:port/").expect_err("no port");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn the_schema_is_closed_and_the_password_secret() {
+        let schema = arrowload_core::KeySchema::of::<PostgresqlConfig>();
+        assert!(schema.is_closed() && schema.is_secret("password"));
+        assert!(ENVIRONMENT.iter().all(|(_, key)| *key == "url" || schema.contains(key)));
+    }
+}

@@ -1,0 +1,182 @@
+//! Connections: the driver's configuration, the pool, and the guard that keeps unfinished transactions out of it.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use arrowload_core::{Error, ErrorKind, Result, Secret};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use tokio_postgres::config::SslMode as Wanted;
+use tokio_postgres::{Client, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::config::{PostgresqlConfig, SslMode};
+use crate::error::{from_connecting, from_pg};
+use crate::passfile;
+
+const DEFAULT_PORT: u16 = 5432;
+
+/// A pool, and what is needed to cancel what its connections do.
+#[derive(Clone)]
+pub(crate) struct Connections {
+    pool: Pool,
+    tls: Option<MakeRustlsConnect>,
+    /// Hosts and ports, for messages.
+    place: String,
+}
+
+impl std::fmt::Debug for Connections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "connections to {}", self.place)
+    }
+}
+
+/// Hosts with their ports.
+fn places(config: &PostgresqlConfig) -> Result<Vec<(String, u16)>> {
+    let hosts: Vec<&str> = config.host.split(',').map(str::trim).collect();
+    let text = config.port.as_deref().unwrap_or_default();
+    let ports: Vec<&str> = text.split(',').map(str::trim).collect();
+    if ports.len() != 1 && ports.len() != hosts.len() {
+        let message = format!("{} hosts and {} ports are given; give one port for each host, or one for all", hosts.len(), ports.len());
+        return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "port"));
+    }
+    let number = |text: &str| match text {
+        "" => Ok(DEFAULT_PORT),
+        text => text.parse().map_err(|_| Error::new(ErrorKind::InvalidOption, format!("`{text}` is no port")).with("key", "port")),
+    };
+    let host = |host: &&str| if host.is_empty() { "localhost".to_owned() } else { (*host).to_owned() };
+    hosts.iter().enumerate().map(|(index, name)| Ok((host(name), number(ports.get(index).unwrap_or(&ports[0]))?))).collect()
+}
+
+/// The keys as the driver wants them.
+fn driver_config(config: &PostgresqlConfig, places: &[(String, u16)]) -> tokio_postgres::Config {
+    let mut driver = tokio_postgres::Config::new();
+    for (host, port) in places {
+        driver.host(host).port(*port);
+    }
+    let user = config.user.clone().or_else(|| std::env::var("USER").ok());
+    if let Some(user) = &user {
+        driver.user(user);
+    }
+    let database = config.database.as_ref().or(user.as_ref());
+    if let Some(database) = database {
+        driver.dbname(database);
+    }
+    if let Some(password) = config.password.clone().or_else(|| from_file(config, places, user.as_deref(), database)) {
+        driver.password(password.expose());
+    }
+    if let Some(options) = session_options(config) {
+        driver.options(options);
+    }
+    driver.application_name(&config.application_name).connect_timeout(Duration::from_secs(config.connect_timeout.max(1)));
+    driver.ssl_mode(match config.sslmode {
+        SslMode::Disable => Wanted::Disable,
+        SslMode::Prefer => Wanted::Prefer,
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Wanted::Require,
+    });
+    driver
+}
+
+/// The driver has one password for all hosts: that of the first.
+fn from_file(config: &PostgresqlConfig, places: &[(String, u16)], user: Option<&str>, database: Option<&String>) -> Option<Secret> {
+    let (host, port) = places.first()?;
+    let wanted = passfile::Wanted { host, port: *port, database: database?, user: user? };
+    passfile::find(config.passfile.as_deref(), &wanted)
+}
+
+/// The session's options, with the statement timeout among them. A backslash keeps a space in one option.
+fn session_options(config: &PostgresqlConfig) -> Option<String> {
+    let timeout = config.statement_timeout.as_ref().map(|timeout| {
+        let escaped = timeout.replace('\\', "\\\\").replace(' ', "\\ ");
+        format!("-c statement_timeout={escaped}")
+    });
+    match (config.options.clone(), timeout) {
+        (Some(options), Some(timeout)) => Some(format!("{options} {timeout}")),
+        (options, timeout) => options.or(timeout),
+    }
+}
+
+impl Connections {
+    /// Makes the pool. Nothing is connected yet.
+    pub(crate) fn new(config: &PostgresqlConfig) -> Result<Self> {
+        let places = places(config)?;
+        let tls = crate::tls::connector(config)?;
+        let driver = driver_config(config, &places);
+        let settings = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match tls.clone() {
+            Some(tls) => Manager::from_config(driver, tls, settings),
+            None => Manager::from_config(driver, NoTls, settings),
+        };
+        let pool = Pool::builder(manager).max_size(config.pool_size.max(1)).runtime(Runtime::Tokio1).build();
+        let pool = pool.map_err(|error| Error::new(ErrorKind::Unexpected, "the pool cannot be made").with_source(error))?;
+        let place = places.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(",");
+        Ok(Self { pool, tls, place })
+    }
+
+    /// A connection of one's own.
+    pub(crate) async fn lease(&self) -> Result<Lease> {
+        let object = self.pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => from_connecting(error, &self.place),
+            other => Error::new(ErrorKind::Connection, format!("no connection to {}: {other}", self.place)).transient(),
+        })?;
+        Ok(Lease { object: Some(object), tls: self.tls.clone() })
+    }
+
+    /// Closes what is idle; what is in use closes when it is given back.
+    pub(crate) fn close(&self) {
+        self.pool.close();
+    }
+
+    /// Hosts and ports.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+}
+
+/// A connection that goes back to the pool only if it is given back; dropped, it is cut, so that the server rolls back
+/// whatever was under way.
+pub(crate) struct Lease {
+    object: Option<Object>,
+    tls: Option<MakeRustlsConnect>,
+}
+
+impl Lease {
+    /// Gives it back. Only for a connection outside any transaction.
+    pub(crate) fn give_back(mut self) {
+        self.object = None;
+    }
+
+    /// Runs statements that answer with nothing.
+    pub(crate) async fn run(&self, sql: &str) -> Result<()> {
+        self.batch_execute(sql).await.map_err(from_pg)
+    }
+}
+
+impl Deref for Lease {
+    type Target = Client;
+
+    #[expect(clippy::expect_used, reason = "the object is taken in drop and give_back only, which both end the lease")]
+    fn deref(&self) -> &Client {
+        self.object.as_ref().expect("a lease has its connection until its end")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(object) = self.object.take() else { return };
+        let token = object.cancel_token();
+        let tls = self.tls.take();
+        drop(Object::take(object));
+        // The server notices a closed connection only between statements: a long one is cancelled.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let cancelled = match tls {
+                    Some(tls) => token.cancel_query(tls).await,
+                    None => token.cancel_query(NoTls).await,
+                };
+                if let Err(error) = cancelled {
+                    tracing::debug!(%error, "an abandoned statement could not be cancelled");
+                }
+            });
+        }
+    }
+}

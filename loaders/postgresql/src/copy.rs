@@ -1,0 +1,85 @@
+//! One `COPY … FROM STDIN`: pieces go to the connection while the next is being encoded.
+
+use std::pin::Pin;
+
+use arrow_array::RecordBatch;
+use arrowload_core::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use futures::SinkExt;
+use tokio_postgres::{Client, CopyInSink};
+
+use crate::encode::{CopyEncoder, HEADER, Pieces, TRAILER};
+use crate::error::{copy_line, from_pg};
+
+/// The longest message of a COPY, in bytes.
+const LONGEST: usize = 1 << 20;
+
+/// A COPY under way. Dropped, it fails, and with it the transaction.
+pub(crate) struct CopyIn {
+    sink: Pin<Box<CopyInSink<Bytes>>>,
+    /// The number of its first row in the load.
+    first_row: u64,
+    /// Rows that were encoded.
+    rows: u64,
+    /// Bytes that were sent.
+    bytes: u64,
+}
+
+impl CopyIn {
+    /// Starts the statement.
+    pub(crate) async fn start(client: &Client, sql: &str, first_row: u64, pieces: &mut Pieces) -> Result<Self> {
+        let sink = Box::pin(client.copy_in(sql).await.map_err(from_pg)?);
+        pieces.clear();
+        pieces.take_room(HEADER.len()).copy_from_slice(HEADER);
+        Ok(Self { sink, first_row, rows: 0, bytes: 0 })
+    }
+
+    /// Bytes that were sent.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Encodes and sends a batch; its end may wait in `pieces`.
+    pub(crate) async fn write(&mut self, encoder: &mut CopyEncoder, batch: &RecordBatch, pieces: &mut Pieces) -> Result<()> {
+        let mut run = encoder.start(batch, self.first_row + self.rows)?;
+        while let Some(piece) = run.next_piece(pieces)? {
+            self.send(piece).await?;
+        }
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    async fn send(&mut self, mut piece: Bytes) -> Result<()> {
+        while !piece.is_empty() {
+            let part = piece.split_to(piece.len().min(LONGEST));
+            self.bytes += part.len() as u64;
+            self.sink.feed(part).await.map_err(from_pg)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the statement, and says how many rows the server took.
+    pub(crate) async fn finish(mut self, pieces: &mut Pieces) -> Result<u64> {
+        if pieces.room() < TRAILER.len() {
+            let piece = pieces.take();
+            self.send(piece).await?;
+        }
+        pieces.take_room(TRAILER.len()).copy_from_slice(&TRAILER);
+        let piece = pieces.take();
+        self.send(piece).await?;
+        let taken = self.sink.as_mut().finish().await.map_err(|error| self.at_row(error))?;
+        if taken != self.rows {
+            let message =
+                format!("{} rows were sent, and the server took {taken}: a trigger or rule of the table keeps rows out", self.rows);
+            return Err(Error::new(ErrorKind::Verification, message));
+        }
+        Ok(taken)
+    }
+
+    /// The server counts lines from 1.
+    fn at_row(&self, error: tokio_postgres::Error) -> Error {
+        let line = copy_line(&error).filter(|line| (1..=self.rows).contains(line));
+        let error = from_pg(error);
+        line.map_or(error.clone(), |line| error.at_row(self.first_row + line - 1))
+    }
+}

@@ -1,0 +1,289 @@
+//! `numeric`: digits in base 10,000 with a weight, as `numeric_recv` of PostgreSQL reads them, from integers, decimals of
+//! every width and scale, and floats.
+
+use std::fmt::Write;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::*;
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType};
+use arrow_buffer::i256;
+use arrow_schema::DataType;
+
+use super::bind::Frame;
+use super::column::{Column, Reason};
+use super::conversion::NumericTarget;
+use super::staged::staged;
+
+const NEGATIVE: u16 = 0x4000;
+const NAN: u16 = 0xC000;
+const INFINITY: u16 = 0xD000;
+const NEGATIVE_INFINITY: u16 = 0xF000;
+
+/// How the digits of a scale fall into groups of four.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    /// Puts 0 to 3 zeros behind the digits, so that the groups meet the decimal point.
+    pad: u64,
+    /// The weight of the lowest group.
+    low_weight: i32,
+    /// The digits to show behind the decimal point.
+    display_scale: u16,
+}
+
+impl Layout {
+    fn of(scale: i32) -> Self {
+        let pad = (-scale).rem_euclid(4);
+        Self { pad: 10_u64.pow(pad as u32), low_weight: -(scale + pad) / 4, display_scale: scale.max(0) as u16 }
+    }
+}
+
+/// The header and the groups, lowest first and neither end zero.
+#[inline(always)]
+fn put_groups<const N: usize, const B: usize>(
+    groups: &[u16; N],
+    count: usize,
+    low: i32,
+    negative: bool,
+    layout: Layout,
+    out: &mut Vec<u8>,
+) {
+    const { assert!(B == 8 + 2 * N) };
+    let mut bytes = [0; B];
+    let weight = if count == 0 { 0 } else { low + count as i32 - 1 };
+    let sign = if negative && count > 0 { NEGATIVE } else { 0 };
+    bytes[..2].copy_from_slice(&(count as u16).to_be_bytes());
+    bytes[2..4].copy_from_slice(&(weight as i16).to_be_bytes());
+    bytes[4..6].copy_from_slice(&sign.to_be_bytes());
+    bytes[6..8].copy_from_slice(&layout.display_scale.to_be_bytes());
+    for (slot, group) in bytes[8..].chunks_exact_mut(2).zip(groups[..count].iter().rev()) {
+        slot.copy_from_slice(&group.to_be_bytes());
+    }
+    out.extend_from_slice(&bytes[..8 + 2 * count]);
+}
+
+/// Digits that are padded already.
+#[inline(always)]
+fn put_small(mut digits: u64, negative: bool, layout: Layout, out: &mut Vec<u8>) {
+    let (mut groups, mut count, mut low) = ([0_u16; 5], 0, layout.low_weight);
+    while digits != 0 && digits.is_multiple_of(10_000) {
+        digits /= 10_000;
+        low += 1;
+    }
+    while digits != 0 {
+        groups[count] = (digits % 10_000) as u16;
+        digits /= 10_000;
+        count += 1;
+    }
+    put_groups::<5, 18>(&groups, count, low, negative, layout, out);
+}
+
+/// Digits of up to 128 bits, not padded yet.
+#[inline(always)]
+fn put_wide(digits: u128, negative: bool, layout: Layout, out: &mut Vec<u8>) {
+    match u64::try_from(digits).ok().and_then(|digits| digits.checked_mul(layout.pad)) {
+        Some(digits) => put_small(digits, negative, layout, out),
+        None => put_large(i256::from_parts(digits, 0), negative, layout, out),
+    }
+}
+
+/// Digits of any length, not padded yet; not negative.
+#[cold]
+fn put_large(digits: i256, negative: bool, layout: Layout, out: &mut Vec<u8>) {
+    let first = i256::from_i128(10_000 / i128::from(layout.pad));
+    let limb = i256::from_i128(10_i128.pow(16));
+    let mut all = [0_u16; 24];
+    all[0] = (low_u64(digits.wrapping_rem(first)) * layout.pad) as u16;
+    let (mut rest, mut count) = (digits.wrapping_div(first), 1);
+    while rest != i256::ZERO {
+        let mut part = low_u64(rest.wrapping_rem(limb));
+        rest = rest.wrapping_div(limb);
+        for group in &mut all[count..count + 4] {
+            *group = (part % 10_000) as u16;
+            part /= 10_000;
+        }
+        count += 4;
+    }
+    while count > 0 && all[count - 1] == 0 {
+        count -= 1;
+    }
+    let zeros = all[..count].iter().take_while(|group| **group == 0).count();
+    all.copy_within(zeros..count, 0);
+    put_groups::<24, 56>(&all, count - zeros, layout.low_weight + zeros as i32, negative, layout, out);
+}
+
+fn low_u64(value: i256) -> u64 {
+    value.to_parts().0 as u64
+}
+
+fn put_special(sign: u16, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0, 0, 0, 0]);
+    out.extend_from_slice(&sign.to_be_bytes());
+    out.extend_from_slice(&[0, 0]);
+}
+
+/// What a value of a scale must satisfy to arrive unchanged in a column with a limit.
+#[derive(Debug, Clone, Copy)]
+struct Fit {
+    /// The value must be a multiple of this, unless the server may round.
+    multiple_of: Option<i256>,
+    /// The value must be nearer to zero than this.
+    below: Option<i256>,
+    limit: (i32, i32),
+}
+
+/// Powers of ten that 256 bits hold.
+fn power(exponent: i32) -> Option<i256> {
+    let exponent = u32::try_from(exponent).ok().filter(|exponent| *exponent <= 76)?;
+    Some(i256::from_i128(10).wrapping_pow(exponent))
+}
+
+impl Fit {
+    fn of(target: NumericTarget, scale: i32) -> Option<Self> {
+        let limit = target.limit?;
+        let excess = scale - limit.1;
+        // Beyond 76 digits only zero is a multiple: a bound that no other value meets says so.
+        let multiple_of = (excess > 0 && !target.round).then(|| power(excess).unwrap_or(i256::MAX));
+        let digits = limit.0 - limit.1 + scale;
+        // No digits at all are left: only zero is below one.
+        let below = if digits < 0 { Some(i256::ONE) } else { power(digits) };
+        Some(Self { multiple_of, below, limit })
+    }
+
+    fn check(&self, value: i256, scale: i32) -> Result<(), Reason> {
+        let size = value.wrapping_abs();
+        let (precision, held) = self.limit;
+        if self.below.is_some_and(|below| size >= below) {
+            return Err(Reason::new(format!("{value} × 10^{} has more digits than numeric({precision},{held})", -scale)));
+        }
+        if self.multiple_of.is_some_and(|multiple| value.wrapping_rem(multiple) != i256::ZERO) {
+            let message =
+                format!("{value} × 10^{} has more decimal places than numeric({precision},{held}); set round_decimals to round it", -scale);
+            return Err(Reason::new(message));
+        }
+        Ok(())
+    }
+}
+
+/// Native integers whose digits are counted from `scale` places behind the point.
+fn digits<T: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    frame: Frame,
+    target: NumericTarget,
+    scale: i32,
+    widen: impl Fn(T::Native) -> i128 + Send + 'static,
+) -> Box<dyn Column> {
+    let values = array.as_primitive::<T>().values().clone();
+    let layout = Layout::of(scale);
+    match Fit::of(target, scale) {
+        None => staged(frame, move |index, out| {
+            let value = widen(values[index]);
+            put_wide(value.unsigned_abs(), value < 0, layout, out);
+            Ok(())
+        }),
+        Some(fit) => staged(frame, move |index, out| {
+            let value = widen(values[index]);
+            fit.check(i256::from_i128(value), scale)?;
+            put_wide(value.unsigned_abs(), value < 0, layout, out);
+            Ok(())
+        }),
+    }
+}
+
+fn digits256(array: &ArrayRef, frame: Frame, target: NumericTarget, scale: i32) -> Box<dyn Column> {
+    let values = array.as_primitive::<Decimal256Type>().values().clone();
+    let (layout, fit) = (Layout::of(scale), Fit::of(target, scale));
+    staged(frame, move |index, out| {
+        let value = values[index];
+        if value == i256::MIN {
+            return Err(Reason::new("a decimal has more than 76 digits"));
+        }
+        fit.map_or(Ok(()), |fit| fit.check(value, scale))?;
+        put_large(value.wrapping_abs(), value < i256::ZERO, layout, out);
+        Ok(())
+    })
+}
+
+/// Text of one float, which never needs more.
+struct Shortest {
+    bytes: [u8; 40],
+    length: usize,
+}
+
+impl Write for Shortest {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let slot = self.bytes.get_mut(self.length..self.length + text.len()).ok_or(std::fmt::Error)?;
+        slot.copy_from_slice(text.as_bytes());
+        self.length += text.len();
+        Ok(())
+    }
+}
+
+/// The shortest digits that read back as this float, and their scale: what PostgreSQL itself prints.
+fn shortest(value: impl std::fmt::LowerExp) -> Result<(i128, i32), Reason> {
+    let unreadable = |_| Reason::new("a float cannot be written as decimal digits");
+    let mut text = Shortest { bytes: [0; 40], length: 0 };
+    write!(text, "{value:e}").map_err(unreadable)?;
+    let (mut digits, mut scale, mut exponent, mut negative) = (0_i128, 0, 0, [false; 2]);
+    let (mut behind_point, mut behind_e) = (false, false);
+    for byte in &text.bytes[..text.length] {
+        match byte {
+            b'-' => negative[usize::from(behind_e)] = true,
+            b'.' => behind_point = true,
+            b'e' => behind_e = true,
+            digit if behind_e => exponent = exponent * 10 + i32::from(digit - b'0'),
+            digit => {
+                digits = digits * 10 + i128::from(digit - b'0');
+                scale += i32::from(behind_point);
+            }
+        }
+    }
+    let exponent = if negative[1] { -exponent } else { exponent };
+    Ok((if negative[0] { -digits } else { digits }, scale - exponent))
+}
+
+fn floats<T: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    frame: Frame,
+    target: NumericTarget,
+    widen: impl Fn(T::Native) -> (f64, Result<(i128, i32), Reason>) + Send + 'static,
+) -> Box<dyn Column> {
+    let values = array.as_primitive::<T>().values().clone();
+    staged(frame, move |index, out| {
+        let (value, shortest) = widen(values[index]);
+        if value.is_nan() {
+            put_special(NAN, out);
+        } else if value.is_infinite() && target.limit.is_some() {
+            return Err(Reason::new("infinity does not fit into a numeric with a precision"));
+        } else if value.is_infinite() {
+            put_special(if value > 0.0 { INFINITY } else { NEGATIVE_INFINITY }, out);
+        } else {
+            let (digits, scale) = shortest?;
+            // Zero shows no more decimal places than the column has.
+            Fit::of(target, scale).map_or(Ok(()), |fit| fit.check(i256::from_i128(digits), scale))?;
+            put_wide(digits.unsigned_abs(), digits < 0, Layout::of(scale), out);
+        }
+        Ok(())
+    })
+}
+
+pub(super) fn column(array: &ArrayRef, frame: Frame, target: NumericTarget) -> Option<Box<dyn Column>> {
+    use DataType as T;
+    Some(match array.data_type() {
+        T::Int8 => digits::<Int8Type>(array, frame, target, 0, i128::from),
+        T::Int16 => digits::<Int16Type>(array, frame, target, 0, i128::from),
+        T::Int32 => digits::<Int32Type>(array, frame, target, 0, i128::from),
+        T::Int64 => digits::<Int64Type>(array, frame, target, 0, i128::from),
+        T::UInt8 => digits::<UInt8Type>(array, frame, target, 0, i128::from),
+        T::UInt16 => digits::<UInt16Type>(array, frame, target, 0, i128::from),
+        T::UInt32 => digits::<UInt32Type>(array, frame, target, 0, i128::from),
+        T::UInt64 => digits::<UInt64Type>(array, frame, target, 0, i128::from),
+        T::Decimal32(_, scale) => digits::<Decimal32Type>(array, frame, target, (*scale).into(), i128::from),
+        T::Decimal64(_, scale) => digits::<Decimal64Type>(array, frame, target, (*scale).into(), i128::from),
+        T::Decimal128(_, scale) => digits::<Decimal128Type>(array, frame, target, (*scale).into(), i128::from),
+        T::Decimal256(_, scale) => digits256(array, frame, target, (*scale).into()),
+        T::Float16 => floats::<Float16Type>(array, frame, target, |value| (value.to_f64(), shortest(value.to_f32()))),
+        T::Float32 => floats::<Float32Type>(array, frame, target, |value| (value.into(), shortest(value))),
+        T::Float64 => floats::<Float64Type>(array, frame, target, |value| (value, shortest(value))),
+        _ => return None,
+    })
+}

@@ -1,0 +1,360 @@
+//! What a load is to do to its target: which column goes where and how, and by which statements. Made from the request and
+//! the catalog; the plan and the load itself make the same one.
+
+use std::collections::HashSet;
+
+use arrow_schema::{Field, Schema};
+use arrowload_core::{Error, ErrorKind, LoadRequest, Mode, NullKeys, Result, TypeSupport};
+
+use crate::PostgresqlOptions;
+use crate::catalog::{self, Place, Reference, Table, UniqueIndex};
+use crate::encode::Conversion;
+use crate::ident::{check, quote, quote_all};
+use crate::matrix::{for_existing_column, for_new_column};
+use crate::types::PgType;
+
+/// One column of the load.
+#[derive(Debug, Clone)]
+pub(crate) struct LoadColumn {
+    /// Its name in the table.
+    pub(crate) name: String,
+    pub(crate) not_null: bool,
+    pub(crate) comment: Option<String>,
+    /// Its type in the table.
+    pub(crate) pg: PgType,
+    pub(crate) support: TypeSupport,
+    /// `None` if it is refused, as `support` says.
+    pub(crate) conversion: Option<Conversion>,
+}
+
+/// How the rows get into the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Copied into the table.
+    Direct,
+    /// Copied into a temporary table, and from there.
+    Staged,
+}
+
+/// How an upsert finds the rows that it replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Keys {
+    /// The names of the key columns in the table.
+    pub(crate) columns: Vec<String>,
+    /// The index is to be created first.
+    pub(crate) create_index: bool,
+}
+
+/// What a load is to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    pub(crate) place: Place,
+    pub(crate) table: Option<Table>,
+    pub(crate) columns: Vec<LoadColumn>,
+    pub(crate) way: Way,
+    /// Statements before rows are copied, in the load's transaction.
+    pub(crate) before: Vec<String>,
+    /// Statements after rows were staged, and before they are moved.
+    pub(crate) after: Vec<String>,
+    pub(crate) keys: Option<Keys>,
+    /// Whether a unique index over the keys treats nulls as equal.
+    pub(crate) null_keys: NullKeys,
+    /// Whether old rows are deleted and new ones put in one statement, as other tables refer to them.
+    pub(crate) referred: bool,
+}
+
+/// What the catalog says of a target.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Found {
+    pub(crate) table: Option<Table>,
+    pub(crate) indexes: Vec<UniqueIndex>,
+    pub(crate) references: Vec<Reference>,
+    /// The table was created by a load.
+    pub(crate) ours: bool,
+    pub(crate) version: u32,
+}
+
+type Request = LoadRequest<PostgresqlOptions>;
+
+fn mismatch(column: &str, message: String) -> Error {
+    Error::new(ErrorKind::SchemaMismatch, message).with("column", column)
+}
+
+/// The names of the load's columns in the table.
+fn names(schema: &Schema, options: &PostgresqlOptions) -> Result<Vec<String>> {
+    const SYSTEM: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+    if let Some(unknown) = options.column_map.keys().find(|name| schema.column_with_name(name).is_none()) {
+        let message = format!("column_map names `{unknown}`, which is no column of the query");
+        return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "column_map"));
+    }
+    let mut seen = HashSet::new();
+    let mut names = Vec::new();
+    for field in schema.fields() {
+        let name = options.column_name(field.name());
+        check("a column", &name).map_err(|error| error.with("column", field.name()))?;
+        if SYSTEM.contains(&name.as_str()) {
+            let message = format!("`{name}` is the name of a system column of every table; map it to another with column_map");
+            return Err(Error::new(ErrorKind::InvalidOption, message).with("column", field.name()));
+        }
+        if !seen.insert(name.clone()) {
+            let message = format!("two columns would be named `{name}` in the table; see the options `case` and `column_map`");
+            return Err(Error::new(ErrorKind::InvalidOption, message).with("column", field.name()));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+fn new_column(field: &Field, name: String, options: &PostgresqlOptions) -> LoadColumn {
+    let comment = field.metadata().get("comment").cloned();
+    let not_null = !field.is_nullable();
+    match for_new_column(field, options) {
+        Ok(new) => LoadColumn { name, not_null, comment, pg: new.pg, support: new.support, conversion: Some(new.conversion) },
+        Err(why) => {
+            let pg = PgType { oid: 0, name: "?".into(), kind: crate::types::Kind::Other };
+            LoadColumn { name, not_null, comment, pg, support: TypeSupport::Unsupported(why.into()), conversion: None }
+        }
+    }
+}
+
+fn existing_column(field: &Field, column: &catalog::Column, options: &PostgresqlOptions) -> LoadColumn {
+    let fitted = match column.unwritable {
+        Some(why) => Err(format!("the column {why}; leave it out of the query")),
+        None => for_existing_column(field, &column.pg, options),
+    };
+    let (conversion, support) = match fitted {
+        Ok((conversion, support)) => (Some(conversion), support),
+        Err(why) => (None, TypeSupport::Unsupported(why.into())),
+    };
+    LoadColumn { name: column.name.clone(), not_null: column.not_null, comment: None, pg: column.pg.clone(), support, conversion }
+}
+
+impl Layout {
+    /// Decides everything that can be decided before rows come.
+    pub(crate) fn resolve(request: &Request, place: Place, found: Found) -> Result<Self> {
+        let names = names(&request.schema, &request.options)?;
+        let create = request.must_create(found.table.is_some())?;
+        let mut layout = Self {
+            place,
+            table: found.table.clone(),
+            columns: Vec::new(),
+            way: Way::Direct,
+            before: Vec::new(),
+            after: Vec::new(),
+            keys: None,
+            null_keys: request.null_keys,
+            referred: false,
+        };
+        let key_names: Vec<String> = request.key_indices()?.into_iter().map(|index| names[index].clone()).collect();
+        match &found.table {
+            Some(table) if !create => layout.meet(request, names, table)?,
+            _ => layout.create(request, names, &key_names, found.version)?,
+        }
+        if request.mode == Mode::Upsert {
+            layout.way = Way::Staged;
+            layout.keys = Some(layout.find_keys(request, key_names, &found)?);
+            layout.check_update_columns(request)?;
+        }
+        if request.mode == Mode::Overwrite && !create {
+            layout.refer(&found.references)?;
+        }
+        Ok(layout)
+    }
+
+    fn create(&mut self, request: &Request, names: Vec<String>, keys: &[String], version: u32) -> Result<()> {
+        let fields = request.schema.fields().iter().zip(names);
+        self.columns = fields.map(|(field, name)| new_column(field, name, &request.options)).collect();
+        let mut parts: Vec<String> = self.columns.iter().map(definition).collect();
+        if !keys.is_empty() {
+            parts.push(format!("{} ({})", self.key_constraint(request, version)?, quote_all(keys.iter().map(String::as_str))));
+        }
+        let unlogged = if request.options.unlogged { "UNLOGGED " } else { "" };
+        self.before.push(format!("CREATE {unlogged}TABLE {} ({})", self.place.sql(), parts.join(", ")));
+        if let Some(comment) = request.schema.metadata().get("comment") {
+            self.before.push(format!("COMMENT ON TABLE {} IS {}", self.place.sql(), crate::ident::literal(comment)));
+        }
+        let comments = self.columns.iter().filter_map(|column| Some((column, column.comment.as_ref()?)));
+        let comments: Vec<String> = comments
+            .map(|(column, text)| {
+                format!("COMMENT ON COLUMN {}.{} IS {}", self.place.sql(), quote(&column.name), crate::ident::literal(text))
+            })
+            .collect();
+        self.before.extend(comments);
+        Ok(())
+    }
+
+    /// A primary key has no nulls.
+    fn key_constraint(&self, request: &Request, version: u32) -> Result<&'static str> {
+        let nullable = request.key_indices()?.into_iter().any(|index| request.schema.field(index).is_nullable());
+        match request.null_keys {
+            NullKeys::Match if nullable && version < 150_000 => Err(no_equal_nulls()),
+            NullKeys::Match if nullable => Ok("UNIQUE NULLS NOT DISTINCT"),
+            _ => Ok("PRIMARY KEY"),
+        }
+    }
+
+    /// Fits the load onto a table that is there.
+    fn meet(&mut self, request: &Request, names: Vec<String>, table: &Table) -> Result<()> {
+        let replace = request.mode == Mode::Overwrite && request.schema_evolution;
+        for (field, name) in request.schema.fields().iter().zip(names) {
+            let there = table.columns.iter().find(|column| column.name == name);
+            let fresh = new_column(field, name.clone(), &request.options);
+            match there {
+                Some(column) if !replace || column.pg.kind == fresh.pg.kind => {
+                    self.columns.push(existing_column(field, column, &request.options));
+                    if replace && column.not_null == field.is_nullable() {
+                        let verb = if column.not_null { "DROP" } else { "SET" };
+                        self.alter(format!("ALTER COLUMN {} {verb} NOT NULL", quote(&name)));
+                    }
+                }
+                Some(_) => {
+                    self.alter(format!("DROP COLUMN {}", quote(&name)));
+                    self.alter(format!("ADD COLUMN {}", definition(&fresh)));
+                    self.columns.push(fresh);
+                }
+                None if request.schema_evolution => {
+                    // Rows that are there already have no value for it.
+                    let fresh = LoadColumn { not_null: fresh.not_null && replace, ..fresh };
+                    self.alter(format!("ADD COLUMN {}", definition(&fresh)));
+                    self.columns.push(fresh);
+                }
+                None => {
+                    let message =
+                        format!("the table has no column `{name}`; set schema_evolution = true to add it, or leave it out of the query");
+                    return Err(mismatch(field.name(), message));
+                }
+            }
+        }
+        self.meet_missing(table, replace)
+    }
+
+    /// Columns of the table that the load does not have.
+    fn meet_missing(&mut self, table: &Table, replace: bool) -> Result<()> {
+        let given: HashSet<String> = self.columns.iter().map(|column| column.name.clone()).collect();
+        for column in table.columns.iter().filter(|column| !given.contains(&column.name)) {
+            if replace && column.unwritable.is_none() {
+                self.alter(format!("DROP COLUMN {}", quote(&column.name)));
+            } else if column.not_null && !column.filled && column.unwritable.is_none() {
+                let message = format!("the load has no column `{}`, and the table's may not be null and has no default", column.name);
+                return Err(mismatch(&column.name, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows are staged first, so that the table is locked against readers for a moment only.
+    fn alter(&mut self, action: String) {
+        self.way = Way::Staged;
+        self.after.push(format!("ALTER TABLE {} {action}", self.place.sql()));
+    }
+
+    fn find_keys(&self, request: &Request, columns: Vec<String>, found: &Found) -> Result<Keys> {
+        let Some(table) = &self.table else { return Ok(Keys { columns, create_index: false }) };
+        let mut wanted = columns.clone();
+        wanted.sort();
+        let nullable = table.columns.iter().any(|column| wanted.contains(&column.name) && !column.not_null);
+        let nulls_matter = nullable && request.null_keys == NullKeys::Match;
+        let fits = |index: &&UniqueIndex| index.columns == wanted && (index.nulls_are_equal || !nulls_matter);
+        if found.indexes.iter().find(fits).is_some() {
+            return Ok(Keys { columns, create_index: false });
+        }
+        if !found.ours {
+            let nulls = if nulls_matter { " NULLS NOT DISTINCT" } else { "" };
+            let message = format!(
+                "an upsert needs a unique index over its keys, and {} has none; create one: CREATE UNIQUE INDEX ON {} ({}){nulls}",
+                self.place.sql(),
+                self.place.sql(),
+                quote_all(columns.iter().map(String::as_str))
+            );
+            return Err(Error::new(ErrorKind::SchemaMismatch, message));
+        }
+        if nulls_matter && found.version < 150_000 {
+            return Err(no_equal_nulls());
+        }
+        Ok(Keys { columns, create_index: true })
+    }
+
+    /// The statement that makes the keys unique, in a table that a load created.
+    pub(crate) fn index_sql(&self) -> Option<String> {
+        let keys = self.keys.as_ref().filter(|keys| keys.create_index)?;
+        let nulls = if self.null_keys == NullKeys::Match { " NULLS NOT DISTINCT" } else { "" };
+        let columns = quote_all(keys.columns.iter().map(String::as_str));
+        Some(format!("CREATE UNIQUE INDEX ON {} ({columns}){nulls}", self.place.sql()))
+    }
+
+    fn check_update_columns(&self, request: &Request) -> Result<()> {
+        let keys = self.keys.as_ref().map(|keys| keys.columns.as_slice()).unwrap_or_default();
+        for name in request.options.update_columns.iter().flatten() {
+            let mapped = request.options.column_name(name);
+            let known = self.columns.iter().any(|column| column.name == mapped);
+            if !known || keys.contains(&mapped) {
+                let message = format!("update_columns names `{name}`, which is {}", if known { "a key" } else { "no column of the query" });
+                return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "update_columns"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Other tables' rows that refer to the old rows must find them again in the new ones.
+    fn refer(&mut self, references: &[Reference]) -> Result<()> {
+        if let Some(acts) = references.iter().find(|reference| !reference.checks_at_end) {
+            let message = format!(
+                "overwriting would change or be refused by the rows of {} that refer to {} by the foreign key `{}`, which does more than \
+                 check; use upsert, or make the key ON DELETE NO ACTION",
+                acts.from,
+                self.place.sql(),
+                acts.constraint
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message).with("constraint", &acts.constraint));
+        }
+        if references.is_empty() {
+            return Ok(());
+        }
+        if !self.after.is_empty() {
+            let message = format!("overwriting cannot change the columns of {}, as other tables refer to it", self.place.sql());
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        (self.way, self.referred) = (Way::Staged, true);
+        Ok(())
+    }
+
+    /// Refuses the first column that the table cannot take.
+    pub(crate) fn conversions(&self, schema: &Schema) -> Result<Vec<Conversion>> {
+        let conversion = |(column, field): (&LoadColumn, &arrow_schema::FieldRef)| {
+            column.conversion.clone().ok_or_else(|| {
+                let why = column.support.detail().unwrap_or_default();
+                let message = format!("column `{}` ({}): {why}; cast it in the query or leave it out", field.name(), field.data_type());
+                Error::new(ErrorKind::UnsupportedType, message).with("column", field.name())
+            })
+        };
+        self.columns.iter().zip(schema.fields()).map(conversion).collect()
+    }
+
+    /// The load's columns, as SQL.
+    pub(crate) fn column_list(&self) -> String {
+        quote_all(self.columns.iter().map(|column| column.name.as_str()))
+    }
+
+    /// All that would run, for a plan.
+    pub(crate) fn statements(&self, request: &Request) -> Vec<String> {
+        let mut all: Vec<String> = request.options.pre_sql.iter().cloned().collect();
+        all.extend(self.before.iter().cloned());
+        if self.table.is_some() && request.mode == Mode::Overwrite {
+            all.push(format!("DELETE FROM {}", self.place.sql()));
+        }
+        all.extend(self.after.iter().cloned());
+        all.extend(self.index_sql());
+        let verb = if request.mode == Mode::Upsert { "upsert" } else { "COPY" };
+        all.push(format!("{verb} INTO {} ({})", self.place.sql(), self.column_list()));
+        all.extend(request.options.post_sql.iter().cloned());
+        all
+    }
+}
+
+fn definition(column: &LoadColumn) -> String {
+    format!("{} {}{}", quote(&column.name), column.pg.name, if column.not_null { " NOT NULL" } else { "" })
+}
+
+fn no_equal_nulls() -> Error {
+    Error::new(ErrorKind::Unsupported, "null_keys = match needs PostgreSQL 15 or later, or key columns that may not be null")
+}

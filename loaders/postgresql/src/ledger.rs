@@ -1,0 +1,130 @@
+//! The table that records each load, in the load's own transaction: what makes repeating a load harmless.
+
+use arrowload_core::{Error, KeyCounts, Mode, Receipt, Result};
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
+
+use crate::catalog::Place;
+use crate::error::from_pg;
+use crate::ident::quote;
+
+/// Its name, in the schema of the target or the one that the connection names.
+pub(crate) const TABLE: &str = "arrowload_loads";
+
+/// The ledger that a target's loads are recorded in.
+#[derive(Debug, Clone)]
+pub(crate) struct Ledger {
+    place: Place,
+}
+
+/// A load of a target.
+pub(crate) struct Load<'a> {
+    pub(crate) target: &'a Place,
+    pub(crate) id: &'a str,
+}
+
+impl Ledger {
+    pub(crate) fn of(target: &Place, schema: Option<&str>) -> Self {
+        Self { place: Place { schema: schema.unwrap_or(&target.schema).to_owned(), table: TABLE.into() } }
+    }
+
+    /// Whether the table is there.
+    pub(crate) async fn exists(&self, client: &Client) -> Result<bool> {
+        const FIND: &str = "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+            WHERE n.nspname = $1 AND c.relname = $2";
+        Ok(client.query_opt(FIND, &[&self.place.schema, &self.place.table]).await.map_err(from_pg)?.is_some())
+    }
+
+    /// The statement that creates it.
+    fn create_sql(&self) -> String {
+        format!(
+            "CREATE TABLE IF NOT EXISTS {} (target_schema text NOT NULL, target_table text NOT NULL, load_id text NOT NULL, \
+             mode text NOT NULL, rows bigint NOT NULL, bytes bigint NOT NULL, rows_inserted bigint, rows_updated bigint, \
+             rows_duplicate bigint, created_table oid, committed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), \
+             PRIMARY KEY (target_schema, target_table, load_id))",
+            self.place.sql()
+        )
+    }
+
+    /// Creates it, in a transaction of its own, so that loads do not wait for each other. The lock keeps two from
+    /// creating it at once, which PostgreSQL answers with an error even under `IF NOT EXISTS`.
+    pub(crate) async fn ensure(&self, client: &Client) -> Result<()> {
+        if self.exists(client).await? {
+            return Ok(());
+        }
+        let sql = format!(
+            "BEGIN; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('{TABLE}', 0)); {}; COMMIT",
+            self.create_sql()
+        );
+        client.batch_execute(&sql).await.map_err(|error| {
+            let create = self.create_sql();
+            let error = from_pg(error);
+            let message = format!(
+                "the table {} that records loads cannot be created: {}; create it once, or name another schema with the connection key `ledger_schema`",
+                self.place.sql(),
+                error.message()
+            );
+            Error::new(error.kind(), message).with("statement", create).with_retry(error.retry())
+        })
+    }
+
+    /// Waits for the commit of any attempt of this load that is under way. Held to the end of the transaction.
+    async fn lock(&self, client: &Client, load: &Load<'_>) -> Result<()> {
+        const LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
+        let name = format!("{} {} {}", quote(&load.target.schema), quote(&load.target.table), load.id);
+        client.execute(LOCK, &[&name]).await.map_err(from_pg).map(drop)
+    }
+
+    /// The receipt of a load that committed. In a transaction.
+    pub(crate) async fn find(&self, client: &Client, load: &Load<'_>) -> Result<Option<Receipt>> {
+        self.lock(client, load).await?;
+        let sql = format!(
+            "SELECT rows, bytes, rows_inserted, rows_updated, rows_duplicate FROM {} \
+             WHERE target_schema = $1 AND target_table = $2 AND load_id = $3",
+            self.place.sql()
+        );
+        let found = client.query_opt(&sql, &[&load.target.schema, &load.target.table, &load.id]).await.map_err(from_pg)?;
+        let Some(row) = found else { return Ok(None) };
+        let count = |index: usize| row.try_get::<_, Option<i64>>(index).map_err(from_pg).map(|count| count.map(i64::cast_unsigned));
+        let mut receipt = Receipt::rows(count(0)?.unwrap_or(0));
+        receipt.bytes = count(1)?.unwrap_or(0);
+        if let (Some(inserted), Some(updated), Some(duplicate)) = (count(2)?, count(3)?, count(4)?) {
+            receipt.keys = Some(KeyCounts { inserted, updated, duplicate, ..KeyCounts::default() });
+        }
+        Ok(Some(receipt))
+    }
+
+    /// Records a load; `false` if it is recorded already. In the load's transaction.
+    pub(crate) async fn record(
+        &self,
+        client: &Client,
+        load: &Load<'_>,
+        mode: Mode,
+        receipt: &Receipt,
+        created: Option<u32>,
+    ) -> Result<bool> {
+        self.lock(client, load).await?;
+        let sql = format!(
+            "INSERT INTO {} (target_schema, target_table, load_id, mode, rows, bytes, rows_inserted, rows_updated, rows_duplicate, \
+             created_table) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+            self.place.sql()
+        );
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let (rows, bytes) = (count(receipt.rows), count(receipt.bytes));
+        let keys = receipt.keys.map(|keys| [count(keys.inserted), count(keys.updated), count(keys.duplicate)]);
+        let [inserted, updated, duplicate] = keys.map_or([None; 3], |keys| keys.map(Some));
+        let (target, mode) = (load.target, mode.name());
+        let values: [&(dyn ToSql + Sync); 10] =
+            [&target.schema, &target.table, &load.id, &mode, &rows, &bytes, &inserted, &updated, &duplicate, &created];
+        Ok(client.execute(&sql, &values).await.map_err(from_pg)? == 1)
+    }
+
+    /// Whether a load created the table with this id, so that it is ours to index.
+    pub(crate) async fn created(&self, client: &Client, oid: u32) -> Result<bool> {
+        if !self.exists(client).await? {
+            return Ok(false);
+        }
+        let sql = format!("SELECT 1 FROM {} WHERE created_table = $1 LIMIT 1", self.place.sql());
+        Ok(client.query_opt(&sql, &[&oid]).await.map_err(from_pg)?.is_some())
+    }
+}

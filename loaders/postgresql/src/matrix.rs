@@ -1,0 +1,177 @@
+//! Which Arrow types may be written to which column types, and how: each pair arrives right or is refused by name. What
+//! depends on the value (range, precision, length) is checked as it is encoded, and never rounded or cut unasked.
+
+use std::collections::HashSet;
+
+use arrow_schema::{DataType, Field};
+use arrowload_core::TypeSupport;
+
+use crate::PostgresqlOptions;
+use crate::encode::{ArrayTarget, Conversion, NumericTarget, Precision, TextTarget};
+use crate::types::{Kind, PgType, new_type, type_of};
+
+/// A column that is to be created.
+pub(crate) struct NewColumn {
+    pub(crate) pg: PgType,
+    pub(crate) support: TypeSupport,
+    pub(crate) conversion: Conversion,
+}
+
+/// The type of a new column, and how it is written.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn for_new_column(field: &Field, options: &PostgresqlOptions) -> Result<NewColumn, String> {
+    let new = new_type(field)?;
+    let conversion = convert(field.data_type(), &new.pg, options)?;
+    Ok(NewColumn { pg: new.pg, support: new.support, conversion })
+}
+
+/// How a column is written to one that is there.
+///
+/// # Errors
+/// A sentence, if that type cannot take it.
+pub(crate) fn for_existing_column(field: &Field, pg: &PgType, options: &PostgresqlOptions) -> Result<(Conversion, TypeSupport), String> {
+    let conversion = convert(field.data_type(), pg, options)?;
+    let as_created = new_type(field).ok().filter(|new| new.pg.name == pg.name || new.pg.oid == pg.oid && new.pg.kind == pg.kind);
+    let support = as_created.map_or_else(|| TypeSupport::Widened(pg.name.clone().into()), |new| new.support);
+    Ok((conversion, support))
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+fn is_binary(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_))
+}
+
+/// Decimal digits before and behind the point that a number of this type can have; `None` for floats.
+fn number_digits(data_type: &DataType) -> Option<(i32, i32)> {
+    Some(match data_type {
+        DataType::Int8 | DataType::UInt8 => (3, 0),
+        DataType::Int16 | DataType::UInt16 => (5, 0),
+        DataType::Int32 | DataType::UInt32 => (10, 0),
+        DataType::Int64 => (19, 0),
+        DataType::UInt64 => (20, 0),
+        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {
+            (i32::from(*p) - i32::from(*s), i32::from(*s))
+        }
+        _ => return None,
+    })
+}
+
+fn convert(data_type: &DataType, to: &PgType, options: &PostgresqlOptions) -> Result<Conversion, String> {
+    use DataType as T;
+    let nested = matches!(data_type, T::Struct(_) | T::Map(..) | T::Union(..)) || list_item(data_type).is_some();
+    Ok(match (data_type, &to.kind) {
+        (_, Kind::Other) => return Err(format!("loads cannot write the type {}", to.name)),
+        (T::Dictionary(_, values), _) => convert(values, to, options)?,
+        (T::RunEndEncoded(_, values), _) => convert(values.data_type(), to, options)?,
+        (T::Null, _) => Conversion::Null,
+        (T::Boolean, Kind::Bool) => Conversion::Bool,
+        (number, Kind::Int2) if number.is_integer() => Conversion::Int2,
+        (number, Kind::Int4) if number.is_integer() => Conversion::Int4,
+        (number, Kind::Int8) if number.is_integer() => Conversion::Int8,
+        (number, Kind::Float4) if number.is_integer() || number.is_floating() => Conversion::Float4,
+        (number, Kind::Float8) if number.is_integer() || number.is_floating() => Conversion::Float8,
+        (number, Kind::Numeric(limit)) if number.is_numeric() => Conversion::Numeric(numeric(number, *limit, options)),
+        (text, kind) if is_text(text) => convert_text(kind, options).ok_or_else(|| refusal(data_type, to))?,
+        (binary, Kind::Bytea) if is_binary(binary) => Conversion::Bytea,
+        (T::FixedSizeBinary(16), Kind::Uuid) => Conversion::Uuid,
+        (list, Kind::Array(item)) if list_item(list).is_some() => array(list, item, options)?,
+        (value, Kind::Json | Kind::Jsonb) if nested => {
+            check_document(value)?;
+            Conversion::JsonValue(text(None, false, options), to.kind == Kind::Jsonb)
+        }
+        (temporal, kind) => convert_temporal(temporal, kind, options).ok_or_else(|| refusal(data_type, to))?,
+    })
+}
+
+fn refusal(data_type: &DataType, to: &PgType) -> String {
+    let wanted = type_of(data_type).map(|new| format!(", which would be {}", new.pg.name)).unwrap_or_default();
+    format!("a column of type {} cannot take {data_type}{wanted}", to.name)
+}
+
+fn text(max_chars: Option<u32>, padded: bool, options: &PostgresqlOptions) -> TextTarget {
+    TextTarget { max_chars, padded, replace_nul: options.replace_nul.as_deref().map(Into::into) }
+}
+
+fn convert_text(kind: &Kind, options: &PostgresqlOptions) -> Option<Conversion> {
+    Some(match kind {
+        Kind::Text | Kind::Enum => Conversion::Text(text(None, false, options)),
+        Kind::Varchar(most) => Conversion::Text(text(*most, false, options)),
+        Kind::Bpchar(length) => Conversion::Text(text(Some(*length), true, options)),
+        Kind::Json => Conversion::JsonText(false),
+        Kind::Jsonb => Conversion::JsonText(true),
+        Kind::Uuid => Conversion::Uuid,
+        Kind::Inet => Conversion::Inet(false),
+        Kind::Cidr => Conversion::Inet(true),
+        _ => return None,
+    })
+}
+
+fn convert_temporal(data_type: &DataType, kind: &Kind, options: &PostgresqlOptions) -> Option<Conversion> {
+    use DataType as T;
+    let precision = |digits: u8| Precision { step: 10_i64.pow(6 - u32::from(digits)), truncate: options.truncate_times };
+    Some(match (data_type, kind) {
+        (T::Date32 | T::Date64 | T::Timestamp(_, None), Kind::Date) => Conversion::Date,
+        (T::Date32 | T::Date64 | T::Timestamp(_, None), Kind::Timestamp(digits)) => Conversion::Timestamp(precision(*digits)),
+        (T::Timestamp(_, Some(_)), Kind::Timestamptz(digits)) => Conversion::Timestamp(precision(*digits)),
+        (T::Time32(_) | T::Time64(_), Kind::Time(digits)) => Conversion::Time(precision(*digits)),
+        (T::Duration(_) | T::Interval(_), Kind::Interval) => Conversion::Interval(precision(6)),
+        _ => return None,
+    })
+}
+
+/// No limit is checked where the Arrow type promises to keep it; the server refuses arrays that break the promise.
+fn numeric(data_type: &DataType, limit: Option<(i32, i32)>, options: &PostgresqlOptions) -> NumericTarget {
+    let fits = |(precision, scale): (i32, i32)| {
+        number_digits(data_type).is_some_and(|(before, behind)| before <= precision - scale && behind <= scale && scale >= 0)
+    };
+    NumericTarget { limit: limit.filter(|limit| !fits(*limit)), round: options.round_decimals }
+}
+
+fn list_item(data_type: &DataType) -> Option<&Field> {
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => Some(item),
+        _ => None,
+    }
+}
+
+fn array(list: &DataType, element: &PgType, options: &PostgresqlOptions) -> Result<Conversion, String> {
+    let Some(item) = list_item(list) else { return Err(format!("{list} is no list")) };
+    if list_item(item.data_type()).is_some() {
+        return Err(format!("an array cannot take {list}, whose lists may differ in length; use a column of type jsonb"));
+    }
+    let conversion = convert(item.data_type(), element, options).map_err(|why| format!("items of {list}: {why}"))?;
+    Ok(Conversion::Array(Box::new(ArrayTarget { element_oid: element.oid, element: conversion })))
+}
+
+/// Refuses what would lose a value as JSON: objects keep one member of a name.
+fn check_document(data_type: &DataType) -> Result<(), String> {
+    match data_type {
+        DataType::Struct(fields) => {
+            let mut names = HashSet::new();
+            if let Some(twin) = fields.iter().find(|field| !names.insert(field.name())) {
+                return Err(format!("a struct has two fields `{}`, and a JSON object would keep one", twin.name()));
+            }
+            fields.iter().try_for_each(|field| check_document(field.data_type()))
+        }
+        DataType::Map(entries, _) => check_document(entries.data_type()),
+        DataType::Union(members, _) => {
+            let mut names = HashSet::new();
+            if let Some((_, twin)) = members.iter().find(|(_, member)| !names.insert(member.name())) {
+                return Err(format!("a union has two members `{}`, which could not be told apart", twin.name()));
+            }
+            members.iter().try_for_each(|(_, member)| check_document(member.data_type()))
+        }
+        DataType::Dictionary(_, values) => check_document(values),
+        DataType::RunEndEncoded(_, values) => check_document(values.data_type()),
+        other => list_item(other).map_or(Ok(()), |item| check_document(item.data_type())),
+    }
+}

@@ -1,0 +1,327 @@
+//! One load: one connection, one transaction, from `BEGIN` to the ledger's row and `COMMIT`.
+
+use arrow_array::RecordBatch;
+use arrowload_core::{Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt, Result};
+
+use crate::PostgresqlOptions;
+use crate::apply::{self, Moved};
+use crate::connect::Lease;
+use crate::copy::CopyIn;
+use crate::encode::{CopyEncoder, Field, Pieces};
+use crate::error::from_pg;
+use crate::layout::{Layout, Way};
+use crate::ledger::{Ledger, Load};
+
+/// A COPY ends after this many bytes and the next begins, so that an error of the server is heard of in time.
+const COPY_BYTES: u64 = 256 << 20;
+
+/// One load into PostgreSQL.
+pub struct PostgresqlSession {
+    lease: Lease,
+    ledger: Ledger,
+    request: LoadRequest<PostgresqlOptions>,
+    layout: Layout,
+    encoder: CopyEncoder,
+    pieces: Pieces,
+    copy: Option<CopyIn>,
+    /// What the COPY writes to, as a statement.
+    copy_sql: String,
+    /// The id of the transaction, which SQL of the user's must not end.
+    transaction: String,
+    /// Rows that were given.
+    given: u64,
+    /// Rows that the server took.
+    taken: u64,
+    bytes: u64,
+    /// Old rows that were deleted.
+    deleted: u64,
+    keys: Option<KeyCounts>,
+    /// The id of the table, if this load created it.
+    created: Option<u32>,
+}
+
+impl std::fmt::Debug for PostgresqlSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "load {} into {}", self.request.load_id, self.layout.place.sql())
+    }
+}
+
+/// A transaction that has been begun, and what was decided in it.
+pub(crate) struct Begun {
+    pub(crate) lease: Lease,
+    pub(crate) ledger: Ledger,
+    pub(crate) layout: Layout,
+    pub(crate) transaction: String,
+}
+
+/// The id of the transaction that is under way.
+pub(crate) async fn transaction_id(lease: &Lease) -> Result<String> {
+    let row = lease.query_one("SELECT pg_catalog.txid_current()::text", &[]).await.map_err(from_pg)?;
+    row.try_get(0).map_err(from_pg)
+}
+
+impl PostgresqlSession {
+    /// Creates or empties what has to be, still unseen, and gets ready for rows.
+    pub(crate) async fn start(begun: Begun, request: LoadRequest<PostgresqlOptions>) -> Result<Self> {
+        let Begun { lease, ledger, layout, transaction } = begun;
+        let conversions = layout.conversions(&request.schema)?;
+        let fields = conversions.into_iter().enumerate().map(|(source, conversion)| Field { source, conversion }).collect();
+        let numbered = layout.keys.is_some();
+        let mut session = Self {
+            encoder: CopyEncoder::of(fields, numbered),
+            copy_sql: String::new(),
+            pieces: Pieces::new(),
+            copy: None,
+            given: 0,
+            taken: 0,
+            bytes: 0,
+            deleted: 0,
+            keys: None,
+            created: None,
+            lease,
+            ledger,
+            request,
+            layout,
+            transaction,
+        };
+        session.copy_sql = session.copy_statement();
+        session.make_ready().await?;
+        Ok(session)
+    }
+
+    fn copy_statement(&self) -> String {
+        let columns = self.layout.column_list();
+        match self.layout.way {
+            Way::Direct => {
+                let freeze = if self.request.options.freeze && self.layout.table.is_none() { ", FREEZE" } else { "" };
+                format!("COPY {} ({columns}) FROM STDIN (FORMAT binary{freeze})", self.layout.place.sql())
+            }
+            // The number comes last, where there is one.
+            Way::Staged => format!("COPY {} FROM STDIN (FORMAT binary)", apply::STAGE),
+        }
+    }
+
+    async fn make_ready(&mut self) -> Result<()> {
+        for statement in &self.layout.before {
+            self.lease.run(statement).await.map_err(|error| self.explain_creation(error))?;
+        }
+        if self.layout.table.is_none() {
+            self.created = crate::catalog::find(&self.lease, &self.layout.place).await?.map(|(oid, _)| oid);
+        }
+        match self.layout.way {
+            Way::Staged => self.lease.run(&apply::stage_sql(&self.layout, self.layout.keys.is_some())).await?,
+            Way::Direct if apply::overwrites(self.request.mode, &self.layout) => {
+                self.deleted = apply::delete_all(&self.lease, &self.layout).await?;
+                self.request.limits.check(0, self.deleted, self.deleted)?;
+            }
+            Way::Direct => {}
+        }
+        Ok(())
+    }
+
+    /// Somebody else created the table since it was looked for.
+    fn explain_creation(&self, error: Error) -> Error {
+        let catalog = error.get("constraint").is_some_and(|name| name.starts_with("pg_"));
+        if error.kind() != ErrorKind::TargetExists && !catalog {
+            return error;
+        }
+        let message = format!("{} was created by another at the same time", self.layout.place.sql());
+        if self.request.mode == Mode::Create {
+            return Error::new(ErrorKind::TargetExists, message).with_source(error);
+        }
+        Error::new(ErrorKind::Conflict, message).with_source(error).transient()
+    }
+
+    /// Copies one batch in the COPY that is under way, or in a new one.
+    async fn copy_batch(&mut self, batch: &RecordBatch) -> Result<()> {
+        if self.copy.is_none() {
+            self.copy = Some(CopyIn::start(&self.lease, &self.copy_sql, self.given, &mut self.pieces).await?);
+        }
+        if let Some(copy) = &mut self.copy {
+            copy.write(&mut self.encoder, batch, &mut self.pieces).await?;
+            if copy.bytes() >= COPY_BYTES {
+                self.finish_copy().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish_copy(&mut self) -> Result<()> {
+        if let Some(copy) = self.copy.take() {
+            let bytes = copy.bytes();
+            self.taken += copy.finish(&mut self.pieces).await?;
+            self.bytes += bytes;
+        }
+        Ok(())
+    }
+
+    /// Copies a batch so that the rows the server refuses are set aside: each try is undone by a savepoint, and halved or
+    /// split at the row that the error names.
+    async fn copy_or_set_aside(&mut self, batch: &RecordBatch) -> Result<()> {
+        let first = self.given;
+        let mut parts = vec![(0, batch.num_rows())];
+        while let Some((start, length)) = parts.pop() {
+            let Err(error) = self.try_copy(&batch.slice(start, length), first + start as u64).await else { continue };
+            if error.kind() != ErrorKind::InvalidData {
+                return Err(error);
+            }
+            if length == 1 {
+                let code = error.get("sqlstate").map(str::to_owned);
+                self.request.rejects.set_aside(&batch.slice(start, 1), first + start as u64, error.message(), code.as_deref())?;
+                continue;
+            }
+            let named = error.get("row").and_then(|row| row.parse::<u64>().ok()).and_then(|row| row.checked_sub(first + start as u64));
+            match named.map(|row| row as usize).filter(|row| *row < length) {
+                // The last comes first from the stack.
+                Some(row) => {
+                    parts.extend([(start + row + 1, length - row - 1), (start + row, 1), (start, row)].iter().filter(|part| part.1 > 0))
+                }
+                None => parts.extend([(start + length / 2, length - length / 2), (start, length / 2)]),
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_copy(&mut self, part: &RecordBatch, first_row: u64) -> Result<()> {
+        self.lease.run("SAVEPOINT arrowload_rows").await?;
+        let copied = self.copy_part(part, first_row).await;
+        match copied {
+            Ok(rows) => {
+                self.lease.run("RELEASE SAVEPOINT arrowload_rows").await?;
+                self.taken += rows;
+                Ok(())
+            }
+            Err(error) => {
+                self.lease.run("ROLLBACK TO SAVEPOINT arrowload_rows; RELEASE SAVEPOINT arrowload_rows").await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn copy_part(&mut self, part: &RecordBatch, first_row: u64) -> Result<u64> {
+        let mut copy = CopyIn::start(&self.lease, &self.copy_sql, first_row, &mut self.pieces).await?;
+        copy.write(&mut self.encoder, part, &mut self.pieces).await?;
+        let bytes = copy.bytes();
+        let rows = copy.finish(&mut self.pieces).await?;
+        self.bytes += bytes;
+        Ok(rows)
+    }
+
+    /// Moves staged rows into the table, after changing its columns.
+    async fn move_rows(&mut self) -> Result<Moved> {
+        let limits = self.request.limits;
+        let rows_before = match limits.is_empty() || self.layout.table.is_none() {
+            true => 0,
+            false => apply::count_rows(&self.lease, &self.layout).await?,
+        };
+        let replaces = apply::overwrites(self.request.mode, &self.layout);
+        if replaces && !self.layout.referred {
+            self.deleted = apply::delete_all(&self.lease, &self.layout).await?;
+        }
+        for statement in &self.layout.after {
+            self.lease.run(statement).await?;
+        }
+        if let Some(index) = self.layout.index_sql() {
+            self.lease.run(&index).await.map_err(|error| self.explain_keys(error))?;
+        }
+        let moved = match &self.layout.keys {
+            Some(keys) => apply::upsert(&self.lease, &self.layout, keys, &self.request).await?,
+            None if self.layout.referred => apply::exchange(&self.lease, &self.layout).await?,
+            None => apply::insert_all(&self.lease, &self.layout).await?,
+        };
+        self.deleted += moved.deleted;
+        let updates = moved.keys.map_or(0, |keys| keys.updated);
+        limits.check(updates, self.deleted, rows_before)?;
+        Ok(moved)
+    }
+
+    fn explain_keys(&self, error: Error) -> Error {
+        if error.get("sqlstate") != Some("23505") {
+            return error;
+        }
+        let message = format!("the keys are not unique in {}: {}; remove the duplicates first", self.layout.place.sql(), error.message());
+        Error::new(ErrorKind::InvalidData, message).with_source(error)
+    }
+
+    /// SQL of the user's that ended the transaction would have published part of the load.
+    async fn check_transaction(&self, which: &str) -> Result<()> {
+        if transaction_id(&self.lease).await? == self.transaction {
+            return Ok(());
+        }
+        let message = format!("{which} ended the load's transaction; it must hold no COMMIT or ROLLBACK");
+        Err(Error::new(ErrorKind::InvalidOption, message).with("key", which))
+    }
+
+    fn receipt(&self) -> Receipt {
+        let way = if self.layout.way == Way::Staged { "staged" } else { "direct" };
+        let mut receipt = Receipt::rows(self.taken).with("table", self.layout.place.sql()).with("copy", way);
+        receipt.bytes = self.bytes;
+        receipt.keys = self.keys;
+        if apply::overwrites(self.request.mode, &self.layout) {
+            receipt = receipt.with("rows_deleted", self.deleted);
+        }
+        receipt
+    }
+
+    async fn publish(&mut self) -> Result<Receipt> {
+        let (receipt, load) = (self.receipt(), Load { target: &self.layout.place, id: &self.request.load_id });
+        let client = &self.lease;
+        if !self.ledger.record(client, &load, self.request.mode, &receipt, self.created).await? {
+            // Another attempt was first, and its transaction is over.
+            let mut known = self.ledger.find(client, &load).await?.unwrap_or_default();
+            self.lease.run("ROLLBACK").await?;
+            known.already_loaded = true;
+            return Ok(known);
+        }
+        if let Some(sql) = &self.request.options.post_sql {
+            self.lease.run(sql).await.map_err(|error| error.with("key", "post_sql"))?;
+            self.check_transaction("post_sql").await?;
+        }
+        self.lease.batch_execute("COMMIT").await.map_err(commit_error)?;
+        Ok(receipt)
+    }
+}
+
+/// A refused commit has published nothing; a lost answer, or a server that goes down, leaves it open.
+fn commit_error(error: tokio_postgres::Error) -> Error {
+    let server = error.as_db_error().map(|server| server.code().code().to_owned());
+    match server {
+        Some(code) if !code.starts_with("57P") && !code.starts_with("08") => from_pg(error),
+        _ => Error::new(ErrorKind::CommitUnknown, "the answer to COMMIT was lost").with_source(from_pg(error)),
+    }
+}
+
+impl LoadSession for PostgresqlSession {
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if self.request.rejects.accepts() {
+            self.copy_or_set_aside(batch).await?;
+        } else {
+            self.copy_batch(batch).await?;
+        }
+        self.given += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    async fn prepare(&mut self) -> Result<Prepared> {
+        self.finish_copy().await?;
+        if self.layout.way == Way::Staged {
+            let moved = self.move_rows().await?;
+            self.keys = moved.keys;
+            self.taken = moved.rows;
+        }
+        Ok(Prepared::rows(self.taken))
+    }
+
+    async fn commit(mut self) -> Result<Receipt> {
+        let receipt = self.publish().await?;
+        self.lease.give_back();
+        Ok(receipt)
+    }
+
+    async fn abort(mut self) -> Result<()> {
+        self.copy = None;
+        self.lease.run("ROLLBACK").await?;
+        self.lease.give_back();
+        Ok(())
+    }
+}
