@@ -117,6 +117,11 @@ impl Proxy {
         (plan.messages[0], plan.messages[1])
     }
 
+    /// Bytes that passed to the client.
+    pub(crate) fn bytes_to_client(&self) -> u64 {
+        locked(&self.plan).bytes[1]
+    }
+
     /// The message by which the last transaction was committed.
     pub(crate) fn commit(&self) -> At {
         At::Message(To::Server, locked(&self.plan).commit)

@@ -183,7 +183,7 @@ async fn a_load_of_a_query_goes_through_a_broken_connection() {
         let Some(mut trial) = Trial::of("repeated", mode).await else { return };
         trial.undisturbed().await;
         let (_, after, (to_server, _)) = trial.undisturbed().await;
-        for number in (0..to_server).step_by(7) {
+        for number in (0..to_server).step_by(23) {
             let mut spec = trial.reset().await;
             spec.load.max_retries = 3;
             trial.proxy.fail(At::Message(To::Server, number), Fault::CutAfter);
@@ -211,5 +211,26 @@ async fn a_delay_is_waited_for() {
         let report = trial.run(&spec, &input(std::slice::from_ref(&trial.rows))).await.expect("loaded");
         assert!(report.elapsed >= Duration::from_millis(250) && trial.proxy.fired(), "{:?}", report.elapsed);
         assert_eq!(trial.seen().await, after);
+    }
+}
+
+/// What the server says arrives with a bit turned: no load panics, hangs, or leaves a part of its rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_falsified_break_no_promise() {
+    let Some(mut trial) = Trial::of("flipped", Mode::Append).await else { return };
+    trial.undisturbed().await;
+    let (before, after, _) = trial.undisturbed().await;
+    for byte in (0..trial.proxy.bytes_to_client()).step_by(61) {
+        let mut spec = trial.reset().await;
+        trial.proxy.fail(At::Byte(To::Client, byte), Fault::Flip);
+        let rows = input(std::slice::from_ref(&trial.rows));
+        // A falsified length is waited for.
+        let outcome = tokio::time::timeout(Duration::from_millis(400), trial.run(&spec, &rows)).await;
+        let panicked = format!("{outcome:?}").contains("panick");
+        assert!(!panicked, "byte {byte}: {outcome:?}");
+        trial.proxy.heal();
+        spec.load.timeout = None;
+        trial.database.load(&spec, &trial.rows).await;
+        assert_eq!(trial.seen().await, after, "byte {byte}: {before:?}, {outcome:?}");
     }
 }
