@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use arrowload_core::{BatchStream, ErrorKind, Input, LoadReport, LoadSpec, Loader, Mode, Result, Settings, load};
-use futures::FutureExt;
+use arrowload_core::{ErrorKind, Input, LoadReport, LoadSpec, Loader, Mode, Result, Settings, load};
 
 use crate::proxy::{At, Fault, Proxy, To};
 use crate::server::{Database, database};
-use crate::support::{descriptor, input, people, spec};
+use crate::support::{descriptor, input, people, query};
 
 /// One mode's load, and what its target holds before and after.
 struct Trial {
@@ -20,8 +19,6 @@ struct Trial {
     rows: RecordBatch,
     loads: usize,
 }
-
-const SEEN: &str = "SELECT count(*), COALESCE(md5(string_agg(id || ' ' || name, ',' ORDER BY id, name)), '') FROM t";
 
 impl Trial {
     async fn of(test: &str, mode: Mode) -> Option<Self> {
@@ -37,25 +34,11 @@ impl Trial {
     /// The target as it is before a load, and a load that no other has the id of.
     async fn reset(&mut self) -> LoadSpec {
         self.loads += 1;
-        let table = "CREATE TABLE t (id bigint PRIMARY KEY, name text); INSERT INTO t SELECT i, 'old' FROM generate_series(-100, -1) AS i";
-        let update = "INSERT INTO t VALUES (7, 'old')";
-        let made = match self.mode {
-            Mode::Create => String::new(),
-            Mode::Upsert | Mode::Overwrite => format!("{table}; {update}"),
-            _ => table.to_owned(),
-        };
-        self.database.run(&format!("DROP TABLE IF EXISTS t; {made}")).await;
-        let mut spec = spec("t", self.mode);
-        spec.load.load_id = Some(format!("load {}", self.loads));
-        if self.mode == Mode::Upsert {
-            spec.load.keys = vec!["id".into()];
-        }
-        spec
+        self.database.stage(self.mode, &format!("load {}", self.loads)).await
     }
 
     async fn seen(&self) -> Option<String> {
-        let there = self.database.rows("SELECT to_regclass('t') IS NOT NULL").await;
-        if there == ["t"] { self.database.rows(SEEN).await.pop() } else { None }
+        self.database.seen().await
     }
 
     /// A load by way of the proxy, on a connection of its own.
@@ -187,12 +170,7 @@ async fn a_load_of_a_query_goes_through_a_broken_connection() {
             let mut spec = trial.reset().await;
             spec.load.max_retries = 3;
             trial.proxy.fail(At::Message(To::Server, number), Fault::CutAfter);
-            let rows = trial.rows.clone();
-            let query = Input::query(move || {
-                let rows = rows.clone();
-                async move { Ok(BatchStream::from_batches(rows.schema(), vec![rows])) }.boxed()
-            });
-            let report = trial.run(&spec, &query).await.unwrap_or_else(|error| panic!("{mode} cut at {number}: {error:?}"));
+            let report = trial.run(&spec, &query(&trial.rows)).await.unwrap_or_else(|error| panic!("{mode} cut at {number}: {error:?}"));
             assert_eq!((report.rows, trial.seen().await), (300, after.clone()), "{mode} cut at {number}");
         }
     }
