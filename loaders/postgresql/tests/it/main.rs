@@ -11,5 +11,6 @@ mod proxy;
 mod reader;
 mod server;
 mod support;
+mod tls;
 mod values;
 mod wire;
