@@ -75,7 +75,11 @@ pub(crate) fn from_pg(error: tokio_postgres::Error) -> Error {
         let see = if refuses_our_certificate(&error) { "sslcert and sslkey" } else { "sslmode and sslrootcert" };
         return Error::new(ErrorKind::Tls, format!("the connection could not be encrypted: {cause}; see {see}"));
     }
-    if error.is_closed() || io_cause(&error) {
+    if io_cause(&error).is_some_and(|cause| cause.kind() == std::io::ErrorKind::InvalidInput) {
+        let message = format!("{cause}: names, comments and keys of connections hold no NUL byte, and paths of sockets are short");
+        return Error::new(ErrorKind::InvalidOption, message);
+    }
+    if error.is_closed() || io_cause(&error).is_some() {
         return Error::new(ErrorKind::Connection, format!("the connection to PostgreSQL broke: {cause}")).transient();
     }
     Error::new(ErrorKind::Unexpected, format!("PostgreSQL's driver says: {error}")).with_source(error)
@@ -100,6 +104,12 @@ pub(crate) fn from_connecting(error: tokio_postgres::Error, place: &str) -> Erro
             }
             Error::new(ErrorKind::Connection, format!("PostgreSQL at {place} takes no connection: {cause}"))
         }
+        // Nothing but the session's settings has been said yet.
+        ErrorKind::InvalidData | ErrorKind::Query => {
+            let message = format!("{}; see statement_timeout and options", mapped.message());
+            let state = mapped.get("sqlstate").unwrap_or_default().to_owned();
+            Error::new(ErrorKind::InvalidOption, message).with("sqlstate", state)
+        }
         _ => mapped,
     };
     named.with("server", place)
@@ -113,8 +123,8 @@ fn root_cause(error: &tokio_postgres::Error) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
-fn io_cause(error: &tokio_postgres::Error) -> bool {
-    chain(error).any(|cause| cause.is::<std::io::Error>())
+fn io_cause(error: &tokio_postgres::Error) -> Option<&std::io::Error> {
+    chain(error).find_map(|cause| cause.downcast_ref())
 }
 
 fn rustls_cause(error: &tokio_postgres::Error) -> Option<&rustls::Error> {

@@ -6,6 +6,7 @@ mod crash;
 mod decimals;
 mod errors;
 mod existing;
+mod hostile;
 mod modes;
 mod proxy;
 mod reader;
