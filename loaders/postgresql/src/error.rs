@@ -45,6 +45,7 @@ fn advice(code: &str) -> &'static str {
         "42501" => "; grant the right to the user of this connection",
         "53100" => "; make room on the server's disk",
         "53300" => "; raise max_connections, or lower pool_size",
+        "55P03" => "; another transaction holds it for longer than lock_timeout allows",
         "57014" => "; raise statement_timeout, or see who cancelled it",
         _ => "",
     }
