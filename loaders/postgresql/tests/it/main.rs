@@ -6,6 +6,7 @@ mod decimals;
 mod errors;
 mod existing;
 mod modes;
+mod read;
 mod reader;
 mod server;
 mod support;
