@@ -4,14 +4,18 @@
 mod canonical;
 mod cases;
 mod context;
+pub mod postgres;
 pub mod python;
 mod report;
+mod require;
 mod subject;
 mod support_table;
 mod type_cases;
 
 pub use canonical::canonical_rows;
+pub use postgres::{PostgresPrograms, PostgresSetup, ThrowawayPostgres};
 pub use report::{CaseOutcome, ConformanceReport};
+pub use require::{is_required, skip};
 pub use subject::Subject;
 pub use support_table::check_support_table;
 pub use type_cases::{TypeCase, type_cases};

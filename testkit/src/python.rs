@@ -28,15 +28,8 @@ pub fn interpreter() -> Result<String, String> {
 
 /// Whether tests that need Python run. If not, the reason is printed; if `ARROWLOAD_REQUIRE` names `python`, that is a
 /// failure.
-#[expect(clippy::panic, clippy::print_stderr, reason = "a skipped test says so, and a required one fails")]
 pub fn available() -> bool {
-    let Err(why) = interpreter() else { return true };
-    let required = std::env::var("ARROWLOAD_REQUIRE").unwrap_or_default();
-    if required.split(',').any(|name| name.trim() == "python") {
-        panic!("ARROWLOAD_REQUIRE names python, and {why}");
-    }
-    eprintln!("skipped: {why}");
-    false
+    interpreter().map_err(|why| crate::skip("python", &why)).is_ok()
 }
 
 /// Reads requests, one a line, and answers each with the path of an Arrow IPC stream that it has written, or an error.

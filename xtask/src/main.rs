@@ -4,6 +4,7 @@ mod bench;
 mod linkage;
 mod lint;
 mod new_loader;
+mod postgres;
 mod python;
 mod test;
 mod tools;

@@ -1,9 +1,12 @@
 //! `cargo xtask test`: the whole test suite, with the readers and servers that it needs.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use anyhow::Result;
 
-use crate::python;
 use crate::tools::{cargo, run, say};
+use crate::{postgres, python};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -12,16 +15,40 @@ pub(crate) struct Args {
     rest: Vec<String>,
 }
 
+/// The package whose tests run against each PostgreSQL that is there.
+const POSTGRESQL: &str = "arrowload-postgresql";
+
 pub(crate) fn run_task(args: &Args) -> Result<()> {
     let python = python::interpreter()?;
     say(&format!("reading back with {}", python.display()));
-    let mut test = cargo();
-    test.arg("test");
-    if !args.rest.iter().any(|argument| argument == "-p" || argument.starts_with("--package")) {
+    let servers = postgres::servers(&python)?;
+    let named = args.rest.iter().any(|argument| argument == "-p" || argument.starts_with("--package"));
+    let mut test = command(&python, &servers, 0);
+    if !named {
         test.arg("--workspace");
     }
-    test.args(&args.rest);
-    // What this task has set up is not to be skipped.
-    test.env("ARROWLOAD_PYTHON", &python).env("ARROWLOAD_REQUIRE", "python");
-    run(&mut test)
+    run(test.args(&args.rest))?;
+    if named && !args.rest.iter().any(|argument| argument == POSTGRESQL || *argument == format!("--package={POSTGRESQL}")) {
+        return Ok(());
+    }
+    let rest: Vec<&String> = args.rest.iter().filter(|argument| *argument != "--workspace").collect();
+    for index in 1..servers.len() {
+        let mut test = command(&python, &servers, index);
+        if !named {
+            test.args(["-p", POSTGRESQL]);
+        }
+        run(test.args(&rest))?;
+    }
+    Ok(())
+}
+
+/// `cargo test` against one of the servers. What this task has set up is not to be skipped.
+fn command(python: &Path, servers: &[PathBuf], index: usize) -> Command {
+    let mut test = cargo();
+    test.arg("test").env("ARROWLOAD_PYTHON", python).env("ARROWLOAD_REQUIRE", "python,postgresql");
+    if let (Some(folder), Some(binaries)) = (servers.get(index), postgres::first(servers, index)) {
+        say(&format!("testing against the PostgreSQL in {}", folder.display()));
+        test.env(postgres::BINARIES, binaries);
+    }
+    test
 }
