@@ -143,7 +143,7 @@ pub(crate) async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>> {
 }
 
 /// The kind of a type, through domains and arrays of them.
-async fn kind(client: &Client, mut oid: u32, mut modifier: i32) -> Result<Kind> {
+pub(crate) async fn kind(client: &Client, mut oid: u32, mut modifier: i32) -> Result<Kind> {
     const TYPE: &str = "SELECT t.typtype::text, t.typbasetype, t.typtypmod, t.typelem, t.typcategory::text, \
         pg_catalog.format_type(t.typelem, $2) FROM pg_catalog.pg_type t WHERE t.oid = $1";
     let mut around = None;

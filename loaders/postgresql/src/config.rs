@@ -64,6 +64,53 @@ pub struct PostgresqlConfig {
     pub options: Option<String>,
     /// Connections that are kept at most; 16 by default.
     pub pool_size: usize,
+    /// For reading: how numbers of type `numeric` arrive. `auto` (default): as decimals where the column declares precision and
+    /// scale, else as text; `decimal(38,9)`, or other digits: where it declares none as such a decimal, exactly or not at
+    /// all; `text`: always as text.
+    pub read_numeric: ReadNumeric,
+    /// For reading: rows in each batch at most; 32,768 by default.
+    pub read_batch_size: usize,
+    /// For reading: connections at most for one query. More than one (the default) read a query over a single table by parts,
+    /// all from one snapshot, in no order.
+    pub read_connections: usize,
+}
+
+/// How numbers of type `numeric` are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub enum ReadNumeric {
+    /// As decimals where the column declares precision and scale, else as text.
+    #[default]
+    Auto,
+    /// As text.
+    Text,
+    /// As decimals; where the column declares no precision and scale, of these.
+    Decimal {
+        /// Digits at most: 1 to 76.
+        precision: u8,
+        /// Digits behind the point: 0 to the precision.
+        scale: i8,
+    },
+}
+
+impl TryFrom<String> for ReadNumeric {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = |text: &str| -> Option<(u8, i8)> {
+            let (precision, scale) = text.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
+            Some((precision.trim().parse().ok()?, scale.trim().parse().ok()?))
+        };
+        match (text.as_str(), digits(&text)) {
+            ("auto", _) => Ok(Self::Auto),
+            ("text", _) => Ok(Self::Text),
+            (_, Some((precision @ 1..=76, scale))) if (0..=precision.cast_signed()).contains(&scale) => {
+                Ok(Self::Decimal { precision, scale })
+            }
+            _ => Err(format!("`{text}` is none of auto, text and decimal(precision,scale) with at most 76 digits, as in decimal(38,9)")),
+        }
+    }
 }
 
 impl Default for PostgresqlConfig {
@@ -86,6 +133,9 @@ impl Default for PostgresqlConfig {
             statement_timeout: None,
             options: None,
             pool_size: 16,
+            read_numeric: ReadNumeric::Auto,
+            read_batch_size: 1 << 15,
+            read_connections: 1,
         }
     }
 }

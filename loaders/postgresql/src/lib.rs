@@ -5,6 +5,7 @@ mod catalog;
 mod config;
 mod connect;
 mod copy;
+mod decode;
 mod encode;
 mod error;
 mod ident;
@@ -14,14 +15,17 @@ mod loader;
 mod matrix;
 mod options;
 mod passfile;
+mod read;
 mod session;
 mod tls;
 mod types;
 
-pub use config::{PostgresqlConfig, SslMode};
+pub use config::{PostgresqlConfig, ReadNumeric, SslMode};
 pub use encode::CopyEncoder;
 pub use loader::PostgresqlLoader;
 pub use options::{Case, OnConflict, PostgresqlOptions};
+pub use read::PostgresqlSource;
 pub use session::PostgresqlSession;
 
 arrowload_core::register_loader!(PostgresqlLoader);
+arrowload_core::register_source!(PostgresqlSource);

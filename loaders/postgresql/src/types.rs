@@ -87,7 +87,7 @@ pub(crate) fn built_in(oid: u32, modifier: i32) -> Option<Kind> {
 }
 
 /// Precision in the upper half; scale in the lower eleven bits, with a sign since version 15.
-fn numeric_modifier(declared: u32) -> (i32, i32) {
+pub(crate) fn numeric_modifier(declared: u32) -> (i32, i32) {
     let scale = (declared & 0x7FF) as i32;
     ((declared >> 16) as i32, (scale ^ 1_024) - 1_024)
 }

@@ -124,6 +124,17 @@ impl CopyEncoder {
     }
 }
 
+/// The value of an array of one row in its binary form; `None` for null. The inner error is a sentence on the value.
+pub(crate) fn bind_one(array: &arrow_array::ArrayRef, conversion: &Conversion) -> Result<Result<Option<Vec<u8>>, String>> {
+    let column = bind::bind(array, conversion)?;
+    let mut out = Vec::new();
+    if let Err(reason) = column.append(0, &mut out) {
+        return Ok(Err(reason.text().to_owned()));
+    }
+    // The length word comes first.
+    Ok(Ok((!column.is_null(0)).then(|| out.split_off(4))))
+}
+
 fn number_column(first_row: u64) -> Box<dyn Column> {
     let frame = bind::Frame { index: None, nulls: None };
     fixed::fixed::<8, _>(frame, move |row| Ok((first_row + row as u64).to_be_bytes()))

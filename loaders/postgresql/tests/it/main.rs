@@ -9,6 +9,7 @@ mod existing;
 mod hostile;
 mod modes;
 mod proxy;
+mod read;
 mod reader;
 mod server;
 mod support;

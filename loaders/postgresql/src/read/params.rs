@@ -1,0 +1,90 @@
+//! Parameters of a query: bound as the server takes them, by the same rules as loads.
+
+use std::sync::Arc;
+
+use arrow_schema::Field;
+use arrowload_core::{Error, ErrorKind, Param, Params, Result};
+use bytes::BytesMut;
+use tokio_postgres::Client;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+
+use super::sql::{Kind, Sql};
+use crate::PostgresqlOptions;
+use crate::catalog;
+use crate::encode::bind_one;
+use crate::matrix::for_existing_column;
+use crate::types::PgType;
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidOption, message)
+}
+
+/// The statement with numbers for names, and the values in their order.
+pub(super) fn numbered(sql: &Sql<'_>, params: &Params) -> Result<(String, Vec<Param>)> {
+    match params {
+        Params::None => Ok((sql.text.to_owned(), Vec::new())),
+        Params::Positional(values) => Ok((sql.text.to_owned(), values.clone())),
+        Params::Named(values) => {
+            let (mut text, mut at, mut used) = (String::new(), 0, vec![false; values.len()]);
+            for token in sql.tokens.iter().filter(|token| token.kind == Kind::Param) {
+                let name = &sql.token(token)[1..];
+                let Some(index) = values.iter().position(|(known, _)| known == name) else {
+                    return Err(invalid(format!("the query has the parameter ${name}, and no value is given for it")));
+                };
+                used[index] = true;
+                text.push_str(&sql.text[at..=token.at.start]);
+                text.push_str(&(index + 1).to_string());
+                at = token.at.end;
+            }
+            text.push_str(&sql.text[at..]);
+            if let Some(unused) = used.iter().position(|used| !used) {
+                return Err(invalid(format!("a value is given for ${}, and the query has no such parameter", values[unused].0)));
+            }
+            Ok((text, values.iter().map(|(_, value)| value.clone()).collect()))
+        }
+        other => Err(invalid(format!("these parameters are not known: {other:?}"))),
+    }
+}
+
+/// A value in the binary form of its parameter's type; `None` for null.
+#[derive(Debug)]
+pub(super) struct Bound(Option<Vec<u8>>);
+
+impl ToSql for Bound {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match &self.0 {
+            Some(bytes) => {
+                out.extend_from_slice(bytes);
+                Ok(IsNull::No)
+            }
+            None => Ok(IsNull::Yes),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// Encodes each value as the type that the server has found for its parameter.
+pub(super) async fn bound(client: &Client, types: &[Type], values: &[Param]) -> Result<Vec<Bound>> {
+    if types.len() != values.len() {
+        return Err(invalid(format!("the query has {} parameters, and {} values are given", types.len(), values.len())));
+    }
+    let mut all = Vec::with_capacity(values.len());
+    for (index, (pg, value)) in types.iter().zip(values).enumerate() {
+        let kind = catalog::kind(client, pg.oid(), -1).await?;
+        let name = format!("${}", index + 1);
+        let pg = PgType { oid: pg.oid(), name: pg.name().to_owned(), kind };
+        let explain = |why: &str| {
+            invalid(format!("the parameter {name}: {why}; a cast in the query names the type: {name}::bigint")).with("parameter", &name)
+        };
+        let field = Field::new(&name, value.data_type().clone(), true);
+        let (conversion, _) = for_existing_column(&field, &pg, &PostgresqlOptions::default()).map_err(|why| explain(&why))?;
+        let bytes = bind_one(&Arc::clone(value.array()), &conversion)?.map_err(|why| explain(&why))?;
+        all.push(Bound(bytes));
+    }
+    Ok(all)
+}
