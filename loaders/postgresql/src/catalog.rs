@@ -149,7 +149,9 @@ pub(crate) async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>> {
 /// The kind of a type, through domains and arrays of them.
 pub(crate) async fn kind(client: &Client, mut oid: u32, mut modifier: i32) -> Result<Kind> {
     const TYPE: &str = "SELECT t.typtype::text, t.typbasetype, t.typtypmod, t.typelem, t.typcategory::text, \
-        pg_catalog.format_type(t.typelem, $2) FROM pg_catalog.pg_type t WHERE t.oid = $1";
+        pg_catalog.format_type(t.typelem, $2), t.typname = 'vector' AND EXISTS (SELECT 1 FROM pg_catalog.pg_depend d \
+            JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid WHERE d.objid = t.oid AND d.deptype = 'e' AND e.extname = 'vector') \
+        FROM pg_catalog.pg_type t WHERE t.oid = $1";
     let mut around = None;
     loop {
         let (found, inner) = match built_in(oid, modifier) {
@@ -164,6 +166,7 @@ pub(crate) async fn kind(client: &Client, mut oid: u32, mut modifier: i32) -> Re
                         (oid, modifier) = (get(&row, 1)?, if declared == -1 { modifier } else { declared });
                         continue;
                     }
+                    _ if get(&row, 6)? => (Kind::Vector(usize::try_from(modifier).ok().filter(|length| *length > 0)), None),
                     ("b", "A") if around.is_none() => (Kind::Other, Some((get::<u32>(&row, 3)?, get::<String>(&row, 5)?))),
                     _ => (Kind::Other, None),
                 }

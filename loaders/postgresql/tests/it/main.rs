@@ -16,4 +16,5 @@ mod server;
 mod support;
 mod tls;
 mod values;
+mod vectors;
 mod wire;
