@@ -8,6 +8,7 @@ mod decimals;
 mod errors;
 mod existing;
 mod hostile;
+mod memory;
 mod modes;
 mod proxy;
 mod read;
