@@ -47,6 +47,7 @@ fn advice(code: &str) -> &'static str {
         "42501" => "; grant the right to the user of this connection",
         "53100" => "; make room on the server's disk",
         "53300" => "; raise max_connections, or lower pool_size",
+        "55P03" => "; another transaction holds it for longer than lock_timeout allows",
         "57014" => "; raise statement_timeout, or see who cancelled it",
         _ => "",
     }
@@ -74,13 +75,21 @@ pub(crate) fn from_pg(error: tokio_postgres::Error) -> Error {
     }
     let cause = root_cause(&error);
     if tls_cause(&error) {
-        return Error::new(ErrorKind::Tls, format!("the connection could not be encrypted: {cause}; see sslmode and sslrootcert"));
+        let see = if refuses_our_certificate(&error) { "sslcert and sslkey" } else { "sslmode and sslrootcert" };
+        return Error::new(ErrorKind::Tls, format!("the connection could not be encrypted: {cause}; see {see}"));
     }
-    if error.is_closed() || io_cause(&error) {
+    if io_cause(&error).is_some_and(|cause| cause.kind() == std::io::ErrorKind::InvalidInput) {
+        let message = format!("{cause}: names, comments and keys of connections hold no NUL byte, and paths of sockets are short");
+        return Error::new(ErrorKind::InvalidOption, message);
+    }
+    if error.is_closed() || io_cause(&error).is_some() {
         return Error::new(ErrorKind::Connection, format!("the connection to PostgreSQL broke: {cause}")).transient();
     }
     Error::new(ErrorKind::Unexpected, format!("PostgreSQL's driver says: {error}")).with_source(error)
 }
+
+/// What the driver says where it should send a password and has none.
+const NO_PASSWORD: &str = "password missing";
 
 /// The same, while a connection is made: what is not the server's answer means that there is none.
 pub(crate) fn from_connecting(error: tokio_postgres::Error, place: &str) -> Error {
@@ -91,8 +100,18 @@ pub(crate) fn from_connecting(error: tokio_postgres::Error, place: &str) -> Erro
             Error::new(ErrorKind::Connection, message).transient()
         }
         ErrorKind::Unexpected => {
-            let cause = StdError::source(&mapped).map(ToString::to_string).unwrap_or_default();
+            let cause = StdError::source(&mapped).and_then(|error| chain(error).last()).map(ToString::to_string).unwrap_or_default();
+            if cause == NO_PASSWORD {
+                let message = "the server asks for a password, and there is none; set password, or see passfile";
+                return Error::new(ErrorKind::Authentication, message).with("server", place);
+            }
             Error::new(ErrorKind::Connection, format!("PostgreSQL at {place} takes no connection: {cause}"))
+        }
+        // Nothing but the session's settings has been said yet.
+        ErrorKind::InvalidData | ErrorKind::Query => {
+            let message = format!("{}; see statement_timeout and options", mapped.message());
+            let state = mapped.get("sqlstate").unwrap_or_default().to_owned();
+            Error::new(ErrorKind::InvalidOption, message).with("sqlstate", state)
         }
         _ => mapped,
     };
@@ -107,18 +126,30 @@ fn root_cause(error: &tokio_postgres::Error) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
-fn io_cause(error: &tokio_postgres::Error) -> bool {
-    chain(error).any(|cause| cause.is::<std::io::Error>())
+fn io_cause(error: &tokio_postgres::Error) -> Option<&std::io::Error> {
+    chain(error).find_map(|cause| cause.downcast_ref())
+}
+
+fn rustls_cause(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
+    chain(error).find_map(|cause| {
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause.downcast_ref().or_else(|| inner?.downcast_ref())
+    })
+}
+
+/// The server ended the handshake over the client's certificate.
+fn refuses_our_certificate(error: &tokio_postgres::Error) -> bool {
+    use rustls::AlertDescription as Alert;
+    let Some(rustls::Error::AlertReceived(alert)) = rustls_cause(error) else { return false };
+    let about = [Alert::UnknownCA, Alert::BadCertificate, Alert::CertificateUnknown, Alert::CertificateExpired];
+    let more = [Alert::CertificateRevoked, Alert::CertificateRequired, Alert::UnsupportedCertificate, Alert::AccessDenied];
+    about.contains(alert) || more.contains(alert)
 }
 
 /// Whether rustls refused, or the server offers no encryption.
 fn tls_cause(error: &tokio_postgres::Error) -> bool {
-    let by_rustls = |cause: &(dyn StdError + 'static)| {
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>())
-    };
     // The driver keeps its own kinds to itself; this one only chooses the word, never whether to try again.
-    chain(error).any(by_rustls) || error.to_string().starts_with("error performing TLS handshake")
+    rustls_cause(error).is_some() || error.to_string().starts_with("error performing TLS handshake")
 }
 
 /// The line of the input that the server speaks of in the context of a failed COPY: rows, from 1.

@@ -55,13 +55,10 @@ impl PostgresPrograms {
         self.major
     }
 
-    /// Whether the server was built to encrypt connections.
+    /// Whether the server was built to encrypt connections: one that was not holds the words by which it refuses to.
     pub fn has_tls(&self) -> bool {
-        let described = Command::new(self.folder.join("pg_config")).arg("--configure").output();
-        described.is_ok_and(|output| {
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            text.contains("--with-openssl") || text.contains("--with-ssl")
-        })
+        const REFUSAL: &[u8] = b"SSL is not supported by this build";
+        std::fs::read(self.folder.join("postgres")).is_ok_and(|program| !program.windows(REFUSAL.len()).any(|part| part == REFUSAL))
     }
 
     /// The program `psql`: of this folder, else of any other that is there.

@@ -3,12 +3,17 @@
 
 mod checksums;
 mod conformance;
+mod crash;
 mod decimals;
 mod errors;
 mod existing;
+mod hostile;
 mod modes;
 mod read;
+mod proxy;
 mod reader;
 mod server;
 mod support;
+mod tls;
 mod values;
+mod wire;

@@ -32,6 +32,12 @@ pub(crate) async fn connect(url: &str) -> Client {
 }
 
 impl Database {
+    /// The server's port.
+    pub(crate) fn port(&self) -> u16 {
+        let config: tokio_postgres::Config = self.url.parse().expect("a URL");
+        config.get_ports().first().copied().unwrap_or(5432)
+    }
+
     pub(crate) async fn client(&self) -> Client {
         connect(&self.url).await
     }

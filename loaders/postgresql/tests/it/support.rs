@@ -7,6 +7,8 @@ use arrow_schema::{Field, Schema};
 use arrowload_core::{BatchStream, Error, Input, LoadReport, LoadSpec, Loader, LoaderDescriptor, Mode, Result, Settings, load};
 use arrowload_postgresql::PostgresqlLoader;
 
+use futures::FutureExt;
+
 use crate::server::Database;
 
 pub(crate) fn descriptor() -> LoaderDescriptor {
@@ -30,6 +32,25 @@ pub(crate) fn with(target: &str, options: serde_json::Value) -> LoadSpec {
     spec
 }
 
+/// A load into the table `t` of people, under this id.
+pub(crate) fn staged_spec(mode: Mode, load_id: &str) -> LoadSpec {
+    let mut spec = spec("t", mode);
+    spec.load.load_id = Some(load_id.to_owned());
+    if mode == Mode::Upsert {
+        spec.load.keys = vec!["id".into()];
+    }
+    spec
+}
+
+/// The rows as a query gives them, which can be run again.
+pub(crate) fn query(rows: &RecordBatch) -> Input {
+    let rows = rows.clone();
+    Input::query(move || {
+        let rows = rows.clone();
+        async move { Ok(BatchStream::from_batches(rows.schema(), vec![rows])) }.boxed()
+    })
+}
+
 pub(crate) fn input(batches: &[RecordBatch]) -> Input {
     Input::stream(BatchStream::from_batches(batches[0].schema(), batches.to_vec()))
 }
@@ -45,6 +66,25 @@ impl Database {
 
     pub(crate) async fn load(&self, spec: &LoadSpec, batch: &RecordBatch) -> LoadReport {
         self.try_load(spec, batch).await.unwrap_or_else(|error| panic!("the load failed: {error:?}"))
+    }
+
+    /// The table `t` as it is before a load of this mode, for people whose ids begin at 0, and that load.
+    pub(crate) async fn stage(&self, mode: Mode, load_id: &str) -> LoadSpec {
+        let table = "CREATE TABLE t (id bigint PRIMARY KEY, name text); INSERT INTO t SELECT i, 'old' FROM generate_series(-100, -1) AS i";
+        let made = match mode {
+            Mode::Create => String::new(),
+            Mode::Append => table.to_owned(),
+            Mode::Overwrite | Mode::Upsert => format!("{table}; INSERT INTO t VALUES (7, 'old')"),
+        };
+        self.run(&format!("DROP TABLE IF EXISTS t; {made}")).await;
+        staged_spec(mode, load_id)
+    }
+
+    /// Every row of the table `t`, in short; `None` if it is not there.
+    pub(crate) async fn seen(&self) -> Option<String> {
+        const SEEN: &str = "SELECT count(*), COALESCE(md5(string_agg(id || ' ' || name, ',' ORDER BY id, name)), '') FROM t";
+        let there = self.rows("SELECT to_regclass('t') IS NOT NULL").await;
+        if there == ["t"] { self.rows(SEEN).await.pop() } else { None }
     }
 
     pub(crate) async fn refused(&self, spec: &LoadSpec, batch: &RecordBatch) -> Error {
