@@ -11,6 +11,7 @@ import adbc_driver_postgresql
 import adbc_driver_postgresql.dbapi
 import connectorx
 import duckdb
+import duckdb_extensions
 import pyarrow
 import pyarrow.ipc
 
@@ -18,7 +19,8 @@ rows = pyarrow.ipc.open_file(sys.argv[1]).read_all()
 url = sys.argv[2]
 adbc = adbc_driver_postgresql.dbapi.connect(url)
 duck = duckdb.connect()
-duck.sql("INSTALL postgres; LOAD postgres")
+duckdb_extensions.import_extension("postgres_scanner", con=duck)
+duck.sql("LOAD postgres_scanner")
 duck.sql(f"ATTACH '{url}' AS pg (TYPE postgres)")
 
 

@@ -22,7 +22,7 @@ use clap::Parser;
 use futures::TryStreamExt;
 use serde_json::{Map, Value, json};
 
-const PACKAGES: [&str; 4] = ["adbc-driver-postgresql", "pyarrow", "duckdb", "connectorx"];
+const PACKAGES: [&str; 5] = ["adbc-driver-postgresql", "pyarrow", "connectorx", "duckdb-extensions", "duckdb-extension-postgres-scanner"];
 const TABLE: &str = "CREATE TABLE lineitem (l_orderkey bigint NOT NULL, l_partkey bigint NOT NULL, l_suppkey bigint NOT NULL,
     l_linenumber integer NOT NULL, l_quantity numeric(15,2) NOT NULL, l_extendedprice numeric(15,2) NOT NULL,
     l_discount numeric(15,2) NOT NULL, l_tax numeric(15,2) NOT NULL, l_returnflag text NOT NULL, l_linestatus text NOT NULL,

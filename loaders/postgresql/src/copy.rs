@@ -10,6 +10,7 @@ use tokio_postgres::{Client, CopyInSink};
 
 use crate::encode::{CopyEncoder, HEADER, Pieces, TRAILER};
 use crate::error::{copy_line, from_pg};
+use crate::verify::Sent;
 
 /// The longest message of a COPY, in bytes.
 const LONGEST: usize = 1 << 20;
@@ -40,16 +41,28 @@ impl CopyIn {
     }
 
     /// Encodes and sends a batch; its end may wait in `pieces`.
-    pub(crate) async fn write(&mut self, encoder: &mut CopyEncoder, batch: &RecordBatch, pieces: &mut Pieces) -> Result<()> {
+    pub(crate) async fn write(
+        &mut self,
+        encoder: &mut CopyEncoder,
+        batch: &RecordBatch,
+        pieces: &mut Pieces,
+        mut sent: Option<&mut Sent>,
+    ) -> Result<()> {
+        if let Some(sent) = &mut sent {
+            sent.add_rows(batch)?;
+        }
         let mut run = encoder.start(batch, self.first_row + self.rows)?;
         while let Some(piece) = run.next_piece(pieces)? {
-            self.send(piece).await?;
+            self.send(piece, sent.as_deref_mut()).await?;
         }
         self.rows += batch.num_rows() as u64;
         Ok(())
     }
 
-    async fn send(&mut self, mut piece: Bytes) -> Result<()> {
+    async fn send(&mut self, mut piece: Bytes, sent: Option<&mut Sent>) -> Result<()> {
+        if let Some(sent) = sent {
+            sent.add_message(&piece)?;
+        }
         while !piece.is_empty() {
             let part = piece.split_to(piece.len().min(LONGEST));
             self.bytes += part.len() as u64;
@@ -59,14 +72,14 @@ impl CopyIn {
     }
 
     /// Ends the statement, and says how many rows the server took.
-    pub(crate) async fn finish(mut self, pieces: &mut Pieces) -> Result<u64> {
+    pub(crate) async fn finish(mut self, pieces: &mut Pieces, mut sent: Option<&mut Sent>) -> Result<u64> {
         if pieces.room() < TRAILER.len() {
             let piece = pieces.take();
-            self.send(piece).await?;
+            self.send(piece, sent.as_deref_mut()).await?;
         }
         pieces.take_room(TRAILER.len()).copy_from_slice(&TRAILER);
         let piece = pieces.take();
-        self.send(piece).await?;
+        self.send(piece, sent).await?;
         let taken = self.sink.as_mut().finish().await.map_err(|error| self.at_row(error))?;
         if taken != self.rows {
             let message =

@@ -19,6 +19,7 @@ mod read;
 mod session;
 mod tls;
 mod types;
+mod verify;
 
 pub use config::{PostgresqlConfig, ReadNumeric, SslMode};
 pub use encode::CopyEncoder;

@@ -101,6 +101,7 @@ impl DataLoader for PostgresqlLoader {
         .schema_evolution()
         .load_ids()
         .skip_rows()
+        .checksum()
         .change_limits()
         .batch(BatchSize { min_rows: 0, max_rows: 1 << 16, max_bytes: 16 << 20 });
 

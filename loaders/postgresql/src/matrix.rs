@@ -133,7 +133,8 @@ fn numeric(data_type: &DataType, limit: Option<(i32, i32)>, options: &Postgresql
     NumericTarget { limit: limit.filter(|limit| !fits(*limit)), round: options.round_decimals }
 }
 
-fn list_item(data_type: &DataType) -> Option<&Field> {
+/// The items of a list of any kind.
+pub(crate) fn list_item(data_type: &DataType) -> Option<&Field> {
     match data_type {
         DataType::List(item)
         | DataType::LargeList(item)

@@ -1,7 +1,7 @@
 //! One load: one connection, one transaction, from `BEGIN` to the ledger's row and `COMMIT`.
 
 use arrow_array::RecordBatch;
-use arrowload_core::{Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt, Result};
+use arrowload_core::{ColumnChecksum, Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt, Result, Verify};
 
 use crate::PostgresqlOptions;
 use crate::apply::{self, Moved};
@@ -11,6 +11,7 @@ use crate::encode::{CopyEncoder, Field, Pieces};
 use crate::error::from_pg;
 use crate::layout::{Layout, Way};
 use crate::ledger::{Ledger, Load};
+use crate::verify::Proof;
 
 /// A COPY ends after this many bytes and the next begins, so that an error of the server is heard of in time.
 const COPY_BYTES: u64 = 256 << 20;
@@ -38,6 +39,10 @@ pub struct PostgresqlSession {
     keys: Option<KeyCounts>,
     /// The id of the table, if this load created it.
     created: Option<u32>,
+    /// What `verify = checksum` compares.
+    proof: Option<Proof>,
+    /// The lowest id of the transactions within this one that savepoints begin, where the load's rows are told by them.
+    floor: Option<String>,
 }
 
 impl std::fmt::Debug for PostgresqlSession {
@@ -65,8 +70,10 @@ impl PostgresqlSession {
     pub(crate) async fn start(begun: Begun, request: LoadRequest<PostgresqlOptions>) -> Result<Self> {
         let Begun { lease, ledger, layout, transaction } = begun;
         let conversions = layout.conversions(&request.schema)?;
-        let fields = conversions.into_iter().enumerate().map(|(source, conversion)| Field { source, conversion }).collect();
         let numbered = layout.keys.is_some();
+        let verifies = request.verify == Verify::Checksum;
+        let proof = verifies.then(|| Proof::new(&request.schema, &layout, &conversions, numbered)).transpose()?;
+        let fields = conversions.into_iter().enumerate().map(|(source, conversion)| Field { source, conversion }).collect();
         let mut session = Self {
             encoder: CopyEncoder::of(fields, numbered),
             copy_sql: String::new(),
@@ -78,6 +85,8 @@ impl PostgresqlSession {
             deleted: 0,
             keys: None,
             created: None,
+            proof,
+            floor: None,
             lease,
             ledger,
             request,
@@ -116,7 +125,17 @@ impl PostgresqlSession {
             }
             Way::Direct => {}
         }
+        if self.proof.is_some() && self.request.rejects.accepts() && self.layout.way == Way::Direct {
+            self.floor = Some(self.keep_writers_out().await?);
+        }
         Ok(())
+    }
+
+    /// From now on, all transactions that write to the table are within this one.
+    async fn keep_writers_out(&self) -> Result<String> {
+        self.lease.run(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", self.layout.place.sql())).await?;
+        const NEXT: &str = "SELECT (pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) & 4294967295)::text";
+        self.lease.query_one(NEXT, &[]).await.and_then(|row| row.try_get(0)).map_err(from_pg)
     }
 
     /// Somebody else created the table since it was looked for.
@@ -136,9 +155,13 @@ impl PostgresqlSession {
     async fn copy_batch(&mut self, batch: &RecordBatch) -> Result<()> {
         if self.copy.is_none() {
             self.copy = Some(CopyIn::start(&self.lease, &self.copy_sql, self.given, &mut self.pieces).await?);
+            if let Some(proof) = &mut self.proof {
+                proof.sent.start();
+            }
         }
         if let Some(copy) = &mut self.copy {
-            copy.write(&mut self.encoder, batch, &mut self.pieces).await?;
+            let sent = self.proof.as_mut().map(|proof| &mut proof.sent);
+            copy.write(&mut self.encoder, batch, &mut self.pieces, sent).await?;
             if copy.bytes() >= COPY_BYTES {
                 self.finish_copy().await?;
             }
@@ -149,7 +172,8 @@ impl PostgresqlSession {
     async fn finish_copy(&mut self) -> Result<()> {
         if let Some(copy) = self.copy.take() {
             let bytes = copy.bytes();
-            self.taken += copy.finish(&mut self.pieces).await?;
+            let sent = self.proof.as_mut().map(|proof| &mut proof.sent);
+            self.taken += copy.finish(&mut self.pieces, sent).await?;
             self.bytes += bytes;
         }
         Ok(())
@@ -184,6 +208,7 @@ impl PostgresqlSession {
 
     async fn try_copy(&mut self, part: &RecordBatch, first_row: u64) -> Result<()> {
         self.lease.run("SAVEPOINT arrowload_rows").await?;
+        let mark = self.proof.as_ref().map(|proof| proof.sent.mark());
         let copied = self.copy_part(part, first_row).await;
         match copied {
             Ok(rows) => {
@@ -193,6 +218,9 @@ impl PostgresqlSession {
             }
             Err(error) => {
                 self.lease.run("ROLLBACK TO SAVEPOINT arrowload_rows; RELEASE SAVEPOINT arrowload_rows").await?;
+                if let (Some(proof), Some(mark)) = (&mut self.proof, mark) {
+                    proof.sent.go_back(mark);
+                }
                 Err(error)
             }
         }
@@ -200,9 +228,13 @@ impl PostgresqlSession {
 
     async fn copy_part(&mut self, part: &RecordBatch, first_row: u64) -> Result<u64> {
         let mut copy = CopyIn::start(&self.lease, &self.copy_sql, first_row, &mut self.pieces).await?;
-        copy.write(&mut self.encoder, part, &mut self.pieces).await?;
+        let mut sent = self.proof.as_mut().map(|proof| &mut proof.sent);
+        if let Some(sent) = &mut sent {
+            sent.start();
+        }
+        copy.write(&mut self.encoder, part, &mut self.pieces, sent.as_deref_mut()).await?;
         let bytes = copy.bytes();
-        let rows = copy.finish(&mut self.pieces).await?;
+        let rows = copy.finish(&mut self.pieces, sent).await?;
         self.bytes += bytes;
         Ok(rows)
     }
@@ -241,6 +273,21 @@ impl PostgresqlSession {
         }
         let message = format!("the keys are not unique in {}: {}; remove the duplicates first", self.layout.place.sql(), error.message());
         Error::new(ErrorKind::InvalidData, message).with_source(error)
+    }
+
+    /// The query for the rows of this load, as the table holds them; as they were staged, where an upsert merged them.
+    fn own_rows(&self) -> Result<String> {
+        let columns = self.layout.column_list();
+        if self.layout.keys.is_some() {
+            return Ok(format!("SELECT {columns} FROM {}", apply::STAGE));
+        }
+        let table = self.layout.place.sql();
+        if let Some(floor) = &self.floor {
+            let is_own = format!("pg_catalog.age(xmin) <= pg_catalog.age('{floor}'::pg_catalog.xid)");
+            return Ok(format!("SELECT {columns} FROM {table} WHERE {is_own}"));
+        }
+        let id: u64 = self.transaction.parse().map_err(|_| Error::new(ErrorKind::Unexpected, "the transaction's id is no number"))?;
+        Ok(format!("SELECT {columns} FROM {table} WHERE xmin = '{}'::pg_catalog.xid", id & 0xFFFF_FFFF))
     }
 
     /// SQL of the user's that ended the transaction would have published part of the load.
@@ -310,6 +357,11 @@ impl LoadSession for PostgresqlSession {
             self.taken = moved.rows;
         }
         Ok(Prepared::rows(self.taken))
+    }
+
+    async fn checksums(&mut self) -> Result<Vec<ColumnChecksum>> {
+        let Some(proof) = &self.proof else { return Err(Error::new(ErrorKind::Unexpected, "checksums were not asked for at the start")) };
+        proof.checksums(&self.lease, &self.request.schema, &self.own_rows()?).await
     }
 
     async fn commit(mut self) -> Result<Receipt> {

@@ -21,7 +21,7 @@ impl Wrong {
 }
 
 /// A column that grows by a field at a time.
-pub(crate) trait Decoder: Send {
+pub(crate) trait Decoder: Send + Sync {
     /// Takes a field in the binary form of its type; `None` for null.
     fn push(&mut self, field: Option<&[u8]>) -> Result<(), Wrong>;
 

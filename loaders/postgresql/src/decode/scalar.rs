@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::builder::{BooleanBuilder, FixedSizeBinaryBuilder};
 use arrow_array::types::{ArrowPrimitiveType, ByteArrayType};
-use arrow_array::{ArrayRef, GenericByteArray, PrimitiveArray};
+use arrow_array::{ArrayRef, GenericByteArray, NullArray, PrimitiveArray};
 use arrow_buffer::{Buffer, NullBufferBuilder, OffsetBuffer};
 use arrow_schema::DataType;
 
@@ -23,12 +23,12 @@ struct Fixed<T: ArrowPrimitiveType, F, const N: usize> {
 pub(super) fn fixed<T: ArrowPrimitiveType, const N: usize>(
     data_type: DataType,
     name: &'static str,
-    make: impl Fn([u8; N]) -> Result<T::Native, Wrong> + Send + 'static,
+    make: impl Fn([u8; N]) -> Result<T::Native, Wrong> + Send + Sync + 'static,
 ) -> Box<dyn Decoder> {
     Box::new(Fixed::<T, _, N> { values: Vec::new(), nulls: NullBufferBuilder::new(1024), data_type, name, make })
 }
 
-impl<T: ArrowPrimitiveType, F: Fn([u8; N]) -> Result<T::Native, Wrong> + Send, const N: usize> Decoder for Fixed<T, F, N> {
+impl<T: ArrowPrimitiveType, F: Fn([u8; N]) -> Result<T::Native, Wrong> + Send + Sync, const N: usize> Decoder for Fixed<T, F, N> {
     fn push(&mut self, field: Option<&[u8]>) -> Result<(), Wrong> {
         match field {
             Some(field) => {
@@ -63,12 +63,12 @@ struct Made<T: ArrowPrimitiveType, F> {
 /// A column of such values.
 pub(super) fn made<T: ArrowPrimitiveType>(
     data_type: DataType,
-    make: impl Fn(&[u8]) -> Result<T::Native, Wrong> + Send + 'static,
+    make: impl Fn(&[u8]) -> Result<T::Native, Wrong> + Send + Sync + 'static,
 ) -> Box<dyn Decoder> {
     Box::new(Made::<T, _> { values: Vec::new(), nulls: NullBufferBuilder::new(1024), data_type, make })
 }
 
-impl<T: ArrowPrimitiveType, F: Fn(&[u8]) -> Result<T::Native, Wrong> + Send> Decoder for Made<T, F> {
+impl<T: ArrowPrimitiveType, F: Fn(&[u8]) -> Result<T::Native, Wrong> + Send + Sync> Decoder for Made<T, F> {
     fn push(&mut self, field: Option<&[u8]>) -> Result<(), Wrong> {
         self.values.push(field.map_or(Ok(T::default_value()), &self.make)?);
         self.nulls.append(field.is_some());
@@ -130,7 +130,7 @@ pub(super) struct Bytes<T: ByteArrayType<Offset = i32>, F> {
 
 /// A column of text or bytes.
 pub(super) fn bytes<T: ByteArrayType<Offset = i32>>(
-    put: impl Fn(&[u8], &mut Vec<u8>) -> Result<(), Wrong> + Send + 'static,
+    put: impl Fn(&[u8], &mut Vec<u8>) -> Result<(), Wrong> + Send + Sync + 'static,
 ) -> Box<dyn Decoder> {
     Box::new(Bytes::<T, _> { offsets: vec![0], data: Vec::new(), nulls: NullBufferBuilder::new(1024), put, kind: std::marker::PhantomData })
 }
@@ -150,7 +150,7 @@ pub(super) fn jsonb(field: &[u8], out: &mut Vec<u8>) -> Result<(), Wrong> {
     }
 }
 
-impl<T: ByteArrayType<Offset = i32>, F: Fn(&[u8], &mut Vec<u8>) -> Result<(), Wrong> + Send> Decoder for Bytes<T, F> {
+impl<T: ByteArrayType<Offset = i32>, F: Fn(&[u8], &mut Vec<u8>) -> Result<(), Wrong> + Send + Sync> Decoder for Bytes<T, F> {
     fn push(&mut self, field: Option<&[u8]>) -> Result<(), Wrong> {
         if let Some(field) = field {
             (self.put)(field, &mut self.data)?;
@@ -173,5 +173,19 @@ impl<T: ByteArrayType<Offset = i32>, F: Fn(&[u8], &mut Vec<u8>) -> Result<(), Wr
             let row = offsets.windows(2).position(is_wrong).unwrap_or(0);
             (row, Wrong::new("the text is not UTF-8; see the encoding of the database, or cast the column to bytea"))
         })
+    }
+}
+
+/// Fields that are not looked at.
+pub(super) struct Skipped(pub(super) usize);
+
+impl Decoder for Skipped {
+    fn push(&mut self, _: Option<&[u8]>) -> Result<(), Wrong> {
+        self.0 += 1;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<ArrayRef, (usize, Wrong)> {
+        Ok(Arc::new(NullArray::new(std::mem::take(&mut self.0))))
     }
 }
