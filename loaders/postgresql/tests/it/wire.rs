@@ -1,14 +1,19 @@
 //! The connection fails at every phase of a load, in each mode: the target is as before or exactly loaded, the report is true,
 //! and the repeated load leaves one copy of each row.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrowload_core::{ErrorKind, Input, LoadReport, LoadSpec, Loader, Mode, Result, Settings, load};
 
+use arrow_schema::Schema;
+use arrowload_testkit::type_cases;
+use serde_json::json;
+
 use crate::proxy::{At, Fault, Proxy, To};
 use crate::server::{Database, database};
-use crate::support::{descriptor, input, people, query};
+use crate::support::{descriptor, input, people, query, with};
 
 /// One mode's load, and what its target holds before and after.
 struct Trial {
@@ -211,4 +216,58 @@ async fn answers_that_are_falsified_break_no_promise() {
         trial.database.load(&spec, &trial.rows).await;
         assert_eq!(trial.seen().await, after, "byte {byte}: {before:?}, {outcome:?}");
     }
+}
+
+/// A bit is turned in the rows on their way, in every type: the load ends, or what arrived is equal all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn checksums_find_a_bit_that_was_turned_on_the_wire() {
+    let Some(mut trial) = Trial::of("turned", Mode::Append).await else { return };
+    let (mut found, mut equal) = (0, 0);
+    for (index, case) in type_cases().into_iter().enumerate() {
+        let schema = Arc::new(Schema::new(vec![case.field.clone()]));
+        trial.rows = RecordBatch::try_new(schema, vec![case.values.clone()]).expect("a batch");
+        let table = format!("t{index}");
+        let load_spec = |number: usize| {
+            let mut load_spec = with(&table, json!({ "verify": "checksum", "truncate_times": true, "replace_nul": "?" }));
+            load_spec.load.load_id = Some(format!("load {number:04}"));
+            load_spec
+        };
+        for number in 0..2 {
+            trial.proxy.heal();
+            let rows = input(std::slice::from_ref(&trial.rows));
+            trial.run(&load_spec(number), &rows).await.unwrap_or_else(|error| panic!("{}: {error:?}", case.name));
+        }
+        let bytes = trial.proxy.row_bytes();
+        let held =
+            format!("SELECT count(*), count(DISTINCT value::text), md5(string_agg(value::text, ' ' ORDER BY value::text)) FROM {table}");
+        let before = trial.database.rows(&held).await;
+        for (number, byte) in (0..bytes).step_by((bytes / 9).max(1)).enumerate() {
+            let what = format!("{}, byte {byte} of {bytes}", case.name);
+            trial.proxy.fail(At::Row(byte), Fault::Flip);
+            let rows = input(std::slice::from_ref(&trial.rows));
+            let turned = load_spec(number + 10);
+            let loading = tokio::time::timeout(Duration::from_secs(10), trial.run(&turned, &rows));
+            let outcome = loading.await.unwrap_or_else(|_| panic!("{what}: it hangs"));
+            assert!(trial.proxy.fired(), "{what}");
+            trial.proxy.heal();
+            match outcome {
+                Err(error) => {
+                    found += 1;
+                    assert_ne!(error.kind(), ErrorKind::CommitUnknown, "{what}: {error:?}");
+                    assert_eq!(trial.database.rows(&held).await, before, "{what}: {error:?}");
+                }
+                Ok(_) => {
+                    equal += 1;
+                    let values = format!("SELECT count(DISTINCT value::text) FROM {table}");
+                    let distinct = trial.database.rows(&values).await;
+                    assert_eq!(distinct, [before[0].split('|').nth(1).unwrap_or_default()], "{what}: it was published");
+                    trial
+                        .database
+                        .run(&format!("DELETE FROM {table} WHERE ctid NOT IN (SELECT ctid FROM {table} LIMIT {})", 2 * case.values.len()))
+                        .await;
+                }
+            }
+        }
+    }
+    assert!(found > 400 && equal < 20, "{found} were found, {equal} were equal");
 }
