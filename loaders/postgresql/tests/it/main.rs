@@ -9,6 +9,7 @@ mod errors;
 mod existing;
 mod hostile;
 mod modes;
+mod parallel;
 mod proxy;
 mod read;
 mod reader;
