@@ -67,6 +67,18 @@ fn installed(python: &Path) -> Option<PathBuf> {
     programs.join("postgres").is_file().then_some(programs)
 }
 
+/// What `ARROWLOAD_REQUIRE` is to name, as it is there: the server in this place has pgvector, and any can encrypt.
+pub(crate) fn required(servers: &[PathBuf], index: usize) -> String {
+    const REFUSAL: &[u8] = b"SSL is not supported by this build";
+    let has_tls = |folder: &PathBuf| {
+        std::fs::read(folder.join("postgres")).is_ok_and(|program| !program.windows(REFUSAL.len()).any(|part| part == REFUSAL))
+    };
+    let mut names = vec!["postgresql"];
+    names.extend(servers.get(index).filter(|folder| folder.ends_with(PACKAGED)).map(|_| "postgresql_vector"));
+    names.extend(servers.iter().find(|folder| has_tls(folder)).map(|_| "postgresql_tls"));
+    names.join(",")
+}
+
 /// The value of [`BINARIES`] that puts this folder first, and the others behind it.
 pub(crate) fn first(servers: &[PathBuf], index: usize) -> Option<OsString> {
     let mut order = servers.to_vec();

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::tools::{exists, run, say, target};
 
 /// What reads back what we wrote.
-const PACKAGES: [&str; 3] = ["pyarrow", "duckdb", "pytz"];
+const PACKAGES: [&str; 5] = ["pyarrow", "duckdb", "pytz", "psycopg[binary]", "adbc-driver-postgresql"];
 
 /// The interpreter of the environment, made at the first call.
 pub(crate) fn interpreter() -> Result<PathBuf> {
@@ -30,7 +30,8 @@ pub(crate) fn interpreter() -> Result<PathBuf> {
 }
 
 fn has_packages(python: &Path) -> bool {
-    let import = format!("import {}", PACKAGES.join(", "));
+    let module = |package: &&str| package.split('[').next().unwrap_or_default().replace('-', "_");
+    let import = format!("import {}", PACKAGES.iter().map(module).collect::<Vec<_>>().join(", "));
     let status = Command::new(python).args(["-c", &import]).stderr(std::process::Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }

@@ -45,7 +45,8 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
 /// `cargo test` against one of the servers. What this task has set up is not to be skipped.
 fn command(python: &Path, servers: &[PathBuf], index: usize) -> Command {
     let mut test = cargo();
-    test.arg("test").env("ARROWLOAD_PYTHON", python).env("ARROWLOAD_REQUIRE", "python,postgresql");
+    test.arg("test").env("ARROWLOAD_PYTHON", python);
+    test.env("ARROWLOAD_REQUIRE", format!("python,{}", postgres::required(servers, index)));
     if let (Some(folder), Some(binaries)) = (servers.get(index), postgres::first(servers, index)) {
         say(&format!("testing against the PostgreSQL in {}", folder.display()));
         test.env(postgres::BINARIES, binaries);

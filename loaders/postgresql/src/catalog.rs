@@ -33,6 +33,8 @@ pub(crate) struct Table {
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) not_null: bool,
+    /// It is part of the primary key, or an identity: it can never hold a null.
+    pub(crate) always_not_null: bool,
     /// A row without it gets a value all the same.
     pub(crate) filled: bool,
     /// Why a load cannot give it a value.
@@ -120,7 +122,8 @@ pub(crate) async fn find(client: &Client, place: &Place) -> Result<Option<(u32, 
 /// The columns of a table, in its order.
 pub(crate) async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>> {
     const COLUMNS: &str = "SELECT attname::text, attnotnull, atthasdef, attidentity::text, attgenerated::text, atttypid, atttypmod, \
-        pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute \
+        pg_catalog.format_type(atttypid, atttypmod), attidentity <> '' OR EXISTS (SELECT 1 FROM pg_catalog.pg_index i \
+            WHERE i.indrelid = attrelid AND i.indisprimary AND attnum = ANY (i.indkey)) FROM pg_catalog.pg_attribute \
         WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
     let mut columns = Vec::new();
     for row in client.query(COLUMNS, &[&oid]).await.map_err(from_pg)? {
@@ -134,6 +137,7 @@ pub(crate) async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>> {
         columns.push(Column {
             name: get(&row, 0)?,
             not_null: get(&row, 1)?,
+            always_not_null: get(&row, 8)?,
             filled: get::<bool>(&row, 2)? || !identity.is_empty(),
             unwritable,
             pg: PgType { oid: get(&row, 5)?, name: get(&row, 7)?, kind },
@@ -145,7 +149,9 @@ pub(crate) async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>> {
 /// The kind of a type, through domains and arrays of them.
 pub(crate) async fn kind(client: &Client, mut oid: u32, mut modifier: i32) -> Result<Kind> {
     const TYPE: &str = "SELECT t.typtype::text, t.typbasetype, t.typtypmod, t.typelem, t.typcategory::text, \
-        pg_catalog.format_type(t.typelem, $2) FROM pg_catalog.pg_type t WHERE t.oid = $1";
+        pg_catalog.format_type(t.typelem, $2), t.typname = 'vector' AND EXISTS (SELECT 1 FROM pg_catalog.pg_depend d \
+            JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid WHERE d.objid = t.oid AND d.deptype = 'e' AND e.extname = 'vector') \
+        FROM pg_catalog.pg_type t WHERE t.oid = $1";
     let mut around = None;
     loop {
         let (found, inner) = match built_in(oid, modifier) {
@@ -160,6 +166,7 @@ pub(crate) async fn kind(client: &Client, mut oid: u32, mut modifier: i32) -> Re
                         (oid, modifier) = (get(&row, 1)?, if declared == -1 { modifier } else { declared });
                         continue;
                     }
+                    _ if get(&row, 6)? => (Kind::Vector(usize::try_from(modifier).ok().filter(|length| *length > 0)), None),
                     ("b", "A") if around.is_none() => (Kind::Other, Some((get::<u32>(&row, 3)?, get::<String>(&row, 5)?))),
                     _ => (Kind::Other, None),
                 }

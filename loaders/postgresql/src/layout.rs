@@ -205,7 +205,7 @@ impl Layout {
             match there {
                 Some(column) if !replace || column.pg.kind == fresh.pg.kind => {
                     self.columns.push(existing_column(field, column, &request.options));
-                    if replace && column.not_null == field.is_nullable() {
+                    if replace && column.not_null == field.is_nullable() && !column.always_not_null {
                         let verb = if column.not_null { "DROP" } else { "SET" };
                         self.alter(format!("ALTER COLUMN {} {verb} NOT NULL", quote(&name)));
                     }

@@ -7,8 +7,8 @@ use arrow_schema::{DataType, Field};
 use arrowload_core::TypeSupport;
 
 use crate::PostgresqlOptions;
-use crate::encode::{ArrayTarget, Conversion, NumericTarget, Precision, TextTarget};
-use crate::types::{Kind, PgType, new_type, type_of};
+use crate::encode::{ArrayTarget, Conversion, LONGEST_VECTOR, NumericTarget, Precision, TextTarget};
+use crate::types::{Kind, NewType, PgType, new_type, type_of};
 
 /// A column that is to be created.
 pub(crate) struct NewColumn {
@@ -22,7 +22,7 @@ pub(crate) struct NewColumn {
 /// # Errors
 /// A sentence.
 pub(crate) fn for_new_column(field: &Field, options: &PostgresqlOptions) -> Result<NewColumn, String> {
-    let new = new_type(field)?;
+    let new = new_vector(field, options).map_or_else(|| new_type(field), Ok)?;
     let conversion = convert(field.data_type(), &new.pg, options)?;
     Ok(NewColumn { pg: new.pg, support: new.support, conversion })
 }
@@ -80,6 +80,7 @@ fn convert(data_type: &DataType, to: &PgType, options: &PostgresqlOptions) -> Re
         (binary, Kind::Bytea) if is_binary(binary) => Conversion::Bytea,
         (T::FixedSizeBinary(16), Kind::Uuid) => Conversion::Uuid,
         (list, Kind::Array(item)) if list_item(list).is_some() => array(list, item, options)?,
+        (list, Kind::Vector(length)) if is_floats(list) => vector(list, *length)?,
         (value, Kind::Json | Kind::Jsonb) if nested => {
             check_document(value)?;
             Conversion::JsonValue(text(None, false, options), to.kind == Kind::Jsonb)
@@ -151,6 +152,32 @@ fn array(list: &DataType, element: &PgType, options: &PostgresqlOptions) -> Resu
     }
     let conversion = convert(item.data_type(), element, options).map_err(|why| format!("items of {list}: {why}"))?;
     Ok(Conversion::Array(Box::new(ArrayTarget { element_oid: element.oid, element: conversion })))
+}
+
+fn is_floats(data_type: &DataType) -> bool {
+    list_item(data_type).is_some_and(|item| item.data_type().is_floating())
+}
+
+/// Where the list has a length of its own, it is that of the vector; else each value's is looked at.
+fn vector(list: &DataType, length: Option<usize>) -> Result<Conversion, String> {
+    match (list, length) {
+        (DataType::FixedSizeList(_, items), Some(length)) if usize::try_from(*items) != Ok(length) => {
+            Err(format!("a vector({length}) cannot take lists of {items} items"))
+        }
+        _ => Ok(Conversion::Vector(length)),
+    }
+}
+
+/// pgvector's type for lists of a fixed length, where the option asks for it.
+fn new_vector(field: &Field, options: &PostgresqlOptions) -> Option<NewType> {
+    let DataType::FixedSizeList(item, items) = field.data_type() else { return None };
+    let length = usize::try_from(*items).ok().filter(|length| (1..=LONGEST_VECTOR).contains(length))?;
+    let wanted = options.vectors && item.data_type().is_floating();
+    let name = format!("vector({length})");
+    wanted.then(|| NewType {
+        support: TypeSupport::Widened(name.clone().into()),
+        pg: PgType { oid: 0, name, kind: Kind::Vector(Some(length)) },
+    })
 }
 
 /// Refuses what would lose a value as JSON: objects keep one member of a name.

@@ -50,6 +50,9 @@ pub struct PostgresqlOptions {
     pub truncate_times: bool,
     /// What stands in the place of a NUL byte, which PostgreSQL's text cannot hold; by default such text is refused.
     pub replace_nul: Option<String>,
+    /// A new column of fixed-size lists of floats is of pgvector's type `vector(n)`, in place of an array. The extension must
+    /// be there. Columns that are there decide for themselves.
+    pub vectors: bool,
     /// SQL that runs first, in the load's transaction.
     pub pre_sql: Option<String>,
     /// SQL that runs last, in the load's transaction.

@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Inet,
     Cidr,
     Array(Box<PgType>),
+    /// pgvector's, of this length, if it is declared.
+    Vector(Option<usize>),
     /// One that a load cannot write.
     Other,
 }

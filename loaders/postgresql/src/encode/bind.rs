@@ -11,7 +11,7 @@ use arrowload_core::{Error, ErrorKind, Result};
 
 use super::column::{Column, NullColumn};
 use super::conversion::Conversion;
-use super::{json, list, numbers, numeric, temporal, text};
+use super::{json, list, numbers, numeric, temporal, text, vector};
 
 /// Which place of an array of plain values each row has, and which rows are null.
 pub(crate) struct Frame {
@@ -114,6 +114,7 @@ pub(crate) fn bind(array: &ArrayRef, conversion: &Conversion) -> Result<Box<dyn 
         Conversion::Timestamp(precision) => temporal::timestamp(&values, frame, *precision),
         Conversion::Interval(precision) => temporal::interval(&values, frame, *precision),
         Conversion::Array(target) => list::column(&values, frame, target)?,
+        Conversion::Vector(length) => vector::column(&values, frame, *length),
         Conversion::Null => None,
     };
     column.ok_or_else(|| {

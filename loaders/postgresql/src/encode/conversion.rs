@@ -30,6 +30,8 @@ pub(crate) enum Conversion {
     Timestamp(Precision),
     Interval(Precision),
     Array(Box<ArrayTarget>),
+    /// pgvector's, of this length, if the column declares one.
+    Vector(Option<usize>),
 }
 
 /// An array column.

@@ -18,6 +18,7 @@ mod pieces;
 mod staged;
 pub(crate) mod temporal;
 mod text;
+mod vector;
 
 use ::bytes::Bytes;
 use arrow_array::RecordBatch;
@@ -28,6 +29,7 @@ pub(crate) use self::column::Column;
 pub(crate) use self::column::Refused;
 pub(crate) use self::conversion::{ArrayTarget, Conversion, NumericTarget, Precision, TextTarget};
 pub(crate) use self::pieces::Pieces;
+pub(crate) use self::vector::LONGEST as LONGEST_VECTOR;
 
 /// The signature, no flags, no header extension.
 pub(crate) const HEADER: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";

@@ -2,12 +2,14 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
 
 mod checksums;
+mod clients;
 mod conformance;
 mod crash;
 mod decimals;
 mod errors;
 mod existing;
 mod hostile;
+mod memory;
 mod modes;
 mod parallel;
 mod proxy;
@@ -17,4 +19,5 @@ mod server;
 mod support;
 mod tls;
 mod values;
+mod vectors;
 mod wire;
