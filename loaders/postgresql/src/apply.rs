@@ -4,6 +4,7 @@ use arrowload_core::{KeyCounts, LoadRequest, Mode, Result};
 use tokio_postgres::{Client, Row};
 
 use crate::PostgresqlOptions;
+use crate::catalog::Place;
 use crate::error::from_pg;
 use crate::ident::quote;
 use crate::layout::{Keys, Layout};
@@ -11,6 +12,12 @@ use crate::options::OnConflict;
 
 /// The temporary table; one to a connection, gone with the transaction.
 pub(crate) const STAGE: &str = "pg_temp.arrowload_stage";
+
+/// The statement that creates the table that several connections stage in. It is dropped with the transaction that moves its
+/// rows, and by later loads if that never comes.
+pub(crate) fn shared_stage_sql(layout: &Layout, place: &Place, numbered: bool) -> String {
+    format!("CREATE UNLOGGED TABLE {} ({})", place.sql(), stage_columns(layout, numbered))
+}
 
 /// The column of a staged row's number in the load: a name that no other column has.
 pub(crate) fn number_column(layout: &Layout) -> String {
@@ -23,11 +30,15 @@ pub(crate) fn number_column(layout: &Layout) -> String {
 
 /// The statement that creates the temporary table. Its columns have the types of the table's, and none of its rules.
 pub(crate) fn stage_sql(layout: &Layout, numbered: bool) -> String {
+    format!("CREATE TEMPORARY TABLE arrowload_stage ({}) ON COMMIT DROP", stage_columns(layout, numbered))
+}
+
+fn stage_columns(layout: &Layout, numbered: bool) -> String {
     let mut columns: Vec<String> = layout.columns.iter().map(|column| format!("{} {}", quote(&column.name), column.pg.name)).collect();
     if numbered {
         columns.push(format!("{} bigint", quote(&number_column(layout))));
     }
-    format!("CREATE TEMPORARY TABLE arrowload_stage ({}) ON COMMIT DROP", columns.join(", "))
+    columns.join(", ")
 }
 
 /// What moving rows did.
@@ -52,7 +63,7 @@ pub(crate) async fn delete_all(client: &Client, layout: &Layout) -> Result<u64> 
 /// Adds the staged rows.
 pub(crate) async fn insert_all(client: &Client, layout: &Layout) -> Result<Moved> {
     let columns = layout.column_list();
-    let sql = format!("INSERT INTO {} ({columns}) SELECT {columns} FROM {STAGE}", layout.place.sql());
+    let sql = format!("INSERT INTO {} ({columns}) SELECT {columns} FROM {}", layout.place.sql(), layout.stage);
     let rows = client.execute(&sql, &[]).await.map_err(from_pg)?;
     Ok(Moved { rows, ..Moved::default() })
 }
@@ -60,10 +71,10 @@ pub(crate) async fn insert_all(client: &Client, layout: &Layout) -> Result<Moved
 /// Puts the staged rows in the place of the old ones in one statement, at whose end other tables' references hold again.
 /// The count makes the old rows go before the first new one comes.
 pub(crate) async fn exchange(client: &Client, layout: &Layout) -> Result<Moved> {
-    let (table, columns) = (layout.place.sql(), layout.column_list());
+    let (table, columns, stage) = (layout.place.sql(), layout.column_list(), &layout.stage);
     let sql = format!(
         "WITH gone AS (DELETE FROM {table} RETURNING 1), counted AS MATERIALIZED (SELECT count(*) AS n FROM gone), \
-         put AS (INSERT INTO {table} ({columns}) SELECT {columns} FROM {STAGE} WHERE (SELECT n FROM counted) IS NOT NULL RETURNING 1) \
+         put AS (INSERT INTO {table} ({columns}) SELECT {columns} FROM {stage} WHERE (SELECT n FROM counted) IS NOT NULL RETURNING 1) \
          SELECT (SELECT count(*) FROM put), (SELECT n FROM counted)"
     );
     let row = client.query_one(&sql, &[]).await.map_err(from_pg)?;
@@ -87,13 +98,13 @@ fn conflict_action(layout: &Layout, keys: &Keys, options: &PostgresqlOptions) ->
 
 /// Merges the staged rows, the last of each key.
 pub(crate) async fn upsert(client: &Client, layout: &Layout, keys: &Keys, request: &LoadRequest<PostgresqlOptions>) -> Result<Moved> {
-    let (table, columns) = (layout.place.sql(), layout.column_list());
+    let (table, columns, stage) = (layout.place.sql(), layout.column_list(), &layout.stage);
     let key_list = keys.columns.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ");
     let action = conflict_action(layout, keys, &request.options);
     let there = rows_there(client, layout, keys).await?;
     // Rows are written in the order of their keys, so that two upserts at once wait for each other and do not lock up.
     let sql = format!(
-        "WITH written AS (INSERT INTO {table} ({columns}) SELECT {columns} FROM (SELECT DISTINCT ON ({key_list}) * FROM {STAGE} \
+        "WITH written AS (INSERT INTO {table} ({columns}) SELECT {columns} FROM (SELECT DISTINCT ON ({key_list}) * FROM {stage} \
          ORDER BY {key_list}, {} DESC) AS last ORDER BY {key_list} ON CONFLICT ({key_list}) DO {action} RETURNING {}) \
          SELECT count(*), count(*) FILTER (WHERE is_new) FROM written",
         quote(&number_column(layout)),
@@ -105,14 +116,15 @@ pub(crate) async fn upsert(client: &Client, layout: &Layout, keys: &Keys, reques
     if let Some(there) = there.filter(|_| request.options.on_conflict == OnConflict::Update) {
         new = written.saturating_sub(there);
     }
-    let staged = staged_rows(client, &key_list).await?;
+    let staged = staged_rows(client, layout, &key_list).await?;
     let keys = KeyCounts { inserted: new, updated: written - new, unchanged: staged.1 - written, duplicate: staged.0 - staged.1, null: 0 };
     Ok(Moved { rows: staged.0, deleted: 0, keys: Some(keys) })
 }
 
 /// How many rows were staged, and how many keys they have.
-async fn staged_rows(client: &Client, key_list: &str) -> Result<(u64, u64)> {
-    let sql = format!("SELECT (SELECT count(*) FROM {STAGE}), count(*) FROM (SELECT DISTINCT {key_list} FROM {STAGE}) AS keys");
+async fn staged_rows(client: &Client, layout: &Layout, key_list: &str) -> Result<(u64, u64)> {
+    let stage = &layout.stage;
+    let sql = format!("SELECT (SELECT count(*) FROM {stage}), count(*) FROM (SELECT DISTINCT {key_list} FROM {stage}) AS keys");
     let row = client.query_one(&sql, &[]).await.map_err(from_pg)?;
     Ok((count(&row, 0)?, count(&row, 1)?))
 }
@@ -127,7 +139,8 @@ async fn rows_there(client: &Client, layout: &Layout, keys: &Keys) -> Result<Opt
     let equal: Vec<String> = keys.columns.iter().map(|name| format!("t.{0} IS NOT DISTINCT FROM s.{0}", quote(name))).collect();
     let key_list = keys.columns.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ");
     let sql = format!(
-        "SELECT count(*) FROM (SELECT DISTINCT {key_list} FROM {STAGE}) AS s WHERE EXISTS (SELECT 1 FROM {table} AS t WHERE {})",
+        "SELECT count(*) FROM (SELECT DISTINCT {key_list} FROM {}) AS s WHERE EXISTS (SELECT 1 FROM {table} AS t WHERE {})",
+        layout.stage,
         equal.join(" AND ")
     );
     count(&client.query_one(&sql, &[]).await.map_err(from_pg)?, 0).map(Some)

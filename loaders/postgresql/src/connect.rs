@@ -22,6 +22,8 @@ pub(crate) struct Connections {
     tls: Option<MakeRustlsConnect>,
     /// Hosts and ports, for messages.
     place: String,
+    /// Connections at most.
+    size: usize,
 }
 
 impl std::fmt::Debug for Connections {
@@ -109,7 +111,7 @@ impl Connections {
         let pool = Pool::builder(manager).max_size(config.pool_size.max(1)).runtime(Runtime::Tokio1).build();
         let pool = pool.map_err(|error| Error::new(ErrorKind::Unexpected, "the pool cannot be made").with_source(error))?;
         let place = places.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(",");
-        Ok(Self { pool, tls, place })
+        Ok(Self { pool, tls, place, size: config.pool_size.max(1) })
     }
 
     /// A connection of one's own.
@@ -119,6 +121,23 @@ impl Connections {
             other => Error::new(ErrorKind::Connection, format!("no connection to {}: {other}", self.place)).transient(),
         })?;
         Ok(Lease { object: Some(object), tls: self.tls.clone() })
+    }
+
+    /// Several connections at once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ResourceExhausted`] if they are not free within ten seconds: loads that each hold some and wait for more
+    /// would wait for ever.
+    pub(crate) async fn leases(&self, count: usize) -> Result<Vec<Lease>> {
+        let all = futures::future::try_join_all((0..count).map(|_| self.lease()));
+        let message = || format!("{count} more connections were not free within 10 seconds; raise pool_size, or lower parallelism");
+        let timed_out = |_| Error::new(ErrorKind::ResourceExhausted, message()).transient();
+        tokio::time::timeout(Duration::from_secs(10), all).await.map_err(timed_out)?
+    }
+
+    /// Connections at most.
+    pub(crate) fn size(&self) -> usize {
+        self.size
     }
 
     /// Closes what is idle; what is in use closes when it is given back.

@@ -18,8 +18,8 @@ const LONGEST: usize = 1 << 20;
 /// A COPY under way. Dropped, it fails, and with it the transaction.
 pub(crate) struct CopyIn {
     sink: Pin<Box<CopyInSink<Bytes>>>,
-    /// The number of its first row in the load.
-    first_row: u64,
+    /// From which of its rows on the numbers in the load begin where.
+    starts: Vec<(u64, u64)>,
     /// Rows that were encoded.
     rows: u64,
     /// Bytes that were sent.
@@ -32,7 +32,7 @@ impl CopyIn {
         let sink = Box::pin(client.copy_in(sql).await.map_err(from_pg)?);
         pieces.clear();
         pieces.take_room(HEADER.len()).copy_from_slice(HEADER);
-        Ok(Self { sink, first_row, rows: 0, bytes: 0 })
+        Ok(Self { sink, starts: vec![(0, first_row)], rows: 0, bytes: 0 })
     }
 
     /// Bytes that were sent.
@@ -40,18 +40,39 @@ impl CopyIn {
         self.bytes
     }
 
-    /// Encodes and sends a batch; its end may wait in `pieces`.
+    /// The number in the load of one of its rows.
+    fn number(&self, row: u64) -> u64 {
+        let index = self.starts.partition_point(|(start, _)| *start <= row).saturating_sub(1);
+        self.starts.get(index).map_or(row, |(start, number)| number + row - start)
+    }
+
+    /// Encodes and sends the next batch; its end may wait in `pieces`.
     pub(crate) async fn write(
         &mut self,
         encoder: &mut CopyEncoder,
         batch: &RecordBatch,
+        pieces: &mut Pieces,
+        sent: Option<&mut Sent>,
+    ) -> Result<()> {
+        self.write_at(encoder, batch, self.number(self.rows), pieces, sent).await
+    }
+
+    /// The same for a batch that begins at any row of the load.
+    pub(crate) async fn write_at(
+        &mut self,
+        encoder: &mut CopyEncoder,
+        batch: &RecordBatch,
+        first_row: u64,
         pieces: &mut Pieces,
         mut sent: Option<&mut Sent>,
     ) -> Result<()> {
         if let Some(sent) = &mut sent {
             sent.add_rows(batch)?;
         }
-        let mut run = encoder.start(batch, self.first_row + self.rows)?;
+        if self.number(self.rows) != first_row {
+            self.starts.push((self.rows, first_row));
+        }
+        let mut run = encoder.start(batch, first_row)?;
         while let Some(piece) = run.next_piece(pieces)? {
             self.send(piece, sent.as_deref_mut()).await?;
         }
@@ -93,6 +114,6 @@ impl CopyIn {
     fn at_row(&self, error: tokio_postgres::Error) -> Error {
         let line = copy_line(&error).filter(|line| (1..=self.rows).contains(line));
         let error = from_pg(error);
-        line.map_or(error.clone(), |line| error.at_row(self.first_row + line - 1))
+        line.map_or(error.clone(), |line| error.at_row(self.number(line - 1)))
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Layout {
     pub(crate) table: Option<Table>,
     pub(crate) columns: Vec<LoadColumn>,
     pub(crate) way: Way,
+    /// The table that rows are staged in, as SQL.
+    pub(crate) stage: String,
     /// Statements before rows are copied, in the load's transaction.
     pub(crate) before: Vec<String>,
     /// Statements after rows were staged, and before they are moved.
@@ -139,6 +141,7 @@ impl Layout {
             table: found.table.clone(),
             columns: Vec::new(),
             way: Way::Direct,
+            stage: crate::apply::STAGE.to_owned(),
             before: Vec::new(),
             after: Vec::new(),
             keys: None,

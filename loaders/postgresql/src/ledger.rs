@@ -119,6 +119,19 @@ impl Ledger {
         Ok(client.execute(&sql, &values).await.map_err(from_pg)? == 1)
     }
 
+    /// Whether a load committed whose id has this digest; see [`prepared`](crate::prepared).
+    pub(crate) async fn has_digest(&self, client: &Client, target: &Place, digest: &str) -> Result<bool> {
+        if !self.exists(client).await? {
+            return Ok(false);
+        }
+        let sql = format!(
+            "SELECT 1 FROM {} WHERE target_schema = $1 AND target_table = $2 AND \
+             pg_catalog.left(pg_catalog.md5(pg_catalog.current_database() || ' ' || load_id), 16) = $3",
+            self.place.sql()
+        );
+        Ok(client.query_opt(&sql, &[&target.schema, &target.table, &digest]).await.map_err(from_pg)?.is_some())
+    }
+
     /// Whether a load created the table with this id, so that it is ours to index.
     pub(crate) async fn created(&self, client: &Client, oid: u32) -> Result<bool> {
         if !self.exists(client).await? {

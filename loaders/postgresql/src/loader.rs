@@ -13,7 +13,9 @@ use crate::error::from_pg;
 use crate::ident::{TableName, check};
 use crate::layout::{Found, Layout};
 use crate::ledger::{Ledger, Load};
+use crate::prepared;
 use crate::session::{Begun, PostgresqlSession, transaction_id};
+use crate::share;
 
 /// Loads into PostgreSQL.
 #[derive(Debug)]
@@ -61,6 +63,7 @@ impl PostgresqlLoader {
         let first_look = self.look(&lease, request, &place).await?;
         Layout::resolve(request, place.clone(), first_look)?.conversions(&request.schema)?;
         ledger.ensure(&lease).await?;
+        prepared::recover(&lease, &ledger, &place).await?;
         // With row security on, a COPY or DELETE would pass over rows that this user may not see.
         lease.run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL row_security = off").await?;
         let transaction = transaction_id(&lease).await?;
@@ -71,7 +74,7 @@ impl PostgresqlLoader {
         self.lock(&lease, request, &place).await?;
         let found = self.look(&lease, request, &place).await?;
         let layout = Layout::resolve(request, place, found)?;
-        Ok(Begun { lease, ledger, layout, transaction })
+        Ok(Begun { lease, connections: self.connections.clone(), ledger, layout, transaction })
     }
 
     /// Appends and upserts go on side by side; an overwrite keeps other writers out, and never readers.
@@ -102,6 +105,7 @@ impl DataLoader for PostgresqlLoader {
         .load_ids()
         .skip_rows()
         .checksum()
+        .parallel()
         .change_limits()
         .batch(BatchSize { min_rows: 0, max_rows: 1 << 16, max_bytes: 16 << 20 });
 
@@ -140,7 +144,11 @@ impl DataLoader for PostgresqlLoader {
         let mut plan = Plan::from_types(&request.schema, Self::supports_type);
         plan.target_exists = layout.table.is_some();
         plan.ddl = layout.statements(request);
-        plan.resources = vec![format!("1 connection to {}", self.connections.place())];
+        let connections = share::connections(request, &self.connections);
+        plan.resources = vec![match connections {
+            1 => format!("1 connection to {}", self.connections.place()),
+            more => format!("{} connections to {}, {more} of which copy", more + 1, self.connections.place()),
+        }];
         for (column, planned) in layout.columns.iter().zip(&mut plan.columns) {
             *planned = ColumnPlan { target_type: column.pg.name.clone(), support: column.support.clone(), ..planned.clone() };
         }
@@ -155,6 +163,8 @@ impl DataLoader for PostgresqlLoader {
             lease.give_back();
             return Ok(LoadState::NotCommitted);
         }
+        // A load that is recorded may have been cut off before all of its connections had committed.
+        prepared::recover(&lease, &ledger, &place).await?;
         lease.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
         let found = ledger.find(&lease, &Load { target: &place, id: load_id }).await?;
         lease.run("COMMIT").await?;

@@ -5,16 +5,17 @@ use arrowload_core::{ColumnChecksum, Error, ErrorKind, KeyCounts, LoadRequest, L
 
 use crate::PostgresqlOptions;
 use crate::apply::{self, Moved};
-use crate::connect::Lease;
+use crate::connect::{Connections, Lease};
 use crate::copy::CopyIn;
 use crate::encode::{CopyEncoder, Field, Pieces};
 use crate::error::from_pg;
 use crate::layout::{Layout, Way};
 use crate::ledger::{Ledger, Load};
+use crate::share::{self, Shared};
 use crate::verify::Proof;
 
 /// A COPY ends after this many bytes and the next begins, so that an error of the server is heard of in time.
-const COPY_BYTES: u64 = 256 << 20;
+pub(crate) const COPY_BYTES: u64 = 256 << 20;
 
 /// One load into PostgreSQL.
 pub struct PostgresqlSession {
@@ -43,6 +44,8 @@ pub struct PostgresqlSession {
     proof: Option<Proof>,
     /// The lowest id of the transactions within this one that savepoints begin, where the load's rows are told by them.
     floor: Option<String>,
+    /// The connections that share the load, if they are several.
+    shared: Option<Shared>,
 }
 
 impl std::fmt::Debug for PostgresqlSession {
@@ -54,6 +57,7 @@ impl std::fmt::Debug for PostgresqlSession {
 /// A transaction that has been begun, and what was decided in it.
 pub(crate) struct Begun {
     pub(crate) lease: Lease,
+    pub(crate) connections: Connections,
     pub(crate) ledger: Ledger,
     pub(crate) layout: Layout,
     pub(crate) transaction: String,
@@ -68,14 +72,19 @@ pub(crate) async fn transaction_id(lease: &Lease) -> Result<String> {
 impl PostgresqlSession {
     /// Creates or empties what has to be, still unseen, and gets ready for rows.
     pub(crate) async fn start(begun: Begun, request: LoadRequest<PostgresqlOptions>) -> Result<Self> {
-        let Begun { lease, ledger, layout, transaction } = begun;
+        let Begun { lease, connections, ledger, mut layout, transaction } = begun;
         let conversions = layout.conversions(&request.schema)?;
         let numbered = layout.keys.is_some();
         let verifies = request.verify == Verify::Checksum;
         let proof = verifies.then(|| Proof::new(&request.schema, &layout, &conversions, numbered)).transpose()?;
         let fields = conversions.into_iter().enumerate().map(|(source, conversion)| Field { source, conversion }).collect();
+        let encoder = CopyEncoder::of(fields, numbered);
+        let shared = match share::connections(&request, &connections) {
+            1 => None,
+            count => Some(Shared::start(&lease, &connections, count, &mut layout, &request, &encoder).await?),
+        };
         let mut session = Self {
-            encoder: CopyEncoder::of(fields, numbered),
+            encoder,
             copy_sql: String::new(),
             pieces: Pieces::new(),
             copy: None,
@@ -87,6 +96,7 @@ impl PostgresqlSession {
             created: None,
             proof,
             floor: None,
+            shared,
             lease,
             ledger,
             request,
@@ -106,11 +116,14 @@ impl PostgresqlSession {
                 format!("COPY {} ({columns}) FROM STDIN (FORMAT binary{freeze})", self.layout.place.sql())
             }
             // The number comes last, where there is one.
-            Way::Staged => format!("COPY {} FROM STDIN (FORMAT binary)", apply::STAGE),
+            Way::Staged => format!("COPY {} FROM STDIN (FORMAT binary)", self.layout.stage),
         }
     }
 
     async fn make_ready(&mut self) -> Result<()> {
+        if self.shared.as_ref().is_some_and(Shared::creates) {
+            return Ok(());
+        }
         for statement in &self.layout.before {
             self.lease.run(statement).await.map_err(|error| self.explain_creation(error))?;
         }
@@ -118,6 +131,7 @@ impl PostgresqlSession {
             self.created = crate::catalog::find(&self.lease, &self.layout.place).await?.map(|(oid, _)| oid);
         }
         match self.layout.way {
+            Way::Staged if self.shared.is_some() => {}
             Way::Staged => self.lease.run(&apply::stage_sql(&self.layout, self.layout.keys.is_some())).await?,
             Way::Direct if apply::overwrites(self.request.mode, &self.layout) => {
                 self.deleted = apply::delete_all(&self.lease, &self.layout).await?;
@@ -279,7 +293,7 @@ impl PostgresqlSession {
     fn own_rows(&self) -> Result<String> {
         let columns = self.layout.column_list();
         if self.layout.keys.is_some() {
-            return Ok(format!("SELECT {columns} FROM {}", apply::STAGE));
+            return Ok(format!("SELECT {columns} FROM {}", self.layout.stage));
         }
         let table = self.layout.place.sql();
         if let Some(floor) = &self.floor {
@@ -300,8 +314,10 @@ impl PostgresqlSession {
     }
 
     fn receipt(&self) -> Receipt {
-        let way = if self.layout.way == Way::Staged { "staged" } else { "direct" };
+        let alone = if self.layout.way == Way::Staged { "staged" } else { "direct" };
+        let way = self.shared.as_ref().map_or(alone, Shared::name);
         let mut receipt = Receipt::rows(self.taken).with("table", self.layout.place.sql()).with("copy", way);
+        receipt = receipt.with("connections", self.shared.as_ref().map_or(1, Shared::count));
         receipt.bytes = self.bytes;
         receipt.keys = self.keys;
         if apply::overwrites(self.request.mode, &self.layout) {
@@ -313,10 +329,20 @@ impl PostgresqlSession {
     async fn publish(&mut self) -> Result<Receipt> {
         let (receipt, load) = (self.receipt(), Load { target: &self.layout.place, id: &self.request.load_id });
         let client = &self.lease;
-        if !self.ledger.record(client, &load, self.request.mode, &receipt, self.created).await? {
+        if let Some(shared) = &self.shared {
+            shared.prepare().await?;
+        }
+        let recorded = self.ledger.record(client, &load, self.request.mode, &receipt, self.created).await;
+        if let (Err(_), Some(shared)) = (&recorded, &self.shared) {
+            shared.roll_back().await;
+        }
+        if !recorded? {
             // Another attempt was first, and its transaction is over.
             let mut known = self.ledger.find(client, &load).await?.unwrap_or_default();
             self.lease.run("ROLLBACK").await?;
+            if let Some(shared) = &self.shared {
+                shared.roll_back().await;
+            }
             known.already_loaded = true;
             return Ok(known);
         }
@@ -324,8 +350,15 @@ impl PostgresqlSession {
             self.lease.run(sql).await.map_err(|error| error.with("key", "post_sql"))?;
             self.check_transaction("post_sql").await?;
         }
-        self.lease.batch_execute("COMMIT").await.map_err(commit_error)?;
-        Ok(receipt)
+        let committed = self.lease.batch_execute("COMMIT").await.map_err(commit_error);
+        if let Some(shared) = &mut self.shared {
+            match &committed {
+                Ok(()) => shared.commit().await?,
+                Err(error) if error.kind() == ErrorKind::CommitUnknown => {}
+                Err(_) => shared.roll_back().await,
+            }
+        }
+        committed.map(|()| receipt)
     }
 }
 
@@ -340,7 +373,9 @@ fn commit_error(error: tokio_postgres::Error) -> Error {
 
 impl LoadSession for PostgresqlSession {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        if self.request.rejects.accepts() {
+        if let Some(shared) = &mut self.shared {
+            shared.write(batch, self.given).await?;
+        } else if self.request.rejects.accepts() {
             self.copy_or_set_aside(batch).await?;
         } else {
             self.copy_batch(batch).await?;
@@ -351,10 +386,17 @@ impl LoadSession for PostgresqlSession {
 
     async fn prepare(&mut self) -> Result<Prepared> {
         self.finish_copy().await?;
+        if let Some(shared) = &mut self.shared {
+            (self.taken, self.bytes) = shared.finish().await?;
+        }
         if self.layout.way == Way::Staged {
             let moved = self.move_rows().await?;
             self.keys = moved.keys;
             self.taken = moved.rows;
+        }
+        if let Some(shared) = &self.shared {
+            let created = shared.settle(&self.lease, &self.layout).await.map_err(|error| self.explain_creation(error))?;
+            self.created = self.created.or(created);
         }
         Ok(Prepared::rows(self.taken))
     }
@@ -373,6 +415,9 @@ impl LoadSession for PostgresqlSession {
     async fn abort(mut self) -> Result<()> {
         self.copy = None;
         self.lease.run("ROLLBACK").await?;
+        if let Some(shared) = self.shared.take() {
+            shared.clean_up(&self.lease).await?;
+        }
         self.lease.give_back();
         Ok(())
     }

@@ -84,6 +84,11 @@ impl CopyEncoder {
         Ok(Self::of(fields, false))
     }
 
+    /// Another for the same rows.
+    pub(crate) fn another(&self) -> Self {
+        Self::of(self.fields.clone(), self.numbered)
+    }
+
     pub(crate) fn of(fields: Vec<Field>, numbered: bool) -> Self {
         Self { fields, numbered, sizes: Vec::new() }
     }

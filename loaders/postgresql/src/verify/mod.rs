@@ -78,7 +78,7 @@ fn how(source: &DataType, kind: &Kind, conversion: &Conversion) -> Result<How, S
         Conversion::Text(target) => unless(target.padded || target.replace_nul.is_some(), ReadType::Text),
         Conversion::JsonText(binary) => unless(*binary, ReadType::Text),
         Conversion::Uuid => unless(!matches!(source, DataType::FixedSizeBinary(_)), ReadType::Uuid),
-        Conversion::JsonValue(..) | Conversion::Inet(_) => as_sent(),
+        Conversion::JsonValue(..) | Conversion::Inet(_) | Conversion::Vector(_) => as_sent(),
         Conversion::Date => How::Decoded(ReadType::Date),
         Conversion::Time(precision) => unless(precision.truncate, ReadType::Time),
         Conversion::Timestamp(precision) => unless(precision.truncate, ReadType::Timestamp),
