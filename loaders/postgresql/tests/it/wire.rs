@@ -23,6 +23,8 @@ struct Trial {
     mode: Mode,
     rows: RecordBatch,
     loads: usize,
+    /// Connections that share the load.
+    parallelism: usize,
 }
 
 impl Trial {
@@ -33,13 +35,17 @@ impl Trial {
         for (key, value) in [("port", proxy.port.to_string()), ("sslmode", "disable".into()), ("connect_timeout", "2".into())] {
             settings.set(key, value, "the test");
         }
-        Some(Self { database, proxy, settings, mode, rows: people(0..300, "new"), loads: 0 })
+        Some(Self { database, proxy, settings, mode, rows: people(0..300, "new"), loads: 0, parallelism: 1 })
     }
 
     /// The target as it is before a load, and a load that no other has the id of.
     async fn reset(&mut self) -> LoadSpec {
         self.loads += 1;
-        self.database.stage(self.mode, &format!("load {}", self.loads)).await
+        let mut spec = self.database.stage(self.mode, &format!("load {}", self.loads)).await;
+        if self.parallelism > 1 {
+            (spec.load.parallelism, spec.load.batch_size) = (Some(self.parallelism), Some(40));
+        }
+        spec
     }
 
     async fn seen(&self) -> Option<String> {
@@ -92,22 +98,29 @@ impl Trial {
         if !unknown {
             assert_eq!(again.already_loaded, outcome.is_ok(), "{what}, repeated");
         } else {
-            assert!(before == whole.0 || before == whole.1, "{what}: {before:?}");
+            // Of several transactions that have been prepared some may be committed: whoever comes next completes them.
+            let completes = self.parallelism > 1 && again.already_loaded;
+            assert!(before == whole.0 || before == whole.1 || completes, "{what}: {before:?}");
         }
+        let left = "SELECT (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()), \
+                    (SELECT count(*) FROM pg_class WHERE relname LIKE 'arrowload_part%')";
+        assert_eq!(self.database.rows(left).await, ["0|0"], "{what}, repeated");
         outcome
     }
 }
 
 /// The connection is cut before, within and after messages of a load, in both directions: all along, and at each of those
 /// around the COMMIT.
-async fn cut_everywhere(mode: Mode) {
-    let Some(mut trial) = Trial::of("cut", mode).await else { return };
+async fn cut_everywhere(mode: Mode, parallelism: usize) {
+    let Some(mut trial) = Trial::of(&format!("cut_{parallelism}"), mode).await else { return };
+    trial.parallelism = parallelism;
     // The first load makes the ledger's table, which those that follow find.
     trial.undisturbed().await;
     let (before, after, (to_server, to_client)) = trial.undisturbed().await;
     let commit = trial.proxy.commit();
     let whole = (before, after);
-    let places = |count: usize| (0..count).filter(move |number| number % 6 == 0 || number + 8 > count).enumerate();
+    let (step, end) = if parallelism == 1 { (6, 8) } else { (29, 24) };
+    let places = |count: usize| (0..count).filter(move |number| number % step == 0 || number + end > count).enumerate();
     let ways = places(to_server).map(|(index, number)| (index, number, To::Server));
     let ways = ways.chain(places(to_client).map(|(index, number)| (index, number, To::Client)));
     let (mut loaded, mut failed) = (0, 0);
@@ -121,32 +134,43 @@ async fn cut_everywhere(mode: Mode) {
             Err(_) => failed += 1,
         }
     }
+    assert!(loaded > 0 && failed > 20, "{loaded} loaded, {failed} failed");
+    if parallelism > 1 {
+        return;
+    }
     for fault in [Fault::Cut, Fault::CutWithin, Fault::CutAfter] {
         let outcome = trial.meet(commit.clone(), fault, false, &whole).await;
         // A COMMIT that arrived is found out about.
         assert_eq!(outcome.is_ok(), fault == Fault::CutAfter, "{mode} {fault:?}: {outcome:?}");
     }
-    assert!(loaded > 0 && failed > 20, "{loaded} loaded, {failed} failed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_cut_leaves_all_or_nothing_of_a_create() {
-    cut_everywhere(Mode::Create).await;
+    cut_everywhere(Mode::Create, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_cut_leaves_all_or_nothing_of_an_append() {
-    cut_everywhere(Mode::Append).await;
+    cut_everywhere(Mode::Append, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_cut_leaves_all_or_nothing_of_an_overwrite() {
-    cut_everywhere(Mode::Overwrite).await;
+    cut_everywhere(Mode::Overwrite, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_cut_leaves_all_or_nothing_of_an_upsert() {
-    cut_everywhere(Mode::Upsert).await;
+    cut_everywhere(Mode::Upsert, 1).await;
+}
+
+/// The same, of several connections that share the load: in each of the ways in which they do.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_cut_leave_all_or_nothing_of_a_shared_load() {
+    for mode in Mode::ALL {
+        cut_everywhere(mode, 3).await;
+    }
 }
 
 /// The server is gone for good once COMMIT was sent: the load says that it does not know, and how to go on.
