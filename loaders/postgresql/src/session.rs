@@ -1,5 +1,7 @@
 //! One load: one connection, one transaction, from `BEGIN` to the ledger's row and `COMMIT`.
 
+use std::time::Duration;
+
 use arrow_array::RecordBatch;
 use arrowload_core::{ColumnChecksum, Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt, Result, Verify};
 
@@ -16,6 +18,9 @@ use crate::verify::Proof;
 
 /// A COPY ends after this many bytes and the next begins, so that an error of the server is heard of in time.
 pub(crate) const COPY_BYTES: u64 = 256 << 20;
+
+/// How long an answer to `ROLLBACK` is waited for.
+const UNDO_TIME: Duration = Duration::from_secs(5);
 
 /// One load into PostgreSQL.
 pub struct PostgresqlSession {
@@ -414,10 +419,17 @@ impl LoadSession for PostgresqlSession {
 
     async fn abort(mut self) -> Result<()> {
         self.copy = None;
-        self.lease.run("ROLLBACK").await?;
-        if let Some(shared) = self.shared.take() {
-            shared.clean_up(&self.lease).await?;
-        }
+        let shared = self.shared.take();
+        let undo = async {
+            self.lease.run("ROLLBACK").await?;
+            match shared {
+                Some(shared) => shared.clean_up(&self.lease).await,
+                None => Ok(()),
+            }
+        };
+        // A connection that does not answer is cut, and the server rolls back.
+        let late = |_| Error::new(ErrorKind::Timeout, "the server did not answer to ROLLBACK; the connection was cut");
+        tokio::time::timeout(UNDO_TIME, undo).await.map_err(late)??;
         self.lease.give_back();
         Ok(())
     }
