@@ -70,14 +70,14 @@ async fn kill_the_client(mode: Mode, parallelism: usize) {
     }
     let after = database.seen().await;
     let (mut survived, mut died) = (0, 0);
-    for round in 0..30 {
+    for round in 0..20 {
         let load_id = format!("round {round}");
         database.stage(mode, &load_id).await;
         let spec = spec_of(mode, &load_id, parallelism);
         let before = database.seen().await;
         let mut process = child(&database, mode, &load_id, parallelism).spawn().expect("started");
         // From the middle of connecting to a little after the end.
-        let pause = took * (round * 4 + 10) / 120;
+        let pause = took * (round * 6 + 10) / 120;
         tokio::time::sleep(pause).await;
         process.kill().expect("killed");
         let output = process.wait_with_output().expect("its output");
@@ -151,6 +151,8 @@ impl End {
                 for pid in pids.lines() {
                     let _ = Command::new("kill").args(["-KILL", pid]).stderr(Stdio::null()).status();
                 }
+                // Until the server has noticed, it takes connections, and then ends them.
+                std::thread::sleep(Duration::from_millis(300));
             }
             Self::KillServer => {
                 server.kill().expect("killed");
@@ -189,14 +191,14 @@ async fn a_server_that_dies_leaves_all_or_nothing() {
         database.stage(mode, "first").await;
         database.load(&staged_spec(mode, &format!("first {mode}")), &rows).await;
         let after = database.seen().await;
-        for round in 0..16_u32 {
+        for round in 0..12_u32 {
             let end = [End::Terminate, End::KillBackend, End::KillServer, End::StopServer][round as usize % 4];
             let load_id = format!("{mode} {round}");
             database.stage(mode, &load_id).await;
             let parallelism = if round % 3 == 2 { 3 } else { 1 };
             let mut spec = spec_of(mode, &load_id, parallelism);
             let before = database.seen().await;
-            let pause = Duration::from_millis(u64::from(round * round) % 97);
+            let pause = Duration::from_millis(u64::from(round * round * 5) % 97);
             let what = format!("{mode}, {end:?} after {pause:?}");
             let settings = database.settings();
             // Every other load can be run again by itself, and lives to see its end.
@@ -229,5 +231,5 @@ async fn a_server_that_dies_leaves_all_or_nothing() {
             database.assert_clean().await;
         }
     }
-    assert!(failed > 8, "only {failed} loads met the end of their server");
+    assert!(failed > 4, "only {failed} loads met the end of their server");
 }

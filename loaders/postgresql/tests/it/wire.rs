@@ -119,7 +119,7 @@ async fn cut_everywhere(mode: Mode, parallelism: usize) {
     let (before, after, (to_server, to_client)) = trial.undisturbed().await;
     let commit = trial.proxy.commit();
     let whole = (before, after);
-    let (step, end) = if parallelism == 1 { (6, 8) } else { (29, 24) };
+    let (step, end) = if parallelism == 1 { (11, 8) } else { (29, 24) };
     let places = |count: usize| (0..count).filter(move |number| number % step == 0 || number + end > count).enumerate();
     let ways = places(to_server).map(|(index, number)| (index, number, To::Server));
     let ways = ways.chain(places(to_client).map(|(index, number)| (index, number, To::Client)));
