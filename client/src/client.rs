@@ -124,6 +124,14 @@ impl Client {
         })
     }
 
+    /// Connects to the source, and proves that it answers.
+    ///
+    /// # Errors
+    /// Whatever the source says of the attempt.
+    pub async fn ping(&self) -> Result<()> {
+        self.source().await?.ping().await
+    }
+
     /// The source, connected at the first query.
     pub(crate) async fn source(&self) -> Result<&Source> {
         let missing = || {

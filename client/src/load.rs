@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use arrowload_core::{
-    BatchStream, Error, ErrorKind, LoadReport, LoadSpec, Loader, LoaderDescriptor, Mode, OnError, OnProgress, Plan, Progress, Query,
+    BatchStream, Error, ErrorKind, LoadReport, LoadSpec, LoadState, Loader, LoaderDescriptor, Mode, OnError, OnProgress, Plan, Progress, Query,
     Result, Settings, Verify, read_dead_letters,
 };
 use futures::FutureExt;
@@ -102,6 +102,12 @@ impl LoadBuilder {
         self
     }
 
+    /// Settings that know where they come from, over all others: connection keys, load options and the loader's own, side by side.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.options.overlay(settings);
+        self
+    }
+
     fn set(mut self, key: &str, value: impl Into<Value>, origin: &str) -> Self {
         let mut setting = Settings::new();
         setting.set(key, value, origin);
@@ -118,6 +124,26 @@ impl LoadBuilder {
         let loader = prepared.connect(&client).await?;
         let schema = schema(&client, &rows).await?;
         arrowload_core::plan_load(&loader, &prepared.spec, schema).await
+    }
+
+    /// Connects, and proves that the store answers.
+    ///
+    /// # Errors
+    /// Whatever keeps the load from its store: an unknown name or key, a refused connection.
+    pub async fn ping(self) -> Result<()> {
+        let (client, _, prepared) = self.prepare()?;
+        prepared.connect(&client).await?.ping().await
+    }
+
+    /// Whether a load with this [`load_id`](Self::load_id) has committed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] without a `load_id`, and whatever keeps the question from the store.
+    pub async fn find(self) -> Result<LoadState> {
+        let (client, _, prepared) = self.prepare()?;
+        let missing = || Error::new(ErrorKind::InvalidOption, "a load is found by its load_id; set it");
+        let load_id = prepared.spec.load.load_id.clone().ok_or_else(missing)?;
+        prepared.connect(&client).await?.find_load(&prepared.spec.target, &load_id).await
     }
 
     async fn run(self) -> Result<LoadReport> {

@@ -44,6 +44,12 @@ impl QueryBuilder {
         values.into_iter().fold(self, Self::param)
     }
 
+    /// The parameters, in place of any bound before.
+    pub fn with_params(mut self, params: Params) -> Self {
+        self.query.params = params;
+        self
+    }
+
     /// Loads the answer into a target, by the name of a loader. Awaiting it runs the load.
     pub fn load(self, loader: impl Into<String>, target: impl Into<String>) -> LoadBuilder {
         self.client.query_and_load(self.query, loader, target)

@@ -1,0 +1,220 @@
+//! `arrowload connections` and `arrowload init`.
+
+use std::path::{Path, PathBuf};
+
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field, Schema};
+use arrowload::core::{looks_secret, url_scheme};
+use arrowload::{BatchStream, Client, Connections, ErrorKind, Registry};
+use toml_edit::{DocumentMut, Item, Table, value};
+
+use crate::args::ConnectionsCommand;
+use crate::describe::connection_names;
+use crate::exit::{Exit, Failure};
+use crate::params::pair;
+use crate::show::{complain, print, table};
+
+/// The config file of the working directory.
+const FILE: &str = "arrowload.toml";
+/// Names another.
+const VARIABLE: &str = "ARROWLOAD_CONFIG";
+
+pub(crate) async fn command(command: ConnectionsCommand) -> Result<Exit, Failure> {
+    match command {
+        ConnectionsCommand::List => list(),
+        ConnectionsCommand::Test { name, target } => test(&name, target).await,
+        ConnectionsCommand::Add { name, what, keys, force } => add(&name, &what, &keys, force),
+    }
+}
+
+fn list() -> Result<Exit, Failure> {
+    let all = Connections::discover()?.list();
+    if all.is_empty() {
+        print("no connection is named; see `arrowload init` and `arrowload connections add`")?;
+        return Ok(Exit::Done);
+    }
+    let rows = all.into_iter().map(|known| vec![known.name, known.kind.unwrap_or_default(), known.origins.join(", ")]);
+    print(&table(&["name", "type", "from"], rows.collect()))?;
+    Ok(Exit::Done)
+}
+
+/// Says each step that passes, and ends at the first that does not.
+async fn test(name: &str, target: Option<String>) -> Result<Exit, Failure> {
+    let (registry, connections) = (Registry::linked()?, Connections::discover()?);
+    let loader = connections.loader_of(&registry, name);
+    let source = connections.for_source(&registry, name);
+    if let (Err(error), Err(_)) = (&loader, &source) {
+        return Err(error.clone().into());
+    }
+    let shown = name.split("://").next().unwrap_or(name);
+    if let Ok(loader) = loader {
+        let client = Client::builder().registry(registry.clone()).connections(connections.clone()).build()?;
+        let rows = BatchStream::from_batches(Schema::new(vec![Field::new("id", DataType::Int64, true)]).into(), Vec::<RecordBatch>::new());
+        let load = |target: &str| {
+            let stream = BatchStream::from_batches(rows.schema().clone(), Vec::new());
+            let load = client.load_stream(stream, loader.name(), target);
+            if name == loader.name() { load } else { load.connection(name) }
+        };
+        load("arrowload_connection_test").ping().await?;
+        print(&format!("{shown}: {} is reached, and takes the credentials", loader.name()))?;
+        // A plan reads what a load would meet: the target, its columns, and the rights on it.
+        let checked = target.as_deref().unwrap_or("arrowload_connection_test");
+        match load(checked).plan().await {
+            Ok(plan) if target.is_some() && plan.target_exists => print(&format!("{shown}: `{checked}` is there, and can be loaded into"))?,
+            Ok(_) => print(&format!("{shown}: `{checked}` is not there, and could be created"))?,
+            // The rows of this test need not fit the target's columns.
+            Err(error) if target.is_some() && error.kind() == ErrorKind::SchemaMismatch => {
+                print(&format!("{shown}: `{checked}` is there, and can be loaded into"))?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if source.is_ok() {
+        let client = Client::builder().registry(registry).connections(connections).source(name).build()?;
+        client.ping().await?;
+        print(&format!("{shown}: can be queried"))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn config_file() -> PathBuf {
+    std::env::var_os(VARIABLE).map_or_else(|| PathBuf::from(FILE), PathBuf::from)
+}
+
+fn read(file: &Path) -> Result<DocumentMut, Failure> {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(Failure::failed(format!("{}: {error}", file.display()))),
+    };
+    text.parse().map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+}
+
+/// Writes a file under a temporary name first.
+fn write(file: &Path, text: &str) -> Result<(), Failure> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |error: std::io::Error| Failure::failed(format!("{}: {error}", file.display()));
+    // Only its owner reads it, as it may hold secrets.
+    let temporary = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    std::fs::write(temporary.path(), text).map_err(failed)?;
+    temporary.persist(file).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+fn add(name: &str, what: &str, keys: &[String], force: bool) -> Result<Exit, Failure> {
+    if name.trim().is_empty() || url_scheme(name).is_some() {
+        return Err(Failure::usage(format!("`{name}` is no name for a connection; it comes first: connections add NAME URL|TYPE KEY=VALUE…")));
+    }
+    let registry = Registry::linked()?;
+    let mut entry = Table::new();
+    if let Some(scheme) = url_scheme(what) {
+        if registry.loader_for_scheme(&scheme).is_none() && registry.source_for_scheme(&scheme).is_none() {
+            let message = format!("no loader or source takes {scheme}:// URLs; see `arrowload loaders` and `arrowload sources`");
+            return Err(Failure::usage(message));
+        }
+        entry.insert("url", value(what));
+    } else {
+        if registry.source(what).is_err() {
+            registry.loader(what)?;
+        }
+        entry.insert("type", value(what));
+    }
+    for text in keys {
+        let (key, given) = pair("a connection key", text)?;
+        if looks_secret(key) && !given.contains("${") {
+            complain(&format!("warning: {key} stands in the file as it is; a reference keeps it out: '{key}=${{env:NAME}}' or '{key}=${{file:/path}}'"));
+        }
+        // Numbers and switches are written as such.
+        let item = given.parse::<i64>().map(value).or_else(|_| given.parse::<bool>().map(value));
+        entry.insert(key, item.unwrap_or_else(|_| value(given)));
+    }
+    check(&registry, name, &entry)?;
+    let file = config_file();
+    let mut document = read(&file)?;
+    let connections = document.entry("connections").or_insert_with(|| Item::Table(implicit()));
+    let connections = connections.as_table_mut().ok_or_else(|| Failure::usage(format!("{}: `connections` is no table", file.display())))?;
+    if connections.contains_key(name) && !force {
+        return Err(Failure::usage(format!("{} has a connection `{name}` already; --force replaces it", file.display())));
+    }
+    connections.insert(name, Item::Table(entry));
+    write(&file, &document.to_string())?;
+    print(&format!("{}: added `{name}`; try it with: arrowload connections test {name}", file.display()))?;
+    Ok(Exit::Done)
+}
+
+/// Whether its keys are known: what a load by this connection would say.
+fn check(registry: &Registry, name: &str, entry: &Table) -> Result<(), Failure> {
+    let text = entry.to_string();
+    let map: serde_json::Map<String, serde_json::Value> =
+        toml::from_str(&text).map_err(|error| Failure::usage(format!("these keys do not make a connection: {error}")))?;
+    let connections = Connections::builder().no_config_file().environment(std::env::vars()).build()?;
+    let backend = |map: &serde_json::Map<String, serde_json::Value>| {
+        let kind = map.get("type").and_then(|kind| kind.as_str()).map(str::to_owned);
+        let by_url = || map.get("url").and_then(|url| url.as_str()).and_then(url_scheme);
+        kind.or_else(|| {
+            let scheme = by_url()?;
+            let loader = registry.loader_for_scheme(&scheme).map(|loader| loader.name());
+            loader.or_else(|| registry.source_for_scheme(&scheme).map(|source| source.name())).map(str::to_owned)
+        })
+    };
+    let Some(kind) = backend(&map) else { return Ok(()) };
+    connections.configure(name, &kind, map.clone().into())?;
+    // References to secrets need not resolve here, and a key of nobody's does not depend on them.
+    if map.values().any(|value| value.as_str().is_some_and(|text| text.contains("${"))) {
+        return Ok(());
+    }
+    match registry.loader(&kind) {
+        Ok(loader) => loader.split(connections.for_loader(loader, Some(name), None)?).map(drop)?,
+        Err(_) => {
+            let (source, settings) = connections.for_source(registry, name)?;
+            source.split(settings, None).map(drop)?;
+        }
+    }
+    Ok(())
+}
+
+/// Tables below it are written, and itself is not.
+fn implicit() -> Table {
+    let mut table = Table::new();
+    table.set_implicit(true);
+    table
+}
+
+const TEMPLATE: &str = r#"# Connections of arrowload: found in the working directory, else in the user's configuration folder; ARROWLOAD_CONFIG names
+# another file. `arrowload describe NAME` lists the keys of a loader or source, `arrowload connections test NAME` tries one.
+#
+# Each key can also stand in the environment, which is stronger: ARROWLOAD_CONNECTIONS__MY_PG__HOST=db.example.com
+# Secrets are best references: "${env:NAME}" or "${file:/run/secrets/name}".
+
+# [connections.my_pg]
+# type = "postgresql"
+# host = "localhost"
+# port = 5432
+# database = "mydb"
+# user = "me"
+# password = "${env:PGPASSWORD}"
+# # Load defaults stand beside connection keys; what a load says itself is stronger.
+# batch_size = 50000
+# mode = "upsert"
+# keys = ["id"]
+
+# [connections.warehouse]
+# url = "postgresql://me@warehouse.example.com/dw?sslmode=verify-full"
+
+# [connections.lake]
+# type = "file"
+# root = "/data/lake"
+# compression = "zstd"
+"#;
+
+pub(crate) fn init(force: bool) -> Result<Exit, Failure> {
+    let file = config_file();
+    if file.exists() && !force {
+        let known = Connections::discover().map(|connections| connection_names(&connections)).unwrap_or_default();
+        let has = if known.is_empty() { String::new() } else { format!(" and names {known}") };
+        return Err(Failure::usage(format!("{} is there already{has}; --force replaces it", file.display())));
+    }
+    write(&file, TEMPLATE)?;
+    print(&format!("wrote {}; take the # from what you need, or run: arrowload connections add NAME URL", file.display()))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,171 @@
+//! Job files: named loads, what each waits for, and variables in their text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use minijinja::{Environment, UndefinedBehavior, context};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use arrowload::core::nearest;
+
+use crate::exit::Failure;
+
+/// A job: loads that belong together. `{{ name }}` in any text stands for a variable, `{{ env.NAME }}` for one of the
+/// environment.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Job {
+    /// The name, which is part of each load's id; by default the file's.
+    pub(crate) name: Option<String>,
+    /// How many loads may run at once.
+    #[serde(default = "one")]
+    pub(crate) at_once: usize,
+    /// Variables and their values, which `--var` replaces.
+    #[serde(default)]
+    pub(crate) vars: BTreeMap<String, Value>,
+    /// The loads by name.
+    #[serde(default)]
+    pub(crate) loads: BTreeMap<String, JobLoad>,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// One load of a job.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JobLoad {
+    /// A URL, a connection, a source, a file or folder; by default the embedded engine.
+    pub(crate) from: Option<String>,
+    /// The query.
+    pub(crate) sql: Option<String>,
+    /// A file with the query, relative to the job's.
+    pub(crate) sql_file: Option<PathBuf>,
+    /// A whole table or file.
+    pub(crate) table: Option<String>,
+    /// Parameters of the query: `"name" = value`, `"name:date" = "2024-01-01"`.
+    #[serde(default)]
+    pub(crate) params: BTreeMap<String, Value>,
+    /// A loader, a connection, or a URL.
+    pub(crate) to: String,
+    /// The table, file or key pattern.
+    pub(crate) target: Option<String>,
+    /// The connection, where `to` names a loader.
+    pub(crate) connection: Option<String>,
+    /// Connection keys.
+    #[serde(default)]
+    pub(crate) config: BTreeMap<String, Value>,
+    /// `create`, `append`, `overwrite` or `upsert`.
+    pub(crate) mode: Option<String>,
+    /// The columns that identify a row.
+    #[serde(default)]
+    pub(crate) keys: Vec<String>,
+    /// Options of every load, or of the loader.
+    #[serde(default)]
+    pub(crate) options: BTreeMap<String, Value>,
+    /// The loads that must have ended well before.
+    #[serde(default)]
+    pub(crate) after: Vec<String>,
+}
+
+/// Texts of a value, with their variables put in.
+fn render(value: &mut Value, environment: &Environment<'_>, vars: &minijinja::Value, place: &str) -> Result<(), Failure> {
+    match value {
+        Value::String(text) => {
+            let rendered = environment.render_str(text, vars);
+            *text = rendered.map_err(|error| Failure::usage(format!("{place}: {}", sentence(&error))))?;
+            Ok(())
+        }
+        Value::Array(items) => items.iter_mut().try_for_each(|item| render(item, environment, vars, place)),
+        Value::Object(map) => map.iter_mut().try_for_each(|(key, item)| render(item, environment, vars, &format!("{place}.{key}"))),
+        _ => Ok(()),
+    }
+}
+
+fn sentence(error: &minijinja::Error) -> String {
+    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+    let hint = match error.kind() {
+        minijinja::ErrorKind::UndefinedError => "; give it with --var NAME=VALUE, or under [vars]",
+        _ => "",
+    };
+    format!("{}{detail}{hint}", error.kind())
+}
+
+impl Job {
+    /// Reads a job file and puts its variables in.
+    pub(crate) fn read(file: &Path, given: &[(String, String)]) -> Result<Self, Failure> {
+        let shown = file.display();
+        let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
+        let mut job: Self = toml::from_str(&text).map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
+        for (name, value) in given {
+            job.vars.insert(name.clone(), Value::String(value.clone()));
+        }
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        let env: BTreeMap<String, String> = std::env::vars().collect();
+        // Variables may be made of the environment's.
+        let outer = context! { env => env.clone() };
+        for (name, value) in &mut job.vars {
+            render(value, &environment, &outer, &format!("{shown}: vars.{name}"))?;
+        }
+        let vars = context! { env => env, ..minijinja::Value::from_serialize(&job.vars) };
+        let mut loads = BTreeMap::new();
+        for (name, load) in job.loads {
+            let place = format!("{shown}: loads.{name}");
+            let failed = |error: serde_json::Error| Failure::usage(format!("{place}: {error}"));
+            let mut value = serde_json::to_value(&load).map_err(failed)?;
+            render(&mut value, &environment, &vars, &place)?;
+            loads.insert(name, serde_json::from_value(value).map_err(failed)?);
+        }
+        job.loads = loads;
+        job.name = job.name.or_else(|| file.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+        job.check(file)?;
+        Ok(job)
+    }
+
+    fn check(&self, file: &Path) -> Result<(), Failure> {
+        let wrong = |message: String| Err(Failure::usage(format!("{}: {message}", file.display())));
+        if self.loads.is_empty() {
+            return wrong("it has no loads; write them as [loads.NAME]".into());
+        }
+        if self.at_once == 0 {
+            return wrong("at_once must be at least 1".into());
+        }
+        for (name, load) in &self.loads {
+            if load.from.as_deref() == Some("-") {
+                return wrong(format!("loads.{name}: a job cannot read standard input; name a file"));
+            }
+            for before in &load.after {
+                if !self.loads.contains_key(before) {
+                    let hint = nearest(before, self.loads.keys().map(String::as_str)).map(|near| format!("; did you mean `{near}`?"));
+                    return wrong(format!("loads.{name}: after names `{before}`, which is no load{}", hint.unwrap_or_default()));
+                }
+            }
+        }
+        // What waits for nothing that is left is taken away, until nothing is, or only circles are.
+        let mut left: BTreeSet<&String> = self.loads.keys().collect();
+        loop {
+            let free: Vec<&String> = left.iter().copied().filter(|name| self.loads[*name].after.iter().all(|before| !left.contains(before))).collect();
+            if free.is_empty() {
+                break;
+            }
+            free.into_iter().for_each(|name| {
+                left.remove(name);
+            });
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        wrong(format!("these loads wait for each other: {}", left.into_iter().cloned().collect::<Vec<_>>().join(", ")))
+    }
+
+    /// What the id of each of the job's loads begins with: the same for the same job, load and variables.
+    pub(crate) fn load_id(&self, load: &str) -> String {
+        let vars: Vec<String> = self.vars.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let digest = xxhash_rust::xxh3::xxh3_64(vars.join("\n").as_bytes());
+        format!("{}/{load}/{digest:016x}", self.name.as_deref().unwrap_or_default())
+    }
+}

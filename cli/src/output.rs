@@ -1,0 +1,156 @@
+//! Batches as a stream of some format, to standard output or to a file under a temporary name.
+
+use std::io::{BufWriter, Stdout, Write};
+use std::path::{Path, PathBuf};
+
+use arrow_array::RecordBatch;
+use arrow_json::writer::{JsonArray, LineDelimited};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use tempfile::NamedTempFile;
+
+use crate::args::Format;
+use crate::exit::Failure;
+
+/// Where bytes go.
+enum Place {
+    Stdout(BufWriter<Stdout>),
+    File(BufWriter<NamedTempFile>, PathBuf),
+}
+
+impl Write for Place {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Stdout(out) => out.write(bytes),
+            Self::File(out, _) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Stdout(out) => out.flush(),
+            Self::File(out, _) => out.flush(),
+        }
+    }
+}
+
+enum Writer {
+    Table(Vec<RecordBatch>, SchemaRef, Place),
+    Csv(Box<arrow_csv::Writer<Place>>),
+    Json(Box<arrow_json::Writer<Place, JsonArray>>),
+    Ndjson(Box<arrow_json::Writer<Place, LineDelimited>>),
+    Parquet(Box<ArrowWriter<Place>>),
+    Arrow(Box<arrow_ipc::writer::StreamWriter<Place>>),
+}
+
+/// An output under way. A file that is not finished is not there.
+pub(crate) struct Sink(Writer);
+
+fn failed(error: ArrowError) -> Failure {
+    match error {
+        ArrowError::IoError(_, error) => error.into(),
+        other => Failure::failed(format!("the answer cannot be written in this format: {other}; cast the column in the query, or choose another --format")),
+    }
+}
+
+fn parquet_failed(error: ParquetError) -> Failure {
+    match error {
+        ParquetError::External(error) => match error.downcast::<std::io::Error>() {
+            Ok(error) => (*error).into(),
+            Err(error) => Failure::failed(error.to_string()),
+        },
+        other => Failure::failed(format!("the answer cannot be written as Parquet: {other}")),
+    }
+}
+
+impl Sink {
+    pub(crate) fn open(format: Format, file: Option<&Path>, schema: &SchemaRef) -> Result<Self, Failure> {
+        let place = match file {
+            None => Place::Stdout(BufWriter::with_capacity(64 << 10, std::io::stdout())),
+            Some(path) => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let cannot = |error| Failure::failed(format!("{} cannot be written: {error}", path.display()));
+                Place::File(BufWriter::with_capacity(1 << 20, NamedTempFile::new_in(folder).map_err(cannot)?), path.to_owned())
+            }
+        };
+        Ok(Self(match format {
+            Format::Table => Writer::Table(Vec::new(), schema.clone(), place),
+            Format::Csv => {
+                let mut writer = arrow_csv::WriterBuilder::new().with_header(true).build(place);
+                // The header stands there even if no row does.
+                writer.write(&RecordBatch::new_empty(schema.clone())).map_err(failed)?;
+                Writer::Csv(Box::new(writer))
+            }
+            Format::Json => Writer::Json(Box::new(arrow_json::WriterBuilder::new().with_explicit_nulls(true).build(place))),
+            Format::Ndjson => Writer::Ndjson(Box::new(arrow_json::WriterBuilder::new().with_explicit_nulls(true).build(place))),
+            Format::Parquet => {
+                let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+                Writer::Parquet(Box::new(ArrowWriter::try_new(place, schema.clone(), Some(properties)).map_err(parquet_failed)?))
+            }
+            Format::Arrow => Writer::Arrow(Box::new(arrow_ipc::writer::StreamWriter::try_new(place, plain(schema)).map_err(failed)?)),
+        }))
+    }
+
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        match &mut self.0 {
+            Writer::Table(batches, ..) => {
+                batches.push(batch.clone());
+                Ok(())
+            }
+            Writer::Csv(writer) => writer.write(batch).map_err(failed),
+            Writer::Json(writer) => writer.write(batch).map_err(failed),
+            Writer::Ndjson(writer) => writer.write(batch).map_err(failed),
+            Writer::Parquet(writer) => writer.write(batch).map_err(parquet_failed),
+            Writer::Arrow(writer) => writer.write(batch).map_err(failed),
+        }
+    }
+
+    /// Writes the end, and gives a file its name.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        let mut place = match self.0 {
+            Writer::Table(batches, schema, mut place) => {
+                writeln!(place, "{}", arrowload::Table::new(schema, batches))?;
+                place
+            }
+            Writer::Csv(writer) => writer.into_inner(),
+            Writer::Json(mut writer) => {
+                writer.finish().map_err(failed)?;
+                let mut place = writer.into_inner();
+                place.write_all(b"\n")?;
+                place
+            }
+            Writer::Ndjson(mut writer) => {
+                writer.finish().map_err(failed)?;
+                writer.into_inner()
+            }
+            Writer::Parquet(writer) => writer.into_inner().map_err(parquet_failed)?,
+            Writer::Arrow(writer) => writer.into_inner().map_err(failed)?,
+        };
+        place.flush()?;
+        if let Place::File(out, path) = place {
+            let file = out.into_inner().map_err(|error| Failure::from(error.into_error()))?;
+            readable(&file)?;
+            file.persist(&path).map_err(|error| Failure::failed(format!("{} cannot be written: {}", path.display(), error.error)))?;
+        }
+        Ok(())
+    }
+}
+
+fn plain(schema: &SchemaRef) -> &Schema {
+    schema
+}
+
+/// Temporary files are for their owner only; a result is for whom other files are.
+#[cfg(unix)]
+fn readable(file: &NamedTempFile) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?)
+}
+
+#[cfg(not(unix))]
+fn readable(_: &NamedTempFile) -> Result<(), Failure> {
+    Ok(())
+}

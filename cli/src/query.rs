@@ -1,0 +1,75 @@
+//! `arrowload query`.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use futures::TryStreamExt;
+
+use crate::args::{Format, QueryArgs};
+use crate::exit::{Exit, Failure};
+use crate::input::Question;
+use crate::output::Sink;
+use crate::show;
+
+/// Rows that a table on a terminal shows; all of them are a matter for a file.
+const SHOWN: usize = 1_000;
+
+pub(crate) async fn command(args: QueryArgs) -> Result<Exit, Failure> {
+    let question = Question::ask(&args.from)?;
+    let format = format(&args)?;
+    let mut batches = question.query.clone().stream().await?;
+    let schema = batches.schema().clone();
+    if format == Format::Table && args.output.is_none() {
+        let (mut shown, mut rows, mut more) = (Vec::new(), 0, false);
+        while let Some(batch) = batches.try_next().await? {
+            let left = SHOWN.saturating_sub(rows);
+            more |= batch.num_rows() > left;
+            rows += batch.num_rows().min(left);
+            shown.push(batch.slice(0, batch.num_rows().min(left)));
+            if more {
+                break;
+            }
+        }
+        show::print(&arrowload::Table::new(schema, shown).to_string())?;
+        let note = if more { format!("({SHOWN} rows shown; --format csv or -o FILE for all)") } else { format!("({} rows)", show::count(rows as u64)) };
+        show::print(&note)?;
+        return Ok(Exit::Done);
+    }
+    let mut sink = Sink::open(format, args.output.as_deref(), &schema)?;
+    while let Some(batch) = batches.try_next().await? {
+        sink.write(&batch)?;
+    }
+    sink.finish()?;
+    Ok(Exit::Done)
+}
+
+/// What was asked for, else by the file's name, else by who reads it.
+fn format(args: &QueryArgs) -> Result<Format, Failure> {
+    let format = match (args.format, args.output.as_deref()) {
+        (Some(format), _) => format,
+        (None, Some(file)) => by_name(file)?,
+        (None, None) if std::io::stdout().is_terminal() => Format::Table,
+        (None, None) => Format::Csv,
+    };
+    let binary = matches!(format, Format::Parquet | Format::Arrow);
+    if binary && args.output.is_none() && std::io::stdout().is_terminal() {
+        return Err(Failure::usage("this format is no text for a terminal; name a file with -o, or pipe it"));
+    }
+    Ok(format)
+}
+
+fn by_name(file: &Path) -> Result<Format, Failure> {
+    let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
+    Ok(match extension.as_str() {
+        "csv" => Format::Csv,
+        "json" => Format::Json,
+        "ndjson" | "jsonl" => Format::Ndjson,
+        "parquet" | "pq" => Format::Parquet,
+        "arrow" | "arrows" | "ipc" | "feather" => Format::Arrow,
+        "txt" => Format::Table,
+        _ => {
+            let message = format!("{} does not say its format; add --format csv, json, ndjson, parquet or arrow", file.display());
+            return Err(Failure::usage(message));
+        }
+    })
+}

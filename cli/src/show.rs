@@ -1,0 +1,96 @@
+//! What people see: lines on standard error and output, tables, numbers, logs.
+
+use std::io::{IsTerminal, Write};
+
+use arrowload::LoadReport;
+use comfy_table::{ContentArrangement, Table, presets};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::args::{Common, LogFormat};
+use crate::exit::Failure;
+
+/// A line on standard error.
+pub(crate) fn complain(line: &str) {
+    // There is nobody left to tell if this fails.
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Text on standard output.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    Ok(out.flush()?)
+}
+
+/// A table without lines, as wide as the terminal.
+pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    if !std::io::stdout().is_terminal() {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
+    table.set_header(head.iter().map(|title| title.to_uppercase()));
+    table.add_rows(rows);
+    let last = head.len().saturating_sub(1);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, if index == last { 0 } else { 2 }));
+    }
+    let text = table.to_string();
+    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// A number with separators between thousands.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
+/// What a load did, in one line and as many as its details need.
+pub(crate) fn report(report: &LoadReport) -> String {
+    let seconds = report.elapsed.as_secs_f64();
+    let (loader, target) = (&report.loader, &report.target);
+    if report.already_loaded {
+        return format!("{loader} `{target}`: load {} was already there, {} rows; nothing was written\n", report.load_id, count(report.rows));
+    }
+    let speed = count((report.rows as f64 / seconds.max(1e-9)) as u64);
+    let mut text = format!("{loader} `{target}`: {} rows in {seconds:.2} s ({speed} rows/s), load_id {}\n", count(report.rows), report.load_id);
+    if let Some(keys) = &report.keys {
+        text += &format!(
+            "  {} inserted, {} updated, {} unchanged, {} duplicate\n",
+            count(keys.inserted),
+            count(keys.updated),
+            count(keys.unchanged),
+            count(keys.duplicate)
+        );
+    }
+    if let Some(file) = &report.dead_letters {
+        text += &format!(
+            "  {} rows were set aside in {}; load them again with: arrowload replay {}\n",
+            count(report.rows_rejected),
+            file.display(),
+            file.display()
+        );
+    }
+    text
+}
+
+/// Log lines go to standard error: warnings, more with -v, nothing with --quiet.
+pub(crate) fn logs(common: &Common) {
+    let level = match (common.quiet, common.verbose) {
+        (true, _) => LevelFilter::OFF,
+        // What went wrong is said once, at the end.
+        (_, 0) => LevelFilter::OFF,
+        (_, 1) => LevelFilter::INFO,
+        (_, 2) => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    match common.log_format {
+        LogFormat::Json => builder.with_max_level(level.max(LevelFilter::WARN)).json().init(),
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
+}
