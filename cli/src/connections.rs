@@ -103,7 +103,9 @@ fn write(file: &Path, text: &str) -> Result<(), Failure> {
 
 fn add(name: &str, what: &str, keys: &[String], force: bool) -> Result<Exit, Failure> {
     if name.trim().is_empty() || url_scheme(name).is_some() {
-        return Err(Failure::usage(format!("`{name}` is no name for a connection; it comes first: connections add NAME URL|TYPE KEY=VALUE…")));
+        return Err(Failure::usage(format!(
+            "`{name}` is no name for a connection; it comes first: connections add NAME URL|TYPE KEY=VALUE…"
+        )));
     }
     let registry = Registry::linked()?;
     let mut entry = Table::new();
@@ -122,7 +124,9 @@ fn add(name: &str, what: &str, keys: &[String], force: bool) -> Result<Exit, Fai
     for text in keys {
         let (key, given) = pair("a connection key", text)?;
         if looks_secret(key) && !given.contains("${") {
-            complain(&format!("warning: {key} stands in the file as it is; a reference keeps it out: '{key}=${{env:NAME}}' or '{key}=${{file:/path}}'"));
+            complain(&format!(
+                "warning: {key} stands in the file as it is; a reference keeps it out: '{key}=${{env:NAME}}' or '{key}=${{file:/path}}'"
+            ));
         }
         // Numbers and switches are written as such.
         let item = given.parse::<i64>().map(value).or_else(|_| given.parse::<bool>().map(value));

@@ -49,7 +49,11 @@ fn destination(client: &Client, to: &To) -> Result<Destination, Failure> {
     let (loader, connection) = match registry.loader(&to.to) {
         Ok(loader) => (loader, to.connection.clone()),
         Err(_) if to.connection.is_some() => {
-            let message = format!("--to {} is no loader, so --connection has none to go with; loaders: {}", to.to, client.available_loaders().join(", "));
+            let message = format!(
+                "--to {} is no loader, so --connection has none to go with; loaders: {}",
+                to.to,
+                client.available_loaders().join(", ")
+            );
             return Err(Failure::usage(message));
         }
         Err(_) => (connections.loader_of(registry, &to.to)?, Some(to.to.clone())),

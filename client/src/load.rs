@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use arrowload_core::{
-    BatchStream, Error, ErrorKind, LoadReport, LoadSpec, LoadState, Loader, LoaderDescriptor, Mode, OnError, OnProgress, Plan, Progress, Query,
-    Result, Settings, Verify, read_dead_letters,
+    BatchStream, Error, ErrorKind, LoadReport, LoadSpec, LoadState, Loader, LoaderDescriptor, Mode, OnError, OnProgress, Plan, Progress,
+    Query, Result, Settings, Verify, read_dead_letters,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;

@@ -1,10 +1,12 @@
 //! Connections: the driver's configuration, the pool, and the guard that keeps unfinished transactions out of it.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrowload_core::{Error, ErrorKind, Result, Secret};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::SslMode as Wanted;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -24,6 +26,8 @@ pub(crate) struct Connections {
     place: String,
     /// Connections at most.
     size: usize,
+    /// As many as there are connections.
+    turns: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Connections {
@@ -111,7 +115,8 @@ impl Connections {
         let pool = Pool::builder(manager).max_size(config.pool_size.max(1)).runtime(Runtime::Tokio1).build();
         let pool = pool.map_err(|error| Error::new(ErrorKind::Unexpected, "the pool cannot be made").with_source(error))?;
         let place = places.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(",");
-        Ok(Self { pool, tls, place, size: config.pool_size.max(1) })
+        let size = config.pool_size.max(1);
+        Ok(Self { pool, tls, place, size, turns: Arc::new(Semaphore::new(size)) })
     }
 
     /// A connection of one's own.
@@ -120,7 +125,18 @@ impl Connections {
             PoolError::Backend(error) => from_connecting(error, &self.place),
             other => Error::new(ErrorKind::Connection, format!("no connection to {}: {other}", self.place)).transient(),
         })?;
-        Ok(Lease { object: Some(object), tls: self.tls.clone() })
+        Ok(Lease { object: Some(object), tls: self.tls.clone(), turn: None })
+    }
+
+    /// The connection of a load that will use this many in all. Loads take turns, first come, first served, so that none holds
+    /// some connections while it waits for those that another holds.
+    pub(crate) async fn lease_for_load(&self, connections: usize) -> Result<Lease> {
+        let permits = u32::try_from(connections.min(self.size)).unwrap_or(u32::MAX);
+        let closed = |error| Error::new(ErrorKind::Connection, "the pool of connections is closed").with_source(error);
+        let turn = Arc::clone(&self.turns).acquire_many_owned(permits).await.map_err(closed)?;
+        let mut lease = self.lease().await?;
+        lease.turn = Some(turn);
+        Ok(lease)
     }
 
     /// Several connections at once.
@@ -156,12 +172,15 @@ impl Connections {
 pub(crate) struct Lease {
     object: Option<Object>,
     tls: Option<MakeRustlsConnect>,
+    /// Held to the end of the load.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Lease {
     /// Gives it back. Only for a connection outside any transaction.
     pub(crate) fn give_back(mut self) {
         self.object = None;
+        self.turn = None;
     }
 
     /// Runs a statement in a transaction of its own that may write, whatever the session's default is.

@@ -135,7 +135,9 @@ impl DataLoader for PostgresqlLoader {
     }
 
     async fn begin(&self, request: Request) -> Result<PostgresqlSession> {
-        let lease = self.connections.lease().await?;
+        let count = share::connections(&request, &self.connections);
+        // Beside those that copy, one leads.
+        let lease = self.connections.lease_for_load(if count > 1 { count + 1 } else { 1 }).await?;
         let begun = self.begin_in(lease, &request).await?;
         PostgresqlSession::start(begun, request).await
     }

@@ -3,6 +3,7 @@
 
 mod checksums;
 mod clients;
+mod concurrent;
 mod conformance;
 mod crash;
 mod decimals;
