@@ -15,6 +15,7 @@ mod modes;
 mod odd;
 mod parallel;
 mod proxy;
+mod random;
 mod read;
 mod reader;
 mod server;
