@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use arrow_schema::{Field, Schema};
-use arrowload_core::{Error, ErrorKind, LoadRequest, Mode, NullKeys, Result, TypeSupport};
+use arrowload_core::{Error, ErrorKind, LoadRequest, Mode, NullKeys, Result, TypeSupport, Verify};
 
 use crate::PostgresqlOptions;
 use crate::catalog::{self, Place, Reference, Table, UniqueIndex};
@@ -331,6 +331,15 @@ impl Layout {
             })
         };
         self.columns.iter().zip(schema.fields()).map(conversion).collect()
+    }
+
+    /// Whether the load needs the table without other writers at some time. It locks them out from the start: of two that made
+    /// a lock stronger later, each would wait for the other.
+    pub(crate) fn keeps_writers_out(&self, request: &Request) -> bool {
+        let partitioned = self.table.as_ref().is_some_and(|table| table.partitioned);
+        let indexes = self.keys.as_ref().is_some_and(|keys| keys.create_index);
+        let tells_own_rows = request.verify == Verify::Checksum && request.rejects.accepts();
+        request.mode == Mode::Overwrite || !self.after.is_empty() || indexes || tells_own_rows || (partitioned && self.keys.is_some())
     }
 
     /// The load's columns, as SQL.

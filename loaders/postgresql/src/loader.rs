@@ -64,7 +64,8 @@ impl PostgresqlLoader {
         }
         // What would be refused leaves nothing behind, not even the ledger.
         let first_look = self.look(&lease, request, &place).await?;
-        Layout::resolve(request, place.clone(), first_look)?.conversions(&request.schema)?;
+        let expected = Layout::resolve(request, place.clone(), first_look)?;
+        expected.conversions(&request.schema)?;
         ledger.ensure(&lease).await?;
         prepared::recover(&lease, &ledger, &place).await?;
         // With row security on, a COPY or DELETE would pass over rows that this user may not see.
@@ -74,18 +75,18 @@ impl PostgresqlLoader {
             lease.run(sql).await.map_err(|error| error.with("key", "pre_sql"))?;
             check_unbroken(&lease, &transaction).await?;
         }
-        self.lock(&lease, request, &place).await?;
+        self.lock(&lease, &place, expected.keeps_writers_out(request)).await?;
         let found = self.look(&lease, request, &place).await?;
         let layout = Layout::resolve(request, place, found)?;
         Ok(Begun { lease, connections: self.connections.clone(), ledger, layout, transaction })
     }
 
     /// Appends and upserts go on side by side; an overwrite keeps other writers out, and never readers.
-    async fn lock(&self, lease: &Lease, request: &Request, place: &Place) -> Result<()> {
+    async fn lock(&self, lease: &Lease, place: &Place, alone: bool) -> Result<()> {
         if catalog::find(lease, place).await?.is_none() {
             return Ok(());
         }
-        let mode = if request.mode == Mode::Overwrite { "SHARE ROW EXCLUSIVE" } else { "ROW EXCLUSIVE" };
+        let mode = if alone { "SHARE ROW EXCLUSIVE" } else { "ROW EXCLUSIVE" };
         lease.run(&format!("LOCK TABLE {} IN {mode} MODE", place.sql())).await
     }
 }

@@ -119,3 +119,47 @@ async fn loads_that_are_dropped_leave_all_or_nothing() {
         }
     }
 }
+
+/// Loads that change a table, or need it for themselves, take turns from the start: a lock that is made stronger later would
+/// wait for another's that does the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn loads_that_need_a_stronger_lock_do_not_lock_each_other_up() {
+    let Some(database) = database("stronger_locks").await else { return };
+    let plain = "CREATE TABLE t (id bigint, name text)";
+    let partitioned = "CREATE TABLE t (id bigint PRIMARY KEY, name text) PARTITION BY HASH (id); \
+                       CREATE TABLE t0 PARTITION OF t FOR VALUES WITH (MODULUS 1, REMAINDER 0)";
+    let folder = tempfile::tempdir().expect("a folder");
+    let cases = [
+        ("proved and skipping", plain, json!({ "verify": "checksum", "on_error": "skip", "dead_letters": folder.path() })),
+        ("partitioned", partitioned, json!({ "mode": "upsert", "keys": ["id"] })),
+        ("evolving", "CREATE TABLE t (id bigint)", json!({ "schema_evolution": true })),
+        ("replacing", "CREATE TABLE t (id bigint, old int)", json!({ "mode": "overwrite", "schema_evolution": true })),
+        ("indexing", "", json!({ "mode": "upsert", "keys": ["id"] })),
+    ];
+    for (what, sql, options) in cases {
+        for round in 0..5 {
+            database.run("DROP TABLE IF EXISTS t").await;
+            if sql.is_empty() {
+                database.load(&spec("t", Mode::Append), &people(-5..0, "n")).await;
+            }
+            database.run(sql).await;
+            let loader = database.loader().await;
+            let loads = (0..5).map(|number| {
+                let (load_spec, loader) = (with("t", options.clone()), &loader);
+                async move { load(loader, &load_spec, &query(&people(number * 100..number * 100 + 100, "n"))).await }
+            });
+            let outcomes = tokio::time::timeout(Duration::from_secs(40), join_all(loads)).await;
+            for outcome in outcomes.unwrap_or_else(|_| panic!("{what}: they wait for ever")) {
+                outcome.unwrap_or_else(|error| panic!("{what}, round {round}: {error:?}"));
+            }
+            let rows = if what == "replacing" {
+                "100"
+            } else if sql.is_empty() {
+                "505"
+            } else {
+                "500"
+            };
+            assert_eq!(database.rows("SELECT count(*) FROM t").await, [rows], "{what}");
+        }
+    }
+}
