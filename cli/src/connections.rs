@@ -66,6 +66,8 @@ async fn test(name: &str, target: Option<String>) -> Result<Exit, Failure> {
             Err(error) if target.is_some() && error.kind() == ErrorKind::SchemaMismatch => {
                 print(&format!("{shown}: `{checked}` is there, and can be loaded into"))?;
             }
+            // Not every name is one of a target.
+            Err(error) if target.is_none() && error.kind() == ErrorKind::InvalidOption => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -103,7 +105,9 @@ fn write(file: &Path, text: &str) -> Result<(), Failure> {
 
 fn add(name: &str, what: &str, keys: &[String], force: bool) -> Result<Exit, Failure> {
     if name.trim().is_empty() || url_scheme(name).is_some() {
-        return Err(Failure::usage(format!("`{name}` is no name for a connection; it comes first: connections add NAME URL|TYPE KEY=VALUE…")));
+        return Err(Failure::usage(format!(
+            "`{name}` is no name for a connection; it comes first: connections add NAME URL|TYPE KEY=VALUE…"
+        )));
     }
     let registry = Registry::linked()?;
     let mut entry = Table::new();
@@ -122,7 +126,9 @@ fn add(name: &str, what: &str, keys: &[String], force: bool) -> Result<Exit, Fai
     for text in keys {
         let (key, given) = pair("a connection key", text)?;
         if looks_secret(key) && !given.contains("${") {
-            complain(&format!("warning: {key} stands in the file as it is; a reference keeps it out: '{key}=${{env:NAME}}' or '{key}=${{file:/path}}'"));
+            complain(&format!(
+                "warning: {key} stands in the file as it is; a reference keeps it out: '{key}=${{env:NAME}}' or '{key}=${{file:/path}}'"
+            ));
         }
         // Numbers and switches are written as such.
         let item = given.parse::<i64>().map(value).or_else(|_| given.parse::<bool>().map(value));
@@ -136,8 +142,14 @@ fn add(name: &str, what: &str, keys: &[String], force: bool) -> Result<Exit, Fai
     if connections.contains_key(name) && !force {
         return Err(Failure::usage(format!("{} has a connection `{name}` already; --force replaces it", file.display())));
     }
-    connections.insert(name, Item::Table(entry));
-    write(&file, &document.to_string())?;
+    let fresh = !connections.contains_key(name);
+    connections.insert(name, Item::Table(entry.clone()));
+    // A new connection goes to the end, behind the comments that are there.
+    let before = std::fs::read_to_string(&file).unwrap_or_default();
+    let gap = if before.trim().is_empty() { "" } else { "\n" };
+    let appended = format!("{}{gap}[connections.{}]\n{entry}", before, toml_edit::Key::new(name).display_repr());
+    let is_whole = appended.parse::<DocumentMut>().is_ok();
+    write(&file, &if fresh && is_whole { appended } else { document.to_string() })?;
     print(&format!("{}: added `{name}`; try it with: arrowload connections test {name}", file.display()))?;
     Ok(Exit::Done)
 }

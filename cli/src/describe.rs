@@ -81,7 +81,8 @@ pub(crate) fn describe(name: &str) -> Result<Exit, Failure> {
     let (loader, source) = (registry.loader(name).ok(), registry.source(name).ok());
     let mut text = String::new();
     if loader.is_none() && source.is_none() {
-        let names: Vec<&str> = registry.loaders().map(|loader| loader.name()).chain(registry.sources().map(|source| source.name())).collect();
+        let names: Vec<&str> =
+            registry.loaders().map(|loader| loader.name()).chain(registry.sources().map(|source| source.name())).collect();
         let hint = nearest(name, names.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_else(|| ".".into());
         let list = |names: Vec<&str>| names.join(", ");
         return Err(Failure::usage(format!(
@@ -153,7 +154,8 @@ fn config_schema() -> Result<Value, Failure> {
     let registry = Registry::linked()?;
     let mut variants = Vec::new();
     let mut definitions = Map::new();
-    let mut names: Vec<&str> = registry.loaders().map(|loader| loader.name()).chain(registry.sources().map(|source| source.name())).collect();
+    let mut names: Vec<&str> =
+        registry.loaders().map(|loader| loader.name()).chain(registry.sources().map(|source| source.name())).collect();
     names.sort_unstable();
     names.dedup();
     for name in names {

@@ -90,7 +90,11 @@ fn causes(error: &arrowload::Error) {
 fn is_usage(kind: ErrorKind) -> bool {
     matches!(
         kind,
-        ErrorKind::InvalidOption | ErrorKind::ConnectionNotFound | ErrorKind::LoaderNotFound | ErrorKind::SourceNotFound | ErrorKind::Unsupported
+        ErrorKind::InvalidOption
+            | ErrorKind::ConnectionNotFound
+            | ErrorKind::LoaderNotFound
+            | ErrorKind::SourceNotFound
+            | ErrorKind::Unsupported
     )
 }
 

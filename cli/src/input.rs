@@ -40,7 +40,7 @@ impl Question {
                 let path = Path::new(name);
                 if path.is_dir() {
                     source = Some(embedded(path));
-                } else if path.is_file() || (path.extension().is_some() && name.contains(['*', '/'])) {
+                } else if path.is_file() || is_data_file(path) {
                     (source, whole) = (None, Some(name.to_owned()));
                 }
             }
@@ -51,7 +51,9 @@ impl Question {
         if let Some(table) = from.table.as_ref().or(whole.as_ref().filter(|_| sql.is_none())) {
             sql = Some(format!("SELECT * FROM {}", table_sql(table)));
         }
-        let sql = sql.ok_or_else(|| Failure::usage("there is nothing to read: give a query (--sql, --sql-file), a --table, or a file (--from FILE)"))?;
+        let sql = sql.ok_or_else(|| {
+            Failure::usage("there is nothing to read: give a query (--sql, --sql-file), a --table, or a file (--from FILE)")
+        })?;
         let mut builder = Client::builder().registry(registry).connections(connections);
         if let Some(source) = source {
             builder = builder.source(source);
@@ -63,7 +65,16 @@ impl Question {
 }
 
 fn is_known(name: &str, registry: &Registry, connections: &Connections) -> bool {
-    url_scheme(name).is_some() || registry.source(name).is_ok() || connections.list().iter().any(|known| known.name.eq_ignore_ascii_case(name))
+    url_scheme(name).is_some()
+        || registry.source(name).is_ok()
+        || connections.list().iter().any(|known| known.name.eq_ignore_ascii_case(name))
+}
+
+/// Whether a name is a data file's, though no file of this name is there: the engine says so best.
+fn is_data_file(path: &Path) -> bool {
+    const EXTENSIONS: [&str; 12] = ["parquet", "pq", "csv", "tsv", "json", "jsonl", "ndjson", "arrow", "arrows", "ipc", "gz", "zst"];
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// The URL of a folder for the embedded engine.
@@ -87,7 +98,8 @@ fn given_sql(from: &From) -> Result<Option<String>, Failure> {
 /// A table's name as it is, a quoted name, or a file in quotes.
 pub(crate) fn table_sql(table: &str) -> String {
     let is_word = |part: &str| {
-        part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
     };
     let is_file = table.contains(['/', '*', '\\']) || Path::new(table).is_file();
     match table {

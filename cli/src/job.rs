@@ -148,7 +148,8 @@ impl Job {
         // What waits for nothing that is left is taken away, until nothing is, or only circles are.
         let mut left: BTreeSet<&String> = self.loads.keys().collect();
         loop {
-            let free: Vec<&String> = left.iter().copied().filter(|name| self.loads[*name].after.iter().all(|before| !left.contains(before))).collect();
+            let free: Vec<&String> =
+                left.iter().copied().filter(|name| self.loads[*name].after.iter().all(|before| !left.contains(before))).collect();
             if free.is_empty() {
                 break;
             }

@@ -22,7 +22,10 @@ pub(crate) async fn command(args: LoadArgs, common: &Common) -> Result<Exit, Fai
 
 pub(crate) async fn replay(args: ReplayArgs, common: &Common) -> Result<Exit, Failure> {
     let client = Client::builder().build()?;
-    let load = client.replay(&args.file)?.settings(settings("--option", &args.options)?);
+    let mut load = client.replay(&args.file)?.with_options(settings("--option", &args.options)?);
+    if let Some(connection) = args.connection {
+        load = load.connection(connection);
+    }
     let report = run(load, "replay", &Display::new(common)).await?;
     print_report(&report, args.output, common)
 }
@@ -49,7 +52,11 @@ fn destination(client: &Client, to: &To) -> Result<Destination, Failure> {
     let (loader, connection) = match registry.loader(&to.to) {
         Ok(loader) => (loader, to.connection.clone()),
         Err(_) if to.connection.is_some() => {
-            let message = format!("--to {} is no loader, so --connection has none to go with; loaders: {}", to.to, client.available_loaders().join(", "));
+            let message = format!(
+                "--to {} is no loader, so --connection has none to go with; loaders: {}",
+                to.to,
+                client.available_loaders().join(", ")
+            );
             return Err(Failure::usage(message));
         }
         Err(_) => (connections.loader_of(registry, &to.to)?, Some(to.to.clone())),
@@ -92,8 +99,7 @@ pub(crate) fn load(client: &Client, query: QueryBuilder, to: &To) -> Result<Load
     if let Some(connection) = connection {
         load = load.connection(connection);
     }
-    let mut flags = settings("--config", &to.config)?;
-    flags.overlay(settings("--option", &to.options)?);
+    let mut flags = settings("--option", &to.options)?;
     if let Some(mode) = &to.mode {
         flags.set("mode", mode.as_str(), "--mode");
     }
@@ -103,7 +109,7 @@ pub(crate) fn load(client: &Client, query: QueryBuilder, to: &To) -> Result<Load
     if let Some(load_id) = &to.load_id {
         flags.set("load_id", load_id.as_str(), "--load-id");
     }
-    Ok(load.settings(flags))
+    Ok(load.with_config(settings("--config", &to.config)?).with_options(flags))
 }
 
 async fn dry_run(load: LoadBuilder, output: Report) -> Result<Exit, Failure> {

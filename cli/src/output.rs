@@ -52,7 +52,9 @@ pub(crate) struct Sink(Writer);
 fn failed(error: ArrowError) -> Failure {
     match error {
         ArrowError::IoError(_, error) => error.into(),
-        other => Failure::failed(format!("the answer cannot be written in this format: {other}; cast the column in the query, or choose another --format")),
+        other => Failure::failed(format!(
+            "the answer cannot be written in this format: {other}; cast the column in the query, or choose another --format"
+        )),
     }
 }
 

@@ -74,7 +74,9 @@ impl Meter {
             Self::Bar(bar) => {
                 if let (Some(rows), None) = (progress.expected_rows, bar.length()) {
                     bar.set_length(rows);
-                    bar.set_style(style("{prefix} {bar:32.green} {percent:>3}% {human_pos}/{human_len} rows  {msg}  {per_sec}  {elapsed}, {eta} left"));
+                    bar.set_style(style(
+                        "{prefix} {bar:32.green} {percent:>3}% {human_pos}/{human_len} rows  {msg}  {per_sec}  {elapsed}, {eta} left",
+                    ));
                 }
                 bar.set_position(progress.rows_written);
                 bar.set_message(HumanBytes(progress.bytes).to_string());
@@ -86,7 +88,11 @@ impl Meter {
                     let total = progress.expected_rows.map(|rows| format!(" of {}", count(rows))).unwrap_or_default();
                     let seconds = progress.elapsed.as_secs_f64();
                     let speed = count((progress.rows_written as f64 / seconds.max(1e-9)) as u64);
-                    complain(&format!("{name}: {}{total} rows, {}, {speed} rows/s, {seconds:.0} s", count(progress.rows_written), HumanBytes(progress.bytes)));
+                    complain(&format!(
+                        "{name}: {}{total} rows, {}, {speed} rows/s, {seconds:.0} s",
+                        count(progress.rows_written),
+                        HumanBytes(progress.bytes)
+                    ));
                 }
             }
         }

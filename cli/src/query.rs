@@ -31,7 +31,11 @@ pub(crate) async fn command(args: QueryArgs) -> Result<Exit, Failure> {
             }
         }
         show::print(&arrowload::Table::new(schema, shown).to_string())?;
-        let note = if more { format!("({SHOWN} rows shown; --format csv or -o FILE for all)") } else { format!("({} rows)", show::count(rows as u64)) };
+        let note = if more {
+            format!("({SHOWN} rows shown; --format csv or -o FILE for all)")
+        } else {
+            format!("({} rows)", show::count(rows as u64))
+        };
         show::print(&note)?;
         return Ok(Exit::Done);
     }

@@ -135,7 +135,8 @@ async fn run_all(job: &Job, folder: &Path, number: u32, display: &Display) -> Re
     let mut ended: BTreeMap<String, Ended> = BTreeMap::new();
     let mut running = FuturesUnordered::new();
     loop {
-        let ready: Vec<&String> = waiting.iter().copied().filter(|name| job.loads[*name].after.iter().all(|before| ended.contains_key(before))).collect();
+        let ready: Vec<&String> =
+            waiting.iter().copied().filter(|name| job.loads[*name].after.iter().all(|before| ended.contains_key(before))).collect();
         for name in ready {
             let load = &job.loads[name];
             if let Some(failed) = load.after.iter().find(|before| !matches!(ended.get(*before), Some(Ended::Loaded(_)))) {
@@ -191,7 +192,10 @@ fn summarise(job: &Job, ended: &BTreeMap<String, Ended>, number: u32, started: I
             }
             Ended::Skipped(before) => {
                 failed += 1;
-                ([String::from("not run"), String::new(), String::new(), format!("after {before}")], json!({ "status": "not run", "after": before }))
+                (
+                    [String::from("not run"), String::new(), String::new(), format!("after {before}")],
+                    json!({ "status": "not run", "after": before }),
+                )
             }
         };
         rows.push(std::iter::once(name.clone()).chain(row).collect());

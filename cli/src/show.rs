@@ -54,10 +54,15 @@ pub(crate) fn report(report: &LoadReport) -> String {
     let seconds = report.elapsed.as_secs_f64();
     let (loader, target) = (&report.loader, &report.target);
     if report.already_loaded {
-        return format!("{loader} `{target}`: load {} was already there, {} rows; nothing was written\n", report.load_id, count(report.rows));
+        return format!(
+            "{loader} `{target}`: load {} was already there, {} rows; nothing was written\n",
+            report.load_id,
+            count(report.rows)
+        );
     }
     let speed = count((report.rows as f64 / seconds.max(1e-9)) as u64);
-    let mut text = format!("{loader} `{target}`: {} rows in {seconds:.2} s ({speed} rows/s), load_id {}\n", count(report.rows), report.load_id);
+    let mut text =
+        format!("{loader} `{target}`: {} rows in {seconds:.2} s ({speed} rows/s), load_id {}\n", count(report.rows), report.load_id);
     if let Some(keys) = &report.keys {
         text += &format!(
             "  {} inserted, {} updated, {} unchanged, {} duplicate\n",
