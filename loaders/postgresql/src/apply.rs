@@ -1,6 +1,6 @@
 //! Moves staged rows into the table: the last of each key, over the rows that are there, or in their place.
 
-use arrowload_core::{KeyCounts, LoadRequest, Mode, Result};
+use arrowload_core::{Error, ErrorKind, KeyCounts, LoadRequest, Mode, Result};
 use tokio_postgres::{Client, Row};
 
 use crate::PostgresqlOptions;
@@ -57,7 +57,30 @@ fn count(row: &Row, index: usize) -> Result<u64> {
 
 /// Deletes every row of the table, and says how many there were. Readers with an older snapshot still see them.
 pub(crate) async fn delete_all(client: &Client, layout: &Layout) -> Result<u64> {
-    client.execute(&format!("DELETE FROM {}", layout.place.sql()), &[]).await.map_err(from_pg)
+    let deleted = client.execute(&format!("DELETE FROM {}", layout.place.sql()), &[]).await.map_err(from_pg)?;
+    check_left(client, layout, 0).await?;
+    Ok(deleted)
+}
+
+/// After old rows were deleted, only these many new ones are there. A rule or trigger may keep old ones in silence, so that
+/// readers would see a mix: where there is one, the rows are counted.
+async fn check_left(client: &Client, layout: &Layout, new: u64) -> Result<()> {
+    const KEEPS: &str = "WITH RECURSIVE family AS (SELECT $1::pg_catalog.text::pg_catalog.regclass::pg_catalog.oid AS id \
+            UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family ON i.inhparent = family.id) \
+        SELECT 1 FROM family WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = family.id AND NOT t.tgisinternal \
+            AND t.tgtype::int & 11 = 11) \
+        OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = family.id AND r.ev_type = '4' AND r.is_instead) LIMIT 1";
+    if client.query_opt(KEEPS, &[&layout.place.sql()]).await.map_err(from_pg)?.is_none() {
+        return Ok(());
+    }
+    let there = count_rows(client, layout).await?;
+    if there == new {
+        return Ok(());
+    }
+    let kept = there.saturating_sub(new);
+    let message =
+        format!("{kept} old rows of {} are still there after they were deleted: a rule or trigger keeps them", layout.place.sql());
+    Err(Error::new(ErrorKind::Verification, message))
 }
 
 /// Adds the staged rows.
@@ -78,7 +101,9 @@ pub(crate) async fn exchange(client: &Client, layout: &Layout) -> Result<Moved> 
          SELECT (SELECT count(*) FROM put), (SELECT n FROM counted)"
     );
     let row = client.query_one(&sql, &[]).await.map_err(from_pg)?;
-    Ok(Moved { rows: count(&row, 0)?, deleted: count(&row, 1)?, keys: None })
+    let moved = Moved { rows: count(&row, 0)?, deleted: count(&row, 1)?, keys: None };
+    check_left(client, layout, moved.rows).await?;
+    Ok(moved)
 }
 
 /// What is done with a row whose keys are there.

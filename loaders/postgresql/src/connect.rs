@@ -164,6 +164,11 @@ impl Lease {
         self.object = None;
     }
 
+    /// Runs a statement in a transaction of its own that may write, whatever the session's default is.
+    pub(crate) async fn run_alone(&self, sql: &str) -> Result<()> {
+        self.run(&format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {sql}; COMMIT")).await
+    }
+
     /// Runs statements that answer with nothing.
     pub(crate) async fn run(&self, sql: &str) -> Result<()> {
         self.batch_execute(sql).await.map_err(from_pg)

@@ -1,6 +1,6 @@
 //! The table that records each load, in the load's own transaction: what makes repeating a load harmless.
 
-use arrowload_core::{Error, KeyCounts, Mode, Receipt, Result};
+use arrowload_core::{Error, ErrorKind, KeyCounts, Mode, Receipt, Result};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
@@ -28,11 +28,31 @@ impl Ledger {
         Self { place: Place { schema: schema.unwrap_or(&target.schema).to_owned(), table: TABLE.into() } }
     }
 
-    /// Whether the table is there.
+    /// Refuses the ledger's own table as a target.
+    pub(crate) fn check_target(&self, target: &Place) -> Result<()> {
+        if self.place != *target {
+            return Ok(());
+        }
+        let message = format!("{} records what has been loaded; choose another target, or another ledger_schema", target.sql());
+        Err(Error::new(ErrorKind::InvalidOption, message).with("target", target.sql()))
+    }
+
+    /// Whether the table is there, and refuses another of its name.
     pub(crate) async fn exists(&self, client: &Client) -> Result<bool> {
-        const FIND: &str = "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        const FIND: &str = "SELECT (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 \
+                AND a.attname = ANY ($3)) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
             WHERE n.nspname = $1 AND c.relname = $2";
-        Ok(client.query_opt(FIND, &[&self.place.schema, &self.place.table]).await.map_err(from_pg)?.is_some())
+        let known: &[&str] = &["target_schema", "target_table", "load_id", "rows", "rows_inserted", "created_table"];
+        let found = client.query_opt(FIND, &[&self.place.schema, &self.place.table, &known]).await.map_err(from_pg)?;
+        let Some(row) = found else { return Ok(false) };
+        if row.try_get::<_, i64>(0).map_err(from_pg)? == known.len() as i64 {
+            return Ok(true);
+        }
+        let message = format!(
+            "{} is not the table that records loads, but has its name; name another schema with the connection key `ledger_schema`",
+            self.place.sql()
+        );
+        Err(Error::new(ErrorKind::SchemaMismatch, message))
     }
 
     /// The statement that creates it.
@@ -53,7 +73,7 @@ impl Ledger {
             return Ok(());
         }
         let sql = format!(
-            "BEGIN; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('{TABLE}', 0)); {}; COMMIT",
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('{TABLE}', 0)); {}; COMMIT",
             self.create_sql()
         );
         client.batch_execute(&sql).await.map_err(|error| {

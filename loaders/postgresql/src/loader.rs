@@ -29,7 +29,10 @@ type Request = LoadRequest<PostgresqlOptions>;
 
 impl PostgresqlLoader {
     async fn place(&self, client: &Client, target: &str) -> Result<Place> {
-        catalog::place(client, &TableName::parse(target)?, self.schema.as_deref()).await
+        let place = catalog::place(client, &TableName::parse(target)?, self.schema.as_deref()).await?;
+        check_schema_is_open(&place)?;
+        self.ledger(&place).check_target(&place)?;
+        Ok(place)
     }
 
     fn ledger(&self, place: &Place) -> Ledger {
@@ -85,6 +88,15 @@ impl PostgresqlLoader {
         let mode = if request.mode == Mode::Overwrite { "SHARE ROW EXCLUSIVE" } else { "ROW EXCLUSIVE" };
         lease.run(&format!("LOCK TABLE {} IN {mode} MODE", place.sql())).await
     }
+}
+
+/// Schemas of the server's own, and of temporary tables, which only their own connection sees.
+fn check_schema_is_open(place: &Place) -> Result<()> {
+    if !place.schema.starts_with("pg_") && place.schema != "information_schema" {
+        return Ok(());
+    }
+    let message = format!("the schema of {} is the server's own; choose another", place.sql());
+    Err(arrowload_core::Error::new(arrowload_core::ErrorKind::InvalidOption, message).with("target", place.sql()))
 }
 
 async fn check_unbroken(lease: &Lease, transaction: &str) -> Result<()> {

@@ -67,7 +67,7 @@ pub(crate) async fn recover(client: &Client, ledger: &Ledger, target: &Place) ->
     for row in client.query(FIND, &[&base]).await.map_err(from_pg)? {
         let gid: String = row.try_get(0).map_err(from_pg)?;
         let Some((load, _)) = gid.rsplit_once(':') else { continue };
-        client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(from_pg)?;
+        client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await.map_err(from_pg)?;
         lock(client, load).await?;
         let committed = ledger.has_digest(client, target, load.rsplit(':').next().unwrap_or_default()).await?;
         client.batch_execute("COMMIT").await.map_err(from_pg)?;
@@ -104,7 +104,7 @@ pub(crate) async fn drop_abandoned(client: &Client, schema: &str) -> Result<()> 
     const TRY: &str = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
     for row in client.query(FIND, &[&schema]).await.map_err(from_pg)? {
         let place = Place { schema: schema.to_owned(), table: row.try_get(0).map_err(from_pg)? };
-        client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(from_pg)?;
+        client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await.map_err(from_pg)?;
         let free: bool = client.query_one(TRY, &[&place.sql()]).await.and_then(|row| row.try_get(0)).map_err(from_pg)?;
         let drop = format!("DROP TABLE IF EXISTS {}.{};", quote(&place.schema), quote(&place.table));
         client.batch_execute(&format!("{} COMMIT", if free { drop.as_str() } else { "" })).await.map_err(from_pg)?;

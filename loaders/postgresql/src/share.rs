@@ -66,7 +66,7 @@ impl Shared {
             let place = prepared::own_table(leader, &layout.place).await?;
             let found = Found { version: catalog::version(first).await?, ..Found::default() };
             for statement in Layout::resolve(request, place.clone(), found)?.before {
-                first.run(&statement).await?;
+                first.run_alone(&statement).await?;
             }
             let sql = copy_sql(&place, layout);
             (Manner::Renamed(place), sql)
@@ -75,7 +75,7 @@ impl Shared {
             (Manner::Prepared(Prepared::of(leader, &load).await?), copy_sql(&layout.place, layout))
         } else {
             let place = prepared::own_table(leader, &layout.place).await?;
-            first.run(&apply::shared_stage_sql(layout, &place, layout.keys.is_some())).await?;
+            first.run_alone(&apply::shared_stage_sql(layout, &place, layout.keys.is_some())).await?;
             (layout.way, layout.stage) = (Way::Staged, place.sql());
             let sql = format!("COPY {} FROM STDIN (FORMAT binary)", place.sql());
             (Manner::Staged(place), sql)
@@ -151,7 +151,7 @@ impl Shared {
         let Self { lanes, manner } = self;
         drop(lanes);
         match manner {
-            Manner::Renamed(place) | Manner::Staged(place) => leader.run(&format!("DROP TABLE IF EXISTS {}", place.sql())).await,
+            Manner::Renamed(place) | Manner::Staged(place) => leader.run_alone(&format!("DROP TABLE IF EXISTS {}", place.sql())).await,
             Manner::Prepared(_) => Ok(()),
         }
     }

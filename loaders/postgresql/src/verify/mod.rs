@@ -83,11 +83,9 @@ fn how(source: &DataType, kind: &Kind, conversion: &Conversion) -> Result<How, S
         Conversion::Time(precision) => unless(precision.truncate, ReadType::Time),
         Conversion::Timestamp(precision) => unless(precision.truncate, ReadType::Timestamp),
         Conversion::Interval(precision) => unless(precision.truncate || matches!(source, DataType::Duration(_)), ReadType::Interval),
+        // Decoded, a list has no bounds, by which PostgreSQL's arrays differ.
         Conversion::Array(target) => match (crate::matrix::list_item(source), kind) {
-            (Some(item), Kind::Array(element)) => match how(item.data_type(), &element.kind, &target.element)? {
-                How::Decoded(read) => How::Decoded(ReadType::List(Box::new(read))),
-                How::AsSent(_) => as_sent(),
-            },
+            (Some(item), Kind::Array(element)) => how(item.data_type(), &element.kind, &target.element).map(|_| as_sent())?,
             _ => as_sent(),
         },
     })

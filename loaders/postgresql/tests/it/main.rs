@@ -11,6 +11,7 @@ mod existing;
 mod hostile;
 mod memory;
 mod modes;
+mod odd;
 mod parallel;
 mod proxy;
 mod read;

@@ -24,7 +24,7 @@ impl Database {
     }
 
     /// Nothing of a load's own is left.
-    async fn assert_clean(&self) {
+    pub(crate) async fn assert_clean(&self) {
         assert!(self.rows("SELECT relname FROM pg_class WHERE relname LIKE 'arrowload_part%'").await.is_empty());
         assert!(self.rows("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()").await.is_empty());
     }

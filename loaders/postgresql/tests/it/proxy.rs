@@ -24,7 +24,12 @@ pub(crate) enum At {
     Message(To, usize),
     /// The byte of this number, from 0.
     Byte(To, u64),
+    /// The byte of this number among the rows in the first message of a COPY to the server.
+    Row(usize),
 }
+
+/// Letter and length of a message, and the head of a COPY.
+const HEAD: usize = 5 + 19;
 
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +58,8 @@ struct Plan {
     messages: [usize; 2],
     /// The number of the last COMMIT.
     commit: usize,
+    /// How many bytes of rows the first message of a COPY had.
+    rows: usize,
     bytes: [u64; 2],
 }
 
@@ -122,6 +129,11 @@ impl Proxy {
         locked(&self.plan).bytes[1]
     }
 
+    /// How many bytes of rows were in the first message of a COPY.
+    pub(crate) fn row_bytes(&self) -> usize {
+        locked(&self.plan).rows
+    }
+
     /// The message by which the last transaction was committed.
     pub(crate) fn commit(&self) -> At {
         At::Message(To::Server, locked(&self.plan).commit)
@@ -137,9 +149,14 @@ impl Plan {
             self.commit = number;
         }
         self.bytes[to as usize] += message.len() as u64;
+        let copied = to == To::Server && message[0] == b'd' && self.rows == 0;
+        if copied {
+            self.rows = message.len() - HEAD;
+        }
         let (at, fault) = self.fault.clone().filter(|_| !self.fired)?;
         let byte = match at {
             At::Message(way, wanted) => (way == to && wanted == number).then(|| message.len() - 1),
+            At::Row(wanted) => (copied && wanted < message.len() - HEAD).then_some(HEAD + wanted),
             At::Byte(way, wanted) => {
                 let inside = wanted.checked_sub(first).filter(|place| way == to && *place < message.len() as u64);
                 inside.map(|place| place as usize)

@@ -34,7 +34,7 @@ async fn lists_of_floats_arrive_as_vectors() {
     let expected = ["[1,-0.5,0.1]", "NULL", "[3.4028235e+38,-0,1e-30]"];
     for table in ["t", "free", "d"] {
         database.load(&spec(table, Mode::Append), &rows()).await;
-        database.load(&spec(table, Mode::Overwrite), &rows().slice(1, 2)).await;
+        database.load(&with(table, json!({ "mode": "overwrite", "verify": "checksum" })), &rows().slice(1, 2)).await;
         assert_eq!(database.rows(&format!("SELECT v FROM {table}")).await, expected[1..], "{table}");
     }
     // Lists of any kind and width, as long as each fits.
@@ -43,7 +43,7 @@ async fn lists_of_floats_arrive_as_vectors() {
     database.load(&spec("t", Mode::Overwrite), &batch(vec![("v", Arc::new(lists.finish()))])).await;
     let doubles: ArrayRef =
         Arc::new(FixedSizeListArray::from_iter_primitive::<Float64Type, _, _>(vec![Some(vec![Some(0.5), Some(2.0), Some(-4.0)])], 3));
-    database.load(&spec("t", Mode::Append), &batch(vec![("v", doubles)])).await;
+    database.load(&with("t", json!({ "verify": "checksum" })), &batch(vec![("v", doubles)])).await;
     assert_eq!(database.rows("SELECT v <-> '[1,2,3]' < 10, v FROM t").await, ["t|[1,2,3]", "t|[0.5,2,-4]"]);
 }
 

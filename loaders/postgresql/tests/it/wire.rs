@@ -1,14 +1,19 @@
 //! The connection fails at every phase of a load, in each mode: the target is as before or exactly loaded, the report is true,
 //! and the repeated load leaves one copy of each row.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrowload_core::{ErrorKind, Input, LoadReport, LoadSpec, Loader, Mode, Result, Settings, load};
 
+use arrow_schema::Schema;
+use arrowload_testkit::type_cases;
+use serde_json::json;
+
 use crate::proxy::{At, Fault, Proxy, To};
 use crate::server::{Database, database};
-use crate::support::{descriptor, input, people, query};
+use crate::support::{descriptor, input, people, query, with};
 
 /// One mode's load, and what its target holds before and after.
 struct Trial {
@@ -18,6 +23,8 @@ struct Trial {
     mode: Mode,
     rows: RecordBatch,
     loads: usize,
+    /// Connections that share the load.
+    parallelism: usize,
 }
 
 impl Trial {
@@ -28,13 +35,17 @@ impl Trial {
         for (key, value) in [("port", proxy.port.to_string()), ("sslmode", "disable".into()), ("connect_timeout", "2".into())] {
             settings.set(key, value, "the test");
         }
-        Some(Self { database, proxy, settings, mode, rows: people(0..300, "new"), loads: 0 })
+        Some(Self { database, proxy, settings, mode, rows: people(0..300, "new"), loads: 0, parallelism: 1 })
     }
 
     /// The target as it is before a load, and a load that no other has the id of.
     async fn reset(&mut self) -> LoadSpec {
         self.loads += 1;
-        self.database.stage(self.mode, &format!("load {}", self.loads)).await
+        let mut spec = self.database.stage(self.mode, &format!("load {}", self.loads)).await;
+        if self.parallelism > 1 {
+            (spec.load.parallelism, spec.load.batch_size) = (Some(self.parallelism), Some(40));
+        }
+        spec
     }
 
     async fn seen(&self) -> Option<String> {
@@ -87,22 +98,29 @@ impl Trial {
         if !unknown {
             assert_eq!(again.already_loaded, outcome.is_ok(), "{what}, repeated");
         } else {
-            assert!(before == whole.0 || before == whole.1, "{what}: {before:?}");
+            // Of several transactions that have been prepared some may be committed: whoever comes next completes them.
+            let completes = self.parallelism > 1 && again.already_loaded;
+            assert!(before == whole.0 || before == whole.1 || completes, "{what}: {before:?}");
         }
+        let left = "SELECT (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()), \
+                    (SELECT count(*) FROM pg_class WHERE relname LIKE 'arrowload_part%')";
+        assert_eq!(self.database.rows(left).await, ["0|0"], "{what}, repeated");
         outcome
     }
 }
 
 /// The connection is cut before, within and after messages of a load, in both directions: all along, and at each of those
 /// around the COMMIT.
-async fn cut_everywhere(mode: Mode) {
-    let Some(mut trial) = Trial::of("cut", mode).await else { return };
+async fn cut_everywhere(mode: Mode, parallelism: usize) {
+    let Some(mut trial) = Trial::of(&format!("cut_{parallelism}"), mode).await else { return };
+    trial.parallelism = parallelism;
     // The first load makes the ledger's table, which those that follow find.
     trial.undisturbed().await;
     let (before, after, (to_server, to_client)) = trial.undisturbed().await;
     let commit = trial.proxy.commit();
     let whole = (before, after);
-    let places = |count: usize| (0..count).filter(move |number| number % 6 == 0 || number + 8 > count).enumerate();
+    let (step, end) = if parallelism == 1 { (11, 8) } else { (29, 24) };
+    let places = |count: usize| (0..count).filter(move |number| number % step == 0 || number + end > count).enumerate();
     let ways = places(to_server).map(|(index, number)| (index, number, To::Server));
     let ways = ways.chain(places(to_client).map(|(index, number)| (index, number, To::Client)));
     let (mut loaded, mut failed) = (0, 0);
@@ -116,32 +134,43 @@ async fn cut_everywhere(mode: Mode) {
             Err(_) => failed += 1,
         }
     }
+    assert!(loaded > 0 && failed > 20, "{loaded} loaded, {failed} failed");
+    if parallelism > 1 {
+        return;
+    }
     for fault in [Fault::Cut, Fault::CutWithin, Fault::CutAfter] {
         let outcome = trial.meet(commit.clone(), fault, false, &whole).await;
         // A COMMIT that arrived is found out about.
         assert_eq!(outcome.is_ok(), fault == Fault::CutAfter, "{mode} {fault:?}: {outcome:?}");
     }
-    assert!(loaded > 0 && failed > 20, "{loaded} loaded, {failed} failed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_cut_leaves_all_or_nothing_of_a_create() {
-    cut_everywhere(Mode::Create).await;
+    cut_everywhere(Mode::Create, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_cut_leaves_all_or_nothing_of_an_append() {
-    cut_everywhere(Mode::Append).await;
+    cut_everywhere(Mode::Append, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_cut_leaves_all_or_nothing_of_an_overwrite() {
-    cut_everywhere(Mode::Overwrite).await;
+    cut_everywhere(Mode::Overwrite, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_cut_leaves_all_or_nothing_of_an_upsert() {
-    cut_everywhere(Mode::Upsert).await;
+    cut_everywhere(Mode::Upsert, 1).await;
+}
+
+/// The same, of several connections that share the load: in each of the ways in which they do.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_cut_leave_all_or_nothing_of_a_shared_load() {
+    for mode in Mode::ALL {
+        cut_everywhere(mode, 3).await;
+    }
 }
 
 /// The server is gone for good once COMMIT was sent: the load says that it does not know, and how to go on.
@@ -211,4 +240,58 @@ async fn answers_that_are_falsified_break_no_promise() {
         trial.database.load(&spec, &trial.rows).await;
         assert_eq!(trial.seen().await, after, "byte {byte}: {before:?}, {outcome:?}");
     }
+}
+
+/// A bit is turned in the rows on their way, in every type: the load ends, or what arrived is equal all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn checksums_find_a_bit_that_was_turned_on_the_wire() {
+    let Some(mut trial) = Trial::of("turned", Mode::Append).await else { return };
+    let (mut found, mut equal) = (0, 0);
+    for (index, case) in type_cases().into_iter().enumerate() {
+        let schema = Arc::new(Schema::new(vec![case.field.clone()]));
+        trial.rows = RecordBatch::try_new(schema, vec![case.values.clone()]).expect("a batch");
+        let table = format!("t{index}");
+        let load_spec = |number: usize| {
+            let mut load_spec = with(&table, json!({ "verify": "checksum", "truncate_times": true, "replace_nul": "?" }));
+            load_spec.load.load_id = Some(format!("load {number:04}"));
+            load_spec
+        };
+        for number in 0..2 {
+            trial.proxy.heal();
+            let rows = input(std::slice::from_ref(&trial.rows));
+            trial.run(&load_spec(number), &rows).await.unwrap_or_else(|error| panic!("{}: {error:?}", case.name));
+        }
+        let bytes = trial.proxy.row_bytes();
+        let held =
+            format!("SELECT count(*), count(DISTINCT value::text), md5(string_agg(value::text, ' ' ORDER BY value::text)) FROM {table}");
+        let before = trial.database.rows(&held).await;
+        for (number, byte) in (0..bytes).step_by((bytes / 9).max(1)).enumerate() {
+            let what = format!("{}, byte {byte} of {bytes}", case.name);
+            trial.proxy.fail(At::Row(byte), Fault::Flip);
+            let rows = input(std::slice::from_ref(&trial.rows));
+            let turned = load_spec(number + 10);
+            let loading = tokio::time::timeout(Duration::from_secs(10), trial.run(&turned, &rows));
+            let outcome = loading.await.unwrap_or_else(|_| panic!("{what}: it hangs"));
+            assert!(trial.proxy.fired(), "{what}");
+            trial.proxy.heal();
+            match outcome {
+                Err(error) => {
+                    found += 1;
+                    assert_ne!(error.kind(), ErrorKind::CommitUnknown, "{what}: {error:?}");
+                    assert_eq!(trial.database.rows(&held).await, before, "{what}: {error:?}");
+                }
+                Ok(_) => {
+                    equal += 1;
+                    let values = format!("SELECT count(DISTINCT value::text) FROM {table}");
+                    let distinct = trial.database.rows(&values).await;
+                    assert_eq!(distinct, [before[0].split('|').nth(1).unwrap_or_default()], "{what}: it was published");
+                    trial
+                        .database
+                        .run(&format!("DELETE FROM {table} WHERE ctid NOT IN (SELECT ctid FROM {table} LIMIT {})", 2 * case.values.len()))
+                        .await;
+                }
+            }
+        }
+    }
+    assert!(found > 400 && equal < 20, "{found} were found, {equal} were equal");
 }
