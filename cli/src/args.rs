@@ -226,6 +226,9 @@ pub(crate) struct RunArgs {
 pub(crate) struct ReplayArgs {
     /// The dead-letter file
     pub(crate) file: PathBuf,
+    /// A connection or URL, in place of that of the load; URLs are not kept in the file
+    #[arg(short, long, value_name = "NAME|URL")]
+    pub(crate) connection: Option<String>,
     /// An option of the load, such as on_error=skip
     #[arg(short, long = "option", value_name = "KEY=VALUE")]
     pub(crate) options: Vec<String>,

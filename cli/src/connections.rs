@@ -66,6 +66,8 @@ async fn test(name: &str, target: Option<String>) -> Result<Exit, Failure> {
             Err(error) if target.is_some() && error.kind() == ErrorKind::SchemaMismatch => {
                 print(&format!("{shown}: `{checked}` is there, and can be loaded into"))?;
             }
+            // Not every name is one of a target.
+            Err(error) if target.is_none() && error.kind() == ErrorKind::InvalidOption => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -140,8 +142,14 @@ fn add(name: &str, what: &str, keys: &[String], force: bool) -> Result<Exit, Fai
     if connections.contains_key(name) && !force {
         return Err(Failure::usage(format!("{} has a connection `{name}` already; --force replaces it", file.display())));
     }
-    connections.insert(name, Item::Table(entry));
-    write(&file, &document.to_string())?;
+    let fresh = !connections.contains_key(name);
+    connections.insert(name, Item::Table(entry.clone()));
+    // A new connection goes to the end, behind the comments that are there.
+    let before = std::fs::read_to_string(&file).unwrap_or_default();
+    let gap = if before.trim().is_empty() { "" } else { "\n" };
+    let appended = format!("{}{gap}[connections.{}]\n{entry}", before, toml_edit::Key::new(name).display_repr());
+    let is_whole = appended.parse::<DocumentMut>().is_ok();
+    write(&file, &if fresh && is_whole { appended } else { document.to_string() })?;
     print(&format!("{}: added `{name}`; try it with: arrowload connections test {name}", file.display()))?;
     Ok(Exit::Done)
 }

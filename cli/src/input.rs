@@ -40,7 +40,7 @@ impl Question {
                 let path = Path::new(name);
                 if path.is_dir() {
                     source = Some(embedded(path));
-                } else if path.is_file() || (path.extension().is_some() && name.contains(['*', '/'])) {
+                } else if path.is_file() || is_data_file(path) {
                     (source, whole) = (None, Some(name.to_owned()));
                 }
             }
@@ -68,6 +68,13 @@ fn is_known(name: &str, registry: &Registry, connections: &Connections) -> bool 
     url_scheme(name).is_some()
         || registry.source(name).is_ok()
         || connections.list().iter().any(|known| known.name.eq_ignore_ascii_case(name))
+}
+
+/// Whether a name is a data file's, though no file of this name is there: the engine says so best.
+fn is_data_file(path: &Path) -> bool {
+    const EXTENSIONS: [&str; 12] = ["parquet", "pq", "csv", "tsv", "json", "jsonl", "ndjson", "arrow", "arrows", "ipc", "gz", "zst"];
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// The URL of a folder for the embedded engine.

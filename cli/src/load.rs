@@ -22,7 +22,10 @@ pub(crate) async fn command(args: LoadArgs, common: &Common) -> Result<Exit, Fai
 
 pub(crate) async fn replay(args: ReplayArgs, common: &Common) -> Result<Exit, Failure> {
     let client = Client::builder().build()?;
-    let load = client.replay(&args.file)?.settings(settings("--option", &args.options)?);
+    let mut load = client.replay(&args.file)?.with_options(settings("--option", &args.options)?);
+    if let Some(connection) = args.connection {
+        load = load.connection(connection);
+    }
     let report = run(load, "replay", &Display::new(common)).await?;
     print_report(&report, args.output, common)
 }
@@ -96,8 +99,7 @@ pub(crate) fn load(client: &Client, query: QueryBuilder, to: &To) -> Result<Load
     if let Some(connection) = connection {
         load = load.connection(connection);
     }
-    let mut flags = settings("--config", &to.config)?;
-    flags.overlay(settings("--option", &to.options)?);
+    let mut flags = settings("--option", &to.options)?;
     if let Some(mode) = &to.mode {
         flags.set("mode", mode.as_str(), "--mode");
     }
@@ -107,7 +109,7 @@ pub(crate) fn load(client: &Client, query: QueryBuilder, to: &To) -> Result<Load
     if let Some(load_id) = &to.load_id {
         flags.set("load_id", load_id.as_str(), "--load-id");
     }
-    Ok(load.settings(flags))
+    Ok(load.with_config(settings("--config", &to.config)?).with_options(flags))
 }
 
 async fn dry_run(load: LoadBuilder, output: Report) -> Result<Exit, Failure> {

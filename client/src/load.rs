@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use arrowload_core::{
     BatchStream, Error, ErrorKind, LoadReport, LoadSpec, LoadState, Loader, LoaderDescriptor, Mode, OnError, OnProgress, Plan, Progress,
-    Query, Result, Settings, Verify, read_dead_letters,
+    Query, Result, Settings, Verify, read_dead_letters, url_scheme,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -35,14 +35,15 @@ pub struct LoadBuilder {
     target: String,
     connection: Option<String>,
     config: Option<Value>,
+    config_settings: Settings,
     options: Settings,
     on_progress: Option<OnProgress>,
 }
 
 impl LoadBuilder {
     pub(crate) fn new(client: Client, rows: Rows, loader: String, target: String) -> Self {
-        let (connection, config, options, on_progress) = Default::default();
-        Self { client, rows, loader, target, connection, config, options, on_progress }
+        let (connection, config, config_settings, options, on_progress) = Default::default();
+        Self { client, rows, loader, target, connection, config, config_settings, options, on_progress }
     }
 
     /// Loads through a named connection. Without one, that of the loader's own name, or the environment, serves.
@@ -102,9 +103,15 @@ impl LoadBuilder {
         self
     }
 
-    /// Settings that know where they come from, over all others: connection keys, load options and the loader's own, side by side.
-    pub fn settings(mut self, settings: Settings) -> Self {
-        self.options.overlay(settings);
+    /// As [`config`](Self::config), for programs that know where each key comes from, such as a flag: errors say so.
+    pub fn with_config(mut self, config: Settings) -> Self {
+        self.config_settings.overlay(config);
+        self
+    }
+
+    /// As [`option`](Self::option), for programs that know where each key comes from.
+    pub fn with_options(mut self, options: Settings) -> Self {
+        self.options.overlay(options);
         self
     }
 
@@ -155,13 +162,20 @@ impl LoadBuilder {
     /// Resolves names and keys, and refuses what the loader cannot do: no I/O yet, but files that hold secrets.
     fn prepare(self) -> Result<(Client, Rows, Prepared)> {
         let descriptor = *self.client.registry().loader(&self.loader)?;
-        let mut settings = self.client.connections().for_loader(&descriptor, self.connection.as_deref(), self.config)?;
+        let mut inline = match self.config {
+            Some(Value::Object(config)) => Settings::from_map(config, ".config(..)"),
+            Some(_) => return Err(Error::new(ErrorKind::InvalidOption, ".config(..): the config must be an object of keys and values")),
+            None => Settings::new(),
+        };
+        inline.overlay(self.config_settings);
+        let mut settings = self.client.connections().for_loader_with(&descriptor, self.connection.as_deref(), inline)?;
         settings.overlay(self.options);
         let (split, load) = descriptor.split(settings).map_err(|error| error.with("loader", descriptor.name()))?;
         let mut spec = LoadSpec::new(self.target);
         spec.load = load;
         spec.options = split.options;
-        spec.connection = self.connection;
+        // A URL may hold a password, and dead-letter files keep the name of their connection.
+        spec.connection = self.connection.filter(|name| url_scheme(name).is_none());
         spec.on_progress = self.on_progress;
         spec.check(&descriptor)?;
         Ok((self.client, self.rows, Prepared { descriptor, config: split.config, spec }))
@@ -207,7 +221,7 @@ impl fmt::Debug for LoadBuilder {
         f.debug_struct("LoadBuilder")
             .field("loader", &self.loader)
             .field("target", &self.target)
-            .field("connection", &self.connection)
+            .field("connection", &self.connection.as_ref().filter(|name| url_scheme(name).is_none()))
             .field("options", &self.options)
             .finish_non_exhaustive()
     }

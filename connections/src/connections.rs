@@ -81,6 +81,14 @@ impl Connections {
         self.settings(Backend::Loader(loader), name, inline.transpose()?)
     }
 
+    /// As [`for_loader`](Self::for_loader), with inline settings that know where they come from, such as a program's flags.
+    ///
+    /// # Errors
+    /// As for [`for_loader`](Self::for_loader).
+    pub fn for_loader_with(&self, loader: &LoaderDescriptor, name: Option<&str>, inline: Settings) -> Result<Settings> {
+        self.settings(Backend::Loader(loader), name, Some(inline).filter(|inline| !inline.is_empty()))
+    }
+
     /// The source that a URL, a connection's name, or a source's own name means, and its settings. A source's own name means
     /// its default connection.
     ///

@@ -1,6 +1,6 @@
 //! Keys and values with the place each came from, fitted to a schema and parsed into typed configs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -269,8 +269,13 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let simple = |text: &str| text.to_lowercase().replace('-', "_");
     let word = simple(word);
     let distance = |candidate: &str| strsim::damerau_levenshtein(&word, &simple(candidate));
-    let scored = known.into_iter().map(|candidate| (distance(candidate), candidate));
-    let (score, candidate) = scored.min_by_key(|(score, _)| *score)?;
+    let known: BTreeSet<&str> = known.into_iter().collect();
+    // The beginning of one word only is that word.
+    let mut begun = known.iter().copied().filter(|candidate| word.len() >= 3 && simple(candidate).starts_with(&word));
+    if let (Some(candidate), None) = (begun.next(), begun.next()) {
+        return Some(candidate);
+    }
+    let (score, candidate) = known.into_iter().map(|candidate| (distance(candidate), candidate)).min_by_key(|(score, _)| *score)?;
     (score <= 1 + candidate.len().min(word.len()) / 4).then_some(candidate)
 }
 

@@ -93,6 +93,29 @@ pub(crate) async fn check_schema(client: &Client, schema: &str) -> Result<()> {
     })
 }
 
+/// Refuses a load that the user has no right to: what the first statement would be refused for, said beforehand.
+pub(crate) async fn check_rights(client: &Client, place: &Place, oid: Option<u32>, wanted: &[&str]) -> Result<()> {
+    const TABLE: &str = "SELECT pg_catalog.has_table_privilege($1::oid, $2::text), current_user::text";
+    const SCHEMA: &str = "SELECT pg_catalog.has_schema_privilege($1::text, $2::text), current_user::text";
+    let (sql, what, rights) = match oid {
+        Some(_) => (TABLE, place.sql(), wanted),
+        None => (SCHEMA, format!("SCHEMA {}", quote(&place.schema)), &["CREATE"][..]),
+    };
+    for right in rights {
+        let row = match oid {
+            Some(oid) => client.query_one(sql, &[&oid, right]).await,
+            None => client.query_one(sql, &[&place.schema, right]).await,
+        };
+        let row = row.map_err(from_pg)?;
+        let (has, user): (bool, String) = (get(&row, 0)?, get(&row, 1)?);
+        if !has {
+            let message = format!("the user {user} lacks a right: GRANT {right} ON {what} TO {}", quote(&user));
+            return Err(Error::new(ErrorKind::PermissionDenied, message));
+        }
+    }
+    Ok(())
+}
+
 /// The server's version, as in 150004.
 pub(crate) async fn version(client: &Client) -> Result<u32> {
     let row = client.query_one("SELECT pg_catalog.current_setting('server_version_num')", &[]).await.map_err(from_pg)?;

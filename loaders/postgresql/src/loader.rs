@@ -154,6 +154,13 @@ impl DataLoader for PostgresqlLoader {
         let place = self.place(&lease, &request.target).await?;
         catalog::check_schema(&lease, &place.schema).await?;
         let found = self.look(&lease, request, &place).await?;
+        let wanted: &[&str] = match request.mode {
+            Mode::Overwrite => &["INSERT", "DELETE", "SELECT"],
+            Mode::Upsert => &["INSERT", "UPDATE", "SELECT"],
+            _ => &["INSERT"],
+        };
+        let oid = catalog::find(&lease, &place).await?.map(|(oid, _)| oid);
+        catalog::check_rights(&lease, &place, oid, wanted).await?;
         lease.give_back();
         let layout = Layout::resolve(request, place, found)?;
         let mut plan = Plan::from_types(&request.schema, Self::supports_type);

@@ -1,0 +1,79 @@
+//! `arrowload run`: dependencies, variables, going on after a failure.
+
+use serde_json::Value;
+
+use crate::{PEOPLE, Place};
+
+const JOB: &str = r#"
+at_once = 2
+[vars]
+day = "2024-01-01"
+[loads.people]
+from = "people.csv"
+to = "file"
+target = "out/people/"
+options = { format = "parquet" }
+[loads.names]
+sql = "SELECT name, '{{ day }}' AS day FROM 'people.csv' WHERE id > $least"
+params = { least = 1 }
+to = "file"
+target = "out/names/"
+options = { format = "parquet" }
+after = ["people"]
+[loads.second]
+table = "second.csv"
+to = "file"
+target = "out/second/"
+options = { format = "parquet" }
+after = ["names"]
+"#;
+
+#[test]
+fn loads_run_in_the_order_of_their_dependencies_and_can_be_resumed() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE).write("job.toml", JOB);
+    let failed = place.run(&["run", "job.toml"]);
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(failed.out.contains("2 of 3 loads") && failed.out.contains("--resume"), "{failed:?}");
+    let day = place.ok(&["query", "--table", "out/names/*.parquet", "--format", "csv"]);
+    assert_eq!(day, "name,day\nGrace,2024-01-01\n");
+    place.write("second.csv", "a\n1\n");
+    let resumed: Value = serde_json::from_str(&place.ok(&["run", "job.toml", "--resume", "--output", "json"])).expect("JSON");
+    let status = |name: &str| resumed["loads"][name]["status"].as_str().unwrap_or_default().to_owned();
+    assert_eq!([status("people"), status("names"), status("second")], ["already there", "already there", "loaded"]);
+    assert_eq!(place.ok(&["query", "--table", "out/people/*.parquet", "--format", "csv"]), PEOPLE);
+    // Nothing is left to go on with; a new run loads again.
+    let again = place.ok(&["run", "job.toml", "--resume"]);
+    assert_eq!(again.matches("already there").count(), 3, "{again}");
+    place.ok(&["run", "job.toml"]);
+    assert_eq!(place.ok(&["query", "--sql", "SELECT count(*) AS n FROM 'out/people/*.parquet'", "--format", "csv"]), "n\n4\n");
+    // Other variables are another run.
+    place.ok(&["run", "job.toml", "--resume", "--var", "day=2024-01-02", "--only", "names"]);
+    assert_eq!(place.ok(&["query", "--sql", "SELECT count(*) AS n FROM 'out/names/*.parquet'", "--format", "csv"]), "n\n3\n");
+}
+
+#[test]
+fn mistakes_in_a_job_are_found_before_it_runs() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE);
+    for (from, to, words) in [
+        ("at_once = 2", "at_onse = 2", "at_onse"),
+        ("after = [\"people\"]", "after = [\"peple\"]", "did you mean `people`?"),
+        ("[vars]", "[other]", "other"),
+        ("{{ day }}", "{{ dya }}", "--var"),
+        ("table = \"second.csv\"", "sqll = \"x\"", "sqll"),
+        ("after = [\"people\"]", "after = [\"second\"]", "wait for each other"),
+        ("to = \"file\"\ntarget = \"out/people/\"", "to = \"fil\"\ntarget = \"out/people/\"", "did you mean `file`?"),
+        ("from = \"people.csv\"", "from = \"-\"", "standard input"),
+        ("format = \"parquet\" }\n[loads.names]", "fromat = \"parquet\" }\n[loads.names]", "did you mean `format`?"),
+    ] {
+        assert!(JOB.contains(from), "{from}");
+        place.write("job.toml", &JOB.replacen(from, to, 1));
+        let error = place.refused(2, &["run", "job.toml"]);
+        assert!(error.contains(words), "{to}: {error}");
+    }
+    assert!(!place.path().join("out").exists());
+    place.write("job.toml", JOB);
+    assert!(place.refused(2, &["run", "job.toml", "--only", "nmes"]).contains("did you mean `names`?"));
+    assert!(place.refused(2, &["run", "job.toml", "--var", "day"]).contains("KEY=VALUE"));
+}

@@ -1,0 +1,90 @@
+//! `arrowload load` into files: modes, reports, plans, exit codes.
+
+use serde_json::Value;
+
+use crate::{PEOPLE, Place};
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn a_load_says_what_it_did() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE);
+    let text = place.ok(&["load", "--from", "people.csv", "--to", "file", "--target", "people.parquet"]);
+    assert!(text.starts_with("file `people.parquet`: 2 rows in ") && text.contains("load_id"), "{text}");
+    assert_eq!(place.ok(&["load", "-f", "people.csv", "-t", "file", "-T", "people.parquet", "-m", "overwrite", "--quiet"]), "");
+    let report = json(&place.ok(&[
+        "load",
+        "-f",
+        "people.csv",
+        "-t",
+        "file",
+        "-T",
+        "more",
+        "-o",
+        "format=parquet",
+        "--load-id",
+        "one",
+        "--output",
+        "json",
+    ]));
+    assert_eq!(
+        (report["rows"].as_u64(), report["already_loaded"].as_bool(), report["load_id"].as_str()),
+        (Some(2), Some(false), Some("one"))
+    );
+    let again = json(&place.ok(&[
+        "load",
+        "-f",
+        "people.csv",
+        "-t",
+        "file",
+        "-T",
+        "more",
+        "-o",
+        "format=parquet",
+        "--load-id",
+        "one",
+        "--output",
+        "json",
+    ]));
+    assert_eq!(again["already_loaded"], true);
+    let table = ["load", "--table", "people.csv", "--to", "file", "--target", "copy.csv"];
+    place.ok(&table);
+    assert_eq!(place.read("copy.csv"), PEOPLE);
+}
+
+#[test]
+fn a_dry_run_touches_nothing() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE);
+    let load = ["load", "--from", "people.csv", "--to", "file", "--target", "people.parquet", "--dry-run"];
+    let text = place.ok(&load);
+    assert!(text.contains("id    Int64") && text.contains("exact") && text.contains("promises:"), "{text}");
+    let plan = json(&place.ok(&[&load[..], &["--output", "json"]].concat()));
+    assert_eq!(plan["columns"][1]["name"], "name");
+    assert_eq!(std::fs::read_dir(place.path()).expect("a folder").count(), 1);
+}
+
+#[test]
+fn a_failed_load_leaves_the_target_as_it_was() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE).write("copy.csv", "before");
+    let error = place.refused(1, &["load", "--from", "people.csv", "--to", "file", "--target", "copy.csv", "--mode", "create"]);
+    assert!(error.contains("copy.csv"), "{error}");
+    let failing = "SELECT CASE WHEN value < 100000 THEN value ELSE CAST('x' || value AS INT) END AS v FROM generate_series(1, 200000)";
+    let error = place.refused(1, &["load", "--sql", failing, "--to", "file", "--target", "copy.csv", "--mode", "overwrite"]);
+    assert!(error.starts_with("error: ") && error.trim_end().lines().count() == 1, "{error}");
+    assert_eq!(place.read("copy.csv"), "before");
+}
+
+#[test]
+fn log_lines_can_be_json() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE);
+    let ended = place.run(&["load", "-f", "people.csv", "-t", "file", "-T", "x.csv", "-v", "--log-format", "json", "--output", "json"]);
+    json(&ended.out);
+    let lines: Vec<Value> = ended.err.lines().map(json).collect();
+    assert!(lines.iter().any(|line| line["fields"]["message"] == "loaded"), "{}", ended.err);
+}

@@ -1,0 +1,67 @@
+//! Every mistake is answered in a line that names it and says what to do.
+
+use crate::{PEOPLE, Place};
+
+#[test]
+fn each_mistake_is_named_with_what_to_do() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE).write("arrowload.toml", "[connections.lake]\ntype = \"file\"\nroot = \"lake\"\n");
+    let load = |more: &[&'static str]| [&["load", "--from", "people.csv"][..], more].concat();
+    for (arguments, words) in [
+        (vec!["lod"], "load"),
+        (vec!["load", "--fron", "x"], "--from"),
+        (vec!["load", "--from", "people.csv"], "--to"),
+        (load(&["--to", "file"]), "--target is missing"),
+        (load(&["--to", "fil", "--target", "x.csv"]), "did you mean `file`?"),
+        (load(&["--to", "lak", "--target", "x.csv"]), "did you mean `lake`?"),
+        (load(&["--to", "postgr", "--target", "t"]), "did you mean `postgresql`?"),
+        (load(&["--to", "file", "--target", "x.csv", "--connection", "lakke"]), "did you mean `lake`?"),
+        (load(&["--to", "lake", "--target", "x.csv", "--connection", "lake"]), "--to lake is no loader"),
+        (load(&["--to", "pg://h/d", "--target", "t"]), "pg"),
+        (load(&["--to", "postgresql://h/d"]), "--target is missing"),
+        (load(&["--to", "file", "--target", "x.csv", "--mode", "overwrit"]), "overwrite"),
+        (load(&["--to", "file", "--target", "x.csv", "--mode", "upsert", "--keys", "id"]), "upsert"),
+        (load(&["--to", "file", "--target", "x.parquet", "--option", "compresion=zstd"]), "did you mean `compression`?"),
+        (load(&["--to", "file", "--target", "x.parquet", "--option", "compression"]), "KEY=VALUE"),
+        (load(&["--to", "file", "--target", "x.parquet", "--option", "batch_size=many"]), "--option batch_size"),
+        (load(&["--to", "file", "--target", "x.parquet", "--config", "rot=x"]), "did you mean `root`?"),
+        (load(&["--to", "file", "--target", "x.parquet", "--verify", "x"]), "--"),
+        (load(&["--to", "file", "--target", "x.parquet", "--param", "id"]), "KEY=VALUE"),
+        (load(&["--to", "file", "--target", "x.parquet", "--sql", "SELECT 1", "--table", "t"]), "cannot be used with"),
+        (vec!["load", "--to", "file", "--target", "x"], "there is nothing to read"),
+        (vec!["query"], "there is nothing to read"),
+        (vec!["query", "--from", "peple", "--sql", "SELECT 1"], "peple"),
+        (vec!["query", "--from", "people.csv", "--format", "xml"], "ndjson"),
+        (vec!["query", "--from", "people.csv", "-o", "x.xls"], "--format"),
+        (vec!["query", "--from", "people.csv", "--input-format", "csv"], "--from -"),
+        (vec!["query", "--sql-file", "no.sql"], "no.sql"),
+        (vec!["query", "--sql", "SELECT 1", "--param", "a:dat=x"], "did you mean `date`?"),
+        (vec!["describe", "postgre"], "did you mean `postgresql`?"),
+        (vec!["connections", "test", "laek"], "did you mean `lake`?"),
+        (vec!["connections", "add", "x", "nosuch://h"], "nosuch://"),
+        (vec!["connections", "add", "x", "file", "rooot=1"], "did you mean `root`?"),
+        (vec!["connections", "add", "lake", "file"], "--force"),
+        (vec!["init"], "--force"),
+        (vec!["run", "no.toml"], "no.toml"),
+        (vec!["completions", "zhs"], "zsh"),
+    ] {
+        let error = place.refused(2, &arguments);
+        assert!(error.starts_with("error: ") && error.contains(words), "{arguments:?}: {error}");
+    }
+    for (arguments, words) in [
+        (vec!["query", "--sql", "SELEC 1"], "SELEC"),
+        (vec!["query", "--sql", "SELECT * FROM peple"], "peple"),
+        (vec!["query", "--from", "peple.csv"], "peple.csv"),
+        (vec!["query", "--sql", "SELECT nam FROM 'people.csv'"], "nam"),
+        (vec!["query", "--sql", "DROP TABLE x"], "SELECT"),
+        (vec!["replay", "no.arrow"], "no.arrow"),
+        (
+            vec!["load", "--from", "people.csv", "--to", "postgresql://u:hunter2@127.0.0.1:1/d?table=t", "-o", "max_retries=0"],
+            "127.0.0.1:1",
+        ),
+    ] {
+        let ended = place.run(&arguments);
+        assert!(matches!(ended.code, 1 | 2) && ended.err.starts_with("error: ") && ended.err.contains(words), "{arguments:?}: {ended:?}");
+        assert!(!ended.err.contains("hunter2") && ended.err.trim_end().lines().count() == 1, "{ended:?}");
+    }
+}

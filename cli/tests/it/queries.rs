@@ -1,0 +1,76 @@
+//! `arrowload query`: formats, files, standard input, parameters.
+
+use crate::{Ended, PEOPLE, Place};
+
+#[test]
+fn each_format_shows_the_same_rows() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE);
+    let query = |format: &str| place.ok(&["query", "--from", "people.csv", "--format", format]);
+    assert_eq!(query("csv"), PEOPLE);
+    assert_eq!(query("ndjson"), "{\"id\":1,\"name\":\"Ada\"}\n{\"id\":2,\"name\":\"Grace\"}\n");
+    assert_eq!(query("json"), "[{\"id\":1,\"name\":\"Ada\"},{\"id\":2,\"name\":\"Grace\"}]\n");
+    let table = query("table");
+    assert!(table.contains("| 1  | Ada   |") && table.ends_with("(2 rows)\n"), "{table}");
+    for (file, again) in [("out.parquet", true), ("out.arrow", true), ("out.csv", true), ("out.ndjson", true), ("out.json", false)] {
+        assert_eq!(place.ok(&["query", "--from", "people.csv", "-o", file]), "");
+        if again {
+            assert_eq!(place.ok(&["query", "--from", file, "--format", "csv"]), PEOPLE, "{file}");
+        }
+    }
+}
+
+#[test]
+fn what_is_piped_in_is_a_table() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE);
+    for file in ["people.parquet", "people.arrow", "people.ndjson"] {
+        place.ok(&["query", "--from", "people.csv", "-o", file]);
+    }
+    for file in ["people.csv", "people.parquet", "people.arrow", "people.ndjson"] {
+        let bytes = std::fs::read(place.path().join(file)).expect("a file");
+        let ended = Ended::of(place.command(&["query", "--from", "-", "--format", "csv"]).write_stdin(bytes.clone()));
+        assert_eq!((ended.code, ended.out.as_str()), (0, PEOPLE), "{file}: {ended:?}");
+        let sql = ["query", "--from", "-", "--sql", "SELECT max(name) AS last FROM stdin", "--format", "csv"];
+        assert_eq!(Ended::of(place.command(&sql).write_stdin(bytes)).out, "last\nGrace\n", "{file}");
+    }
+    let ended = Ended::of(place.command(&["query", "--from", "-"]).write_stdin(""));
+    assert!(ended.code == 1 && ended.err.contains("standard input is empty"), "{ended:?}");
+    let by_file = Ended::of(place.command(&["query", "--sql-file", "-", "--format", "csv"]).write_stdin("SELECT 1 AS one"));
+    assert_eq!(by_file.out, "one\n1\n");
+}
+
+#[test]
+fn parameters_are_bound() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE);
+    let sql = "SELECT name FROM 'people.csv' WHERE id = $id OR name = $who ORDER BY 1";
+    let query = ["query", "--sql", sql, "--param", "id=2", "-p", "who=Ada' OR '1'='1", "--format", "csv"];
+    assert_eq!(place.ok(&query), "name\nGrace\n");
+    let typed =
+        ["query", "--sql", "SELECT $1 AS day, $2 AS price", "-p", "1:date=2024-02-29", "-p", "2:decimal(6,2)=1.50", "--format", "csv"];
+    assert_eq!(place.ok(&typed), "day,price\n2024-02-29,1.50\n");
+}
+
+#[test]
+fn a_file_is_whole_or_not_there() {
+    let place = Place::new();
+    let failing = "SELECT CASE WHEN value < 100000 THEN value ELSE CAST('x' || value AS INT) END AS v FROM generate_series(1, 200000)";
+    let error = place.refused(1, &["query", "--sql", failing, "-o", "out.csv"]);
+    assert!(error.starts_with("error: "), "{error}");
+    assert_eq!(std::fs::read_dir(place.path()).expect("a folder").count(), 0);
+    let error = place.refused(1, &["query", "--sql", "SELECT 1", "-o", "no/such/folder/x.csv"]);
+    assert!(error.contains("no/such/folder"), "{error}");
+}
+
+#[test]
+fn a_pipe_that_closes_is_no_error() {
+    use std::io::{BufRead, BufReader};
+    let place = Place::new();
+    let mut child = place.spawn(&["query", "--sql", "SELECT * FROM generate_series(1, 5000000)", "--format", "csv"]);
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((line.as_str(), output.status.code()), ("value\n", Some(0)));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
