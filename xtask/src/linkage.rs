@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::tools::{cargo, run};
 
 const PROFILES: [&str; 4] = ["dev", "release", "lto-thin", "lto-fat"];
-const FEATURES: [&str; 2] = ["loader-file", "source-datafusion"];
+const FEATURES: [&str; 3] = ["loader-delta-lake", "loader-file", "source-datafusion"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::tools::{exists, run, say, target};
 
 /// What reads back what we wrote.
-const PACKAGES: [&str; 3] = ["pyarrow", "duckdb", "pytz"];
+const PACKAGES: [&str; 4] = ["pyarrow", "duckdb", "deltalake", "pytz"];
 
 /// The interpreter of the environment, made at the first call.
 pub(crate) fn interpreter() -> Result<PathBuf> {

@@ -1,0 +1,6 @@
+//! The Delta Lake loader from outside: conformance, and tables read back by Python's `deltalake`.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
+
+mod conformance;
+mod support;
+mod tables;
