@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::error::{from_delta, store_kind};
+use crate::partitions::Partitions;
 use crate::table::{Table, app_id};
 
 /// How often a commit is tried while other writers are faster.
@@ -28,7 +29,7 @@ pub(crate) enum Scope {
     /// Every row goes: any change of data stands against it.
     Whole,
     /// The rows of these partitions go.
-    Partitions(Vec<HashMap<String, Option<String>>>),
+    Partitions(Partitions),
     /// What was written follows from all rows that were there; it may be computed again.
     Derived,
 }
@@ -202,7 +203,7 @@ impl Commit<'_> {
                 Err(conflict("another writer made the table meanwhile; overwrite it again if its rows shall go"))
             }
             Scope::Whole => Err(conflict(&format!("another writer {what} rows meanwhile; overwrite again if they shall go"))),
-            Scope::Partitions(ours) if partition.is_none_or(|partition| ours.contains(partition)) => {
+            Scope::Partitions(ours) if partition.map_or(Ok(true), |partition| ours.contains(partition))? => {
                 Err(conflict(&format!("another writer {what} rows of the same partitions meanwhile; overwrite again if they shall go")))
             }
             Scope::Partitions(_) => Ok(()),

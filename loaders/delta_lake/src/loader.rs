@@ -20,7 +20,7 @@ pub struct DeltaLakeLoader {
 impl DataLoader for DeltaLakeLoader {
     const NAME: &'static str = "delta_lake";
     const URL_SCHEMES: &'static [&'static str] = &["delta"];
-    const CAPABILITIES: Capabilities = Capabilities::new(&[Mode::Create, Mode::Append, Mode::Overwrite], Atomicity::Load)
+    const CAPABILITIES: Capabilities = Capabilities::new(&Mode::ALL, Atomicity::Load)
         .create_target()
         .schema_evolution()
         .load_ids()

@@ -1,19 +1,19 @@
 //! One load into a table: data files where no reader looks, then one commit that names them.
 
-use std::collections::HashSet;
-
-use arrow_array::RecordBatch;
+use arrow_array::{Array, RecordBatch};
 use arrowload_common_parquet::{FileInfo, FileNaming, ParquetOptions, ParquetWriter, Staged};
-use arrowload_core::{Error, ErrorKind, LoadRequest, LoadSession, Mode, Prepared, Receipt, Result};
-use deltalake::protocol::{DeltaOperation, SaveMode};
-use object_store::ObjectStoreExt;
-use serde_json::{Value, json};
+use arrowload_core::{Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt, Result};
 
-use crate::commit::{Commit, Outcome, Scope};
-use crate::error::from_parquet;
+use crate::error::{blocking, from_parquet};
+use crate::finish::Load;
+use crate::keys::KeyHasher;
+use crate::merge::Merge;
 use crate::options::DeltaLakeOptions;
-use crate::stats::{Indexed, add_action, note_nan};
-use crate::table::TableFile;
+use crate::partitions::Partitions;
+use crate::removal::{Removal, Rewriter, scan_of};
+use crate::spool::{Spool, Spooled};
+use crate::stats::note_nan;
+use crate::table::{Table, TableFile};
 use crate::target::Target;
 
 /// The size of a data file at which the next one is begun.
@@ -25,23 +25,21 @@ pub struct DeltaLakeSession {
     state: State,
 }
 
-/// What is known of the load.
-struct Load {
-    target: Target,
-    request: LoadRequest<DeltaLakeOptions>,
-    attempt: String,
-    with_nan: HashSet<String>,
-    rows: u64,
-}
-
 enum State {
     Writing(Box<ParquetWriter>),
+    /// An upsert waits for all its rows.
+    Spooling(Box<Spooling>),
     /// Complete, under no name.
     Staged(Staged),
-    /// Under their names, in no commit.
-    Published(Vec<FileInfo>),
     /// An earlier call failed or was cancelled.
     Torn,
+}
+
+struct Spooling {
+    spool: Spool,
+    hasher: KeyHasher,
+    seed: u64,
+    null_keys: u64,
 }
 
 fn torn() -> Error {
@@ -50,160 +48,162 @@ fn torn() -> Error {
 
 impl DeltaLakeSession {
     pub(crate) fn begin(target: Target, request: LoadRequest<DeltaLakeOptions>) -> Result<Self> {
-        let attempt = uuid::Uuid::now_v7().to_string();
-        let writer = writer(&target, &request, &attempt)?;
-        let load = Load { target, request, attempt, with_nan: HashSet::new(), rows: 0 };
-        Ok(Self { load, state: State::Writing(Box::new(writer)) })
-    }
-
-    /// Gives the staged files their names, which no reader knows yet.
-    async fn publish(&mut self) -> Result<Vec<FileInfo>> {
-        match std::mem::replace(&mut self.state, State::Torn) {
-            State::Staged(staged) if self.load.rows == 0 => {
-                staged.abort().await.map_err(from_parquet)?;
-                Ok(Vec::new())
-            }
-            State::Staged(staged) => staged.publish().await.map_err(from_parquet),
-            State::Published(files) => Ok(files),
-            _ => Err(torn()),
-        }
+        let load = Load::new(target, request);
+        let state = match load.request.mode {
+            Mode::Upsert => State::Spooling(Box::new(Spooling::new(&load)?)),
+            _ => State::Writing(Box::new(load.writer()?)),
+        };
+        Ok(Self { load, state })
     }
 }
 
 impl Load {
-    /// The files that go, and which changes of others stand against it.
-    fn removed(&self, files: &[FileInfo]) -> Result<(Vec<TableFile>, Scope)> {
-        if self.request.mode != Mode::Overwrite {
-            return Ok((Vec::new(), Scope::Append));
-        }
-        let _ = files;
-        let all = self.target.table.as_ref().map_or_else(|| Ok(Vec::new()), |table| table.files())?;
-        Ok((all, Scope::Whole))
+    fn writer(&self) -> Result<ParquetWriter> {
+        let (target, request) = (&self.target, &self.request);
+        let mut settings = ParquetOptions { write_threads: request.parallelism, ..ParquetOptions::default() };
+        settings.compression = request.options.compression.unwrap_or(settings.compression);
+        settings.row_group_rows = request.options.row_group_rows.unwrap_or(settings.row_group_rows);
+        settings.max_file_bytes = Some(request.options.max_file_bytes.unwrap_or(MAX_FILE_BYTES));
+        settings.partition_by.clone_from(&target.partition_by);
+        let naming = FileNaming::prefix(format!("part-{}", self.attempt));
+        ParquetWriter::new(target.place.destination(), target.mapping.schema.clone(), settings, naming).map_err(from_parquet)
     }
 
-    fn operation(&self) -> DeltaOperation {
-        let mode = match self.request.mode {
-            Mode::Create => SaveMode::ErrorIfExists,
-            Mode::Overwrite => SaveMode::Overwrite,
-            Mode::Append | Mode::Upsert => SaveMode::Append,
-        };
-        let partition_by = (!self.target.partition_by.is_empty()).then(|| self.target.partition_by.clone());
-        DeltaOperation::Write { mode, partition_by, predicate: self.request.options.replace_where.clone() }
+    /// The key columns, as places in the table's schema.
+    fn keys(&self) -> Result<Vec<usize>> {
+        self.request.keys.iter().map(|key| Ok(self.target.mapping.schema.index_of(key)?)).collect()
     }
 
-    async fn commit_files(&self, files: &[FileInfo]) -> Result<(Outcome, Receipt)> {
-        let (removed, scope) = self.removed(files)?;
-        let old_rows: u64 = removed.iter().filter_map(|file| file.rows).sum();
-        self.request.limits.check(0, old_rows, old_rows)?;
-        let indexed = Indexed { columns: self.target.indexed_columns(), with_nan: self.with_nan.clone() };
-        let mut actions: Vec<Value> = removed.iter().map(TableFile::remove_action).collect::<Result<_>>()?;
-        for file in files {
-            actions.push(add_action(file, &indexed, true)?);
-        }
-        let bytes: u64 = files.iter().map(|file| file.bytes).sum();
-        let metrics = json!({
-            "numFiles": files.len().to_string(), "numOutputRows": self.rows.to_string(), "numOutputBytes": bytes.to_string(),
-            "numRemovedFiles": removed.len().to_string(),
-        });
-        let commit = Commit {
-            log_store: &self.target.place.log_store,
-            base: self.target.table.clone(),
-            protocol: self.target.protocol.clone(),
-            metadata: self.target.metadata.clone(),
-            actions,
-            operation: self.operation(),
-            metrics,
-            scope,
-            load_id: &self.request.load_id,
-            attempt: &self.attempt,
-            rows: self.rows,
-        };
-        let outcome = commit.run().await.map_err(|error| match (self.request.mode, error.kind()) {
-            (Mode::Create, ErrorKind::Conflict) => {
-                let message = format!("another writer made `{}` meanwhile", self.request.target);
-                Error::new(ErrorKind::TargetExists, message).with("target", &self.request.target)
+    fn old_files(&self) -> Result<Vec<TableFile>> {
+        self.target.table.as_ref().map_or_else(|| Ok(Vec::new()), Table::files)
+    }
+
+    /// Writes the rows that `replace_where` leaves.
+    async fn replace(&mut self, writer: &mut ParquetWriter) -> Result<Removal> {
+        let files = self.old_files()?;
+        match &self.target.replaces {
+            Some(predicate) => {
+                let mut rewriter = Rewriter { writer, with_nan: &mut self.with_nan };
+                Removal::matching(&scan_of(&self.target), files, predicate, &mut rewriter).await
             }
-            _ => error,
-        })?;
-        let mut receipt = Receipt::rows(self.rows).with("files", files.len()).with("files_removed", removed.len());
-        receipt.bytes = bytes;
-        Ok((outcome, receipt))
+            None => Ok(Removal::none()),
+        }
     }
 
-    /// Removes files that no commit names.
-    async fn discard(&self, files: &[FileInfo]) {
-        let store = self.target.place.log_store.object_store(None);
-        for file in files {
-            if let Err(error) = store.delete(&file.path).await {
-                tracing::debug!(%error, "a data file that no commit names is left; VACUUM removes it");
-            }
+    /// Which files an overwrite removes, now that its own are known.
+    fn overwrite(&self, new: &[FileInfo]) -> Result<Removal> {
+        let files = self.old_files()?;
+        if self.request.options.overwrite_partitions {
+            let partitions = Partitions::new(&self.target.mapping.schema, &self.target.partition_by)?;
+            return Removal::partitions(files, new, partitions);
         }
+        Ok(Removal::files(files, crate::commit::Scope::Whole))
+    }
+
+    /// Meets the rows of an upsert with those of the table, and writes what comes of it.
+    async fn merge(&mut self, spooled: Spooled, seed: u64, null_keys: u64) -> Result<Staged> {
+        let (files, mut writer) = (self.old_files()?, self.writer()?);
+        let old_rows: u64 = files.iter().filter_map(|file| file.rows).sum();
+        let merge = Merge { spooled: &spooled, keys: self.keys()?, seed, scan: scan_of(&self.target), options: &self.request.options };
+        let mut rewriter = Rewriter { writer: &mut writer, with_nan: &mut self.with_nan };
+        let merged = merge.run(files, &mut rewriter).await?;
+        self.request.limits.check(merged.counts.updated, merged.deleted, old_rows)?;
+        self.counts = Some(KeyCounts { null: null_keys, ..merged.counts });
+        let expected = merged.removal.kept + merged.written;
+        self.removal = merged.removal;
+        let staged = writer.finish().await.map_err(from_parquet)?;
+        let found: u64 = staged.files().iter().map(|file| file.rows).sum();
+        if found != expected {
+            let message = format!("{expected} rows were written, and the files hold {found}; nothing was published");
+            return Err(Error::new(ErrorKind::Verification, message));
+        }
+        Ok(staged)
     }
 }
 
-fn writer(target: &Target, request: &LoadRequest<DeltaLakeOptions>, attempt: &str) -> Result<ParquetWriter> {
-    let mut settings = ParquetOptions { write_threads: request.parallelism, ..ParquetOptions::default() };
-    settings.compression = request.options.compression.unwrap_or(settings.compression);
-    settings.row_group_rows = request.options.row_group_rows.unwrap_or(settings.row_group_rows);
-    settings.max_file_bytes = Some(request.options.max_file_bytes.unwrap_or(MAX_FILE_BYTES));
-    settings.partition_by.clone_from(&target.partition_by);
-    let naming = FileNaming::prefix(format!("part-{attempt}"));
-    ParquetWriter::new(target.place.destination(), target.mapping.schema.clone(), settings, naming).map_err(from_parquet)
+impl Spooling {
+    fn new(load: &Load) -> Result<Self> {
+        let seed = uuid::Uuid::new_v4().as_u64_pair().0;
+        let schema = &load.target.mapping.schema;
+        Ok(Self { spool: Spool::new(schema)?, hasher: KeyHasher::new(schema, load.keys()?, seed)?, seed, null_keys: 0 })
+    }
+
+    fn write(&mut self, batch: &RecordBatch, keys: &[usize]) -> Result<()> {
+        let has_null = |row: usize| keys.iter().any(|key| batch.column(*key).logical_nulls().is_some_and(|nulls| nulls.is_null(row)));
+        if keys.iter().any(|key| batch.column(*key).logical_null_count() > 0) {
+            self.null_keys += (0..batch.num_rows()).filter(|row| has_null(*row)).count() as u64;
+        }
+        let hashes = self.hasher.hash(batch)?;
+        self.spool.write(batch, &hashes)
+    }
 }
 
 impl LoadSession for DeltaLakeSession {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let batch = self.load.target.arrange(batch, self.load.rows)?;
-        note_nan(&batch, &mut self.load.with_nan);
-        match &mut self.state {
-            State::Writing(writer) => writer.write(&batch).await.map_err(from_parquet)?,
+        let rows = batch.num_rows() as u64;
+        match std::mem::replace(&mut self.state, State::Torn) {
+            State::Writing(mut writer) => {
+                note_nan(&batch, &mut self.load.with_nan);
+                writer.write(&batch).await.map_err(from_parquet)?;
+                self.state = State::Writing(writer);
+            }
+            State::Spooling(mut spooling) => {
+                let keys = self.load.keys()?;
+                let written = blocking(move || spooling.write(&batch, &keys).map(|()| spooling));
+                self.state = State::Spooling(written.await?);
+            }
             _ => return Err(torn()),
         }
-        self.load.rows += batch.num_rows() as u64;
+        self.load.rows += rows;
         Ok(())
     }
 
     async fn prepare(&mut self) -> Result<Prepared> {
-        match std::mem::replace(&mut self.state, State::Torn) {
-            State::Writing(writer) => {
+        let staged = match std::mem::replace(&mut self.state, State::Torn) {
+            State::Writing(mut writer) => {
+                let replaced = self.load.replace(&mut writer).await?;
                 let staged = writer.finish().await.map_err(from_parquet)?;
-                let rows = staged.files().iter().map(|file| file.rows).sum();
-                self.state = State::Staged(staged);
-                Ok(Prepared::rows(rows))
+                self.load.removal = match (self.load.request.mode, &self.load.target.replaces) {
+                    (Mode::Overwrite, None) => self.load.overwrite(staged.files())?,
+                    _ => replaced,
+                };
+                let removal = &self.load.removal;
+                self.load.request.limits.check(0, removal.rows, self.load.old_files()?.iter().filter_map(|file| file.rows).sum())?;
+                staged
             }
-            _ => Err(torn()),
-        }
+            State::Spooling(spooling) => {
+                let Spooling { spool, seed, null_keys, .. } = *spooling;
+                let spooled = blocking(move || spool.finish()).await?;
+                let rows = spooled.rows;
+                self.state = State::Staged(self.load.merge(spooled, seed, null_keys).await?);
+                return Ok(Prepared::rows(rows));
+            }
+            _ => return Err(torn()),
+        };
+        let written: u64 = staged.files().iter().map(|file| file.rows).sum();
+        self.state = State::Staged(staged);
+        Ok(Prepared::rows(written.saturating_sub(self.load.removal.kept)))
     }
 
     async fn commit(mut self) -> Result<Receipt> {
-        let files = self.publish().await?;
-        match self.load.commit_files(&files).await {
-            Ok((Outcome::Committed(version), receipt)) => Ok(receipt.with("version", version)),
-            Ok((Outcome::AlreadyLoaded(rows), _)) => {
-                self.load.discard(&files).await;
-                let mut receipt = Receipt::rows(rows);
-                receipt.already_loaded = true;
-                Ok(receipt)
-            }
-            Err(error) => {
-                // Where the commit is unknown the files may be part of the table.
-                if error.kind() != ErrorKind::CommitUnknown {
-                    self.load.discard(&files).await;
-                }
-                Err(error)
-            }
-        }
+        let staged = match std::mem::replace(&mut self.state, State::Torn) {
+            State::Staged(staged) => staged,
+            _ => return Err(torn()),
+        };
+        // A writer without rows makes one file that has none.
+        let files = match staged.files().iter().any(|file| file.rows > 0) {
+            true => staged.publish().await.map_err(from_parquet)?,
+            false => staged.abort().await.map(|()| Vec::new()).map_err(from_parquet)?,
+        };
+        self.load.commit(files).await
     }
 
     async fn abort(mut self) -> Result<()> {
         match std::mem::replace(&mut self.state, State::Torn) {
             State::Writing(writer) => writer.abort().await.map_err(from_parquet),
             State::Staged(staged) => staged.abort().await.map_err(from_parquet),
-            State::Published(files) => {
-                self.load.discard(&files).await;
-                Ok(())
-            }
-            State::Torn => Ok(()),
+            State::Spooling(_) | State::Torn => Ok(()),
         }
     }
 }

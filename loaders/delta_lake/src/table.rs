@@ -101,8 +101,11 @@ impl Table {
         configured.map_or(INDEXED_COLUMNS, |number| number.parse().unwrap_or(usize::MAX))
     }
 
-    /// The data files of this version, which must have been opened with its files.
+    /// The data files of this version; none if it was opened without them.
     pub(crate) fn files(&self) -> Result<Vec<TableFile>> {
+        if !self.state.load_config().require_files {
+            return Ok(Vec::new());
+        }
         // The library decodes paths and encodes them otherwise; what removes a file must name it as it was added.
         let mut uris = Vec::new();
         for batch in self.state.add_actions_batches(false).map_err(from_delta)? {

@@ -9,6 +9,8 @@ use deltalake::kernel::{Metadata, Protocol, StructType};
 
 use crate::options::{DeltaLakeOptions, Nanoseconds, invalid};
 use crate::place::Place;
+use crate::predicate::{Expression, first_false};
+use crate::rules::Rules;
 use crate::schema::{check_names, check_protocol, metadata, protocol, stored_schema, to_arrow, to_delta, with_schema};
 use crate::table::{INDEXED_COLUMNS, Table};
 use crate::types::{convert, fits};
@@ -21,14 +23,15 @@ pub(crate) struct Target {
     pub(crate) table: Option<Table>,
     /// The columns of the table after the load, and what fills them.
     pub(crate) mapping: ColumnMapping,
-    /// The same columns as Delta has them.
-    pub(crate) schema: StructType,
     pub(crate) partition_by: Vec<String>,
     /// For a new table.
     pub(crate) protocol: Option<Protocol>,
     /// For a new table, and for one whose columns change.
     pub(crate) metadata: Option<Metadata>,
     nanoseconds: Nanoseconds,
+    rules: Rules,
+    /// What all rows of the load must fulfil, and which rows of the table go.
+    pub(crate) replaces: Option<Expression>,
 }
 
 impl Target {
@@ -63,8 +66,12 @@ impl Target {
             }
         };
         let mapping = ColumnMapping::by_name(load, &arrow, false, fits)?;
+        let rules = match &table {
+            Some(table) => Rules::of(table, &schema, &mapping.schema, &mapping.sources)?,
+            None => Rules::default(),
+        };
         let nanoseconds = request.options.nanoseconds;
-        Ok(Self { place, table, mapping, schema, partition_by, protocol, metadata: Some(metadata), nanoseconds })
+        Ok(Self { place, table, mapping, partition_by, protocol, metadata: Some(metadata), nanoseconds, rules, replaces: None })
     }
 
     /// A table that keeps its columns, or gets more of them.
@@ -85,17 +92,23 @@ impl Target {
         }
         let known = table.schema();
         let mapping = ColumnMapping::by_name(load, to_arrow(&known)?.as_ref(), request.schema_evolution, fits)?;
+        let rules = Rules::of(&table, &known, &mapping.schema, &mapping.sources)?;
+        let replaces = request.options.replace_where.as_deref().map(|sql| predicate(sql, &mapping.schema)).transpose()?;
+        if request.options.overwrite_partitions && partition_by.is_empty() {
+            return Err(invalid("overwrite_partitions", "the table is not partitioned; overwrite it as a whole, or set `replace_where`"));
+        }
         let nanoseconds = request.options.nanoseconds;
         if mapping.added.is_empty() {
             return Ok(Self {
                 place,
                 table: Some(table),
                 mapping,
-                schema: known,
                 partition_by,
                 protocol: None,
                 metadata: None,
                 nanoseconds,
+                rules,
+                replaces,
             });
         }
         check_names(&mapping.added, &mapping.schema.fields()[..known.fields().len()])?;
@@ -105,7 +118,7 @@ impl Target {
             .map_err(|error| Error::new(ErrorKind::SchemaMismatch, format!("the columns cannot be added: {error}")).with_source(error))?;
         let metadata = Some(with_schema(table.state.metadata(), &schema)?);
         let mapping = ColumnMapping { schema: to_arrow(&schema)?, ..mapping };
-        Ok(Self { place, table: Some(table), mapping, schema, partition_by, protocol: None, metadata, nanoseconds })
+        Ok(Self { place, table: Some(table), mapping, partition_by, protocol: None, metadata, nanoseconds, rules, replaces })
     }
 
     /// How many columns get statistics.
@@ -129,8 +142,22 @@ impl Target {
         }
         let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let converted = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)?;
-        self.mapping.apply(&converted, first_row)
+        let arranged = self.rules.apply(self.mapping.apply(&converted, first_row)?, first_row)?;
+        let Some(replaces) = &self.replaces else { return Ok(arranged) };
+        match first_false(&replaces.holds(&arranged)?) {
+            None => Ok(arranged),
+            Some(row) => {
+                let message = format!("a row does not fulfil replace_where, `{}`; filter it out", replaces.sql());
+                Err(Error::new(ErrorKind::InvalidData, message).at_row(first_row + row))
+            }
+        }
     }
+}
+
+fn predicate(sql: &str, schema: &SchemaRef) -> Result<Expression> {
+    let wrong = |why: String| invalid("replace_where", format!("`replace_where` is `{sql}`: {why}"));
+    let expression = Expression::new(sql, schema).map_err(|error| wrong(error.to_string()))?;
+    if expression.is_boolean(schema) { Ok(expression) } else { Err(wrong("it is neither true nor false".into())) }
 }
 
 fn other_partitions(known: &[String]) -> Error {

@@ -2,5 +2,8 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
 
 mod conformance;
+mod replace;
+mod rules;
 mod support;
 mod tables;
+mod upsert;

@@ -46,8 +46,10 @@ pub(crate) fn batch<const N: usize>(columns: [(&str, ArrayRef); N]) -> RecordBat
 
 /// Runs a program in the Python that reads back, with arguments, and answers with what it prints, as JSON.
 pub(crate) fn ask(program: &str, arguments: &[&str]) -> Value {
+    // Threads of its libraries now and then break the interpreter's own end.
+    let program = format!("{program}\nimport os, sys; sys.stdout.flush(); os._exit(0)");
     let output = std::process::Command::new(python::interpreter().expect("Python"))
-        .args(["-c", program])
+        .args(["-c", &program])
         .args(arguments)
         .output()
         .expect("Python starts");
