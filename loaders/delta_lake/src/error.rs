@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use arrowload_common_parquet as writer;
 use arrowload_core::{Error, ErrorKind, Result};
+use datafusion::error::DataFusionError;
 use deltalake::DeltaTableError;
 use deltalake::kernel::transaction::TransactionError;
 
@@ -105,6 +106,31 @@ pub(crate) fn from_delta(error: DeltaTableError) -> Error {
         _ => (ErrorKind::Unexpected, format!("the Delta table could not be used: {error}")),
     };
     Error::new(kind, message).with_source(error)
+}
+
+/// An error of the query engine, by its type, never by its text.
+pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
+    use DataFusionError as F;
+    let root = error.find_root();
+    if let F::External(inner) = root {
+        if let Some(ours) = inner.downcast_ref::<Error>() {
+            return ours.clone();
+        }
+    }
+    if let Some((kind, transient)) = find::<object_store::Error>(&error).map(store_kind) {
+        let mapped = Error::new(kind, format!("the storage of the Delta table refused: {error}")).with_source(error);
+        return if transient { mapped.transient() } else { mapped };
+    }
+    let kind = match root {
+        F::SQL(..) | F::Plan(_) | F::SchemaError(..) | F::Execution(_) | F::ArrowError(..) => ErrorKind::Query,
+        F::NotImplemented(_) => ErrorKind::Unsupported,
+        F::ResourcesExhausted(_) => ErrorKind::ResourceExhausted,
+        F::Configuration(_) => ErrorKind::InvalidOption,
+        F::ParquetError(_) => ErrorKind::InvalidData,
+        F::IoError(_) => ErrorKind::Io,
+        _ => ErrorKind::Unexpected,
+    };
+    Error::new(kind, root.to_string()).with_source(error)
 }
 
 /// A blocking task that ended without an answer.

@@ -8,12 +8,16 @@ use deltalake::protocol::{DeltaOperation, MergePredicate, SaveMode};
 use object_store::ObjectStoreExt;
 use serde_json::{Value, json};
 
+use crate::after::tidy;
 use crate::commit::{Commit, Outcome};
 use crate::options::{DeltaLakeOptions, WhenMatched, WhenNotMatched, WhenNotMatchedBySource};
 use crate::removal::Removal;
 use crate::stats::{Indexed, add_action};
 use crate::table::TableFile;
 use crate::target::Target;
+
+/// The size of a data file where nothing else is said.
+const MAX_FILE_BYTES: u64 = 256 << 20;
 
 /// What is known of a load.
 pub(crate) struct Load {
@@ -40,7 +44,11 @@ impl Load {
     /// Commits files that have their names, and which no commit names yet.
     pub(crate) async fn commit(self, files: Vec<FileInfo>) -> Result<Receipt> {
         match self.commit_files(&files).await {
-            Ok(Outcome::Committed(version)) => Ok(self.receipt(&files, version)),
+            Ok(Outcome::Committed(version)) => {
+                let mut receipt = self.receipt(&files, version);
+                receipt.details.extend(tidy(&self.target.place.log_store, &self.request.options, version, self.max_file_bytes()).await);
+                Ok(receipt)
+            }
             Ok(Outcome::AlreadyLoaded(rows)) => {
                 self.discard(&files).await;
                 let mut receipt = Receipt::rows(rows);
@@ -55,6 +63,11 @@ impl Load {
                 Err(error)
             }
         }
+    }
+
+    /// The size of a data file at which the next one is begun.
+    pub(crate) fn max_file_bytes(&self) -> u64 {
+        self.request.options.max_file_bytes.unwrap_or(MAX_FILE_BYTES)
     }
 
     async fn commit_files(&self, files: &[FileInfo]) -> Result<Outcome> {

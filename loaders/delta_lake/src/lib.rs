@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod after;
 mod commit;
 mod config;
 mod error;
@@ -16,15 +17,18 @@ mod rules;
 mod scan;
 mod schema;
 mod session;
+mod source;
 mod spool;
 mod stats;
 mod table;
 mod target;
 mod types;
 
-pub use config::DeltaLakeConfig;
+pub use config::{DeltaLakeConfig, DeltaLakeSourceConfig};
 pub use loader::DeltaLakeLoader;
 pub use options::{DeltaLakeOptions, Nanoseconds, WhenMatched, WhenNotMatched, WhenNotMatchedBySource};
 pub use session::DeltaLakeSession;
+pub use source::DeltaLakeSource;
 
 arrowload_core::register_loader!(DeltaLakeLoader);
+arrowload_core::register_source!(DeltaLakeSource);

@@ -63,6 +63,9 @@ pub struct DeltaLakeOptions {
     pub compression: Option<Compression>,
     /// A data file of about this size in bytes is closed, and the next one begun; 256 MiB by default.
     pub max_file_bytes: Option<u64>,
+    /// On the local disk, data files are flushed (`fsync`) before they are committed, so that a power failure cannot leave a
+    /// commit without its rows. On by default.
+    pub sync: Option<bool>,
     /// The rows of a row group, at most; 262,144 by default.
     pub row_group_rows: Option<usize>,
     /// `overwrite` replaces only the partitions that the load has rows for.
@@ -99,6 +102,15 @@ pub(crate) fn invalid(key: &'static str, message: impl Into<String>) -> Error {
 }
 
 impl DeltaLakeOptions {
+    /// The age that `vacuum_retention` says.
+    pub(crate) fn vacuum_retention(&self) -> Result<Option<chrono::Duration>> {
+        let parse = |text: &String| {
+            let duration = humantime::parse_duration(text).ok().and_then(|duration| chrono::Duration::from_std(duration).ok());
+            duration.ok_or_else(|| invalid("vacuum_retention", format!("`vacuum_retention` is `{text}`; write a time such as \"7 days\"")))
+        };
+        self.vacuum_retention.as_ref().map(parse).transpose()
+    }
+
     /// Refuses options that the mode has no use for, and values that mean nothing.
     pub(crate) fn check(request: &LoadRequest<Self>) -> Result<()> {
         let options = &request.options;
@@ -133,6 +145,7 @@ impl DeltaLakeOptions {
         if let Some((key, _)) = numbers.into_iter().find(|(_, number)| *number == Some(0)) {
             return Err(invalid(key, format!("`{key}` must be at least 1")));
         }
+        options.vacuum_retention()?;
         if options.optimize_after_write && !options.z_order_by.is_empty() {
             return Err(invalid("z_order_by", "`z_order_by` joins files too; set `optimize_after_write` or `z_order_by`"));
         }

@@ -16,9 +16,6 @@ use crate::stats::note_nan;
 use crate::table::{Table, TableFile};
 use crate::target::Target;
 
-/// The size of a data file at which the next one is begun.
-const MAX_FILE_BYTES: u64 = 256 << 20;
-
 /// One load into a Delta table.
 pub struct DeltaLakeSession {
     load: Load,
@@ -63,7 +60,8 @@ impl Load {
         let mut settings = ParquetOptions { write_threads: request.parallelism, ..ParquetOptions::default() };
         settings.compression = request.options.compression.unwrap_or(settings.compression);
         settings.row_group_rows = request.options.row_group_rows.unwrap_or(settings.row_group_rows);
-        settings.max_file_bytes = Some(request.options.max_file_bytes.unwrap_or(MAX_FILE_BYTES));
+        settings.max_file_bytes = Some(self.max_file_bytes());
+        settings.sync = request.options.sync.unwrap_or(settings.sync);
         settings.partition_by.clone_from(&target.partition_by);
         let naming = FileNaming::prefix(format!("part-{}", self.attempt));
         ParquetWriter::new(target.place.destination(), target.mapping.schema.clone(), settings, naming).map_err(from_parquet)

@@ -9,6 +9,7 @@ use deltalake::DeltaTableConfig;
 use deltalake::kernel::transaction::PROTOCOL;
 use deltalake::kernel::{EagerSnapshot, Remove, StructType};
 use deltalake::logstore::LogStoreRef;
+use deltalake::table::config::TablePropertiesExt;
 use deltalake::table::state::DeltaTableState;
 use serde_json::{Value, json};
 
@@ -93,6 +94,12 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// How long removed files are kept.
+    pub(crate) fn retention(&self) -> chrono::Duration {
+        let kept = self.state.table_config().deleted_file_retention_duration();
+        chrono::Duration::from_std(kept).unwrap_or(chrono::Duration::MAX)
     }
 
     /// How many columns have statistics.

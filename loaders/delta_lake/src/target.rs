@@ -40,6 +40,7 @@ impl Target {
         DeltaLakeOptions::check(request)?;
         let lists_files = matches!(request.mode, Mode::Overwrite | Mode::Upsert);
         let table = Table::open(&place.log_store, lists_files).await?;
+        check_after(table.as_ref(), &request.options, &request.schema)?;
         let create = request.must_create(table.is_some())?;
         let load = stored_schema(&request.schema, request.options.nanoseconds)?;
         match table {
@@ -151,6 +152,23 @@ impl Target {
                 Err(Error::new(ErrorKind::InvalidData, message).at_row(first_row + row))
             }
         }
+    }
+}
+
+/// What is to follow the load must be possible.
+fn check_after(table: Option<&Table>, options: &DeltaLakeOptions, load: &Schema) -> Result<()> {
+    let retention = table.map_or(chrono::Duration::days(7), Table::retention);
+    if options.vacuum_retention()?.is_some_and(|asked| asked < retention) {
+        let message = format!("the table keeps removed files for {} hours; give `vacuum_retention` at least that", retention.num_hours());
+        return Err(invalid("vacuum_retention", message));
+    }
+    let columns = table.map(Table::schema);
+    let known = |column: &&String| {
+        columns.as_ref().is_some_and(|schema| schema.contains(column.as_str())) || load.column_with_name(column).is_some()
+    };
+    match options.z_order_by.iter().find(|column| !known(column)) {
+        Some(column) => Err(invalid("z_order_by", format!("`z_order_by` names `{column}`, which is no column of the table"))),
+        None => Ok(()),
     }
 }
 
