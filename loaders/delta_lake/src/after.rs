@@ -8,6 +8,7 @@ use arrowload_core::Result;
 use deltalake::delta_datafusion::create_session_state_with_spill_config;
 use deltalake::logstore::LogStoreRef;
 use deltalake::operations::optimize::OptimizeType;
+use deltalake::operations::vacuum::VacuumMode;
 use deltalake::{DeltaTable, DeltaTableConfig, checkpoints};
 
 use crate::error::from_delta;
@@ -63,7 +64,8 @@ async fn optimize(log_store: &LogStoreRef, options: &DeltaLakeOptions, max_file_
 
 async fn vacuum(log_store: &LogStoreRef, options: &DeltaLakeOptions) -> Result<Option<String>> {
     let Some(retention) = options.vacuum_retention()? else { return Ok(None) };
-    let vacuum = open(log_store).await?.vacuum().with_retention_period(retention).with_enforce_retention_duration(true);
+    let vacuum =
+        open(log_store).await?.vacuum().with_mode(VacuumMode::Full).with_retention_period(retention).with_enforce_retention_duration(true);
     let (_, metrics) = vacuum.await.map_err(from_delta)?;
     Ok(Some(format!("{} files removed", metrics.files_deleted.len())))
 }

@@ -54,7 +54,7 @@ impl Place {
     /// Where data files go.
     pub(crate) fn destination(&self) -> Destination {
         match &self.local {
-            Some(folder) => Destination::local(folder),
+            Some(folder) => Destination::local_in_place(folder),
             None => Destination::store(self.log_store.object_store(None), object_store::path::Path::default()),
         }
     }
