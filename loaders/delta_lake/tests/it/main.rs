@@ -7,6 +7,7 @@ mod races;
 mod replace;
 mod rules;
 mod source;
+mod spark;
 mod support;
 mod tables;
 mod upsert;

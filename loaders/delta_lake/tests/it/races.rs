@@ -68,7 +68,7 @@ async fn a_load_that_is_killed_is_there_once_or_not_at_all() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let mut killed = 0;
-    for (index, mode) in ["append", "overwrite", "upsert"].into_iter().cycle().take(24).enumerate() {
+    for (index, mode) in ["append", "overwrite", "upsert"].into_iter().cycle().take(18).enumerate() {
         let path = folder.path().join(format!("t{index}"));
         run(&path, &rows(1000..1003), json!({})).await.expect("it loads");
         let before = delta(&path, IDS);
