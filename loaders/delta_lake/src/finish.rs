@@ -162,7 +162,7 @@ impl Load {
     }
 
     /// Removes files that no commit names.
-    async fn discard(&self, files: &[FileInfo]) {
+    pub(crate) async fn discard(&self, files: &[FileInfo]) {
         let store = self.target.place.log_store.object_store(None);
         for file in files {
             if let Err(error) = store.delete(&file.path).await {

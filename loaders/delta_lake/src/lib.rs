@@ -4,6 +4,9 @@ mod after;
 mod commit;
 mod config;
 mod error;
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test that cannot go on says so and ends")]
+mod faults;
 mod finish;
 mod keys;
 mod loader;
@@ -23,6 +26,7 @@ mod stats;
 mod table;
 mod target;
 mod types;
+mod verify;
 
 pub use config::{DeltaLakeConfig, DeltaLakeSourceConfig};
 pub use loader::DeltaLakeLoader;

@@ -24,6 +24,7 @@ impl DataLoader for DeltaLakeLoader {
         .create_target()
         .schema_evolution()
         .load_ids()
+        .checksum()
         .parallel()
         .change_limits()
         .batch(BatchSize { min_rows: 1024, max_rows: 1 << 17, max_bytes: 16 << 20 });

@@ -2,7 +2,7 @@
 
 use arrow_array::{Array, RecordBatch};
 use arrowload_common_parquet::{FileInfo, FileNaming, ParquetOptions, ParquetWriter, Staged};
-use arrowload_core::{Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt, Result};
+use arrowload_core::{ColumnChecksum, Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt, Result};
 
 use crate::error::{blocking, from_parquet};
 use crate::finish::Load;
@@ -28,6 +28,8 @@ enum State {
     Spooling(Box<Spooling>),
     /// Complete, under no name.
     Staged(Staged),
+    /// Under their names, in no commit.
+    Published(Vec<FileInfo>),
     /// An earlier call failed or was cancelled.
     Torn,
 }
@@ -51,6 +53,20 @@ impl DeltaLakeSession {
             _ => State::Writing(Box::new(load.writer()?)),
         };
         Ok(Self { load, state })
+    }
+
+    /// Gives the files their names, which no reader knows yet.
+    async fn publish(&mut self) -> Result<Vec<FileInfo>> {
+        let staged = match std::mem::replace(&mut self.state, State::Torn) {
+            State::Staged(staged) => staged,
+            State::Published(files) => return Ok(files),
+            _ => return Err(torn()),
+        };
+        // A writer without rows makes one file that has none.
+        match staged.files().iter().any(|file| file.rows > 0) {
+            true => staged.publish().await.map_err(from_parquet),
+            false => staged.abort().await.map(|()| Vec::new()).map_err(from_parquet),
+        }
     }
 }
 
@@ -184,16 +200,15 @@ impl LoadSession for DeltaLakeSession {
         Ok(Prepared::rows(written.saturating_sub(self.load.removal.kept)))
     }
 
+    async fn checksums(&mut self) -> Result<Vec<ColumnChecksum>> {
+        let files = self.publish().await?;
+        let checksums = crate::verify::checksums(&self.load, &files).await;
+        self.state = State::Published(files);
+        checksums
+    }
+
     async fn commit(mut self) -> Result<Receipt> {
-        let staged = match std::mem::replace(&mut self.state, State::Torn) {
-            State::Staged(staged) => staged,
-            _ => return Err(torn()),
-        };
-        // A writer without rows makes one file that has none.
-        let files = match staged.files().iter().any(|file| file.rows > 0) {
-            true => staged.publish().await.map_err(from_parquet)?,
-            false => staged.abort().await.map(|()| Vec::new()).map_err(from_parquet)?,
-        };
+        let files = self.publish().await?;
         self.load.commit(files).await
     }
 
@@ -201,6 +216,10 @@ impl LoadSession for DeltaLakeSession {
         match std::mem::replace(&mut self.state, State::Torn) {
             State::Writing(writer) => writer.abort().await.map_err(from_parquet),
             State::Staged(staged) => staged.abort().await.map_err(from_parquet),
+            State::Published(files) => {
+                self.load.discard(&files).await;
+                Ok(())
+            }
             State::Spooling(_) | State::Torn => Ok(()),
         }
     }

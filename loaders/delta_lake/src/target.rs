@@ -38,6 +38,7 @@ impl Target {
     /// Finds the target and checks that the load fits it. Changes nothing.
     pub(crate) async fn of(place: Place, request: &LoadRequest<DeltaLakeOptions>) -> Result<Self> {
         DeltaLakeOptions::check(request)?;
+        crate::verify::check(request)?;
         let lists_files = matches!(request.mode, Mode::Overwrite | Mode::Upsert);
         let table = Table::open(&place.log_store, lists_files).await?;
         check_after(table.as_ref(), &request.options, &request.schema)?;
