@@ -112,10 +112,10 @@ pub(crate) fn from_delta(error: DeltaTableError) -> Error {
 pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
     use DataFusionError as F;
     let root = error.find_root();
-    if let F::External(inner) = root {
-        if let Some(ours) = inner.downcast_ref::<Error>() {
-            return ours.clone();
-        }
+    if let F::External(inner) = root
+        && let Some(ours) = inner.downcast_ref::<Error>()
+    {
+        return ours.clone();
     }
     if let Some((kind, transient)) = find::<object_store::Error>(&error).map(store_kind) {
         let mapped = Error::new(kind, format!("the storage of the Delta table refused: {error}")).with_source(error);

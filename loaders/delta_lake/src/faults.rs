@@ -64,12 +64,12 @@ impl Shared {
         // The steps of a linear congruential generator (Knuth's MMIX constants) stand for chance.
         let chance = call.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 33;
         let fails = FAILS.load(Ordering::Relaxed);
-        if fails > 0 && chance % 7 == 0 {
+        if fails > 0 && chance.is_multiple_of(7) {
             tokio::time::sleep(Duration::from_micros(chance % 3000)).await;
         }
-        match fails > 0 && chance % fails == 0 {
+        match fails > 0 && chance.is_multiple_of(fails) {
             false => Fate::Done,
-            true if chance / fails % 2 == 0 => Fate::Fails,
+            true if (chance / fails).is_multiple_of(2) => Fate::Fails,
             true => Fate::Unanswered,
         }
     }

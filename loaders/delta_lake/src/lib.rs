@@ -5,7 +5,6 @@ mod commit;
 mod config;
 mod error;
 #[cfg(test)]
-#[expect(clippy::expect_used, reason = "a test that cannot go on says so and ends")]
 mod faults;
 mod finish;
 mod keys;
