@@ -22,6 +22,8 @@ pub use arrowload_core as core;
 // Registration is linking: a crate that is not named here would be dropped by the linker.
 #[cfg(feature = "source-datafusion")]
 use arrowload_datafusion as _;
+#[cfg(feature = "loader-delta-lake")]
+use arrowload_delta_lake as _;
 #[cfg(feature = "loader-file")]
 use arrowload_file as _;
 #[cfg(feature = "loader-postgresql")]

@@ -45,8 +45,12 @@ def one(request, file):
     if kind == 'arrow': return pa.ipc.open_file(file).read_all()
     if kind == 'arrows': return pa.ipc.open_stream(file).read_all()
     return duckdb.sql(request['sql'].replace('$file', "'" + file.replace("'", "''") + "'")).to_arrow_table()
+def delta(path):
+    import deltalake
+    return pa.table(deltalake.DeltaTable(path).to_pyarrow_table())
 def read(request):
-    table = pa.concat_tables([one(request, f) for f in files(request['path'])], promote_options='default')
+    if request['kind'] == 'delta': table = delta(request['path'])
+    else: table = pa.concat_tables([one(request, f) for f in files(request['path'])], promote_options='default')
     table = table.replace_schema_metadata(None)
     with pa.ipc.new_stream(request['out'], table.schema) as writer:
         for batch in table.to_batches(): writer.write_batch(batch)
@@ -85,7 +89,8 @@ impl Reader {
     }
 }
 
-/// Reads a file, or a folder's files, with pyarrow: `kind` is `parquet`, `arrow` or `arrows`. `None` if nothing is there.
+/// Reads a file, or a folder's files, with pyarrow: `kind` is `parquet`, `arrow` or `arrows`; or with `delta` a table, with
+/// Python's `deltalake`. `None` if nothing is there.
 ///
 /// # Errors
 /// What Python says.
@@ -102,7 +107,8 @@ pub fn query(sql: &str, path: &Path) -> Result<Option<RecordBatch>, String> {
 }
 
 fn run(kind: &str, sql: &str, path: &Path) -> Result<Option<RecordBatch>, String> {
-    if !has_files(path) {
+    let there = if kind == "delta" { path.join("_delta_log/00000000000000000000.json").exists() } else { has_files(path) };
+    if !there {
         return Ok(None);
     }
     let out = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;

@@ -14,7 +14,7 @@ pub(crate) struct Args {
 }
 
 /// The packages whose features are tried one by one.
-const FEATURED: [&str; 3] = ["arrowload", "arrowload-file", "arrowload-datafusion"];
+const FEATURED: [&str; 4] = ["arrowload", "arrowload-delta-lake", "arrowload-file", "arrowload-datafusion"];
 
 pub(crate) fn run_task(args: &Args) -> Result<()> {
     run(cargo().args(["fmt", "--all", "--", "--check"]))?;

@@ -7,7 +7,12 @@ fn each_feature_registers_its_name_exactly_once() {
     let registry = Registry::linked().expect("no name is claimed twice");
     let loaders: Vec<&str> = registry.loaders().map(|loader| loader.name()).collect();
     let sources: Vec<&str> = registry.sources().map(|source| source.name()).collect();
-    let features = [("memory", true), ("file", cfg!(feature = "loader-file")), ("postgresql", cfg!(feature = "loader-postgresql"))];
+    let features = [
+        ("memory", true),
+        ("delta_lake", cfg!(feature = "loader-delta-lake")),
+        ("file", cfg!(feature = "loader-file")),
+        ("postgresql", cfg!(feature = "loader-postgresql")),
+    ];
     for (name, is_on) in features {
         assert_eq!(loaders.iter().filter(|known| **known == name).count(), usize::from(is_on), "{name} in {loaders:?}");
     }

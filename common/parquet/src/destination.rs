@@ -15,7 +15,8 @@ pub struct Destination {
 
 #[derive(Clone)]
 pub(crate) enum Place {
-    Local(PathBuf),
+    /// With `true`, files have their own names from the start.
+    Local(PathBuf, bool),
     Store(Arc<dyn ObjectStore>, Path),
 }
 
@@ -24,7 +25,15 @@ impl Destination {
     ///
     /// Files are written under a temporary, hidden name beside their own and renamed when they are published.
     pub fn local(folder: impl Into<PathBuf>) -> Self {
-        Self { place: Place::Local(folder.into()) }
+        Self { place: Place::Local(folder.into(), false) }
+    }
+
+    /// A local folder whose files have their own names from the start, and are complete when they are published.
+    ///
+    /// For tables whose readers know their files from a log. What a killed process leaves has a name that the clean-up of
+    /// such tables finds: theirs pass over hidden files.
+    pub fn local_in_place(folder: impl Into<PathBuf>) -> Self {
+        Self { place: Place::Local(folder.into(), true) }
     }
 
     /// A prefix in an object store.
@@ -39,7 +48,7 @@ impl Destination {
 impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Local(folder) => write!(f, "Destination({})", folder.display()),
+            Place::Local(folder, _) => write!(f, "Destination({})", folder.display()),
             // A store's Display names the bucket and no credentials.
             Place::Store(store, prefix) => write!(f, "Destination({store}, {prefix})"),
         }

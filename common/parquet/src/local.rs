@@ -46,6 +46,15 @@ impl Folders {
     }
 }
 
+/// How files come to their names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Naming {
+    /// They have them from the start.
+    pub(crate) in_place: bool,
+    /// They are flushed to the disk first.
+    pub(crate) sync: bool,
+}
+
 /// A local file that takes bytes.
 pub(crate) struct LocalSink {
     /// Not there while a blocking task writes to it.
@@ -70,15 +79,18 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 impl LocalSink {
-    pub(crate) async fn create(folders: Arc<Folders>, path: object_store::path::Path, sync: bool) -> Result<Self> {
+    pub(crate) async fn create(folders: Arc<Folders>, path: object_store::path::Path, naming: Naming) -> Result<Self> {
         blocking(move || {
             let target = path.parts().fold(folders.root.clone(), |full, part| full.join(part.as_ref()));
             let folder = target.parent().unwrap_or(Path::new("")).to_path_buf();
             let name = target.file_name().unwrap_or_default().to_string_lossy();
             // Readers of folders skip names with a leading dot or underscore, and names without `.parquet`.
-            let temporary = folder.join(format!(".{name}.{}.tmp", uuid::Uuid::now_v7().simple()));
+            let temporary = match naming.in_place {
+                true => target.clone(),
+                false => folder.join(format!(".{name}.{}.tmp", uuid::Uuid::now_v7().simple())),
+            };
             folders.make(&folder)?;
-            let staged = LocalStaged { temporary, target, folders, sync, published: false };
+            let staged = LocalStaged { temporary, target, folders, sync: naming.sync, published: false };
             let file = File::create_new(&staged.temporary).map_err(|error| Error::io(&staged.temporary, error))?;
             Ok(Self { file: Some(file), staged })
         })
@@ -116,7 +128,9 @@ impl LocalStaged {
     pub(crate) async fn publish(&mut self) -> Result<()> {
         let (from, to, sync) = (self.temporary.clone(), self.target.clone(), self.sync);
         blocking(move || {
-            fs::rename(&from, &to).map_err(|error| Error::io(&to, error))?;
+            if from != to {
+                fs::rename(&from, &to).map_err(|error| Error::io(&to, error))?;
+            }
             if sync { sync_folder(&to) } else { Ok(()) }
         })
         .await?;

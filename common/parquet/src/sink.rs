@@ -10,7 +10,7 @@ use object_store::path::Path;
 
 use crate::Result;
 use crate::destination::{Destination, Place};
-use crate::local::{Folders, LocalSink, LocalStaged};
+use crate::local::{Folders, LocalSink, LocalStaged, Naming};
 use crate::upload::{Upload, UploadStaged};
 
 /// Takes the bytes of a file that is being written. Dropping it removes them, as far as that can be done at once.
@@ -28,21 +28,21 @@ pub(crate) enum StagedSink {
 
 /// Makes the sinks of one writer.
 pub(crate) enum Sinks {
-    Local(Arc<Folders>, bool),
+    Local(Arc<Folders>, Naming),
     Store(Arc<dyn ObjectStore>, Path),
 }
 
 impl Sinks {
     pub(crate) fn new(destination: Destination, sync: bool) -> Self {
         match destination.place {
-            Place::Local(root) => Self::Local(Arc::new(Folders::new(root)), sync),
+            Place::Local(root, in_place) => Self::Local(Arc::new(Folders::new(root)), Naming { in_place, sync }),
             Place::Store(store, prefix) => Self::Store(store, prefix),
         }
     }
 
     pub(crate) async fn create(&self, path: &Path) -> Result<Sink> {
         Ok(match self {
-            Self::Local(folders, sync) => Sink::Local(LocalSink::create(folders.clone(), path.clone(), *sync).await?),
+            Self::Local(folders, naming) => Sink::Local(LocalSink::create(folders.clone(), path.clone(), *naming).await?),
             Self::Store(store, prefix) => Sink::Upload(Upload::create(store, &join(prefix, path)).await?),
         })
     }

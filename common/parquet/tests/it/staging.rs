@@ -49,6 +49,24 @@ async fn local_files_are_hidden_until_they_are_published() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_in_place_have_their_names_at_once_and_go_when_they_are_not_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || writer(Destination::local_in_place(folder.path()), rows(0, 1).schema(), partitioned()).unwrap();
+    let mut first = start();
+    first.write(&rows(0, 1_000)).await.unwrap();
+    let staged = first.finish().await.unwrap();
+    let named: Vec<_> = staged.files().iter().map(|file| folder.path().join(file.path.as_ref())).collect();
+    assert!(named.len() == 4 && named.iter().all(|path| path.exists()));
+    drop(staged);
+    assert_eq!(tree(folder.path()), [""; 0]);
+    let mut second = start();
+    second.write(&rows(0, 1_000)).await.unwrap();
+    for file in second.finish().await.unwrap().publish().await.unwrap() {
+        assert_eq!(std::fs::metadata(folder.path().join(file.path.as_ref())).unwrap().len(), file.bytes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn abort_and_drop_leave_no_local_trace() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("table");

@@ -1,0 +1,230 @@
+//! The one commit of a load: its actions in one entry of the log, checked again whenever another writer was faster.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use arrowload_core::{Error, ErrorKind, Result};
+use deltalake::kernel::transaction::{CommitData, PROTOCOL, TransactionError};
+use deltalake::kernel::{Action, Metadata, Protocol, Transaction};
+use deltalake::logstore::{CommitOrBytes, LogStoreRef, get_actions};
+use deltalake::protocol::DeltaOperation;
+use object_store::ObjectStoreExt;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::error::{from_delta, store_kind};
+use crate::partitions::Partitions;
+use crate::table::{Table, app_id};
+
+/// How often a commit is tried while other writers are faster.
+const ATTEMPTS: u32 = 200;
+/// The key of our facts in a commit's description.
+const FACTS: &str = "arrowload";
+
+/// Which changes of other writers a commit must not pass over.
+#[derive(Debug, Clone)]
+pub(crate) enum Scope {
+    /// Rows are only added: nothing but other columns stands against it.
+    Append,
+    /// Every row goes: any change of data stands against it.
+    Whole,
+    /// The rows of these partitions go.
+    Partitions(Partitions),
+    /// What was written follows from all rows that were there; it may be computed again.
+    Derived,
+}
+
+/// What is to be committed.
+pub(crate) struct Commit<'a> {
+    pub(crate) log_store: &'a LogStoreRef,
+    /// The version that the load was prepared for; `None` if there was no table.
+    pub(crate) base: Option<Table>,
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) metadata: Option<Metadata>,
+    /// `add` and `remove` actions as the log has them.
+    pub(crate) actions: Vec<Value>,
+    pub(crate) operation: DeltaOperation,
+    pub(crate) metrics: Value,
+    pub(crate) scope: Scope,
+    pub(crate) load_id: &'a str,
+    /// Tells the attempts of a load apart.
+    pub(crate) attempt: &'a str,
+    pub(crate) rows: u64,
+}
+
+/// How a commit ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is this version.
+    Committed(u64),
+    /// Another run of the load committed this many rows.
+    AlreadyLoaded(u64),
+}
+
+impl Commit<'_> {
+    pub(crate) async fn run(mut self) -> Result<Outcome> {
+        for attempt in 0..ATTEMPTS {
+            let version = self.base.as_ref().map_or(0, |table| table.version() + 1);
+            let bytes = self.entry(version)?;
+            match self.write(version, bytes).await {
+                Ok(()) => return Ok(Outcome::Committed(version)),
+                Err(TransactionError::VersionAlreadyExists(_)) => {}
+                Err(error) => return Err(unanswered(error)),
+            }
+            if let Some(outcome) = self.catch_up(version).await? {
+                return Ok(outcome);
+            }
+            // Writers that meet once should not meet again.
+            let spread = u64::from(Uuid::now_v7().as_bytes()[15]) + 1;
+            tokio::time::sleep(Duration::from_micros(spread * 100 * u64::from(attempt.min(20)))).await;
+        }
+        let message = format!("other writers were faster {ATTEMPTS} times; try again when fewer write the table");
+        Err(Error::new(ErrorKind::Conflict, message).transient())
+    }
+
+    /// The entry of the log.
+    fn entry(&self, version: u64) -> Result<Vec<u8>> {
+        let transaction = Transaction::new_with_last_update(
+            app_id(self.load_id),
+            i64::try_from(self.rows).unwrap_or(i64::MAX),
+            Some(chrono::Utc::now().timestamp_millis()),
+        );
+        let facts = json!({ "loadId": self.load_id, "attempt": self.attempt, "version": env!("CARGO_PKG_VERSION") });
+        let description = HashMap::from([("operationMetrics".to_owned(), self.metrics.clone()), (FACTS.to_owned(), facts)]);
+        let first = self.protocol.clone().map(Action::Protocol).into_iter().chain(self.metadata.clone().map(Action::Metadata));
+        let mut data = CommitData::new(first.collect(), self.operation.clone(), description, vec![transaction]);
+        if let Some(Action::CommitInfo(info)) = data.actions.first_mut() {
+            info.read_version = version.checked_sub(1);
+            info.is_blind_append = Some(matches!(self.scope, Scope::Append));
+        }
+        let unwritten = |error| Error::new(ErrorKind::Unexpected, "the commit could not be written").with_source(error);
+        if let Some(table) = &self.base {
+            PROTOCOL.can_commit(&table.state, &data.actions, &self.operation).map_err(|error| from_delta(error.into()))?;
+        }
+        let mut bytes = data.get_bytes().map_err(|error| from_delta(error.into()))?.to_vec();
+        for action in &self.actions {
+            bytes.push(b'\n');
+            serde_json::to_writer(&mut bytes, action).map_err(unwritten)?;
+        }
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    async fn write(&self, version: u64, bytes: Vec<u8>) -> Result<(), TransactionError> {
+        let id = Uuid::now_v7();
+        let by_name = ["DefaultLogStore", "LakeFSLogStore"].contains(&self.log_store.name().as_str());
+        let entry = match by_name {
+            true => CommitOrBytes::LogBytes(bytes.into()),
+            false => {
+                let path = object_store::path::Path::from_iter(["_delta_log", &format!("_commit_{id}.json.tmp")]);
+                self.log_store.object_store(Some(id)).put(&path, bytes.into()).await?;
+                CommitOrBytes::TmpCommit(path)
+            }
+        };
+        let written = self.log_store.write_commit_entry(version, entry.clone(), id).await;
+        if written.is_err() && !by_name {
+            // What is left of it is invisible, and goes with the next clean-up of the log.
+            let _ = self.log_store.abort_commit_entry(version, entry, id).await;
+        }
+        written
+    }
+
+    /// Looks at what others committed since, and takes their version as the new base if nothing stands against it.
+    async fn catch_up(&mut self, first: u64) -> Result<Option<Outcome>> {
+        let files = self.base.as_ref().is_some_and(|table| table.state.load_config().require_files);
+        let table = Table::open(self.log_store, files).await?.ok_or_else(|| conflict("the table was removed"))?;
+        let commits = self.commits_since(first, table.version()).await?;
+        if let Some((version, _)) = commits.iter().find(|(_, actions)| actions.iter().any(|action| self.is_ours(action))) {
+            // The answer was lost on its way, and the storage's second try met the first.
+            return Ok(Some(Outcome::Committed(*version)));
+        }
+        if let Some(rows) = table.find_load(self.load_id).await? {
+            return Ok(Some(Outcome::AlreadyLoaded(rows)));
+        }
+        self.check_columns(&table)?;
+        for action in commits.iter().flat_map(|(_, actions)| actions) {
+            self.check_action(action)?;
+        }
+        if self.base.is_none() {
+            (self.protocol, self.metadata) = (None, None);
+        }
+        self.base = Some(table);
+        Ok(None)
+    }
+
+    async fn commits_since(&self, first: u64, last: u64) -> Result<Vec<(u64, Vec<Action>)>> {
+        let mut commits = Vec::new();
+        for version in first..=last {
+            let bytes = self.log_store.read_commit_entry(version).await.map_err(from_delta)?;
+            // Only a log that was cleaned up lacks one.
+            let bytes = bytes.ok_or_else(|| conflict("other writers' commits are no longer in the log").transient())?;
+            commits.push((version, get_actions(version, &bytes).map_err(from_delta)?));
+        }
+        Ok(commits)
+    }
+
+    fn is_ours(&self, action: &Action) -> bool {
+        let Action::CommitInfo(info) = action else { return false };
+        info.info.get(FACTS).and_then(|facts| facts.get("attempt")).and_then(Value::as_str) == Some(self.attempt)
+    }
+
+    /// The columns, partitions, properties and protocol must be those that the files were written for.
+    fn check_columns(&self, table: &Table) -> Result<()> {
+        let now = table.state.metadata();
+        let same = match (&self.base, &self.metadata) {
+            (Some(base), _) => {
+                let was = base.state.metadata();
+                was.parse_schema().ok() == now.parse_schema().ok()
+                    && was.partition_columns() == now.partition_columns()
+                    && was.configuration() == now.configuration()
+                    && base.state.protocol() == table.state.protocol()
+            }
+            // Two loads made the table at once.
+            (None, Some(ours)) => {
+                ours.parse_schema().ok() == now.parse_schema().ok()
+                    && ours.partition_columns() == now.partition_columns()
+                    && now.configuration().is_empty()
+                    && self.protocol.as_ref() == Some(table.state.protocol())
+            }
+            (None, None) => false,
+        };
+        if same { Ok(()) } else { Err(conflict("another writer changed the table's columns or properties meanwhile").transient()) }
+    }
+
+    fn check_action(&self, action: &Action) -> Result<()> {
+        let (partition, what) = match action {
+            Action::Add(add) => (Some(&add.partition_values), "added"),
+            Action::Remove(remove) => (remove.partition_values.as_ref(), "removed"),
+            _ => return Ok(()),
+        };
+        match &self.scope {
+            Scope::Append => Ok(()),
+            Scope::Whole if self.base.is_none() => {
+                Err(conflict("another writer made the table meanwhile; overwrite it again if its rows shall go"))
+            }
+            Scope::Whole => Err(conflict(&format!("another writer {what} rows meanwhile; overwrite again if they shall go"))),
+            Scope::Partitions(ours) if partition.map_or(Ok(true), |partition| ours.contains(partition))? => {
+                Err(conflict(&format!("another writer {what} rows of the same partitions meanwhile; overwrite again if they shall go")))
+            }
+            Scope::Partitions(_) => Ok(()),
+            Scope::Derived => Err(conflict(&format!("another writer {what} rows meanwhile, which the load has not met")).transient()),
+        }
+    }
+}
+
+fn conflict(what: &str) -> Error {
+    Error::new(ErrorKind::Conflict, what)
+}
+
+/// An error of the storage at the one call that commits: unless it is a refusal, the commit may be there.
+fn unanswered(error: TransactionError) -> Error {
+    let refused = match &error {
+        TransactionError::ObjectStore { source } => !store_kind(source).1,
+        TransactionError::LogStoreError { .. } => false,
+        _ => true,
+    };
+    if refused {
+        return from_delta(error.into());
+    }
+    Error::new(ErrorKind::CommitUnknown, "the storage did not answer whether the commit is there").with_source(error)
+}

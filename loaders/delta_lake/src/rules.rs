@@ -1,0 +1,112 @@
+//! What a table asks of its rows: check constraints, invariants and generated columns.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_cast::cast;
+use arrow_ord::cmp::not_distinct;
+use arrow_schema::SchemaRef;
+use arrowload_core::{Error, ErrorKind, Result};
+use deltalake::kernel::{StructType, StructTypeExt};
+
+use crate::predicate::{Expression, first_false};
+use crate::table::Table;
+
+/// The rules of one table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rules {
+    checks: Vec<(String, Expression)>,
+    generated: Vec<Generated>,
+}
+
+#[derive(Debug, Clone)]
+struct Generated {
+    column: usize,
+    expression: Expression,
+    /// The load brings the column, and its values are checked.
+    given: bool,
+}
+
+impl Rules {
+    /// The rules of a table for a load that fills these columns; what cannot be understood is refused by name.
+    pub(crate) fn of(table: &Table, columns: &StructType, schema: &SchemaRef, sources: &[Option<usize>]) -> Result<Self> {
+        let mut rules = Self::default();
+        for (key, sql) in table.state.metadata().configuration() {
+            if let Some(name) = key.strip_prefix("delta.constraints.") {
+                rules.add_check(format!("the constraint `{name}`"), sql, schema)?;
+            }
+        }
+        let unreadable = |error: deltalake::kernel::Error| {
+            Error::new(ErrorKind::Unsupported, format!("the table's rules could not be read: {error}")).with_source(error)
+        };
+        for invariant in columns.get_invariants().map_err(unreadable)? {
+            rules.add_check(format!("the invariant of column `{}`", invariant.field_name), &invariant.invariant_sql, schema)?;
+        }
+        for generated in columns.get_generated_columns().map_err(unreadable)? {
+            let what = format!("the generated column `{}`", generated.name);
+            let expression = compile(&what, &generated.generation_expr, schema)?;
+            let column = schema.index_of(&generated.name)?;
+            rules.generated.push(Generated { column, expression, given: sources[column].is_some() });
+        }
+        rules.checks.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(rules)
+    }
+
+    fn add_check(&mut self, what: String, sql: &str, schema: &SchemaRef) -> Result<()> {
+        let expression = compile(&what, sql, schema)?;
+        if !expression.is_boolean(schema) {
+            return Err(Error::new(ErrorKind::Unsupported, format!("{what} is `{sql}`, which is neither true nor false")));
+        }
+        self.checks.push((what, expression));
+        Ok(())
+    }
+
+    /// Fills generated columns, and refuses a row that breaks a rule.
+    pub(crate) fn apply(&self, batch: RecordBatch, first_row: u64) -> Result<RecordBatch> {
+        let mut batch = batch;
+        for generated in &self.generated {
+            batch = generated.apply(&batch, first_row)?;
+        }
+        for (what, check) in &self.checks {
+            if let Some(row) = first_false(&check.holds(&batch)?) {
+                let message = format!("a row breaks {what} of the table: {}", check.sql());
+                return Err(Error::new(ErrorKind::InvalidData, message).at_row(first_row + row));
+            }
+        }
+        Ok(batch)
+    }
+}
+
+impl Generated {
+    fn apply(&self, batch: &RecordBatch, first_row: u64) -> Result<RecordBatch> {
+        let field = batch.schema_ref().field(self.column).clone();
+        let computed: ArrayRef = cast(&self.expression.evaluate(batch)?, field.data_type())?;
+        if self.given {
+            if let Some(row) = first_false(&not_distinct(batch.column(self.column), &computed)?) {
+                let message = format!(
+                    "column `{}` is generated as `{}`, and a row has another value; leave the column out",
+                    field.name(),
+                    self.expression.sql()
+                );
+                return Err(Error::new(ErrorKind::InvalidData, message).with("column", field.name()).at_row(first_row + row));
+            }
+            return Ok(batch.clone());
+        }
+        if !field.is_nullable() && computed.logical_null_count() > 0 {
+            let message = format!("column `{}` is generated as `{}`, which is null, and may not be", field.name(), self.expression.sql());
+            return Err(Error::new(ErrorKind::InvalidData, message).with("column", field.name()));
+        }
+        let mut columns = batch.columns().to_vec();
+        columns[self.column] = computed;
+        let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(batch.schema_ref()), columns, &rows)?)
+    }
+}
+
+fn compile(what: &str, sql: &str, schema: &SchemaRef) -> Result<Expression> {
+    Expression::new(sql, schema).map_err(|error| {
+        let message =
+            format!("{what} of the table is `{sql}`, which this loader cannot compute; write the table with the engine that made it");
+        Error::new(ErrorKind::Unsupported, message).with_source(error)
+    })
+}

@@ -1,0 +1,13 @@
+//! The Delta Lake loader from outside: conformance, and tables read back by Python's `deltalake`.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
+
+mod after;
+mod conformance;
+mod races;
+mod replace;
+mod rules;
+mod source;
+mod spark;
+mod support;
+mod tables;
+mod upsert;

@@ -1,0 +1,139 @@
+//! Tables with rules: kept, or refused by name before anything is written.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrowload_core::ErrorKind;
+use arrowload_testkit::python;
+use serde_json::{Value, json};
+
+use crate::support::{ask, batch, delta, run};
+
+/// Makes a table whose first entry of the log is written by hand.
+fn table(path: &Path, protocol: &Value, fields: &Value, configuration: &Value) {
+    let schema = json!({ "type": "struct", "fields": fields }).to_string();
+    let metadata = json!({ "metaData": {
+        "id": "00000000-0000-0000-0000-000000000001", "format": { "provider": "parquet", "options": {} },
+        "schemaString": schema, "partitionColumns": [], "configuration": configuration, "createdTime": 0
+    }});
+    let log = path.join("_delta_log");
+    std::fs::create_dir_all(&log).expect("a folder");
+    std::fs::write(log.join("00000000000000000000.json"), format!("{}\n{metadata}\n", json!({ "protocol": protocol }))).expect("written");
+}
+
+fn field(name: &str, kind: &str, metadata: Value) -> Value {
+    json!({ "name": name, "type": kind, "nullable": true, "metadata": metadata })
+}
+
+fn people(ids: &[i64]) -> RecordBatch {
+    batch([
+        ("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef),
+        ("name", Arc::new(ids.iter().map(|id| Some(format!("n{id}"))).collect::<StringArray>())),
+    ])
+}
+
+/// What a load leaves of a table: the names in its folder and log.
+fn entries(path: &Path) -> usize {
+    let count = |path: &Path| std::fs::read_dir(path).expect("a folder").count();
+    count(path) + count(&path.join("_delta_log"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn constraints_and_invariants_hold() {
+    if !python::available() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("t");
+    run(&path, &people(&[1]), json!({})).await.expect("it loads");
+    ask(
+        "import sys, deltalake; deltalake.DeltaTable(sys.argv[1]).alter.add_constraint({'small': 'id < 10'}); print(1)",
+        &[path.to_str().expect("UTF-8")],
+    );
+    run(&path, &people(&[2, 9]), json!({})).await.expect("they fulfil it");
+    for mode in ["append", "overwrite", "upsert"] {
+        let before = entries(&path);
+        let mut options = json!({ "mode": mode });
+        if mode == "upsert" {
+            options["keys"] = json!(["id"]);
+        }
+        let error = run(&path, &people(&[3, 10]), options).await.expect_err("10 is not small");
+        assert_eq!((error.kind(), error.get("row")), (ErrorKind::InvalidData, Some("1")), "{error}");
+        assert!(error.message().contains("small") && error.message().contains("id < 10"), "{error}");
+        assert_eq!(entries(&path), before, "{mode} left something behind");
+    }
+    assert_eq!(delta(&path, "[row['id'] for row in rows]"), json!([1, 2, 9]));
+
+    let path = folder.path().join("invariant");
+    let invariant = json!({ "expression": { "expression": "`id` > 0" } }).to_string();
+    let fields = json!([field("id", "long", json!({ "delta.invariants": invariant })), field("name", "string", json!({}))]);
+    table(&path, &json!({ "minReaderVersion": 1, "minWriterVersion": 2 }), &fields, &json!({}));
+    run(&path, &people(&[1]), json!({})).await.expect("it fulfils it");
+    let error = run(&path, &people(&[0]), json!({})).await.expect_err("0 is not above 0");
+    assert!(error.message().contains("invariant of column `id`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_columns_are_filled_and_checked() {
+    if !python::available() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let fields = json!([
+        field("id", "long", json!({})),
+        field("name", "string", json!({})),
+        field("twice", "integer", json!({ "delta.generationExpression": "id * 2" })),
+    ]);
+    let protocol = json!({ "minReaderVersion": 1, "minWriterVersion": 4 });
+    table(folder.path(), &protocol, &fields, &json!({}));
+    run(folder.path(), &people(&[1, 4]), json!({})).await.expect("it is filled");
+    assert_eq!(delta(folder.path(), "[row['twice'] for row in rows]"), json!([2, 8]));
+    let given = |twice: i64| {
+        let people = people(&[7]);
+        let twice: ArrayRef = Arc::new(arrow_array::Int32Array::from(vec![twice as i32]));
+        batch([("id", people.column(0).clone()), ("name", people.column(1).clone()), ("twice", twice)])
+    };
+    run(folder.path(), &given(14), json!({})).await.expect("it is right");
+    let error = run(folder.path(), &given(15), json!({})).await.expect_err("it is wrong");
+    assert_eq!((error.kind(), error.get("column")), (ErrorKind::InvalidData, Some("twice")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_known_is_refused_by_name_before_anything_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plain = json!([field("id", "long", json!({})), field("name", "string", json!({}))]);
+    let identity = json!([field("id", "long", json!({ "delta.identity.start": 1 })), field("name", "string", json!({}))]);
+    let strange = json!([field("id", "long", json!({ "delta.generationExpression": "my_udf(name)" })), field("name", "string", json!({}))]);
+    let old = |writer: u32| json!({ "minReaderVersion": 1, "minWriterVersion": writer });
+    let new = |features: &[&str]| json!({ "minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": features });
+    let both =
+        |features: &[&str]| json!({ "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features });
+    let cases = [
+        ("rowTracking", new(&["rowTracking", "domainMetadata"]), &plain, json!({}), "append"),
+        ("columnMapping", both(&["columnMapping"]), &plain, json!({}), "append"),
+        ("clustering", new(&["clustering", "domainMetadata"]), &plain, json!({}), "append"),
+        ("typeWidening", both(&["typeWidening"]), &plain, json!({}), "append"),
+        ("v2Checkpoint", both(&["v2Checkpoint"]), &plain, json!({}), "append"),
+        ("inCommitTimestamp", new(&["inCommitTimestamp"]), &plain, json!({}), "append"),
+        ("identityColumns", new(&["identityColumns"]), &identity, json!({}), "append"),
+        ("identity column", old(2), &identity, json!({}), "append"),
+        ("brandNew", both(&["brandNew"]), &plain, json!({}), "append"),
+        ("my_udf", old(4), &strange, json!({}), "append"),
+        ("strange", old(3), &plain, json!({ "delta.constraints.strange": "my_udf(id) > 1" }), "append"),
+        ("appendOnly", old(2), &plain, json!({ "delta.appendOnly": "true" }), "overwrite"),
+        ("enableChangeDataFeed", old(4), &plain, json!({ "delta.enableChangeDataFeed": "true" }), "upsert"),
+    ];
+    for (index, (name, protocol, fields, configuration, mode)) in cases.into_iter().enumerate() {
+        let path = folder.path().join(index.to_string());
+        table(&path, &protocol, fields, &configuration);
+        let mut options = json!({ "mode": mode });
+        if mode == "upsert" {
+            options["keys"] = json!(["id"]);
+        }
+        let error = run(&path, &people(&[1]), options).await.expect_err(name);
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}: {error:#}");
+        assert!(format!("{error:#}").contains(name), "{name} is not named: {error:#}");
+        assert_eq!(entries(&path), 2, "{name} was refused, and something is left");
+    }
+}

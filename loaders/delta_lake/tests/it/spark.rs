@@ -1,0 +1,274 @@
+//! Against the reference implementation: Spark with `delta-spark` reads what we wrote, and we write into what it made.
+//!
+//! Needs a Python with `pyspark` and `delta-spark`, named by `ARROWLOAD_SPARK_PYTHON`, and Java 17; skipped without.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrowload_core::ErrorKind;
+use serde_json::{Value, json};
+
+use crate::support::{batch, run};
+
+/// Answers each statement with its rows, as a line of JSON.
+const SERVER: &str = r#"
+import sys, json, os, pyspark, delta
+builder = (pyspark.sql.SparkSession.builder.master("local[2]")
+    .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
+    .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
+    .config("spark.ui.enabled", "false").config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
+    .config("spark.sql.session.timeZone", "UTC").config("spark.sql.shuffle.partitions", "2").config("spark.log.level", "ERROR")
+    .config("spark.ui.showConsoleProgress", "false").config("spark.databricks.delta.snapshotPartitions", "2"))
+spark = delta.configure_spark_with_delta_pip(builder).getOrCreate()
+print("ready", flush=True)
+for line in sys.stdin:
+    text = json.loads(line)
+    try:
+        if text.startswith("python "): exec(text[7:])
+        else: print("rows " + json.dumps([row.asDict(True) for row in spark.sql(text).collect()], default=str), flush=True)
+        if text.startswith("python "): print("rows []", flush=True)
+    except Exception as error: print("failed " + str(error).replace("\n", " ")[:2000], flush=True)
+os._exit(0)
+"#;
+
+struct Spark {
+    /// Where it leaves what it makes beside tables.
+    _folder: tempfile::TempDir,
+    child: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Spark {
+    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+    fn start() -> Option<Self> {
+        let required = std::env::var("ARROWLOAD_REQUIRE").unwrap_or_default().split(',').any(|name| name.trim() == "spark");
+        let python = std::env::var("ARROWLOAD_SPARK_PYTHON").unwrap_or_else(|_| "python3".into());
+        let found = Command::new(&python).args(["-c", "import pyspark, delta"]).stderr(Stdio::null()).status();
+        if !found.is_ok_and(|status| status.success()) {
+            assert!(!required, "ARROWLOAD_REQUIRE names spark, and {python} has no pyspark and delta-spark");
+            eprintln!("skipped: {python} has no pyspark and delta-spark; set ARROWLOAD_SPARK_PYTHON");
+            return None;
+        }
+        let mut command = Command::new(python);
+        let folder = tempfile::tempdir().expect("a folder");
+        command.current_dir(folder.path());
+        let mut child =
+            command.args(["-c", SERVER]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        let answers = BufReader::new(child.stdout.take().expect("an output"));
+        let mut spark = Self { _folder: folder, child, answers };
+        if spark.line("ready").is_none() {
+            assert!(!required, "ARROWLOAD_REQUIRE names spark, and it does not start");
+            eprintln!("skipped: Spark does not start; it needs Java, and Maven Central for the jars of Delta");
+            return None;
+        }
+        Some(spark)
+    }
+
+    /// The next line of ours; Spark's own are passed over.
+    fn line(&mut self, prefix: &str) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            if self.answers.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if let Some(rest) = line.trim_end().strip_prefix("failed ") {
+                panic!("Spark: {rest}");
+            }
+            if let Some(rest) = line.trim_end().strip_prefix(prefix) {
+                return Some(rest.to_owned());
+            }
+        }
+    }
+
+    fn sql(&mut self, sql: &str) -> Value {
+        let input = self.child.stdin.as_mut().expect("an input");
+        writeln!(input, "{}", Value::from(sql)).and_then(|()| input.flush()).expect("Spark listens");
+        let answer = self.line("rows ").unwrap_or_else(|| panic!("Spark is gone at {sql}"));
+        serde_json::from_str(&answer).expect("JSON")
+    }
+
+    /// One column of the rows of a table, in their order by `id`.
+    fn column(&mut self, path: &Path, column: &str) -> Value {
+        let rows = self.sql(&format!("SELECT {column} AS x FROM delta.`{}` ORDER BY id", path.display()));
+        rows.as_array().expect("rows").iter().map(|row| row["x"].clone()).collect()
+    }
+}
+
+impl Drop for Spark {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// Rows with a value of many types, and nulls.
+fn values(ids: &[i64], city: &[Option<&str>]) -> RecordBatch {
+    let third = |id: &i64| id % 3 != 0;
+    let decimals: Decimal128Array = ids.iter().map(|id| third(id).then(|| i128::from(*id) * 10_i128.pow(30) + 7)).collect();
+    let times: TimestampMicrosecondArray = ids.iter().map(|id| third(id).then_some(id * 1_000_001)).collect();
+    batch([
+        ("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef),
+        ("city", Arc::new(StringArray::from(city.to_vec()))),
+        ("price", Arc::new(decimals.with_precision_and_scale(38, 6).expect("it fits"))),
+        ("day", Arc::new(Date32Array::from_iter_values(ids.iter().map(|id| *id as i32)))),
+        ("at", Arc::new(times.clone().with_timezone("UTC"))),
+        ("local", Arc::new(times)),
+        ("flag", Arc::new(ids.iter().map(|id| third(id).then_some(id % 2 == 0)).collect::<BooleanArray>())),
+        ("score", Arc::new(ids.iter().map(|id| third(id).then_some(*id as f64 / 3.0)).collect::<Float64Array>())),
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spark_and_we_read_and_write_the_same_tables() {
+    let Some(mut spark) = Spark::start() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    ours_are_read(&mut spark, &folder.path().join("ours")).await;
+    timestamps_partition(&mut spark, &folder.path().join("times")).await;
+    theirs_are_kept(&mut spark, folder.path()).await;
+    theirs_are_refused(&mut spark, folder.path()).await;
+}
+
+async fn ours_are_read(spark: &mut Spark, path: &Path) {
+    let odd = Some("São Paulo / 50% = \"#?\" ☃");
+    run(path, &values(&[1, 2, 3], &[odd, None, Some("b")]), json!({ "partition_by": ["city", "day"] })).await.expect("it loads");
+    run(path, &values(&[4, 5], &[odd, Some("b c")]), json!({})).await.expect("it loads");
+    assert_eq!(spark.column(path, "city"), json!([odd, null, "b", odd, "b c"]));
+    assert_eq!(
+        spark.column(path, "price"),
+        json!([
+            "1000000000000000000000000.000007",
+            "2000000000000000000000000.000007",
+            null,
+            "4000000000000000000000000.000007",
+            "5000000000000000000000000.000007"
+        ])
+    );
+    assert_eq!(spark.column(path, "cast(day AS string)"), json!(["1970-01-02", "1970-01-03", "1970-01-04", "1970-01-05", "1970-01-06"]));
+    let times = json!([
+        "1970-01-01 00:00:01.000001",
+        "1970-01-01 00:00:02.000002",
+        null,
+        "1970-01-01 00:00:04.000004",
+        "1970-01-01 00:00:05.000005"
+    ]);
+    assert_eq!((spark.column(path, "cast(at AS string)"), spark.column(path, "cast(local AS string)")), (times.clone(), times));
+    assert_eq!(
+        (spark.column(path, "flag"), spark.column(path, "score > 1")),
+        (json!([false, true, null, true, false]), json!([false, false, null, true, true]))
+    );
+    // Found by statistics and by partition.
+    let table = format!("delta.`{}`", path.display());
+    for (condition, expected) in [
+        ("price = 4000000000000000000000000.000007", 4),
+        ("at = TIMESTAMP '1970-01-01 00:00:05.000005Z'", 5),
+        ("local >= TIMESTAMP_NTZ '1970-01-01 00:00:05.000005'", 5),
+        ("score > 1.5", 5),
+        ("city = 'b c'", 5),
+        ("city IS NULL", 2),
+    ] {
+        let found = spark.sql(&format!("SELECT id FROM {table} WHERE {condition}"));
+        assert_eq!(found, json!([{ "id": expected }]), "{condition}");
+    }
+    run(path, &values(&[4, 6], &[odd, Some("b c")]), json!({ "mode": "upsert", "keys": ["id"] })).await.expect("it loads");
+    let options = json!({ "mode": "overwrite", "overwrite_partitions": true });
+    run(path, &values(&[3], &[Some("b")]), options).await.expect("it loads");
+    assert_eq!(spark.column(path, "id"), json!([1, 2, 3, 4, 5, 6]));
+    let history = spark.sql(&format!("DESCRIBE HISTORY {table}"));
+    let entry = |entry: &Value| json!([entry["operation"], entry["operationMetrics"]["numOutputRows"]]);
+    let history: Vec<Value> = history.as_array().expect("rows").iter().map(entry).collect();
+    assert_eq!(json!(history), json!([["WRITE", "1"], ["MERGE", "2"], ["WRITE", "2"], ["WRITE", "3"]]));
+    // And it writes on: into our files, our partitions, our log.
+    spark.sql(&format!("UPDATE {table} SET city = 'moved' WHERE id = 1"));
+    spark.sql(&format!("DELETE FROM {table} WHERE id = 2"));
+    run(path, &values(&[7], &[Some("moved")]), json!({})).await.expect("it loads");
+    spark.sql(&format!("OPTIMIZE {table}"));
+    assert_eq!(spark.column(path, "city"), json!(["moved", "b", odd, "b c", "b c", "moved"]));
+}
+
+async fn timestamps_partition(spark: &mut Spark, path: &Path) {
+    let times = |micros: Vec<i64>| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC")) };
+    let rows = |id: i64, micros: i64| batch([("id", Arc::new(Int64Array::from(vec![id])) as ArrayRef), ("at", times(vec![micros]))]);
+    run(path, &rows(1, 1_500_001), json!({ "partition_by": ["at"] })).await.expect("it loads");
+    spark.sql(&format!("INSERT INTO delta.`{}` VALUES (2, TIMESTAMP '1970-01-01 00:00:01.500001Z')", path.display()));
+    assert_eq!(spark.column(path, "cast(at AS string)"), json!(["1970-01-01 00:00:01.500001", "1970-01-01 00:00:01.500001"]));
+    // Both are in the one partition, however it is written.
+    let options = json!({ "mode": "overwrite", "overwrite_partitions": true });
+    run(path, &rows(3, 1_500_001), options).await.expect("it loads");
+    assert_eq!(spark.column(path, "id"), json!([3]));
+}
+
+fn people(ids: &[i64]) -> RecordBatch {
+    let names: StringArray = ids.iter().map(|id| Some(format!("n {id}"))).collect();
+    batch([("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef), ("name", Arc::new(names))])
+}
+
+/// Makes a table of two rows.
+fn made(spark: &mut Spark, path: &Path, columns: &str, more: &str) {
+    let table = format!("delta.`{}`", path.display());
+    match columns {
+        "" => spark.sql(&format!("CREATE TABLE {table} (id BIGINT, name STRING) USING delta {more}")),
+        // SQL has no word for generated columns here.
+        columns => spark.sql(&format!(
+            "python delta.DeltaTable.create(spark).location('{}').addColumn('id', 'BIGINT').addColumn('name', 'STRING').{columns}.execute()",
+            path.display()
+        )),
+    };
+    spark.sql(&format!("INSERT INTO {table} (id, name) SELECT /*+ COALESCE(1) */ * FROM VALUES (1, 'n 1'), (2, 'n 2')"));
+}
+
+async fn theirs_are_kept(spark: &mut Spark, folder: &Path) {
+    let append = json!({});
+    let plain = folder.join("spark_plain");
+    made(spark, &plain, "", "PARTITIONED BY (name) TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')");
+    run(&plain, &people(&[3]), append.clone()).await.expect("it loads");
+    // The space in the partition's value is encoded in Spark's own way, and must be found again to be removed.
+    run(&plain, &people(&[2]), json!({ "mode": "overwrite", "overwrite_partitions": true })).await.expect("it loads");
+    assert_eq!(spark.column(&plain, "id"), json!([1, 2, 3]));
+    run(&plain, &people(&[1, 9]), json!({ "mode": "upsert", "keys": ["id"] })).await.expect("it loads");
+    assert_eq!(spark.column(&plain, "id"), json!([1, 2, 3, 9]));
+    run(&plain, &people(&[5]), json!({ "mode": "overwrite" })).await.expect("it loads");
+    assert_eq!(spark.column(&plain, "id"), json!([5]));
+
+    let vectors = folder.join("spark_vectors");
+    made(spark, &vectors, "", "TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')");
+    spark.sql(&format!("DELETE FROM delta.`{}` WHERE id = 1", vectors.display()));
+    run(&vectors, &people(&[3]), append.clone()).await.expect("it loads");
+    assert_eq!(spark.column(&vectors, "id"), json!([2, 3]));
+    let error = run(&vectors, &people(&[2]), json!({ "mode": "upsert", "keys": ["id"] })).await.expect_err("it would read them");
+    assert!(error.kind() == ErrorKind::Unsupported && error.message().contains("deletion vectors"), "{error:#}");
+    run(&vectors, &people(&[8]), json!({ "mode": "overwrite" })).await.expect("it loads");
+    assert_eq!(spark.column(&vectors, "id"), json!([8]));
+
+    let ruled = folder.join("spark_rules");
+    made(spark, &ruled, "addColumn('twice', 'BIGINT', generatedAlwaysAs='id * 2').property('delta.enableChangeDataFeed', 'true')", "");
+    spark.sql(&format!("ALTER TABLE delta.`{}` ADD CONSTRAINT small CHECK (id < 10 AND `name` LIKE 'n%')", ruled.display()));
+    run(&ruled, &people(&[3]), append.clone()).await.expect("it loads");
+    assert_eq!(spark.column(&ruled, "twice"), json!([2, 4, 6]));
+    let error = run(&ruled, &people(&[10]), append).await.expect_err("10 is not small");
+    assert!(error.message().contains("small"), "{error:#}");
+    let changes = spark.sql(&format!("SELECT id FROM table_changes_by_path('{}', 3) WHERE _change_type = 'insert'", ruled.display()));
+    assert_eq!(changes, json!([{ "id": 3 }]));
+}
+
+async fn theirs_are_refused(spark: &mut Spark, folder: &Path) {
+    for (name, columns, more) in [
+        ("columnMapping", "", "TBLPROPERTIES ('delta.columnMapping.mode' = 'name')"),
+        ("rowTracking", "", "TBLPROPERTIES ('delta.enableRowTracking' = 'true')"),
+        ("v2Checkpoint", "", "TBLPROPERTIES ('delta.checkpointPolicy' = 'v2')"),
+        ("inCommitTimestamp", "", "TBLPROPERTIES ('delta.enableInCommitTimestamps' = 'true')"),
+        ("typeWidening", "", "TBLPROPERTIES ('delta.enableTypeWidening' = 'true')"),
+        ("clustering", "", "CLUSTER BY (id)"),
+        ("identityColumns", "addColumn('number', 'BIGINT', generatedByDefaultAs=delta.tables.IdentityGenerator())", ""),
+    ] {
+        let path = folder.join(name);
+        made(spark, &path, columns, more);
+        let error = run(&path, &people(&[3]), json!({})).await.expect_err(name);
+        assert!(error.kind() == ErrorKind::Unsupported && error.message().contains(name), "{name}: {error:#}");
+        assert_eq!(spark.column(&path, "id"), json!([1, 2]), "{name}");
+    }
+}
