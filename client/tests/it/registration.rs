@@ -11,7 +11,8 @@ fn each_feature_registers_its_name_exactly_once() {
     for (name, is_on) in features {
         assert_eq!(loaders.iter().filter(|known| **known == name).count(), usize::from(is_on), "{name} in {loaders:?}");
     }
-    let features = [("memory", true), ("datafusion", cfg!(feature = "source-datafusion"))];
+    let features =
+        [("memory", true), ("delta_lake", cfg!(feature = "loader-delta-lake")), ("datafusion", cfg!(feature = "source-datafusion"))];
     for (name, is_on) in features {
         assert_eq!(sources.iter().filter(|known| **known == name).count(), usize::from(is_on), "{name} in {sources:?}");
     }
