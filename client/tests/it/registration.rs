@@ -17,7 +17,12 @@ fn each_feature_registers_its_name_exactly_once() {
         assert_eq!(loaders.iter().filter(|known| **known == name).count(), usize::from(is_on), "{name} in {loaders:?}");
     }
     let features =
-        [("memory", true), ("datafusion", cfg!(feature = "source-datafusion")), ("postgresql", cfg!(feature = "source-postgresql"))];
+    let features = [
+        ("memory", true),
+        ("datafusion", cfg!(feature = "source-datafusion")),
+        ("delta_lake", cfg!(feature = "loader-delta-lake")),
+        ("postgresql", cfg!(feature = "source-postgresql")),
+    ];
     for (name, is_on) in features {
         assert_eq!(sources.iter().filter(|known| **known == name).count(), usize::from(is_on), "{name} in {sources:?}");
     }

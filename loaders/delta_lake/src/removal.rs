@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch};
+use arrow_buffer::BooleanBufferBuilder;
 use arrow_select::filter::filter_record_batch;
 use arrowload_common_parquet::{FileInfo, ParquetWriter};
 use arrowload_core::Result;
@@ -67,20 +68,22 @@ impl Removal {
             in_task(async move {
                 if let Some(dropped) = scan.constant_row(&file)?.map(|row| predicate.holds(&row)).transpose()? {
                     let rows = usize::try_from(file.rows.unwrap_or(1)).unwrap_or(usize::MAX);
-                    return Ok((file, vec![dropped.value(0); rows]));
+                    let mut all = BooleanBufferBuilder::new(rows);
+                    all.append_n(rows, dropped.value(0));
+                    return Ok((file, BooleanArray::new(all.finish(), None)));
                 }
-                let mut dropped = Vec::new();
+                let mut dropped = BooleanBufferBuilder::new(0);
                 let mut batches = scan.read(&file).await?;
                 while let Some(batch) = batches.try_next().await? {
-                    dropped.extend(predicate.holds(&batch)?.values().iter());
+                    dropped.append_buffer(predicate.holds(&batch)?.values());
                 }
-                Ok((file, dropped))
+                Ok((file, BooleanArray::new(dropped.finish(), None)))
             })
         });
-        let dropped: Vec<(TableFile, Vec<bool>)> = dropped.buffered(FILES_AT_ONCE).try_collect().await?;
+        let dropped: Vec<(TableFile, BooleanArray)> = dropped.buffered(FILES_AT_ONCE).try_collect().await?;
         let mut removal = Self::files(Vec::new(), Scope::Whole);
         for (file, dropped) in dropped {
-            removal.rewrite(scan, file, &BooleanArray::from(dropped), writer).await?;
+            removal.rewrite(scan, file, &dropped, writer).await?;
         }
         Ok(removal)
     }

@@ -137,7 +137,7 @@ impl Load {
 
 impl Spooling {
     fn new(load: &Load) -> Result<Self> {
-        let seed = uuid::Uuid::new_v4().as_u64_pair().0;
+        let seed = uuid::Uuid::now_v7().as_u64_pair().1;
         let schema = &load.target.mapping.schema;
         Ok(Self { spool: Spool::new(schema)?, hasher: KeyHasher::new(schema, load.keys()?, seed)?, seed, null_keys: 0 })
     }

@@ -1,9 +1,12 @@
 //! Tables on the local disk.
 
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, TimestampNanosecondArray};
 use arrowload_testkit::python;
 use serde_json::json;
 
-use crate::support::{delta, plan, rows, run};
+use crate::support::{batch, delta, plan, rows, run};
 use arrowload_core::ErrorKind;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,4 +41,25 @@ async fn a_plan_says_the_table_s_types_and_checksums_are_read_back() {
     assert_eq!(values, [9, 6]);
     let options = json!({ "verify": "checksum", "mode": "upsert", "keys": ["id"] });
     assert_eq!(run(folder.path(), &rows(0..1), options).await.expect_err("mixed files").kind(), ErrorKind::Unsupported);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nanoseconds_are_never_cut_without_being_asked() {
+    if !python::available() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let times = |nanos: [i64; 2]| batch([("at", Arc::new(TimestampNanosecondArray::from(nanos.to_vec())) as ArrayRef)]);
+    let at = |name: &str| folder.path().join(name);
+    let error = run(at("refused"), &times([0, 1_000]), json!({})).await.expect_err("nanoseconds");
+    assert!(error.kind() == ErrorKind::UnsupportedType && error.message().contains("nanoseconds = exact"), "{error}");
+    let exact = json!({ "nanoseconds": "exact" });
+    run(at("exact"), &times([0, -1_000]), exact.clone()).await.expect("whole microseconds");
+    let error = run(at("exact"), &times([0, -1_001]), exact).await.expect_err("no whole number");
+    assert_eq!((error.kind(), error.get("row"), error.get("column")), (ErrorKind::InvalidData, Some("1"), Some("at")), "{error}");
+    run(at("cut"), &times([0, 1_001]), json!({ "nanoseconds": "truncate" })).await.expect("cut");
+    let seen = [delta(&at("exact"), "sorted(str(row['at']) for row in rows)"), delta(&at("cut"), "sorted(str(row['at']) for row in rows)")];
+    let expected =
+        [json!(["1969-12-31 23:59:59.999999", "1970-01-01 00:00:00"]), json!(["1970-01-01 00:00:00", "1970-01-01 00:00:00.000001"])];
+    assert_eq!(seen, expected);
 }
