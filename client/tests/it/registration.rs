@@ -16,7 +16,6 @@ fn each_feature_registers_its_name_exactly_once() {
     for (name, is_on) in features {
         assert_eq!(loaders.iter().filter(|known| **known == name).count(), usize::from(is_on), "{name} in {loaders:?}");
     }
-    let features =
     let features = [
         ("memory", true),
         ("datafusion", cfg!(feature = "source-datafusion")),
