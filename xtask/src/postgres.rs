@@ -28,7 +28,10 @@ pub(crate) fn servers(python: &Path) -> Result<Vec<PathBuf>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian = below(Path::new("/usr/lib/postgresql"));
     for folder in std::env::split_paths(&named).chain(std::env::split_paths(&path)).chain(debian) {
-        if folder.join("initdb").is_file() && folder.join("postgres").is_file() && !servers.contains(&folder) {
+        // Links to programs of another folder are that folder's.
+        let real = |folder: &PathBuf| folder.join("postgres").canonicalize().ok();
+        let known = servers.iter().any(|server| real(server) == real(&folder));
+        if folder.join("initdb").is_file() && folder.join("postgres").is_file() && !known {
             servers.push(folder);
         }
     }
