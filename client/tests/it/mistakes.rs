@@ -27,7 +27,7 @@ async fn names_that_are_not_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let client = client(folder.path()).await;
     let error = failure(client.sql(SQL).load("fiel", "x.parquet")).await;
-    says(&error, ErrorKind::LoaderNotFound, &["did you mean `file`?", "Linked in: file, memory"]);
+    says(&error, ErrorKind::LoaderNotFound, &["did you mean `file`?", "Linked in: "]);
     let error = failure(client.sql(SQL).load("file", "x.parquet").connection("my_lake")).await;
     says(&error, ErrorKind::ConnectionNotFound, &["my_lake"]);
     let error = Client::connect("nosuch://host").await.expect_err("no such scheme");
