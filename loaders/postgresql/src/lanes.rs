@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::connect::Lease;
 use crate::copy::CopyIn;
 use crate::encode::{CopyEncoder, Pieces};
-use crate::prepared::Prepared;
+use crate::prepared::{self, Prepared};
 use crate::session::COPY_BYTES;
 
 /// A batch, and the number of its first row in the load.
@@ -139,7 +139,11 @@ impl Lanes {
 
     /// Commits what was prepared.
     pub(crate) async fn commit_prepared(&mut self, names: &Prepared) -> Result<()> {
-        let all = self.done.iter().enumerate().map(|(number, lane)| async move { lane.lease.run(&names.end_sql(number, true)).await });
+        let all = self
+            .done
+            .iter()
+            .enumerate()
+            .map(|(number, lane)| async move { prepared::end(&lane.lease, &names.end_sql(number, true)).await });
         futures::future::join_all(all).await.into_iter().collect::<Result<()>>()?;
         self.give_back();
         Ok(())

@@ -42,7 +42,7 @@ impl Ledger {
         const FIND: &str = "SELECT (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 \
                 AND a.attname = ANY ($3)) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
             WHERE n.nspname = $1 AND c.relname = $2";
-        let known: &[&str] = &["target_schema", "target_table", "load_id", "rows", "rows_inserted", "created_table"];
+        let known: &[&str] = &["target_schema", "target_table", "load_id", "rows", "rows_inserted", "created_table", "attempt"];
         let found = client.query_opt(FIND, &[&self.place.schema, &self.place.table, &known]).await.map_err(from_pg)?;
         let Some(row) = found else { return Ok(false) };
         if row.try_get::<_, i64>(0).map_err(from_pg)? == known.len() as i64 {
@@ -60,7 +60,7 @@ impl Ledger {
         format!(
             "CREATE TABLE IF NOT EXISTS {} (target_schema text NOT NULL, target_table text NOT NULL, load_id text NOT NULL, \
              mode text NOT NULL, rows bigint NOT NULL, bytes bigint NOT NULL, rows_inserted bigint, rows_updated bigint, \
-             rows_duplicate bigint, created_table oid, committed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), \
+             rows_duplicate bigint, created_table oid, attempt text, committed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), \
              PRIMARY KEY (target_schema, target_table, load_id))",
             self.place.sql()
         )
@@ -122,11 +122,12 @@ impl Ledger {
         mode: Mode,
         receipt: &Receipt,
         created: Option<u32>,
+        attempt: Option<&str>,
     ) -> Result<bool> {
         self.lock(client, load).await?;
         let sql = format!(
             "INSERT INTO {} (target_schema, target_table, load_id, mode, rows, bytes, rows_inserted, rows_updated, rows_duplicate, \
-             created_table) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+             created_table, attempt) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
             self.place.sql()
         );
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
@@ -134,22 +135,18 @@ impl Ledger {
         let keys = receipt.keys.map(|keys| [count(keys.inserted), count(keys.updated), count(keys.duplicate)]);
         let [inserted, updated, duplicate] = keys.map_or([None; 3], |keys| keys.map(Some));
         let (target, mode) = (load.target, mode.name());
-        let values: [&(dyn ToSql + Sync); 10] =
-            [&target.schema, &target.table, &load.id, &mode, &rows, &bytes, &inserted, &updated, &duplicate, &created];
+        let values: [&(dyn ToSql + Sync); 11] =
+            [&target.schema, &target.table, &load.id, &mode, &rows, &bytes, &inserted, &updated, &duplicate, &created, &attempt];
         Ok(client.execute(&sql, &values).await.map_err(from_pg)? == 1)
     }
 
-    /// Whether a load committed whose id has this digest; see [`prepared`](crate::prepared).
-    pub(crate) async fn has_digest(&self, client: &Client, target: &Place, digest: &str) -> Result<bool> {
+    /// Whether this attempt of a load is the one that committed; see [`prepared`](crate::prepared).
+    pub(crate) async fn has_attempt(&self, client: &Client, target: &Place, attempt: &str) -> Result<bool> {
         if !self.exists(client).await? {
             return Ok(false);
         }
-        let sql = format!(
-            "SELECT 1 FROM {} WHERE target_schema = $1 AND target_table = $2 AND \
-             pg_catalog.left(pg_catalog.md5(pg_catalog.current_database() || ' ' || load_id), 16) = $3",
-            self.place.sql()
-        );
-        Ok(client.query_opt(&sql, &[&target.schema, &target.table, &digest]).await.map_err(from_pg)?.is_some())
+        let sql = format!("SELECT 1 FROM {} WHERE target_schema = $1 AND target_table = $2 AND attempt = $3", self.place.sql());
+        Ok(client.query_opt(&sql, &[&target.schema, &target.table, &attempt]).await.map_err(from_pg)?.is_some())
     }
 
     /// Whether a load created the table with this id, so that it is ours to index.

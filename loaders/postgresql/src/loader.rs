@@ -185,11 +185,11 @@ impl DataLoader for PostgresqlLoader {
             lease.give_back();
             return Ok(LoadState::NotCommitted);
         }
-        // A load that is recorded may have been cut off before all of its connections had committed.
-        prepared::recover(&lease, &ledger, &place).await?;
         lease.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
         let found = ledger.find(&lease, &Load { target: &place, id: load_id }).await?;
         lease.run("COMMIT").await?;
+        // A load that is recorded may have been cut off before all of its connections had committed.
+        prepared::recover(&lease, &ledger, &place).await?;
         lease.give_back();
         Ok(found.map_or(LoadState::NotCommitted, LoadState::Committed))
     }

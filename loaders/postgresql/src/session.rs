@@ -13,6 +13,7 @@ use crate::encode::{CopyEncoder, Field, Pieces};
 use crate::error::from_pg;
 use crate::layout::{Layout, Way};
 use crate::ledger::{Ledger, Load};
+use crate::prepared;
 use crate::share::{self, Shared};
 use crate::verify::Proof;
 
@@ -337,7 +338,10 @@ impl PostgresqlSession {
         if let Some(shared) = &self.shared {
             shared.prepare().await?;
         }
-        let recorded = self.ledger.record(client, &load, self.request.mode, &receipt, self.created).await;
+        let recorded = self
+            .ledger
+            .record(client, &load, self.request.mode, &receipt, self.created, self.shared.as_ref().and_then(Shared::attempt))
+            .await;
         if let (Err(_), Some(shared)) = (&recorded, &self.shared) {
             shared.roll_back().await;
         }
@@ -348,6 +352,8 @@ impl PostgresqlSession {
             if let Some(shared) = &self.shared {
                 shared.roll_back().await;
             }
+            // Some of its connections may be about to commit still.
+            prepared::recover(&self.lease, &self.ledger, &self.layout.place).await?;
             known.already_loaded = true;
             return Ok(known);
         }

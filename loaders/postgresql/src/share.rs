@@ -12,7 +12,6 @@ use crate::error::from_pg;
 use crate::ident::quote;
 use crate::lanes::Lanes;
 use crate::layout::{Found, Layout, Way};
-use crate::ledger::Load;
 use crate::prepared::{self, Prepared};
 
 type Request = LoadRequest<PostgresqlOptions>;
@@ -71,8 +70,7 @@ impl Shared {
             let sql = copy_sql(&place, layout);
             (Manner::Renamed(place), sql)
         } else if direct && !sql_of_user && prepared::are_allowed(first, count).await? {
-            let load = Load { target: &layout.place, id: &request.load_id };
-            (Manner::Prepared(Prepared::of(leader, &load).await?), copy_sql(&layout.place, layout))
+            (Manner::Prepared(Prepared::of(leader, &layout.place).await?), copy_sql(&layout.place, layout))
         } else {
             let place = prepared::own_table(leader, &layout.place).await?;
             first.run_alone(&apply::shared_stage_sql(layout, &place, layout.keys.is_some())).await?;
@@ -125,6 +123,11 @@ impl Shared {
             Manner::Staged(place) => leader.run(&format!("DROP TABLE {}", place.sql())).await.map(|()| None),
             Manner::Prepared(_) => Ok(None),
         }
+    }
+
+    /// What the record of the load is to say, so that prepared transactions are known to belong to it.
+    pub(crate) fn attempt(&self) -> Option<&str> {
+        if let Manner::Prepared(names) = &self.manner { Some(names.attempt()) } else { None }
     }
 
     /// Before the leader's commit: nothing can fail any more.
