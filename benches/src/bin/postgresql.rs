@@ -132,7 +132,7 @@ impl Bench {
         let parquet = folder.join("lineitem.parquet");
         let stream = BatchStream::from_batches(batches[0].schema(), batches.clone());
         let client = arrowload::Client::builder().connect().await?;
-        client.load_stream(stream, "file", &parquet.display().to_string()).mode(Mode::Overwrite).await?;
+        client.load_stream(stream, "file", parquet.display().to_string()).mode(Mode::Overwrite).await?;
         let registry = Registry::linked()?;
         let loader = Loader::connect(registry.loader("postgresql")?, &settings(&registry, &url, &[])?, 0).await?;
         let peers = Peers::start(folder, "postgresql_peers.py", &PACKAGES, &[&arrow.display().to_string(), &url])?;
@@ -184,7 +184,7 @@ impl Bench {
 
     async fn ours(&self, connections: usize) -> Result<Run> {
         let mut spec = LoadSpec::new("lineitem");
-        spec.load.parallelism = Some(connections.try_into()?);
+        spec.load.parallelism = Some(connections);
         let input = Input::stream(BatchStream::from_batches(self.batches[0].schema(), self.batches.clone()));
         let loader = self.loader.clone();
         measured(async move {
