@@ -50,7 +50,9 @@ impl ConformanceReport {
     pub fn support_table(&self) -> String {
         let mut table = String::from("| Arrow type | arrives |\n|---|---|\n");
         for (arrow_type, arrives) in &self.types {
-            table.push_str(&format!("| `{}` | {} |\n", arrow_type.replace('|', "\\|"), arrives.replace('|', "\\|")));
+            // What stands in angles is no HTML.
+            let arrives = arrives.replace('|', "\\|").replace('<', "\\<");
+            table.push_str(&format!("| `{}` | {arrives} |\n", arrow_type.replace('|', "\\|")));
         }
         table
     }
