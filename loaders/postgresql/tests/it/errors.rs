@@ -178,7 +178,8 @@ async fn a_deadlock_is_a_conflict_that_passes() {
     database.run("CREATE TABLE first (v bigint); CREATE TABLE t (id bigint, name text)").await;
     for retries in [0, 5] {
         let mut settings = database.settings();
-        settings.set("options", "-c deadlock_timeout=100ms", "the test");
+        // The server looks for a deadlock once, this long after the wait began: the rival must have crossed by then.
+        settings.set("options", "-c deadlock_timeout=3s", "the test");
         let loader = Loader::connect(&descriptor(), &settings, 0).await.expect("connected");
         let mut load_spec = with("t", serde_json::json!({ "pre_sql": "LOCK TABLE first" }));
         load_spec.load.max_retries = retries;
