@@ -22,6 +22,9 @@ struct Args {
     /// Alternating runs
     #[arg(long, default_value_t = 7)]
     runs: usize,
+    /// Only the case of this name; nothing is saved
+    #[arg(long)]
+    only: Option<String>,
 }
 
 const BATCH: usize = 8_192;
@@ -53,7 +56,7 @@ fn ours(batches: &[RecordBatch]) -> Result<usize> {
 fn peer(batches: &[peer_array::RecordBatch]) -> Result<usize> {
     let mut encoder = pgpq::ArrowToPostgresBinaryEncoder::try_new(batches[0].schema_ref()).map_err(|error| anyhow::anyhow!("{error:?}"))?;
     let mut out = BytesMut::new();
-    encoder.write_header(&mut out);
+    encoder.write_header(&mut out).map_err(|error| anyhow::anyhow!("{error:?}"))?;
     let mut bytes = out.len();
     for batch in batches {
         out.clear();
@@ -115,6 +118,9 @@ fn main() -> Result<()> {
     println!("{:20} {:>14} {:>14} {:>10} {:>8}", "", "ours, GB/s", "of COPY, GB/s", "pgpq", "ratio");
     let mut results = Map::new();
     for (name, batches) in cases(args.rows)? {
+        if args.only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
         // Of the values, without what builders reserved.
         let arrow: usize = batches.iter().flat_map(|batch| batch.columns()).map(|array| array.to_data().get_slice_memory_size().unwrap_or(0)).sum();
         let theirs = for_peer(&batches)?;
@@ -142,6 +148,9 @@ fn main() -> Result<()> {
             name.into(),
             json!({ "gigabytes_per_second": speed, "copy_gigabytes_per_second": of_copy, "pgpq": peer_speed, "ratio": peer_speed.map(|peer| speed / peer), "pgpq_refuses": refused }),
         );
+    }
+    if args.only.is_some() {
+        return Ok(());
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/encode.json");
     std::fs::write(file, serde_json::to_string_pretty(&Value::Object(results))? + "\n")?;

@@ -122,8 +122,29 @@ impl<V: ByteValues, R: Rows> BytesColumn<V, R> {
 pub(super) fn put_bytes(out: &mut [u8], cursor: &mut usize, value: &[u8]) {
     let slot = &mut out[*cursor..*cursor + 4 + value.len()];
     slot[..4].copy_from_slice(&(value.len() as u32).to_be_bytes());
-    slot[4..].copy_from_slice(value);
+    copy(&mut slot[4..], value);
     *cursor += 4 + value.len();
+}
+
+/// Copies short values in two overlapping moves of a known size, where a call would take longer than the copy.
+#[inline(always)]
+fn copy(out: &mut [u8], value: &[u8]) {
+    #[inline(always)]
+    fn both_ends<const N: usize>(out: &mut [u8], value: &[u8]) {
+        let (Some(from), Some(to)) = (value.first_chunk::<N>(), out.first_chunk_mut::<N>()) else { return };
+        *to = *from;
+        let (Some(from), Some(to)) = (value.last_chunk::<N>(), out.last_chunk_mut::<N>()) else { return };
+        *to = *from;
+    }
+    match value.len() {
+        1 => out[0] = value[0],
+        2..=3 => both_ends::<2>(out, value),
+        4..=7 => both_ends::<4>(out, value),
+        8..=15 => both_ends::<8>(out, value),
+        16..=31 => both_ends::<16>(out, value),
+        32..=64 => both_ends::<32>(out, value),
+        _ => out.copy_from_slice(value),
+    }
 }
 
 impl<V: ByteValues, R: Rows> Column for BytesColumn<V, R> {

@@ -108,13 +108,8 @@ impl CopyEncoder {
     /// # Errors
     /// [`ErrorKind::InvalidData`] for a value that cannot be stored, naming row and column.
     pub fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
-        let mut pieces = Pieces::new();
         let mut run = self.start(batch, 0)?;
-        while let Some(piece) = run.next_piece(&mut pieces)? {
-            out.extend_from_slice(&piece);
-        }
-        out.extend_from_slice(&pieces.take());
-        Ok(())
+        run.append_to(out).map_err(|(column, refused)| run.explain(column, &refused))
     }
 
     /// Begins a batch, whose first row has this number in the load.
@@ -174,10 +169,20 @@ impl Run<'_> {
             match rows {
                 0 if !pieces.is_empty() => return Ok(Some(pieces.take())),
                 // A row that is longer than a piece has a buffer of its own.
-                0 => self.write(1, self.encoder.sizes[self.written], pieces)?,
-                rows => self.write(rows, bytes, pieces)?,
+                0 => self.write(1, pieces.take_room(self.encoder.sizes[self.written]))?,
+                rows => self.write(rows, pieces.take_room(bytes))?,
             }
         }
+    }
+
+    /// Encodes all rows behind what is there.
+    fn append_to(&mut self, out: &mut Vec<u8>) -> Result<(), (usize, Refused)> {
+        while self.measure()? {
+            let start = out.len();
+            out.resize(start + self.encoder.sizes.iter().sum::<usize>(), 0);
+            self.write(self.encoder.sizes.len(), &mut out[start..])?;
+        }
+        Ok(())
     }
 
     /// Sizes of the next chunk; `false` if there is none.
@@ -209,8 +214,8 @@ impl Run<'_> {
         (rows, bytes)
     }
 
-    fn write(&mut self, rows: usize, bytes: usize, pieces: &mut Pieces) -> Result<(), (usize, Refused)> {
-        let out = pieces.take_room(bytes);
+    /// The next rows of the chunk, whose sizes sum up to the length of `out`.
+    fn write(&mut self, rows: usize, out: &mut [u8]) -> Result<(), (usize, Refused)> {
         let sizes = &self.encoder.sizes[self.written..self.written + rows];
         let count = (self.columns.len() as i16).to_be_bytes();
         let (mut cursors, mut at) = ([0; CHUNK], 0);
