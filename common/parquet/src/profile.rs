@@ -6,11 +6,12 @@
 //! that grows too large is given up by the encoder, and a plain page is still compressed.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch, downcast_primitive_array};
 use arrow_schema::{DataType, SchemaRef};
+use foldhash::fast::RandomState;
 use parquet::basic::Encoding;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
@@ -90,7 +91,7 @@ fn pays(batches: &[RecordBatch], column: usize, row_group_rows: usize) -> bool {
 #[derive(Default)]
 struct Sample {
     hasher: RandomState,
-    seen: HashSet<u64>,
+    seen: HashSet<u64, RandomState>,
     rows: usize,
     /// Bytes of the values, as a dictionary or a plain page would store them.
     bytes: usize,

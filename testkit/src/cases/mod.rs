@@ -5,6 +5,7 @@ mod columns;
 mod declared;
 mod loads;
 mod modes;
+mod rejects;
 mod shapes;
 mod types;
 mod upsert;
@@ -34,8 +35,8 @@ pub(crate) use case;
 pub(crate) async fn run(subject: &dyn Subject) -> ConformanceReport {
     let context = Context::new(subject);
     let mut report = ConformanceReport { loader: subject.descriptor().name().into(), ..ConformanceReport::default() };
-    let groups: [&[Case]; 7] =
-        [declared::CASES, modes::CASES, shapes::CASES, columns::CASES, atomicity::CASES, loads::CASES, upsert::CASES];
+    let groups: [&[Case]; 8] =
+        [declared::CASES, modes::CASES, shapes::CASES, columns::CASES, atomicity::CASES, loads::CASES, upsert::CASES, rejects::CASES];
     for (name, case) in groups.into_iter().flatten() {
         let outcome = guarded(case(&context)).await;
         report.cases.push(((*name).to_owned(), outcome));

@@ -1,12 +1,16 @@
 //! Batches of every shape: none, empty, sliced, encoded, narrow and wide.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow_array::types::Int32Type;
-use arrow_array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch};
+use arrow_array::{ArrayRef, BinaryArray, DictionaryArray, Int64Array, RecordBatch};
+use arrow_buffer::{Buffer, OffsetBuffer};
 use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Schema};
-use arrowload_core::{ErrorKind, load};
+use arrowload_core::{BatchStream, ErrorKind, Input, load};
+use bytes::Bytes;
+use futures::stream;
 
 use super::{Case, case};
 use crate::context::{CaseResult, Context, Verdict, ensure, many, people, table};
@@ -17,6 +21,7 @@ pub(super) const CASES: &[Case] = &[
     case!("slices count only what they show", sliced),
     case!("views and dictionaries differ from batch to batch", encoded),
     case!("a million narrow rows", narrow),
+    case!("memory stays bounded", bounded),
     case!("a thousand columns", wide),
     case!("results that no target could hold are refused", unholdable),
     case!("a schema that drifts ends the load", drift),
@@ -129,5 +134,54 @@ async fn drift(context: &Context<'_>) -> CaseResult {
     let error = load(&loader, &context.spec(&target), &many(first.schema(), vec![first, drifted])).await.err().ok_or("it is taken")?;
     ensure!(error.kind() == ErrorKind::SchemaMismatch, "it is refused as {:?}", error.kind());
     ensure!(context.rows(&target).await?.is_none(), "a target is left behind");
+    Ok(Verdict::Passed)
+}
+
+/// Values that count themselves while anybody holds them.
+struct Counted {
+    values: Vec<u8>,
+    held: Arc<AtomicUsize>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.values
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.values.len(), Ordering::SeqCst);
+    }
+}
+
+/// Feeds many batches, and looks how many of their bytes are held at once. A loader may gather rows, but not the load.
+async fn bounded(context: &Context<'_>) -> CaseResult {
+    if !context.subject.streams() {
+        return Ok(Verdict::NotDeclared);
+    }
+    const BATCHES: i64 = 192;
+    const ROWS: i64 = 256;
+    const VALUE: usize = 4096;
+    let (held, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, most) = (Arc::clone(&held), Arc::clone(&peak));
+    let batch = move |index: i64| {
+        let values = vec![b'0' + (index % 10) as u8; VALUE * ROWS as usize];
+        let now = counted.fetch_add(values.len(), Ordering::SeqCst) + values.len();
+        most.fetch_max(now, Ordering::SeqCst);
+        let values = Buffer::from(Bytes::from_owner(Counted { values, held: Arc::clone(&counted) }));
+        let lengths = OffsetBuffer::from_lengths(std::iter::repeat_n(VALUE, ROWS as usize));
+        let values: ArrayRef = Arc::new(BinaryArray::new(lengths, values, None));
+        table(vec![("id", Arc::new(Int64Array::from_iter_values(index * ROWS..(index + 1) * ROWS))), ("value", values)])
+    };
+    let schema = batch(0).schema();
+    let input = Input::stream(BatchStream::new(schema, stream::iter((0..BATCHES).map(move |index| Ok(batch(index))))));
+    let (target, loader) = (context.target(), context.connect().await?);
+    let mut spec = context.spec(&target);
+    spec.load.batch_size = Some(ROWS as usize);
+    let report = load(&loader, &spec, &input).await.map_err(|error| format!("the load failed: {error:#}"))?;
+    ensure!(report.rows == (BATCHES * ROWS) as u64, "it reports {} rows", report.rows);
+    let (all, peak) = (BATCHES as usize * ROWS as usize * VALUE, peak.load(Ordering::SeqCst));
+    ensure!(peak <= all / 4 * 3, "of {} MiB that were fed, {} MiB were held at once", all >> 20, peak >> 20);
     Ok(Verdict::Passed)
 }

@@ -1,11 +1,12 @@
 //! The reference implementation passes.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrow_array::RecordBatch;
 use arrowload_core::memory::{MemoryLoader, read_table};
 use arrowload_core::{LoaderDescriptor, Settings};
-use arrowload_testkit::{Subject, conformance};
+use arrowload_testkit::{Subject, check_support_table, conformance};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -13,6 +14,7 @@ use futures::future::BoxFuture;
 pub(crate) struct InMemory {
     descriptor: LoaderDescriptor,
     database: String,
+    streams: bool,
 }
 
 static STORES: AtomicU32 = AtomicU32::new(0);
@@ -20,7 +22,12 @@ static STORES: AtomicU32 = AtomicU32::new(0);
 impl InMemory {
     pub(crate) fn new(descriptor: LoaderDescriptor) -> Self {
         let number = STORES.fetch_add(1, Ordering::Relaxed);
-        Self { descriptor, database: format!("conformance_{number}") }
+        Self { descriptor, database: format!("conformance_{number}"), streams: false }
+    }
+
+    /// The same, which says that it holds only a few batches.
+    pub(crate) fn that_streams(descriptor: LoaderDescriptor) -> Self {
+        Self { streams: true, ..Self::new(descriptor) }
     }
 }
 
@@ -40,7 +47,7 @@ impl Subject for InMemory {
     }
 
     fn streams(&self) -> bool {
-        false
+        self.streams
     }
 }
 
@@ -48,5 +55,6 @@ impl Subject for InMemory {
 async fn the_reference_loader_passes() {
     let report = conformance(&InMemory::new(LoaderDescriptor::of::<MemoryLoader>("arrowload-core", "0"))).await;
     report.assert();
+    check_support_table(&report, &Path::new(env!("CARGO_MANIFEST_DIR")).join("../loader-core/README.md"));
     assert!(report.cases().len() > 90, "{} cases", report.cases().len());
 }

@@ -10,7 +10,7 @@ use arrow_schema::{DataType, Schema, TimeUnit};
 use arrowload_core::memory::{MemoryConfig, MemoryLoader, MemoryOptions, MemorySession, put_table, read_table};
 use arrowload_core::{
     Capabilities, Checksums, ColumnChecksum, DataLoader, Error, ErrorKind, LoadRequest, LoadSession, LoadState, LoaderDescriptor, Mode,
-    Plan, Prepared, Receipt, Result, Secret, TypeSupport,
+    Plan, Prepared, Receipt, Rejects, Result, Secret, TypeSupport,
 };
 use arrowload_testkit::conformance;
 use schemars::JsonSchema;
@@ -19,7 +19,7 @@ use serde::Deserialize;
 use crate::memory::InMemory;
 
 /// The mutants, each with the beginning of a case that must fail.
-const MUTANTS: [(&str, &str); 23] = [
+const MUTANTS: [(&str, &str); 25] = [
     ("breaks nothing", ""),
     ("loses the last row of each batch", "many batches arrive whole"),
     ("turns nulls into values", "type Int64"),
@@ -43,6 +43,8 @@ const MUTANTS: [(&str, &str); 23] = [
     ("drops new columns without a word", "a new column needs schema_evolution"),
     ("makes a target that it may not create", "each mode without create_table"),
     ("has checksums of nothing", "checksums agree"),
+    ("sets aside more than is refused", "rows that are refused are set aside"),
+    ("holds the whole load in memory", "memory stays bounded"),
 ];
 
 #[derive(Deserialize, JsonSchema, Default)]
@@ -65,6 +67,7 @@ struct Session<const N: usize> {
     schema: Arc<Schema>,
     rows: u64,
     seen: Vec<RecordBatch>,
+    rejects: Rejects,
 }
 
 fn is<const N: usize>(name: &str) -> bool {
@@ -116,7 +119,8 @@ impl<const N: usize> DataLoader for Mutant<N> {
             request.schema = Arc::new(schema.project(&known)?);
         }
         let (target, sent, database) = (request.target.clone(), Checksums::new(&schema), self.database.clone());
-        Ok(Session { inner: Some(self.inner.begin(request).await?), sent, target, database, schema, rows: 0, seen: Vec::new() })
+        let rejects = request.rejects.clone();
+        Ok(Session { inner: Some(self.inner.begin(request).await?), sent, target, database, schema, rows: 0, seen: Vec::new(), rejects })
     }
 
     fn supports_type(_: &DataType) -> TypeSupport {
@@ -224,6 +228,9 @@ fn renamed(batch: &RecordBatch, columns: Vec<ArrayRef>, rename: impl Fn(&str) ->
 impl<const N: usize> LoadSession for Session<N> {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.sent.add(batch)?;
+        if is::<N>("sets aside more than is refused") && self.rejects.accepts() {
+            return self.rejects.set_aside(batch, self.rows, "one of these is too large", None);
+        }
         self.rows += batch.num_rows() as u64;
         let broken = self.broken(batch)?;
         self.seen.push(broken.clone());
@@ -233,10 +240,12 @@ impl<const N: usize> LoadSession for Session<N> {
         if is::<N>("keeps the first row of an upsert") || self.is_odd() {
             return Ok(());
         }
-        match &mut self.inner {
-            Some(inner) => inner.write(&broken).await,
-            None => Ok(()),
+        let before = self.rejects.rows();
+        if let Some(inner) = &mut self.inner {
+            inner.write(&broken).await?;
         }
+        self.rows -= self.rejects.rows() - before;
+        Ok(())
     }
 
     async fn prepare(&mut self) -> Result<Prepared> {
@@ -327,7 +336,9 @@ async fn the_mutant_that_breaks_nothing_passes() {
 
 async fn caught<const N: usize>() {
     let (name, case) = MUTANTS[N];
-    let report = conformance(&InMemory::new(LoaderDescriptor::of::<Mutant<N>>("mutant", "0"))).await;
+    let descriptor = LoaderDescriptor::of::<Mutant<N>>("mutant", "0");
+    let subject = if is::<N>("holds the whole load in memory") { InMemory::that_streams(descriptor) } else { InMemory::new(descriptor) };
+    let report = conformance(&subject).await;
     let failures = report.failures();
     assert!(failures.iter().any(|(failed, _)| failed.starts_with(case)), "the mutant that {name} is not caught by `{case}`:\n{report}");
 }
@@ -364,4 +375,6 @@ mutants! {
     drops_new_columns_without_a_word = 20,
     makes_a_target_that_it_may_not_create = 21,
     has_checksums_of_nothing = 22,
+    sets_aside_more_than_is_refused = 23,
+    holds_the_whole_load_in_memory = 24,
 }

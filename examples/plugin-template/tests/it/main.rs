@@ -1,9 +1,11 @@
 //! The conformance suite, with pyarrow as the reader.
 
+use std::path::Path;
+
 use arrow_array::RecordBatch;
 use arrowload_core::{LoaderDescriptor, Settings};
 use arrowload_plugin_template::PluginTemplateLoader;
-use arrowload_testkit::{Subject, conformance, python};
+use arrowload_testkit::{Subject, check_support_table, conformance, python};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tempfile::TempDir;
@@ -32,6 +34,8 @@ impl Subject for Folder {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_keeps_its_promises() {
     if python::available() {
-        conformance(&Folder(tempfile::tempdir().expect("a folder"))).await.assert();
+        let report = conformance(&Folder(tempfile::tempdir().expect("a folder"))).await;
+        report.assert();
+        check_support_table(&report, &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
     }
 }
