@@ -19,6 +19,10 @@ use clap::Parser;
 use crate::args::{Cli, Command};
 use crate::exit::{Exit, Failure};
 
+/// Batches are large and short-lived: the system's allocator gives their pages back and fetches them again, zeroed.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     show::logs(&cli.common);

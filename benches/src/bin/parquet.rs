@@ -20,6 +20,10 @@ use serde_json::{Value, json};
 const PEERS: [&str; 4] = ["ours", "polars", "duckdb", "pyarrow"];
 const PACKAGES: [&str; 3] = ["polars", "duckdb", "pyarrow"];
 
+/// As the command line has, and polars, DuckDB and pyarrow each have one of their own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 struct Args {
     /// Rows of lineitem
@@ -28,6 +32,9 @@ struct Args {
     /// Alternating runs
     #[arg(long, default_value_t = 7)]
     runs: usize,
+    /// Only ours, and nothing is saved: for a profiler
+    #[arg(long)]
+    alone: bool,
 }
 
 /// One write: seconds of wall clock and of CPU, and the bytes of the file.
@@ -47,6 +54,9 @@ async fn main() -> Result<()> {
     let batches: Vec<RecordBatch> = arrowload_tpch::lineitem_rows(args.rows, 8192).collect();
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     ensure!(rows == args.rows, "{rows} rows were made");
+    if args.alone {
+        return alone(&folder, &batches, args.runs).await;
+    }
     let mut peers = Peers::start(&folder, &batches)?;
     let mut results = serde_json::Map::new();
     for codec in ["snappy", "zstd"] {
@@ -54,6 +64,7 @@ async fn main() -> Result<()> {
         for round in 0..=args.runs {
             for (index, peer) in PEERS.iter().enumerate() {
                 let path = folder.join(format!("{peer}-{codec}.parquet"));
+                remove(&path)?;
                 let run = if *peer == "ours" { ours(&path, codec, &batches).await? } else { peers.write(peer, codec, &path)? };
                 // The first round warms caches and allocators.
                 if round > 0 {
@@ -67,6 +78,27 @@ async fn main() -> Result<()> {
     let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
     std::fs::create_dir_all(&out)?;
     std::fs::write(out.join("parquet.json"), serde_json::to_string_pretty(&Value::Object(results))? + "\n")?;
+    Ok(())
+}
+
+/// Every run makes a new file: over an old one, some file systems write the new one's blocks to the disk first.
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+async fn alone(folder: &Path, batches: &[RecordBatch], runs: usize) -> Result<()> {
+    for codec in ["snappy", "zstd"] {
+        let mut all = Vec::new();
+        for _ in 0..runs {
+            let path = folder.join(format!("ours-{codec}.parquet"));
+            remove(&path)?;
+            all.push(ours(&path, codec, batches).await?);
+        }
+        println!("{codec}: {:.3} s, {:.2} s of CPU", median(all.iter().map(|run| run.seconds)), median(all.iter().map(|run| run.cpu)));
+    }
     Ok(())
 }
 

@@ -43,7 +43,7 @@ struct Args {
 }
 
 /// Who loads or reads, and what it is measured against.
-const LOADS: [&str; 7] = ["psql", "ours", "psql-2", "ours-2", "ours-cli", "adbc", "duckdb"];
+const LOADS: [&str; 8] = ["psql", "ours", "psql-2", "ours-2", "ours-file", "ours-cli", "adbc", "duckdb"];
 const READS: [&str; 5] = ["psql", "ours", "ours-2", "adbc", "connectorx"];
 
 /// One run: seconds of wall clock, of the client's CPU, and megabytes above what was held before.
@@ -157,6 +157,7 @@ impl Bench {
             "psql-2" => self.copies(&self.encoded[1..])?,
             "ours" => self.ours(1).await?,
             "ours-2" => self.ours(2).await?,
+            "ours-file" => self.from_file().await?,
             "ours-cli" => self.command_line()?,
             peer => {
                 let (seconds, cpu) = self.peers.ask(&format!("{peer} load"))?;
@@ -195,9 +196,28 @@ impl Bench {
         .await
     }
 
+    fn query_of_file(&self) -> String {
+        format!("SELECT * FROM '{}'", self.parquet.display())
+    }
+
+    /// The library from a Parquet file, for the command line to be measured against.
+    async fn from_file(&self) -> Result<Run> {
+        let (sql, config) = (self.query_of_file(), Registry::linked()?.loader("postgresql")?.config_from_url(&self.url)?);
+        measured(async move {
+            let load = async move {
+                let client = arrowload::Client::builder().connect().await?;
+                client.sql(sql).load("postgresql", "lineitem").config(config).await
+            };
+            tokio::spawn(load).await??;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The command line from a Parquet file.
     fn command_line(&self) -> Result<Run> {
         let program = cli().context("cargo build --release -p arrowload-cli")?;
-        let sql = format!("SELECT * FROM '{}'", self.parquet.display());
+        let sql = self.query_of_file();
         let ((_, cpu), started) = (cpu_seconds()?, Instant::now());
         let status = Command::new(program).args(["load", "--quiet", "--sql", &sql, "--to", &self.url, "--target", "lineitem"]).status()?;
         ensure!(status.success(), "the command line failed");
