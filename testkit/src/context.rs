@@ -39,7 +39,7 @@ impl<'a> Context<'a> {
     }
 
     pub(crate) fn capabilities(&self) -> Capabilities {
-        *self.subject.descriptor().capabilities()
+        self.subject.capabilities()
     }
 
     /// A target that nothing has used.

@@ -1,7 +1,7 @@
 //! What the author of a loader tells the suite: how to connect, what to call targets, and how to read one back.
 
 use arrow_array::RecordBatch;
-use arrowload_core::{LoaderDescriptor, Settings};
+use arrowload_core::{Capabilities, LoaderDescriptor, Settings};
 use futures::future::BoxFuture;
 
 /// A loader under test, and a store of its own to test it in.
@@ -20,6 +20,12 @@ pub trait Subject: Sync {
     /// Everything that readers see of a target, in any order of rows, or `None` if there is no target; read by something
     /// that is not the loader. An error is a sentence.
     fn read<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<RecordBatch>, String>>;
+
+    /// What the loader can do with these targets, where that is less than it declares for all: files in an object store,
+    /// say, where it also has local ones. What is left out here is not tried.
+    fn capabilities(&self) -> Capabilities {
+        *self.descriptor().capabilities()
+    }
 
     /// Whether the loader holds only a few batches in memory at once.
     fn streams(&self) -> bool {

@@ -18,6 +18,9 @@ pub(crate) struct Args {
 /// The package whose tests run against each PostgreSQL that is there.
 const POSTGRESQL: &str = "arrowload-postgresql";
 
+/// What the tests of object stores need.
+const OBJECT_STORES: &str = "arrowload-datafusion/aws,arrowload-delta-lake/aws,arrowload-file/aws";
+
 pub(crate) fn run_task(args: &Args) -> Result<()> {
     let python = python::interpreter()?;
     say(&format!("reading back with {}", python.display()));
@@ -25,7 +28,7 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
     let named = args.rest.iter().any(|argument| argument == "-p" || argument.starts_with("--package"));
     let mut test = command(&python, &servers, 0);
     if !named {
-        test.arg("--workspace");
+        test.args(["--workspace", "--features", OBJECT_STORES]);
     }
     run(test.args(&args.rest))?;
     if named && !args.rest.iter().any(|argument| argument == POSTGRESQL || *argument == format!("--package={POSTGRESQL}")) {

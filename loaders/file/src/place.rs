@@ -9,10 +9,6 @@ use object_store::path::Path as StorePath;
 use url::Url;
 
 use crate::config::FileConfig;
-use crate::error::from_store;
-
-/// Variables of these ecosystems configure their stores.
-const ECOSYSTEMS: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 
 /// Stands for an object store in unit tests.
 #[cfg(test)]
@@ -59,16 +55,10 @@ impl Place {
     }
 
     fn store(config: &FileConfig, scheme: &str, url: &Url) -> Result<Self> {
-        check_feature(scheme)?;
-        let from_environment = std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-        let known = |(key, _): &(String, String)| ECOSYSTEMS.iter().any(|prefix| key.starts_with(prefix));
-        let given = config.storage_options.iter().map(|(key, value)| (key.clone(), value.expose().to_owned()));
-        // S3 copies without replacing only if it is told how; the other stores do.
-        let default = [("AWS_COPY_IF_NOT_EXISTS".to_owned(), "multipart".to_owned())];
-        // Later options stand over earlier ones.
-        let all = default.into_iter().chain(from_environment.filter(known)).chain(given);
-        let options = all.map(|(key, value)| (key.to_ascii_lowercase(), value));
-        let (store, path) = object_store::parse_url_opts(url, options).map_err(from_store)?;
+        if scheme == "memory" {
+            return Err(invalid("files in `memory://` would be gone at once; load into the `memory` loader".into()));
+        }
+        let (store, path) = arrowload_common_object_store::open(url, &config.storage_options)?;
         Ok(Self::Store(store.into(), path))
     }
 }
@@ -91,23 +81,6 @@ fn below(mut root: Url, target: &str) -> Result<Url> {
 
 fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidOption, message)
-}
-
-/// Refuses URLs of stores that this build leaves out, naming the cargo feature.
-fn check_feature(scheme: &str) -> Result<()> {
-    let (feature, is_on) = match scheme {
-        "s3" | "s3a" => ("aws", cfg!(feature = "aws")),
-        "gs" => ("gcp", cfg!(feature = "gcp")),
-        "az" | "adl" | "azure" | "abfs" | "abfss" => ("azure", cfg!(feature = "azure")),
-        "http" | "https" => ("http", cfg!(feature = "http")),
-        "memory" => return Err(invalid("files in `memory://` would be gone at once; load into the `memory` loader".into())),
-        other => return Err(invalid(format!("`{other}://` is no place for files; write a path, or a URL of file, s3, gs, az or https"))),
-    };
-    if is_on {
-        return Ok(());
-    }
-    let message = format!("URLs of {scheme}:// need the cargo feature `{feature}`; switch it on");
-    Err(Error::new(ErrorKind::Unsupported, message))
 }
 
 #[cfg(test)]

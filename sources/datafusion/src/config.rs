@@ -1,8 +1,9 @@
 //! How the embedded engine is set up.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use arrowload_core::{Error, ErrorKind, Result};
+use arrowload_core::{Error, ErrorKind, Result, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -23,6 +24,9 @@ pub struct DataFusionConfig {
     pub batch_size: Option<usize>,
     /// How many threads a query uses. The default is one a core.
     pub threads: Option<usize>,
+    /// Keys and values for the object stores of URLs in queries, such as `aws_region`, over those from the environment
+    /// (`AWS_*`, `GOOGLE_*`, `AZURE_*`).
+    pub storage_options: BTreeMap<String, Secret>,
 }
 
 impl DataFusionConfig {

@@ -3,8 +3,8 @@
 use arrow_schema::ArrowError;
 use arrowload_core::{Error, ErrorKind};
 use datafusion::error::DataFusionError;
+use datafusion::object_store::Error as StoreError;
 use datafusion::parquet::errors::ParquetError;
-use object_store::Error as StoreError;
 
 /// Maps an error of the engine, by its type, never by its text.
 pub(crate) fn from_datafusion(error: DataFusionError) -> Error {

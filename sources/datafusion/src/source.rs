@@ -56,7 +56,7 @@ impl DataSource for DataFusionSource {
         session.options_mut().execution.parquet.schema_force_view_types = false;
         session = session.with_create_default_catalog_and_schema(false);
         let context = SessionContext::new_with_config_rt(session, Arc::new(runtime.build().map_err(from_datafusion)?));
-        let tables = FolderTables::new(folder);
+        let tables = FolderTables::new(folder, config.storage_options);
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema("files", Arc::clone(&tables) as _).map_err(from_datafusion)?;
         context.register_catalog("arrowload", Arc::new(catalog));

@@ -1,51 +1,52 @@
-//! Object stores behind URLs, set up from the environment when a query first names one.
+//! Object stores behind URLs, set up from the environment and the connection when a query first names one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrowload_core::{Error, ErrorKind};
+use arrowload_core::{Error, ErrorKind, Secret};
 use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
+use datafusion::object_store::ObjectStoreExt;
 use futures::TryStreamExt;
 use url::Url;
 
 use crate::format::Format;
 
-/// Variables of these ecosystems configure their stores.
-const ECOSYSTEMS: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
-
 /// Makes the store of a URL known to the session, unless it is.
-pub(crate) fn register(state: &SessionState, url: &ListingTableUrl) -> Result<()> {
+pub(crate) fn register(state: &SessionState, url: &ListingTableUrl, given: &BTreeMap<String, Secret>) -> Result<()> {
     let runtime = state.runtime_env();
     if runtime.object_store(url.object_store()).is_ok() {
         return Ok(());
     }
-    let whole: &Url = url.as_ref();
-    check_feature(whole.scheme()).map_err(|error| DataFusionError::External(Box::new(error)))?;
-    let variables = std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-    let known = |(key, _): &(String, String)| ECOSYSTEMS.iter().any(|prefix| key.starts_with(prefix));
-    let options = variables.filter(known).map(|(key, value)| (key.to_ascii_lowercase(), value));
-    let (store, _) = object_store::parse_url_opts(whole, options).map_err(|error| DataFusionError::ObjectStore(Box::new(error)))?;
+    let (store, _) =
+        arrowload_common_object_store::open(url.as_ref(), given).map_err(|error| DataFusionError::External(Box::new(error)))?;
     runtime.register_object_store(url.object_store().as_ref(), Arc::from(store));
     Ok(())
 }
 
-/// Refuses URLs of stores that this build leaves out, naming the cargo feature.
-fn check_feature(scheme: &str) -> Result<(), Error> {
-    let (feature, is_on) = match scheme {
-        "s3" | "s3a" => ("aws", cfg!(feature = "aws")),
-        "gs" => ("gcp", cfg!(feature = "gcp")),
-        "az" | "adl" | "azure" | "abfs" | "abfss" => ("azure", cfg!(feature = "azure")),
-        "http" | "https" => ("http", cfg!(feature = "http")),
-        other => {
-            let message = format!("`{other}://` is no place for files; write a path, or a URL of file, s3, gs, az or https");
-            return Err(Error::new(ErrorKind::InvalidOption, message));
-        }
+/// The URL of a file, folder or pattern, on the disk or in a store. DataFusion itself takes patterns of paths only.
+pub(crate) fn parse(place: &str) -> Result<ListingTableUrl> {
+    let pattern_at = place.find('*').filter(|_| place.contains("://"));
+    let Some((folder, pattern)) = pattern_at.and_then(|at| Some(place.split_at(place[..at].rfind('/')? + 1))) else {
+        return ListingTableUrl::parse(place);
     };
-    if is_on {
-        return Ok(());
+    let external = |error: Box<dyn std::error::Error + Send + Sync>| DataFusionError::External(error);
+    let url = Url::parse(folder).map_err(|error| external(Box::new(error)))?;
+    let pattern = glob::Pattern::new(pattern).map_err(|error| external(Box::new(error)))?;
+    ListingTableUrl::try_new(url, Some(pattern))
+}
+
+/// Checks that a file is there: DataFusion takes one that is missing for a table without columns.
+pub(crate) async fn file(state: &SessionState, url: &ListingTableUrl) -> Result<()> {
+    let store = state.runtime_env().object_store(url.object_store())?;
+    match store.head(url.prefix()).await {
+        Err(datafusion::object_store::Error::NotFound { .. }) => {
+            let error = Error::new(ErrorKind::NotFound, format!("there is no file {url}"));
+            Err(DataFusionError::External(Box::new(error)))
+        }
+        other => Ok(other.map(|_| ())?),
     }
-    Err(Error::new(ErrorKind::Unsupported, format!("URLs of {scheme}:// need the cargo feature `{feature}`; switch it on")))
 }
 
 /// The name of one data file of a folder or pattern.

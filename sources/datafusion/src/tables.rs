@@ -1,13 +1,14 @@
 //! Files as tables: each file or folder below the configured folder under its stem, and `FROM 'file.parquet'`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 
-use arrowload_core::{Error, ErrorKind, nearest};
+use arrowload_core::{Error, ErrorKind, Secret, nearest};
 use async_trait::async_trait;
 use datafusion::catalog::{SchemaProvider, TableProvider};
-use datafusion::datasource::listing::{ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::datasource::listing::{ListingTable, ListingTableConfig};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::prelude::SessionContext;
@@ -21,12 +22,13 @@ const DEPTH: usize = 32;
 /// The tables of a folder. Nothing is listed or opened that is not asked for.
 pub(crate) struct FolderTables {
     folder: PathBuf,
+    storage_options: BTreeMap<String, Secret>,
     context: OnceLock<Weak<SessionContext>>,
 }
 
 impl FolderTables {
-    pub(crate) fn new(folder: PathBuf) -> Arc<Self> {
-        Arc::new(Self { folder, context: OnceLock::new() })
+    pub(crate) fn new(folder: PathBuf, storage_options: BTreeMap<String, Secret>) -> Arc<Self> {
+        Arc::new(Self { folder, storage_options, context: OnceLock::new() })
     }
 
     /// The session that opens the tables, and that has them in its catalog.
@@ -79,12 +81,12 @@ impl FolderTables {
     /// Opens a file, folder, pattern or URL.
     async fn open(&self, place: &str, shown: &str) -> Result<Arc<dyn TableProvider>> {
         let state = self.state()?;
-        let url = ListingTableUrl::parse(place)?;
-        stores::register(&state, &url)?;
+        let url = stores::parse(place)?;
+        stores::register(&state, &url, &self.storage_options)?;
         let at = |error: DataFusionError| error.context(format!("`{shown}`"));
         let sample = match url.is_folder() || place.contains('*') {
             true => stores::first_file(&state, &url).await.map_err(at)?,
-            false => place.to_owned(),
+            false => stores::file(&state, &url).await.map(|()| place.to_owned())?,
         };
         let format = Format::of_name(&sample).ok_or_else(|| DataFusionError::External(Box::new(Format::unknown(shown))))?;
         let config = ListingTableConfig::new(url).with_listing_options(format.options(&state)?);

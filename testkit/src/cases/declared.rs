@@ -64,7 +64,7 @@ async fn unknown_keys(context: &Context<'_>) -> CaseResult {
 }
 
 async fn not_declared(context: &Context<'_>) -> CaseResult {
-    let capabilities = context.capabilities();
+    let capabilities = *context.subject.descriptor().capabilities();
     let batch = people(0..3, "a");
     let target = context.target();
     let spec = || context.spec(&target);

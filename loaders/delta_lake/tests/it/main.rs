@@ -6,6 +6,8 @@ mod conformance;
 mod races;
 mod replace;
 mod rules;
+#[cfg(feature = "aws")]
+mod s3;
 mod source;
 mod spark;
 mod support;

@@ -6,4 +6,6 @@ mod crash;
 mod files;
 mod folders;
 mod formats;
+#[cfg(feature = "aws")]
+mod s3;
 mod support;

@@ -1,6 +1,9 @@
 //! The embedded engine over real files.
 #![expect(clippy::expect_used, clippy::panic, unused_qualifications, reason = "a test that cannot go on says so and ends")]
 
+#[cfg(feature = "aws")]
+mod s3;
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -168,7 +171,7 @@ async fn mistakes_are_answered() {
         ("SELECT 'a' + 1", ErrorKind::Query, ""),
         ("SELECT 1 / 0", ErrorKind::Query, "zero"),
         ("SELECT * FROM 'broken.parquet'", ErrorKind::InvalidData, "broken.parquet"),
-        ("SELECT * FROM 's3://bucket/x.parquet'", ErrorKind::Unsupported, "feature `aws`"),
+        ("SELECT * FROM 'gs://bucket/x.parquet'", ErrorKind::Unsupported, "feature `gcp`"),
         ("SELECT * FROM 'ftp://host/x.parquet'", ErrorKind::InvalidOption, "ftp"),
         ("SELECT count(n) FROM numbers", ErrorKind::InvalidData, "line 120001"),
         ("CREATE TABLE x AS SELECT 1", ErrorKind::Unsupported, "only reads"),
