@@ -48,8 +48,10 @@ impl Question {
         if from.input_format.is_some() && spool.is_none() {
             return Err(Failure::usage("--input-format is about standard input: --from -"));
         }
-        if let Some(table) = from.table.as_ref().or(whole.as_ref().filter(|_| sql.is_none())) {
+        if let Some(table) = &from.table {
             sql = Some(format!("SELECT * FROM {}", table_sql(table)));
+        } else if let Some(file) = whole.filter(|_| sql.is_none()) {
+            sql = Some(format!("SELECT * FROM '{}'", file.replace('\'', "''")));
         }
         let sql = sql.ok_or_else(|| {
             Failure::usage("there is nothing to read: give a query (--sql, --sql-file), a --table, or a file (--from FILE)")

@@ -119,7 +119,10 @@ impl Settings {
         };
         let why = match setting.hidden || schema.is_secret(key) || looks_secret(&path) {
             true => format!("the value is malformed{}", schema.expected(key)),
-            false => error.inner().to_string(),
+            // Serde names Rust's types.
+            false => ["usize", "u64", "u32", "u16"]
+                .iter()
+                .fold(error.inner().to_string(), |text, name| text.replace(&format!("expected {name}"), "expected a whole number")),
         };
         let message = format!("{what}: `{path}` (from {}): {why}", setting.origin);
         Error::new(ErrorKind::InvalidOption, message).with("key", key)

@@ -9,6 +9,7 @@ mod postgresql;
 mod queries;
 mod settings;
 mod signals;
+mod snapshots;
 mod terminal;
 
 use std::path::Path;
@@ -55,7 +56,12 @@ impl Place {
     /// The program, with arguments as a shell would split them at spaces; an argument in a list is one as it stands.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("arrowload"));
-        command.current_dir(self.path()).args(arguments).env("HOME", self.path()).timeout(std::time::Duration::from_secs(120));
+        command
+            .current_dir(self.path())
+            .args(arguments)
+            .env("HOME", self.path())
+            .env("COLUMNS", "100")
+            .timeout(std::time::Duration::from_secs(120));
         DEAF.iter().for_each(|name| {
             command.env_remove(name);
         });

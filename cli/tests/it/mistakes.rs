@@ -1,11 +1,13 @@
 //! Every mistake is answered in a line that names it and says what to do.
 
+use crate::snapshots::assert_shown;
 use crate::{PEOPLE, Place};
 
 #[test]
 fn each_mistake_is_named_with_what_to_do() {
     let place = Place::new();
     place.write("people.csv", PEOPLE).write("arrowload.toml", "[connections.lake]\ntype = \"file\"\nroot = \"lake\"\n");
+    let mut shown = String::new();
     let load = |more: &[&'static str]| [&["load", "--from", "people.csv"][..], more].concat();
     for (arguments, words) in [
         (vec!["lod"], "load"),
@@ -47,6 +49,7 @@ fn each_mistake_is_named_with_what_to_do() {
     ] {
         let error = place.refused(2, &arguments);
         assert!(error.starts_with("error: ") && error.contains(words), "{arguments:?}: {error}");
+        shown += &format!("$ arrowload {}\n{error}", arguments.join(" "));
     }
     for (arguments, words) in [
         (vec!["query", "--sql", "SELEC 1"], "SELEC"),
@@ -63,5 +66,8 @@ fn each_mistake_is_named_with_what_to_do() {
         let ended = place.run(&arguments);
         assert!(matches!(ended.code, 1 | 2) && ended.err.starts_with("error: ") && ended.err.contains(words), "{arguments:?}: {ended:?}");
         assert!(!ended.err.contains("hunter2") && ended.err.trim_end().lines().count() == 1, "{ended:?}");
+        let error = ended.err.split(", load_id: ").next().unwrap_or_default().trim_end();
+        shown += &format!("$ arrowload {}\n{error}\n", arguments.join(" "));
     }
+    assert_shown(&place, "mistakes.txt", &shown);
 }

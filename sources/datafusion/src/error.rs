@@ -12,6 +12,7 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
     let transient = is_transient(&error);
     let place = beneath(&error);
     let message = match kind {
+        ErrorKind::Query if let DataFusionError::SQL(error, _) = root(&error) => format!("the SQL is malformed: {}", parser_text(error)),
         ErrorKind::ResourceExhausted => format!("{}; raise memory_limit, or give it a spill_folder with room", root(&error)),
         ErrorKind::InvalidData => {
             format!(
@@ -27,6 +28,15 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
     };
     let error = ours.unwrap_or_else(|| Error::new(kind, message).with_source(error));
     if transient { error.transient() } else { error }
+}
+
+/// What the parser says, without the name of its error's kind.
+fn parser_text(error: &datafusion::sql::sqlparser::parser::ParserError) -> String {
+    use datafusion::sql::sqlparser::parser::ParserError as P;
+    match error {
+        P::TokenizerError(text) | P::ParserError(text) => text.clone(),
+        P::RecursionLimitExceeded => "it is nested too deeply".into(),
+    }
 }
 
 /// The file that an error is about, where it is known.
