@@ -1,0 +1,317 @@
+//! A Flight SQL server on DataFusion that misbehaves where it is told to.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arrow_array::RecordBatch;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
+use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
+use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
+use arrow_flight::sql::{
+    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
+    CommandPreparedStatementQuery, CommandStatementQuery, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
+};
+use arrow_flight::{
+    Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, Location,
+    RenewFlightEndpointRequest, SchemaAsIpc, Ticket,
+};
+use arrow_schema::{DataType, Field, Schema};
+use datafusion::prelude::SessionContext;
+use datafusion::scalar::ScalarValue;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use prost::Message;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::{Request, Response, Status, Streaming};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// What the server does otherwise than it should.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Behaviour {
+    /// Into how many endpoints an answer is cut; 0 is one.
+    pub(crate) endpoints: usize,
+    /// The locations of each endpoint.
+    pub(crate) locations: Vec<String>,
+    pub(crate) ordered: bool,
+    /// The token that every call needs; a handshake with `ada` and `pw` gives it.
+    pub(crate) token: Option<&'static str>,
+    /// Waits so long before it answers.
+    pub(crate) late: Option<Duration>,
+    /// Falls silent after so many messages of rows.
+    pub(crate) silent_after: Option<usize>,
+    /// Breaks off after so many messages of rows, this many times.
+    pub(crate) cut_after: Option<(usize, usize)>,
+    /// Announces another schema, or none.
+    pub(crate) announces: Announced,
+    /// The tickets have expired; and whether they can be renewed.
+    pub(crate) expired: Option<bool>,
+    /// Sends bytes in the place of the second message.
+    pub(crate) garbage: bool,
+    /// Is not ready the first so many times.
+    pub(crate) unavailable: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) enum Announced {
+    #[default]
+    Truth,
+    Other,
+    Nothing,
+}
+
+#[derive(Clone)]
+struct Service {
+    behaviour: Behaviour,
+    context: Arc<SessionContext>,
+    bound: Arc<Mutex<HashMap<String, Vec<(String, ScalarValue)>>>>,
+    calls: Arc<AtomicUsize>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+/// A server that runs until it is dropped.
+pub(crate) struct TestServer {
+    pub(crate) port: u16,
+    pub(crate) log: Arc<Mutex<Vec<String>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl TestServer {
+    pub(crate) async fn start(behaviour: Behaviour) -> Self {
+        Self::with_tls(behaviour, None).await
+    }
+
+    pub(crate) async fn with_tls(behaviour: Behaviour, identity: Option<(String, String)>) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let service = Service {
+            behaviour,
+            context: Arc::new(SessionContext::new()),
+            bound: Arc::default(),
+            calls: Arc::default(),
+            log: Arc::clone(&log),
+        };
+        let flight = FlightServiceServer::new(service).max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX);
+        let mut builder = Server::builder();
+        if let Some((certificate, key)) = identity {
+            builder = builder.tls_config(ServerTlsConfig::new().identity(Identity::from_pem(certificate, key))).expect("an identity");
+        }
+        let incoming = stream::unfold(listener, |listener| async move { Some((listener.accept().await.map(|(socket, _)| socket), listener)) });
+        let task = tokio::spawn(async move {
+            builder.add_service(flight).serve_with_incoming(incoming).await.expect("it serves");
+        });
+        Self { port, log, task }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("grpc://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn was_told(&self, what: &str) -> bool {
+        self.log.lock().expect("a log").iter().any(|line| line.starts_with(what))
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+impl Service {
+    fn note(&self, what: impl Into<String>) {
+        self.log.lock().expect("a log").push(what.into());
+    }
+
+    async fn enter<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        if let Some(token) = self.behaviour.token
+            && request.metadata().get("authorization").and_then(|value| value.to_str().ok()) != Some(&format!("Bearer {token}"))
+        {
+            return Err(Status::unauthenticated("no such token"));
+        }
+        if let Some(late) = self.behaviour.late {
+            tokio::time::sleep(late).await;
+        }
+        if self.calls.fetch_add(1, Ordering::SeqCst) < self.behaviour.unavailable {
+            return Err(Status::unavailable("it is starting"));
+        }
+        Ok(())
+    }
+
+    async fn rows(&self, handle: &str) -> Result<(arrow_schema::SchemaRef, Vec<RecordBatch>), Status> {
+        let mut frame = self.context.sql(handle).await.map_err(failed)?;
+        let bound = self.bound.lock().expect("parameters").get(handle).cloned();
+        if let Some(values) = bound {
+            let is_positional = values.iter().all(|(name, _)| name.trim_start_matches('$').parse::<usize>().is_ok());
+            frame = match is_positional {
+                true => frame.with_param_values(values.into_iter().map(|(_, value)| value).collect::<Vec<_>>()),
+                false => frame.with_param_values(values.into_iter().map(|(name, value)| (name.trim_start_matches('$').to_owned(), value)).collect::<Vec<_>>()),
+            }
+            .map_err(failed)?;
+        }
+        let schema: arrow_schema::SchemaRef = Arc::new(frame.schema().as_arrow().clone());
+        Ok((schema, frame.collect().await.map_err(failed)?))
+    }
+
+    async fn info(&self, handle: &str, descriptor: FlightDescriptor) -> Answer<FlightInfo> {
+        let (schema, batches) = self.rows(handle).await?;
+        let announced = match self.behaviour.announces {
+            Announced::Truth => schema.as_ref().clone(),
+            Announced::Other => Schema::new(vec![Field::new("other", DataType::Utf8, true)]),
+            Announced::Nothing => Schema::empty(),
+        };
+        let mut info = FlightInfo::new().with_descriptor(descriptor).with_ordered(self.behaviour.ordered);
+        if self.behaviour.announces != Announced::Nothing {
+            info = info.try_with_schema(&announced).map_err(failed)?;
+        }
+        let parts = self.behaviour.endpoints.max(1);
+        for part in 0..parts {
+            let ticket = TicketStatementQuery { statement_handle: format!("{part}/{parts} {handle}").into_bytes().into() };
+            let mut endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.as_any().encode_to_vec()));
+            endpoint.location = self.behaviour.locations.iter().map(|uri| Location { uri: uri.clone() }).collect();
+            if self.behaviour.expired.is_some() {
+                endpoint = endpoint.with_expiration_time(prost_types::Timestamp { seconds: 1, nanos: 0 });
+            }
+            info = info.with_endpoint(endpoint);
+        }
+        Ok(Response::new(info.with_total_records(batches.iter().map(RecordBatch::num_rows).sum::<usize>() as i64)))
+    }
+}
+
+#[tonic::async_trait]
+impl FlightSqlService for Service {
+    type FlightService = Self;
+
+    async fn do_handshake(
+        &self,
+        request: Request<Streaming<HandshakeRequest>>,
+    ) -> Answer<Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>> {
+        let Some(token) = self.behaviour.token else { return Err(Status::unimplemented("no handshake")) };
+        // ada:pw
+        if request.metadata().get("authorization").and_then(|value| value.to_str().ok()) != Some("Basic YWRhOnB3") {
+            return Err(Status::unauthenticated("no such user, or another password"));
+        }
+        let answer = HandshakeResponse { protocol_version: 0, payload: token.as_bytes().to_vec().into() };
+        Ok(Response::new(Box::pin(stream::iter([Ok(answer)]))))
+    }
+
+    async fn get_flight_info_statement(&self, query: CommandStatementQuery, request: Request<FlightDescriptor>) -> Answer<FlightInfo> {
+        self.enter(&request).await?;
+        self.info(&query.query, request.into_inner()).await
+    }
+
+    async fn get_flight_info_prepared_statement(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> Answer<FlightInfo> {
+        self.enter(&request).await?;
+        let handle = String::from_utf8(query.prepared_statement_handle.to_vec()).map_err(failed)?;
+        self.info(&handle, request.into_inner()).await
+    }
+
+    async fn do_get_statement(&self, ticket: TicketStatementQuery, request: Request<Ticket>) -> Answer<<Self as FlightService>::DoGetStream> {
+        self.enter(&request).await?;
+        let handle = String::from_utf8(ticket.statement_handle.to_vec()).map_err(failed)?;
+        self.note(format!("get {handle}"));
+        let (part, handle) = handle.split_once(' ').ok_or_else(|| failed("a ticket"))?;
+        let (part, parts) = part.split_once('/').ok_or_else(|| failed("a ticket"))?;
+        let (part, parts): (usize, usize) = (part.parse().map_err(failed)?, part_count(parts)?);
+        let (schema, batches) = self.rows(handle).await?;
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let whole = arrow_select::concat::concat_batches(&schema, &batches).map_err(failed)?;
+        let (from, to) = (rows * part / parts, rows * (part + 1) / parts);
+        let pieces: Vec<_> = (from..to).step_by(100).map(|at| Ok::<_, FlightError>(whole.slice(at, 100.min(to - at)))).collect();
+        let data = FlightDataEncoderBuilder::new().with_schema(schema).build(stream::iter(pieces)).map_err(Status::from);
+        let messages: Vec<_> = data.collect().await;
+        let behaviour = self.behaviour.clone();
+        let cuts = self.calls.load(Ordering::SeqCst);
+        let stream = stream::iter(messages).enumerate().then(move |(index, message)| {
+            let behaviour = behaviour.clone();
+            async move {
+                if behaviour.silent_after.is_some_and(|after| index > after) {
+                    tokio::time::sleep(Duration::from_secs(600)).await;
+                }
+                if behaviour.cut_after.is_some_and(|(after, times)| index > after && cuts <= 2 * times) {
+                    return Err(Status::unavailable("it goes down"));
+                }
+                let mut message = message?;
+                if behaviour.garbage && index == 1 {
+                    message.data_header = message.data_header.iter().map(|byte| byte ^ 0x5a).collect::<Vec<u8>>().into();
+                }
+                Ok(message)
+            }
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn do_put_prepared_statement_query(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<DoPutPreparedStatementResult, Status> {
+        self.enter(&request).await?;
+        let handle = String::from_utf8(query.prepared_statement_handle.to_vec()).map_err(failed)?;
+        let data = request.into_inner().map_err(FlightError::from);
+        let batches: Vec<RecordBatch> =
+            arrow_flight::decode::FlightRecordBatchStream::new_from_flight_data(data).try_collect().await.map_err(failed)?;
+        let row = batches.first().ok_or_else(|| failed("no parameters"))?;
+        let schema = row.schema();
+        let named = row.columns().iter().zip(schema.fields());
+        let values = named.map(|(column, field)| Ok::<_, Status>((field.name().clone(), ScalarValue::try_from_array(column, 0).map_err(failed)?)));
+        self.bound.lock().expect("parameters").insert(handle.clone(), values.collect::<Result<_, _>>()?);
+        Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle.into_bytes().into()) })
+    }
+
+    async fn do_action_create_prepared_statement(
+        &self,
+        query: ActionCreatePreparedStatementRequest,
+        request: Request<Action>,
+    ) -> Result<ActionCreatePreparedStatementResult, Status> {
+        self.enter(&request).await?;
+        let plan = self.context.sql(&query.query).await.map_err(failed)?;
+        let mut types: Vec<_> = plan.logical_plan().get_parameter_types().map_err(failed)?.into_iter().collect();
+        types.sort_by(|left, right| left.0.cmp(&right.0));
+        let fields: Vec<Field> = types.into_iter().filter_map(|(name, kind)| Some(Field::new(name, kind?, true))).collect();
+        let schema = Schema::new(fields);
+        let IpcMessage(bytes) =
+            SchemaAsIpc::new(&schema, &arrow_ipc::writer::IpcWriteOptions::default()).try_into().map_err(|error: arrow_schema::ArrowError| failed(error))?;
+        Ok(ActionCreatePreparedStatementResult {
+            prepared_statement_handle: query.query.into_bytes().into(),
+            dataset_schema: bytes::Bytes::new(),
+            parameter_schema: bytes,
+        })
+    }
+
+    async fn do_action_close_prepared_statement(&self, _: ActionClosePreparedStatementRequest, _: Request<Action>) -> Result<(), Status> {
+        self.note("close");
+        Ok(())
+    }
+
+    async fn do_action_fallback(&self, request: Request<Action>) -> Answer<<Self as FlightService>::DoActionStream> {
+        self.note(request.get_ref().r#type.clone());
+        let action = request.into_inner();
+        if action.r#type == "RenewFlightEndpoint" && self.behaviour.expired == Some(true) {
+            let renewed = RenewFlightEndpointRequest::decode(action.body).map_err(failed)?.endpoint.ok_or_else(|| failed("an endpoint"))?;
+            let mut renewed = renewed;
+            renewed.expiration_time = None;
+            let body = renewed.encode_to_vec().into();
+            return Ok(Response::new(Box::pin(stream::iter([Ok(arrow_flight::Result { body })]))));
+        }
+        Err(Status::unimplemented(action.r#type))
+    }
+
+    async fn register_sql_info(&self, _: i32, _: &SqlInfo) {}
+}
+
+fn part_count(text: &str) -> Result<usize, Status> {
+    text.parse().map_err(failed)
+}
