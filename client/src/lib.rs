@@ -26,5 +26,7 @@ use arrowload_datafusion as _;
 use arrowload_delta_lake as _;
 #[cfg(feature = "loader-file")]
 use arrowload_file as _;
+#[cfg(feature = "source-flight-sql")]
+use arrowload_flight_sql as _;
 #[cfg(feature = "loader-postgresql")]
 use arrowload_postgresql as _;

@@ -20,6 +20,7 @@ fn each_feature_registers_its_name_exactly_once() {
         ("memory", true),
         ("datafusion", cfg!(feature = "source-datafusion")),
         ("delta_lake", cfg!(feature = "loader-delta-lake")),
+        ("flight_sql", cfg!(feature = "source-flight-sql")),
         ("postgresql", cfg!(feature = "source-postgresql")),
     ];
     for (name, is_on) in features {
