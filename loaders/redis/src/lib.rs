@@ -1,0 +1,32 @@
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod encode;
+mod error;
+mod key;
+mod lane;
+mod loader;
+mod modules;
+mod net;
+mod nodes;
+mod options;
+mod packed;
+mod pipeline;
+mod redirect;
+mod resp;
+mod rows;
+mod session;
+mod stage;
+mod target;
+mod tls;
+mod types;
+
+pub use config::RedisConfig;
+pub use loader::RedisLoader;
+pub use options::{
+    Booleans, DataStructure, DistanceMetric, DuplicatePolicy, Encoding, ExpireAt, NullKey, Nulls, Overwrite, RedisOptions, StreamEntry,
+    Times,
+};
+pub use session::RedisSession;
+
+arrowload_core::register_loader!(RedisLoader);

@@ -1,0 +1,452 @@
+//! What the commands of a row are, by data structure.
+
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Schema};
+use arrowload_core::{Error, ErrorKind, Result};
+
+use crate::encode::{Column, Format, length, object};
+use crate::options::{DataStructure, Encoding, ExpireAt, Nulls, RedisOptions};
+use crate::packed::msgpack;
+use crate::pipeline::{Pipeline, Role};
+use crate::resp::bulk;
+
+/// Writes a command only if its key is not there yet. The key; then what expires it and when, or two empty texts; then the
+/// command without its key.
+pub(crate) const IF_NOT_EXISTS: &str = "if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end \
+    redis.call(ARGV[3], KEYS[1], unpack(ARGV, 4)) \
+    if ARGV[1] ~= '' then redis.call(ARGV[1], KEYS[1], ARGV[2]) end return 1";
+
+/// When a row's key expires.
+#[derive(Debug, Clone, Copy)]
+enum Expiry {
+    Never,
+    Seconds(u64),
+    SecondsOf(usize),
+    At(i64),
+    AtOf(usize),
+}
+
+/// A value that the row's structure cannot take.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) column: Option<String>,
+    pub(crate) why: String,
+}
+
+impl Refused {
+    fn at(column: &str, why: &str) -> Self {
+        Self { column: Some(column.to_owned()), why: why.to_owned() }
+    }
+}
+
+/// Writes rows as commands.
+pub(crate) struct Rows {
+    structure: DataStructure,
+    encoding: Encoding,
+    format: Format,
+    nulls: Nulls,
+    if_not_exists: bool,
+    expiry: Expiry,
+    /// The columns that are values, with the name of each as Redis takes it.
+    fields: Vec<(usize, Vec<u8>)>,
+    names: Vec<String>,
+    /// Score or longitude, latitude, time, value, member: by structure.
+    special: Vec<usize>,
+    member: Option<usize>,
+    labels: Vec<(Vec<u8>, usize)>,
+    /// Words that follow a sample.
+    retention: Option<String>,
+    policy: &'static str,
+    vectors: bool,
+    scratch: Vec<u8>,
+    words: Vec<u8>,
+}
+
+fn invalid(key: &'static str, message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidOption, message).with("key", key)
+}
+
+/// The position of a column that an option names.
+pub(crate) fn column(schema: &Schema, key: &'static str, name: &str) -> Result<usize> {
+    let names = || schema.fields().iter().map(|field| field.name().as_str());
+    names().position(|known| known == name).ok_or_else(|| {
+        let all: Vec<&str> = names().collect();
+        invalid(key, format!("{key} names `{name}`, which is no column; there are: {}", all.join(", ")))
+    })
+}
+
+impl Rows {
+    pub(crate) fn new(schema: &Schema, options: &RedisOptions) -> Result<Self> {
+        use DataStructure as S;
+        let structure = options.data_structure;
+        let named = |key: &'static str, name: &Option<String>| -> Result<Option<usize>> {
+            name.as_deref().map(|name| column(schema, key, name)).transpose()
+        };
+        let wanted = |key: &'static str, name: &Option<String>| -> Result<usize> {
+            named(key, name)?.ok_or_else(|| invalid(key, format!("data_structure = {} needs {key}", structure.name())))
+        };
+        let special = match structure {
+            S::SortedSet => vec![wanted("score_column", &options.score_column)?],
+            S::Geo => {
+                vec![wanted("longitude_column", &options.longitude_column)?, wanted("latitude_column", &options.latitude_column)?]
+            }
+            S::Timeseries => vec![wanted("time_column", &options.time_column)?, wanted("value_column", &options.value_column)?],
+            _ => Vec::new(),
+        };
+        let values: Vec<usize> = match &options.value_columns {
+            None => (0..schema.fields().len()).collect(),
+            Some(names) => names.iter().map(|name| column(schema, "value_columns", name)).collect::<Result<_>>()?,
+        };
+        if values.is_empty() {
+            return Err(invalid("value_columns", "value_columns names no column"));
+        }
+        if options.encoding == Encoding::Raw && values.len() != 1 && options.member_column.is_none() {
+            return Err(invalid("encoding", "encoding = raw needs one column in value_columns"));
+        }
+        let field = |index: usize| {
+            let mut name = Vec::new();
+            bulk(&mut name, schema.field(index).name().as_bytes());
+            (index, name)
+        };
+        let label = |(label, name): (&String, &String)| Ok((label.clone().into_bytes(), column(schema, "labels", name)?));
+        Ok(Self {
+            structure,
+            encoding: options.encoding,
+            format: Format { times: options.times, booleans: options.booleans },
+            nulls: options.nulls,
+            if_not_exists: options.if_not_exists,
+            expiry: expiry(schema, options)?,
+            fields: values.into_iter().map(field).collect(),
+            names: schema.fields().iter().map(|field| field.name().clone()).collect(),
+            special,
+            member: named("member_column", &options.member_column)?,
+            labels: options.labels.iter().map(label).collect::<Result<_>>()?,
+            retention: options.retention.map(|retention| retention.to_string()),
+            policy: options.duplicate_policy.word(),
+            vectors: structure == S::Vector,
+            scratch: Vec::new(),
+            words: Vec::new(),
+        })
+    }
+
+    /// Writes the commands of one row whose key is known.
+    #[inline]
+    pub(crate) fn write(&mut self, batch: &RecordBatch, columns: &[Column], row: usize, key: &[u8], number: u64, out: &mut Pipeline) -> Result<(), Refused> {
+        use DataStructure as S;
+        let expires = self.expires(columns, row)?;
+        match self.structure {
+            S::Hash | S::Vector => return self.hash(columns, row, key, number, expires, out),
+            S::String => {
+                self.value(batch, columns, row)?;
+                out.begin_command(Role::Write, number);
+                let more = expires.as_ref().map(|(command, when)| (if *command == "EXPIRE" { "EX" } else { "PXAT" }, when));
+                let count = 3 + usize::from(self.if_not_exists) + if more.is_some() { 2 } else { 0 };
+                length(&mut out.bytes, b'*', count);
+                [b"SET", key, &self.scratch].into_iter().for_each(|word| bulk(&mut out.bytes, word));
+                if self.if_not_exists {
+                    bulk(&mut out.bytes, b"NX");
+                }
+                if let Some((word, when)) = more {
+                    bulk(&mut out.bytes, word.as_bytes());
+                    bulk(&mut out.bytes, when.as_bytes());
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        let count = self.command(batch, columns, row)?;
+        let (name, tail): (&[u8], &[u8]) = match self.structure {
+            S::Json => (b"JSON.SET", b""),
+            S::Set => (b"SADD", b""),
+            S::List => (b"RPUSH", b""),
+            S::SortedSet => (b"ZADD", b""),
+            S::Geo => (b"GEOADD", b""),
+            S::Stream => (b"XADD", b"*"),
+            _ => (b"TS.ADD", b""),
+        };
+        let transaction = expires.is_some();
+        if transaction {
+            out.command(Role::Extra, number, &[b"MULTI"]);
+        }
+        out.begin_command(if transaction { Role::Extra } else { Role::Write }, number);
+        length(&mut out.bytes, b'*', 2 + usize::from(!tail.is_empty()) + count);
+        bulk(&mut out.bytes, name);
+        bulk(&mut out.bytes, key);
+        if !tail.is_empty() {
+            bulk(&mut out.bytes, tail);
+        }
+        out.bytes.extend_from_slice(&self.words);
+        if let Some((command, when)) = expires {
+            out.command(Role::Extra, number, &[command.as_bytes(), key, when.as_bytes()]);
+            out.command(Role::Exec, number, &[b"EXEC"]);
+        }
+        Ok(())
+    }
+
+    fn hash(&mut self, columns: &[Column], row: usize, key: &[u8], number: u64, expires: Expires, out: &mut Pipeline) -> Result<(), Refused> {
+        let nulls = self.fields.iter().filter(|(index, _)| !columns[*index].has_no_nulls() && columns[*index].is_null(row)).count();
+        let omitted = if self.nulls == Nulls::Omit { nulls } else { 0 };
+        let written = self.fields.len() - omitted;
+        if written == 0 {
+            return Err(Refused { column: None, why: "all of its values are null, and a hash has at least one field; see nulls = empty".into() });
+        }
+        if self.if_not_exists {
+            if written > 3_500 {
+                return Err(Refused { column: None, why: "it has more than 3,500 fields, which if_not_exists cannot write".into() });
+            }
+            let (command, when) = expires.unwrap_or_default();
+            out.begin_command(Role::Write, number);
+            length(&mut out.bytes, b'*', 7 + 2 * written - 1);
+            for word in [b"EVAL".as_slice(), IF_NOT_EXISTS.as_bytes(), b"1", key, command.as_bytes(), when.as_bytes(), b"HSET"] {
+                bulk(&mut out.bytes, word);
+            }
+            return self.fields_of(columns, row, out);
+        }
+        let transaction = expires.is_some() || omitted > 0;
+        if transaction {
+            out.command(Role::Extra, number, &[b"MULTI"]);
+        }
+        out.begin_command(if transaction { Role::Extra } else { Role::Write }, number);
+        length(&mut out.bytes, b'*', 2 + 2 * written);
+        out.bytes.extend_from_slice(b"$4\r\nHSET\r\n");
+        bulk(&mut out.bytes, key);
+        self.fields_of(columns, row, out)?;
+        if omitted > 0 {
+            out.begin_command(Role::Extra, number);
+            length(&mut out.bytes, b'*', 2 + omitted);
+            out.bytes.extend_from_slice(b"$4\r\nHDEL\r\n");
+            bulk(&mut out.bytes, key);
+            for (_, name) in self.fields.iter().filter(|(index, _)| columns[*index].is_null(row)) {
+                out.bytes.extend_from_slice(name);
+            }
+        }
+        if let Some((command, when)) = expires {
+            out.command(Role::Extra, number, &[command.as_bytes(), key, when.as_bytes()]);
+        }
+        if transaction {
+            out.command(Role::Exec, number, &[b"EXEC"]);
+        }
+        Ok(())
+    }
+
+    /// The fields of a hash and their values.
+    #[inline]
+    fn fields_of(&mut self, columns: &[Column], row: usize, out: &mut Pipeline) -> Result<(), Refused> {
+        for (index, name) in &self.fields {
+            let column = &columns[*index];
+            if !column.has_no_nulls() && column.is_null(row) {
+                if self.nulls == Nulls::Empty {
+                    out.bytes.extend_from_slice(name);
+                    out.bytes.extend_from_slice(b"$0\r\n\r\n");
+                }
+                continue;
+            }
+            out.bytes.extend_from_slice(name);
+            if let Some(bytes) = column.bytes(row) {
+                bulk(&mut out.bytes, bytes);
+                continue;
+            }
+            self.scratch.clear();
+            if !(self.vectors && column.floats(row, &mut self.scratch).map_err(|why| Refused::at(&self.names[*index], why))?) {
+                column.text(row, self.format, &mut self.scratch).map_err(|why| Refused::at(&self.names[*index], why))?;
+            }
+            bulk(&mut out.bytes, &self.scratch);
+        }
+        Ok(())
+    }
+
+    /// The row as one value, in the scratch space.
+    fn value(&mut self, batch: &RecordBatch, columns: &[Column], row: usize) -> Result<(), Refused> {
+        self.scratch.clear();
+        let chosen = self.fields.iter().map(|(index, _)| (self.names[*index].as_str(), &columns[*index]));
+        match self.encoding {
+            Encoding::Json => {
+                object(chosen, row, self.format, &mut self.scratch).map_err(|(name, why)| Refused::at(&name, why))?;
+            }
+            Encoding::Msgpack => msgpack(chosen, row, self.format, &mut self.scratch).map_err(|(name, why)| Refused::at(&name, why))?,
+            Encoding::ArrowIpc => {
+                let indices: Vec<usize> = self.fields.iter().map(|(index, _)| *index).collect();
+                let one = batch.slice(row, 1).project(&indices).map_err(|error| Refused { column: None, why: error.to_string() })?;
+                self.scratch = crate::packed::ipc(&one).map_err(|error| Refused { column: None, why: error.to_string() })?;
+            }
+            Encoding::Raw => {
+                let index = self.fields[0].0;
+                self.plain(columns, row, index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One column's value as text or as its bytes, in the scratch space.
+    fn plain(&mut self, columns: &[Column], row: usize, index: usize) -> Result<(), Refused> {
+        let column = &columns[index];
+        self.scratch.clear();
+        if column.is_null(row) {
+            return Err(Refused::at(&self.names[index], "is null"));
+        }
+        column.text(row, self.format, &mut self.scratch).map_err(|why| Refused::at(&self.names[index], why))
+    }
+
+    fn word(&mut self) {
+        bulk(&mut self.words, &self.scratch);
+    }
+
+    /// The member of a set: a column, or the whole row.
+    fn member(&mut self, batch: &RecordBatch, columns: &[Column], row: usize) -> Result<(), Refused> {
+        match self.member {
+            Some(index) => self.plain(columns, row, index)?,
+            None => self.value(batch, columns, row)?,
+        }
+        self.word();
+        Ok(())
+    }
+
+    /// What follows the key, and how many words it is.
+    fn command(&mut self, batch: &RecordBatch, columns: &[Column], row: usize) -> Result<usize, Refused> {
+        use DataStructure as S;
+        self.words.clear();
+        let flag = self.if_not_exists && matches!(self.structure, S::SortedSet | S::Geo);
+        if flag {
+            bulk(&mut self.words, b"NX");
+        }
+        let mut count = usize::from(flag);
+        for index in self.special.clone() {
+            if self.structure == S::Timeseries && index == self.special[0] {
+                let milliseconds = columns[index].milliseconds(row).map_err(|why| Refused::at(&self.names[index], why))?;
+                self.scratch.clear();
+                self.scratch.extend_from_slice(milliseconds.to_string().as_bytes());
+            } else {
+                if columns[index].is_null(row) {
+                    return Err(Refused::at(&self.names[index], "is null"));
+                }
+                if !columns[index].is_numeric() {
+                    return Err(Refused::at(&self.names[index], "is no number"));
+                }
+                self.plain(columns, row, index)?;
+            }
+            self.word();
+            count += 1;
+        }
+        match self.structure {
+            S::Json => {
+                bulk(&mut self.words, b"$");
+                self.scratch.clear();
+                let chosen = self.fields.iter().map(|(index, _)| (self.names[*index].as_str(), &columns[*index]));
+                object(chosen, row, self.format, &mut self.scratch).map_err(|(name, why)| Refused::at(&name, why))?;
+                self.word();
+                if self.if_not_exists {
+                    bulk(&mut self.words, b"NX");
+                }
+                count += 2 + usize::from(self.if_not_exists);
+            }
+            S::Set | S::SortedSet | S::Geo => {
+                self.member(batch, columns, row)?;
+                count += 1;
+            }
+            S::List => {
+                self.value(batch, columns, row)?;
+                self.word();
+                count += 1;
+            }
+            S::Stream => {
+                let fields = std::mem::take(&mut self.fields);
+                for (index, name) in &fields {
+                    if columns[*index].is_null(row) {
+                        if self.nulls == Nulls::Empty {
+                            self.words.extend_from_slice(name);
+                            bulk(&mut self.words, b"");
+                            count += 2;
+                        }
+                        continue;
+                    }
+                    if let Err(refused) = self.plain(columns, row, *index) {
+                        self.fields = fields;
+                        return Err(refused);
+                    }
+                    self.words.extend_from_slice(name);
+                    self.word();
+                    count += 2;
+                }
+                self.fields = fields;
+                if count == 0 {
+                    return Err(Refused { column: None, why: "all of its values are null, and an entry has at least one field".into() });
+                }
+            }
+            _ => count += self.sample(columns, row)?,
+        }
+        Ok(count)
+    }
+
+    /// What follows the time and value of a sample.
+    fn sample(&mut self, columns: &[Column], row: usize) -> Result<usize, Refused> {
+        let mut count = 0;
+        let mut add = |words: &mut Vec<u8>, word: &[u8]| {
+            bulk(words, word);
+            count += 1;
+        };
+        if let Some(retention) = &self.retention {
+            add(&mut self.words, b"RETENTION");
+            add(&mut self.words, retention.as_bytes());
+        }
+        add(&mut self.words, b"ON_DUPLICATE");
+        add(&mut self.words, self.policy.as_bytes());
+        if !self.labels.is_empty() {
+            add(&mut self.words, b"LABELS");
+            for (label, index) in &self.labels {
+                if columns[*index].is_null(row) {
+                    continue;
+                }
+                self.scratch.clear();
+                columns[*index].text(row, self.format, &mut self.scratch).map_err(|why| Refused::at(&self.names[*index], why))?;
+                add(&mut self.words, label);
+                add(&mut self.words, &self.scratch);
+            }
+        }
+        Ok(count)
+    }
+
+    fn expires(&self, columns: &[Column], row: usize) -> Result<Expires, Refused> {
+        let refuse = |index: usize, why: &str| Err(Refused::at(&self.names[index], why));
+        Ok(match self.expiry {
+            Expiry::Never => None,
+            Expiry::Seconds(seconds) => Some(("EXPIRE", seconds.to_string())),
+            Expiry::At(second) => Some(("PEXPIREAT", (second.saturating_mul(1000)).to_string())),
+            Expiry::SecondsOf(index) if columns[index].is_null(row) => None,
+            Expiry::SecondsOf(index) => match columns[index].integer(row) {
+                Some(seconds) if seconds > 0 => Some(("EXPIRE", seconds.to_string())),
+                _ => return refuse(index, "is no positive number of seconds"),
+            },
+            Expiry::AtOf(index) if columns[index].is_null(row) => None,
+            Expiry::AtOf(index) => match columns[index].integer(row) {
+                Some(second) => Some(("PEXPIREAT", second.saturating_mul(1000).to_string())),
+                None => match columns[index].milliseconds(row) {
+                    Ok(milliseconds) => Some(("PEXPIREAT", milliseconds.to_string())),
+                    Err(why) => return refuse(index, why),
+                },
+            },
+        })
+    }
+}
+
+/// The command that makes a key expire, and its argument.
+type Expires = Option<(&'static str, String)>;
+
+fn expiry(schema: &Schema, options: &RedisOptions) -> Result<Expiry> {
+    let integers = |key: &'static str, name: &str, times: bool| {
+        let index = column(schema, key, name)?;
+        let data_type = schema.field(index).data_type();
+        if data_type.is_integer() || times && matches!(data_type, DataType::Timestamp(..)) {
+            return Ok(index);
+        }
+        Err(invalid(key, format!("the column `{name}` of {key} is {data_type}; it must hold whole seconds{}", if times { " or timestamps" } else { "" })))
+    };
+    match (options.ttl, &options.ttl_column, &options.expire_at) {
+        (None, None, None) => Ok(Expiry::Never),
+        (Some(0), None, None) => Err(invalid("ttl", "ttl is 0, with which no row would stay; leave it out for keys that do not expire")),
+        (Some(seconds), None, None) => Ok(Expiry::Seconds(seconds)),
+        (None, Some(name), None) => integers("ttl_column", name, false).map(Expiry::SecondsOf),
+        (None, None, Some(ExpireAt::Second(second))) => Ok(Expiry::At(*second)),
+        (None, None, Some(ExpireAt::Column(name))) => integers("expire_at", name, true).map(Expiry::AtOf),
+        _ => Err(invalid("ttl", "ttl, ttl_column and expire_at exclude one another")),
+    }
+}
