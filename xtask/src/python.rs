@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use crate::tools::{exists, run, say, target};
 
 /// What reads back what we wrote.
-const PACKAGES: [&str; 6] = ["pyarrow", "duckdb", "deltalake", "pytz", "psycopg[binary]", "adbc-driver-postgresql"];
+const PACKAGES: [&str; 8] =
+    ["pyarrow", "duckdb", "deltalake", "pytz", "psycopg[binary]", "adbc-driver-postgresql", "redis", "fakeredis[json]"];
 
 /// The interpreter of the environment, made at the first call.
 pub(crate) fn interpreter() -> Result<PathBuf> {
