@@ -22,6 +22,7 @@ fn meaning(code: &str) -> (ErrorKind, bool, &'static str) {
         "NOPERM" => (K::PermissionDenied, false, "the ACL user may not do this"),
         "WRONGTYPE" => (K::InvalidData, false, "the key holds another data structure"),
         "UNBLOCKED" => (K::Connection, true, "the server is no master any more"),
+        "TSDB:" => (K::InvalidData, false, ""),
         "ERR" => (K::InvalidData, false, ""),
         _ => (K::Unexpected, false, ""),
     }
@@ -105,6 +106,7 @@ mod tests {
             ("ERR DB index is out of range", K::NotFound, false),
             ("ERR max number of clients reached", K::ResourceExhausted, false),
             ("ERR This instance has cluster support disabled", K::InvalidOption, false),
+            ("TSDB: value is not a valid float", K::InvalidData, false),
             ("NOSCRIPT No matching script.", K::Unexpected, false),
         ];
         for (text, kind, transient) in table {

@@ -9,6 +9,8 @@ pub(crate) enum Role {
     Write,
     /// Serves the write: only an error matters.
     Extra,
+    /// May be refused, as when what it makes is there; only a redirection matters.
+    Try,
     /// The end of a transaction: one reply for each of its commands.
     Exec,
 }
@@ -99,7 +101,8 @@ impl Pipeline {
     }
 
     pub(crate) fn fail(&mut self, text: String) {
-        if let Some(command) = self.commands.get(self.answered) {
+        let ignored = |command: &Command| command.role == Role::Try && text.contains("already exists");
+        if let Some(command) = self.commands.get(self.answered).filter(|command| !ignored(command)) {
             self.failures.push(Failure { row: command.row, text });
         }
     }

@@ -58,9 +58,15 @@ pub(crate) struct Rows {
     retention: Option<String>,
     policy: &'static str,
     vectors: bool,
+    /// Time series that this load has created, or seen to be there, by the hash of their key.
+    series: std::collections::HashSet<u64>,
     scratch: Vec<u8>,
     words: Vec<u8>,
+    series_words: Vec<u8>,
 }
+
+/// Series that are remembered; beyond, a series is created once more, which changes nothing.
+const SERIES: usize = 1 << 20;
 
 fn invalid(key: &'static str, message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOption, message).with("key", key)
@@ -124,8 +130,10 @@ impl Rows {
             retention: options.retention.map(|retention| retention.to_string()),
             policy: options.duplicate_policy.word(),
             vectors: structure == S::Vector,
+            series: std::collections::HashSet::new(),
             scratch: Vec::new(),
             words: Vec::new(),
+            series_words: Vec::new(),
         })
     }
 
@@ -164,6 +172,9 @@ impl Rows {
             S::Stream => (b"XADD", b"*"),
             _ => (b"TS.ADD", b""),
         };
+        if self.structure == S::Timeseries {
+            self.series(columns, row, key, number, out)?;
+        }
         let transaction = expires.is_some();
         if transaction {
             out.command(Role::Extra, number, &[b"MULTI"]);
@@ -372,37 +383,55 @@ impl Rows {
                     return Err(Refused { column: None, why: "all of its values are null, and an entry has at least one field".into() });
                 }
             }
-            _ => count += self.sample(columns, row)?,
+            _ => {
+                bulk(&mut self.words, b"ON_DUPLICATE");
+                bulk(&mut self.words, self.policy.as_bytes());
+                count += 2;
+            }
         }
         Ok(count)
     }
 
-    /// What follows the time and value of a sample.
-    fn sample(&mut self, columns: &[Column], row: usize) -> Result<usize, Refused> {
-        let mut count = 0;
-        let mut add = |words: &mut Vec<u8>, word: &[u8]| {
-            bulk(words, word);
+    /// Creates the series of a sample, with its labels, when it is met first. That it is there already is no error.
+    fn series(&mut self, columns: &[Column], row: usize, key: &[u8], number: u64, out: &mut Pipeline) -> Result<(), Refused> {
+        let hash = xxhash_rust::xxh3::xxh3_64(key);
+        if self.series.contains(&hash) {
+            return Ok(());
+        }
+        self.series_words.clear();
+        let mut count = 2;
+        let mut add = |word: &[u8]| {
+            bulk(&mut self.series_words, word);
             count += 1;
         };
         if let Some(retention) = &self.retention {
-            add(&mut self.words, b"RETENTION");
-            add(&mut self.words, retention.as_bytes());
+            add(b"RETENTION");
+            add(retention.as_bytes());
         }
-        add(&mut self.words, b"ON_DUPLICATE");
-        add(&mut self.words, self.policy.as_bytes());
+        add(b"DUPLICATE_POLICY");
+        add(self.policy.as_bytes());
         if !self.labels.is_empty() {
-            add(&mut self.words, b"LABELS");
-            for (label, index) in &self.labels {
-                if columns[*index].is_null(row) {
-                    continue;
-                }
-                self.scratch.clear();
-                columns[*index].text(row, self.format, &mut self.scratch).map_err(|why| Refused::at(&self.names[*index], why))?;
-                add(&mut self.words, label);
-                add(&mut self.words, &self.scratch);
-            }
+            add(b"LABELS");
         }
-        Ok(count)
+        for (label, index) in &self.labels {
+            if columns[*index].is_null(row) {
+                continue;
+            }
+            self.scratch.clear();
+            columns[*index].text(row, self.format, &mut self.scratch).map_err(|why| Refused::at(&self.names[*index], why))?;
+            add(label);
+            add(&self.scratch);
+        }
+        out.begin_command(Role::Try, number);
+        length(&mut out.bytes, b'*', count);
+        bulk(&mut out.bytes, b"TS.CREATE");
+        bulk(&mut out.bytes, key);
+        out.bytes.extend_from_slice(&self.series_words);
+        if self.series.len() >= SERIES {
+            self.series.clear();
+        }
+        self.series.insert(hash);
+        Ok(())
     }
 
     fn expires(&self, columns: &[Column], row: usize) -> Result<Expires, Refused> {

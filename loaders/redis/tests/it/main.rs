@@ -2,6 +2,8 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
 
 mod conformance;
+mod emulator;
 mod hashes;
 mod reader;
+mod structures;
 mod support;

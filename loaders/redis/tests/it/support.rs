@@ -120,3 +120,16 @@ pub(crate) fn integers(values: impl IntoIterator<Item = i64>) -> ArrayRef {
 pub(crate) fn texts<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> ArrayRef {
     Arc::new(values.into_iter().collect::<StringArray>())
 }
+
+/// Runs a Python program, and answers with what it prints; `None` with the reason printed if there is no Python with redis.
+pub(crate) fn python(program: &str, arguments: &[&str]) -> Option<String> {
+    let python = std::env::var("ARROWLOAD_PYTHON").unwrap_or_else(|_| "python3".into());
+    let has = |what: &str| std::process::Command::new(&python).args(["-c", what]).output().is_ok_and(|output| output.status.success());
+    if !has("import redis, fakeredis, pyarrow") {
+        arrowload_testkit::skip("python", &format!("{python} has no redis, fakeredis and pyarrow; run `cargo xtask test`"));
+        return None;
+    }
+    let output = std::process::Command::new(&python).arg("-c").arg(program).args(arguments).output().expect("python");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
