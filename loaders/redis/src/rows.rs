@@ -207,7 +207,7 @@ impl Rows {
             }
             let (command, when) = expires.unwrap_or_default();
             out.begin_command(Role::Write, number);
-            length(&mut out.bytes, b'*', 7 + 2 * written - 1);
+            length(&mut out.bytes, b'*', 7 + 2 * written);
             for word in [b"EVAL".as_slice(), IF_NOT_EXISTS.as_bytes(), b"1", key, command.as_bytes(), when.as_bytes(), b"HSET"] {
                 bulk(&mut out.bytes, word);
             }

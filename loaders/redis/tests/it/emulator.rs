@@ -47,7 +47,8 @@ impl Emulator {
     }
 
     fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        // Of version 3 the emulator has little.
+        format!("redis://127.0.0.1:{}?protocol=2", self.port)
     }
 
     async fn load(&self, target: &str, options: Value, batch: &RecordBatch) -> LoadReport {

@@ -3,7 +3,9 @@
 
 mod conformance;
 mod emulator;
+mod faults;
 mod hashes;
+mod modes;
 mod reader;
 mod structures;
 mod support;

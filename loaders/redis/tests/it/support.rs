@@ -54,8 +54,10 @@ impl Database {
     /// A hash, as `field=value` pairs, sorted.
     pub(crate) fn hash(&self, key: &str) -> Vec<String> {
         let printed = self.cli(&["HGETALL", key]);
-        let lines: Vec<&str> = printed.lines().collect();
-        let mut pairs: Vec<String> = lines.chunks(2).filter(|pair| pair.len() == 2).map(|pair| format!("{}={}", pair[0], pair[1])).collect();
+        let mut lines: Vec<&str> = printed.lines().collect();
+        // A value that is empty, at the end, is no line.
+        lines.resize(lines.len().next_multiple_of(2), "");
+        let mut pairs: Vec<String> = lines.chunks(2).map(|pair| format!("{}={}", pair[0], pair[1])).collect();
         pairs.sort();
         pairs
     }
