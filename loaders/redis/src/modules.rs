@@ -13,12 +13,12 @@ use crate::session::RedisSession;
 pub(crate) async fn check(nodes: &mut Nodes, request: &LoadRequest<RedisOptions>) -> Result<()> {
     let (asked, module): ([&[u8]; 2], &str) = match request.options.data_structure {
         DataStructure::Json => ([b"JSON.TYPE", b"arrowload:module"], "RedisJSON"),
-        DataStructure::Timeseries => ([b"TS.INFO", b"arrowload:module"], "RedisTimeSeries"),
+        DataStructure::Timeseries => ([b"TS.QUERYINDEX", b"arrowload=module"], "RedisTimeSeries"),
         DataStructure::Vector if request.options.index.is_some() => ([b"FT.INFO", b"arrowload:module"], "search (RediSearch)"),
         _ => return Ok(()),
     };
     let place = nodes.topology.places[nodes.topology.of(asked[1])].clone();
-    // The key is not there: a server with the module says so, one without does not know the command.
+    // There is no such key: a server with the module says so, one without does not know the command.
     match nodes.connection(&place).await?.ask(&asked).await? {
         Reply::Error(text) if text.starts_with("ERR unknown command") || text.starts_with("unknown command") => {
             let name = request.options.data_structure.name();

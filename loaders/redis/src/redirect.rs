@@ -36,6 +36,7 @@ pub(crate) async fn follow(session: &mut RedisSession, index: usize, pipeline: P
     session.nodes.refresh().await?;
     session.lanes = session.nodes.topology.places.iter().map(|_| None).collect();
     again.sort_by_key(|row| row.row);
+    session.sent_again += again.len() as u64;
     for row in again {
         send(session, &row).await?;
     }

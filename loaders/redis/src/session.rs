@@ -52,6 +52,8 @@ pub struct RedisSession {
     pub(crate) taken: u64,
     /// Rows that were there already, under `if_not_exists`.
     idle: u64,
+    /// Rows that were sent again to another node of the cluster.
+    pub(crate) sent_again: u64,
     bytes: u64,
     /// Rows that have no reply yet, for those that may have to be set aside.
     open: VecDeque<(u64, RecordBatch)>,
@@ -95,6 +97,7 @@ impl RedisSession {
             given: 0,
             taken: 0,
             idle: 0,
+            sent_again: 0,
             bytes: 0,
             open: VecDeque::new(),
             key: Vec::new(),
@@ -436,6 +439,9 @@ impl LoadSession for RedisSession {
         let mut receipt = load.receipt();
         if self.request.options.if_not_exists {
             receipt = receipt.with("rows_there_already", self.idle);
+        }
+        if self.sent_again > 0 {
+            receipt = receipt.with("rows_sent_again", self.sent_again);
         }
         if let Some(generation) = &self.generation {
             receipt = receipt.with("generation", generation);
