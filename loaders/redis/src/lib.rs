@@ -12,6 +12,7 @@ mod nodes;
 mod options;
 mod packed;
 mod pipeline;
+mod read;
 mod redirect;
 mod resp;
 mod rows;
@@ -27,6 +28,8 @@ pub use options::{
     Booleans, DataStructure, DistanceMetric, DuplicatePolicy, Encoding, ExpireAt, NullKey, Nulls, Overwrite, RedisOptions, StreamEntry,
     Times,
 };
+pub use read::RedisSource;
 pub use session::RedisSession;
 
 arrowload_core::register_loader!(RedisLoader);
+arrowload_core::register_source!(RedisSource);

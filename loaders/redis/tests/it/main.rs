@@ -7,6 +7,7 @@ mod emulator;
 mod faults;
 mod hashes;
 mod modes;
+mod read;
 mod reader;
 mod structures;
 mod support;
