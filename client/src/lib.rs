@@ -28,3 +28,5 @@ use arrowload_delta_lake as _;
 use arrowload_file as _;
 #[cfg(feature = "loader-postgresql")]
 use arrowload_postgresql as _;
+#[cfg(feature = "loader-redis")]
+use arrowload_redis as _;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::tools::{cargo, run};
 
 const PROFILES: [&str; 4] = ["dev", "release", "lto-thin", "lto-fat"];
-const FEATURES: [&str; 4] = ["loader-delta-lake", "loader-file", "loader-postgresql", "source-datafusion"];
+const FEATURES: [&str; 5] = ["loader-delta-lake", "loader-file", "loader-postgresql", "loader-redis", "source-datafusion"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
