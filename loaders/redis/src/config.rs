@@ -209,7 +209,8 @@ mod tests {
     #[test]
     fn urls_are_read_as_the_tools_do() {
         let read = |url| Value::Object(from_url(url).expect("a URL"));
-        let expected = serde_json::json!({ "username": "u@x", "password": "p:w", "host": "h", "port": 7000, "db": 3, "tls": true, "protocol": 2 });
+        let expected =
+            serde_json::json!({ "username": "u@x", "password": "p:w", "host": "h", "port": 7000, "db": 3, "tls": true, "protocol": 2 });
         assert_eq!(read("rediss://u%40x:p%3Aw@h:7000/3?protocol=2"), expected);
         assert_eq!(read("redis://:secret@[::1]:6380"), serde_json::json!({ "password": "secret", "host": "::1", "port": 6380 }));
         assert_eq!(read("redis+unix:///run/redis.sock?db=1"), serde_json::json!({ "unix_socket": "/run/redis.sock", "db": 1 }));
@@ -221,7 +222,8 @@ mod tests {
 
     #[test]
     fn a_malformed_url_is_not_shown() {
-        for url in ["redis://u:hunter2@h:port/", "redis://u:hunter2@h/db", "redis-sentinel://u:hunter2@h", "redis://u:hunter2@h?tls=maybe"] {
+        for url in ["redis://u:hunter2@h:port/", "redis://u:hunter2@h/db", "redis-sentinel://u:hunter2@h", "redis://u:hunter2@h?tls=maybe"]
+        {
             let error = from_url(url).expect_err("malformed");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }

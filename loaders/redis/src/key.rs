@@ -142,7 +142,9 @@ impl KeyPattern {
         for part in &parts {
             match part {
                 Part::Text(_) => open &= !separates(part),
-                _ if open => return Err(refused(pattern, "has two columns with no sign such as `:` between them, so that keys could be equal")),
+                _ if open => {
+                    return Err(refused(pattern, "has two columns with no sign such as `:` between them, so that keys could be equal"));
+                }
                 _ => open = true,
             }
         }

@@ -61,15 +61,7 @@ impl Lane {
             }
         });
         let free = (0..DEPTH).map(|_| Pipeline::default()).collect();
-        Self {
-            to_send,
-            answered,
-            free,
-            on_the_way: VecDeque::new(),
-            filling: Pipeline::default(),
-            task,
-            given_back: Some(given_back),
-        }
+        Self { to_send, answered, free, on_the_way: VecDeque::new(), filling: Pipeline::default(), task, given_back: Some(given_back) }
     }
 
     /// Sends what was filled. Answers with a pipeline that has its replies, if all others are on their way.

@@ -95,9 +95,10 @@ impl RedisLoader {
         let generations = request.options.overwrite == Overwrite::Generation;
         let made = (generations && (request.mode == Mode::Overwrite || current.is_none()))
             .then(|| format!("{:012x}", xxh3_64(request.load_id.as_bytes()) >> 16));
-        let text = request.options.key_pattern.clone().unwrap_or_else(|| {
-            default_pattern(&request.keys, request.options.data_structure.gathers(), generations || current.is_some())
-        });
+        let text =
+            request.options.key_pattern.clone().unwrap_or_else(|| {
+                default_pattern(&request.keys, request.options.data_structure.gathers(), generations || current.is_some())
+            });
         if generations && !text.contains("{generation}") {
             return Err(invalid("key_pattern", "overwrite = generation needs {generation} in the key_pattern"));
         }
@@ -124,11 +125,16 @@ impl RedisLoader {
     fn check_keys(&self, request: &Request, pattern: &KeyPattern, nodes: &Nodes) -> Result<()> {
         let structure = request.options.data_structure;
         if !structure.gathers() && pattern.constant().is_some() {
-            let message = format!("the key_pattern `{}` gives all rows one key, and each {} is one row; name a column", pattern.text, structure.name());
+            let message = format!(
+                "the key_pattern `{}` gives all rows one key, and each {} is one row; name a column",
+                pattern.text,
+                structure.name()
+            );
             return Err(invalid("key_pattern", message));
         }
         if request.mode == Mode::Upsert && pattern.is_numbered() {
-            let message = format!("the key_pattern `{}` gives each row a key of its own, so that an upsert would replace none", pattern.text);
+            let message =
+                format!("the key_pattern `{}` gives each row a key of its own, so that an upsert would replace none", pattern.text);
             return Err(invalid("key_pattern", message));
         }
         let builds_aside = structure.repeats() || replaces(request, pattern);
@@ -224,7 +230,7 @@ impl DataLoader for RedisLoader {
         if let Some(movement) = &load.moving {
             // It is recorded, and was cut off before all of it was in place.
             movement.run(&mut nodes, load.rows).await?;
-            load.moved(&mut nodes, &own, RedisOptions::default().ledger_ttl).await?;
+            load.moved(&mut nodes, &own).await?;
         }
         Ok(LoadState::Committed(load.receipt()))
     }

@@ -56,7 +56,9 @@ impl RedisSession {
                         DataType::Float16 => "FLOAT16",
                         _ => "FLOAT32",
                     };
-                    words.extend(["VECTOR", "HNSW", "6", "TYPE", kind, "DIM", &size.to_string(), "DISTANCE_METRIC", metric].map(str::to_owned));
+                    words.extend(
+                        ["VECTOR", "HNSW", "6", "TYPE", kind, "DIM", &size.to_string(), "DISTANCE_METRIC", metric].map(str::to_owned),
+                    );
                 }
                 kind if kind.is_numeric() => words.push("NUMERIC".into()),
                 _ => words.push("TAG".into()),

@@ -61,13 +61,13 @@ impl Connection {
     pub(crate) async fn open(config: &RedisConfig, place: &Place, role: Role) -> Result<Self> {
         let limit = Duration::from_secs(config.connect_timeout);
         let late = |_| {
-            let message = format!("Redis cannot be reached at {place} within {} seconds; see connect_timeout", config.connect_timeout);
+            let tls = if config.tls { ", and whether the server speaks tls" } else { "" };
+            let message = format!("Redis cannot be reached at {place} within {} seconds; see connect_timeout{tls}", config.connect_timeout);
             Error::new(ErrorKind::Timeout, message).transient()
         };
         let opened = timeout(limit, async {
             let transport = dial(config, place).await?;
-            let mut connection =
-                Self { transport, inbox: BytesMut::new(), place: place.to_string(), patience: config.response_timeout };
+            let mut connection = Self { transport, inbox: BytesMut::new(), place: place.to_string(), patience: config.response_timeout };
             connection.greet(config, role).await?;
             Ok(connection)
         });
@@ -98,7 +98,11 @@ impl Connection {
         }
         // Authentication may have been left out: the first command says so here, and not amid a load.
         if role == Role::Data {
-            self.call(&[b"PING"]).await?;
+            match self.ask(&[b"PING"]).await? {
+                // Who may not do even this may be allowed what is needed.
+                Reply::Error(text) if !text.starts_with("NOPERM") => return Err(from_server(&text)),
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -110,7 +114,9 @@ impl Connection {
             None => self.ask(&[b"HELLO", b"3"]).await?,
         };
         match reply {
-            Reply::Error(text) if text.starts_with("ERR unknown command") || text.starts_with("NOPROTO") => Ok(false),
+            Reply::Error(text) if text.starts_with("ERR unknown command") || text.starts_with("NOPROTO") || text.starts_with("NOPERM") => {
+                Ok(false)
+            }
             // Without a user who may do all, HELLO must be said with AUTH; `AUTH` then says what is wrong.
             Reply::Error(text) if text.starts_with("NOAUTH") && password.is_some() => Ok(false),
             Reply::Error(text) => Err(from_server(&text)),

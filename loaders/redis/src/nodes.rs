@@ -204,7 +204,13 @@ impl Nodes {
     }
 
     /// One step of a scan: the next cursor and some keys.
-    pub(crate) async fn scan_once(&mut self, place: &Place, cursor: &[u8], glob: &[u8], kind: Option<&str>) -> Result<(Vec<u8>, Vec<Vec<u8>>)> {
+    pub(crate) async fn scan_once(
+        &mut self,
+        place: &Place,
+        cursor: &[u8],
+        glob: &[u8],
+        kind: Option<&str>,
+    ) -> Result<(Vec<u8>, Vec<Vec<u8>>)> {
         let mut words: Vec<&[u8]> = vec![b"SCAN", cursor, b"MATCH", glob, b"COUNT", b"1000"];
         if let Some(kind) = kind {
             words.extend([b"TYPE".as_slice(), kind.as_bytes()]);

@@ -56,7 +56,10 @@ impl Reply {
 
 /// A reply that breaks the protocol: something else than Redis answers.
 fn malformed(why: &str) -> Error {
-    Error::new(ErrorKind::Connection, format!("the server's answer is no RESP: {why}; is this Redis's port, and is tls set as the server has it?"))
+    Error::new(
+        ErrorKind::Connection,
+        format!("the server's answer is no RESP: {why}; is this Redis's port, and is tls set as the server has it?"),
+    )
 }
 
 /// The line at the start of some bytes, and the bytes it takes with its end.

@@ -139,7 +139,15 @@ impl Rows {
 
     /// Writes the commands of one row whose key is known.
     #[inline]
-    pub(crate) fn write(&mut self, batch: &RecordBatch, columns: &[Column], row: usize, key: &[u8], number: u64, out: &mut Pipeline) -> Result<(), Refused> {
+    pub(crate) fn write(
+        &mut self,
+        batch: &RecordBatch,
+        columns: &[Column],
+        row: usize,
+        key: &[u8],
+        number: u64,
+        out: &mut Pipeline,
+    ) -> Result<(), Refused> {
         use DataStructure as S;
         let expires = self.expires(columns, row)?;
         match self.structure {
@@ -194,12 +202,23 @@ impl Rows {
         Ok(())
     }
 
-    fn hash(&mut self, columns: &[Column], row: usize, key: &[u8], number: u64, expires: Expires, out: &mut Pipeline) -> Result<(), Refused> {
+    fn hash(
+        &mut self,
+        columns: &[Column],
+        row: usize,
+        key: &[u8],
+        number: u64,
+        expires: Expires,
+        out: &mut Pipeline,
+    ) -> Result<(), Refused> {
         let nulls = self.fields.iter().filter(|(index, _)| !columns[*index].has_no_nulls() && columns[*index].is_null(row)).count();
         let omitted = if self.nulls == Nulls::Omit { nulls } else { 0 };
         let written = self.fields.len() - omitted;
         if written == 0 {
-            return Err(Refused { column: None, why: "all of its values are null, and a hash has at least one field; see nulls = empty".into() });
+            return Err(Refused {
+                column: None,
+                why: "all of its values are null, and a hash has at least one field; see nulls = empty".into(),
+            });
         }
         if self.if_not_exists {
             if written > 3_500 {
@@ -467,7 +486,10 @@ fn expiry(schema: &Schema, options: &RedisOptions) -> Result<Expiry> {
         if data_type.is_integer() || times && matches!(data_type, DataType::Timestamp(..)) {
             return Ok(index);
         }
-        Err(invalid(key, format!("the column `{name}` of {key} is {data_type}; it must hold whole seconds{}", if times { " or timestamps" } else { "" })))
+        Err(invalid(
+            key,
+            format!("the column `{name}` of {key} is {data_type}; it must hold whole seconds{}", if times { " or timestamps" } else { "" }),
+        ))
     };
     match (options.ttl, &options.ttl_column, &options.expire_at) {
         (None, None, None) => Ok(Expiry::Never),

@@ -268,7 +268,8 @@ impl RedisSession {
     }
 
     fn forget_answered(&mut self) {
-        let open_row = |lane: &Lane| lane.first_open_row().into_iter().chain((!lane.filling.is_empty()).then_some(lane.filling.first_row)).min();
+        let open_row =
+            |lane: &Lane| lane.first_open_row().into_iter().chain((!lane.filling.is_empty()).then_some(lane.filling.first_row)).min();
         let first = self.lanes.iter().flatten().filter_map(open_row).min().unwrap_or(self.given);
         while self.open.front().is_some_and(|(start, batch)| start + batch.num_rows() as u64 <= first) {
             self.open.pop_front();
@@ -413,7 +414,7 @@ impl LoadSession for RedisSession {
             // Its rows are where ours would go.
             if let Some(movement) = &other.moving {
                 movement.run(&mut self.nodes, other.rows).await?;
-                other.moved(&mut self.nodes, &self.own, ttl).await?;
+                other.moved(&mut self.nodes, &self.own).await?;
             }
             let mut receipt = other.receipt();
             receipt.already_loaded = true;
@@ -424,7 +425,7 @@ impl LoadSession for RedisSession {
         if let Some(movement) = &load.moving {
             let moved = async {
                 movement.run(&mut self.nodes, load.rows).await?;
-                load.moved(&mut self.nodes, &self.own, ttl).await
+                load.moved(&mut self.nodes, &self.own).await
             };
             moved.await.map_err(|error: Error| {
                 let message = format!("the load is recorded, and not yet all in place: {}; repeat it with its load_id", error.message());

@@ -57,7 +57,8 @@ pub(crate) fn check(nodes: &Nodes, key: &[u8], stage: &[u8]) -> Result<()> {
     if !nodes.topology.is_cluster() || slot(key) == slot(stage) {
         return Ok(());
     }
-    let message = format!("in a cluster the key `{}` cannot be built aside, as it holds a brace without its pair", String::from_utf8_lossy(key));
+    let message =
+        format!("in a cluster the key `{}` cannot be built aside, as it holds a brace without its pair", String::from_utf8_lossy(key));
     Err(Error::new(ErrorKind::Unsupported, message))
 }
 
@@ -108,8 +109,7 @@ impl Move {
             (None, None) => ("", ""),
         };
         let keeps = if self.keeps_ttl { b"1" } else { b"0" };
-        let words =
-            [b"EVAL".as_slice(), script.as_bytes(), b"2", stage, key, STEP.as_bytes(), keeps, word.as_bytes(), bound.as_bytes()];
+        let words = [b"EVAL".as_slice(), script.as_bytes(), b"2", stage, key, STEP.as_bytes(), keeps, word.as_bytes(), bound.as_bytes()];
         while nodes.call(key, &words).await?.int().unwrap_or_default() > 0 {}
         if self.replace && self.structure == "stream" && !word.is_empty() {
             nodes.call(key, &[b"XTRIM", key, word.as_bytes(), b"~", bound.as_bytes()]).await?;

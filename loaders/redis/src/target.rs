@@ -58,7 +58,8 @@ impl Record {
         let mut fields = reply.array().into_iter().map(Reply::bytes);
         let mut next = || fields.next().flatten();
         let (Some(schema), Some(patterns), Some(structure)) = (next(), next(), next()) else { return Ok(None) };
-        let unreadable = || Error::new(ErrorKind::SchemaMismatch, format!("the key `{}` is not as a load writes it; remove it", own.record));
+        let unreadable =
+            || Error::new(ErrorKind::SchemaMismatch, format!("the key `{}` is not as a load writes it; remove it", own.record));
         let reader = StreamReader::try_new(schema.as_slice(), None).map_err(|error| unreadable().with_source(error))?;
         let patterns = serde_json::from_slice(&patterns).map_err(|error| unreadable().with_source(error))?;
         Ok(Some(Self { schema: reader.schema(), patterns, structure: String::from_utf8_lossy(&structure).into_owned() }))
@@ -189,9 +190,8 @@ impl Load {
     }
 
     pub(crate) fn parse(text: &[u8], key: &str) -> Result<Self> {
-        serde_json::from_slice(text).map_err(|error| {
-            Error::new(ErrorKind::Unexpected, format!("the key `{key}` is not as a load writes it")).with_source(error)
-        })
+        serde_json::from_slice(text)
+            .map_err(|error| Error::new(ErrorKind::Unexpected, format!("the key `{key}` is not as a load writes it")).with_source(error))
     }
 
     pub(crate) async fn find(nodes: &mut Nodes, own: &Own) -> Result<Option<Self>> {
@@ -201,12 +201,20 @@ impl Load {
     }
 
     fn text(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|error| Error::new(ErrorKind::Unexpected, "a load cannot be written as JSON").with_source(error))
+        serde_json::to_string(self)
+            .map_err(|error| Error::new(ErrorKind::Unexpected, "a load cannot be written as JSON").with_source(error))
     }
 
     /// Records the load, its target and the generation in one transaction, unless another run of it has. Answers with what
     /// that one recorded.
-    pub(crate) async fn record(&self, nodes: &mut Nodes, own: &Own, record: &Record, generation: Option<&str>, ttl: u64) -> Result<Option<Self>> {
+    pub(crate) async fn record(
+        &self,
+        nodes: &mut Nodes,
+        own: &Own,
+        record: &Record,
+        generation: Option<&str>,
+        ttl: u64,
+    ) -> Result<Option<Self>> {
         let (ledger, target) = (own.ledger.as_bytes(), own.record.as_bytes());
         for _ in 0..3 {
             nodes.call(ledger, &[b"WATCH", ledger]).await?;
@@ -256,13 +264,10 @@ impl Load {
     }
 
     /// Says that everything is in place.
-    pub(crate) async fn moved(&self, nodes: &mut Nodes, own: &Own, ttl: u64) -> Result<()> {
+    pub(crate) async fn moved(&self, nodes: &mut Nodes, own: &Own) -> Result<()> {
         let done = Self { moving: None, ..self.clone() };
-        let (key, text, expires) = (own.ledger.as_bytes(), done.text()?, ttl.to_string());
-        match ttl {
-            0 => nodes.call(key, &[b"SET", key, text.as_bytes()]).await?,
-            _ => nodes.call(key, &[b"SET", key, text.as_bytes(), b"EX", expires.as_bytes()]).await?,
-        };
+        let (key, text) = (own.ledger.as_bytes(), done.text()?);
+        nodes.call(key, &[b"SET", key, text.as_bytes(), b"KEEPTTL"]).await?;
         Ok(())
     }
 }

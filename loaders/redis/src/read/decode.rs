@@ -36,7 +36,9 @@ pub(crate) fn infer<'a>(values: impl Iterator<Item = &'a [u8]> + Clone) -> DataT
     let is_integer = |text: &str| text.parse::<i64>().is_ok_and(|value| value.to_string() == text);
     let is_float = |text: &str| {
         let looks = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e'));
-        let plain = !text.trim_start_matches('-').starts_with('0') || text.trim_start_matches('-') == "0" || text.trim_start_matches('-').starts_with("0.");
+        let plain = !text.trim_start_matches('-').starts_with('0')
+            || text.trim_start_matches('-') == "0"
+            || text.trim_start_matches('-').starts_with("0.");
         looks && plain && text.parse::<f64>().is_ok()
     };
     if texts.clone().all(is_integer) {

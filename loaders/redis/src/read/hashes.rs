@@ -96,7 +96,8 @@ impl Hashes {
         let count = count.min(self.keys.len());
         let keys: Vec<(usize, Vec<u8>)> = self.keys.drain(..count).collect();
         let mut answers = Vec::with_capacity(count);
-        let words = |key: &'_ [u8]| -> Vec<Vec<u8>> { [before, key].into_iter().chain(after.iter().copied()).map(<[u8]>::to_vec).collect() };
+        let words =
+            |key: &'_ [u8]| -> Vec<Vec<u8>> { [before, key].into_iter().chain(after.iter().copied()).map(<[u8]>::to_vec).collect() };
         for group in keys.chunk_by(|one, other| one.0 == other.0).flat_map(|group| group.chunks(1_000)) {
             let place = self.nodes.topology.places[group[0].0].clone();
             let mut bytes = Vec::new();

@@ -71,7 +71,9 @@ fn schema(select: &Select, own: Option<&str>, recorded: Option<&Schema>, sample:
                 fields.push(Field::new(name, kind, true));
             }
         }
-        (None, Some(schema)) => fields.extend(schema.fields().iter().map(|field| Field::new(field.name(), read_type(field.data_type()), true))),
+        (None, Some(schema)) => {
+            fields.extend(schema.fields().iter().map(|field| Field::new(field.name(), read_type(field.data_type()), true)))
+        }
         (None, None) => {
             fields.extend(own.map(|own| Field::new(own, DataType::Utf8, true)));
             for (name, _) in sample.iter().flatten() {
@@ -128,9 +130,8 @@ impl DataSource for RedisSource {
                     Filter::Pattern(pattern) => pattern.constant().map(<[u8]>::to_vec),
                     Filter::Glob(_) => None,
                 });
-                let key = key.ok_or_else(|| {
-                    Error::new(ErrorKind::Unsupported, "the target is several streams; read one by FROM STREAM 'key'")
-                })?;
+                let key =
+                    key.ok_or_else(|| Error::new(ErrorKind::Unsupported, "the target is several streams; read one by FROM STREAM 'key'"))?;
                 let schema = schema(&select, Some("_id"), record.as_ref().map(|record| record.schema.as_ref()), &[])?;
                 let entries = Entries::new(nodes, key, "-".into(), "+".into(), size);
                 return Ok(entries.into_stream(schema, true, false, select.limit));

@@ -161,9 +161,11 @@ impl Parser {
                 }
                 DataType::Decimal128(precision as u8, scale as i8)
             }
-            other => return Err(refused(&format!(
-                "`{other}` is none of the types boolean, integer, bigint, real, double, text, bytea, date, timestamp, timestamptz and decimal(p,s)"
-            ))),
+            other => {
+                return Err(refused(&format!(
+                    "`{other}` is none of the types boolean, integer, bigint, real, double, text, bytea, date, timestamp, timestamptz and decimal(p,s)"
+                )));
+            }
         })
     }
 }
@@ -218,7 +220,8 @@ mod tests {
     fn the_forms_are_read() {
         let read = |sql| Select::parse(sql).expect(sql);
         assert_eq!(read("SELECT * FROM people;"), Select { columns: None, from: From::Target("people".into()), limit: None });
-        let columns = Some(vec![("id".into(), Some(DataType::Int64)), ("a b".into(), None), ("d".into(), Some(DataType::Decimal128(18, 2)))]);
+        let columns =
+            Some(vec![("id".into(), Some(DataType::Int64)), ("a b".into(), None), ("d".into(), Some(DataType::Decimal128(18, 2)))]);
         let expected = Select { columns, from: From::Keys("user:*".into()), limit: Some(5) };
         assert_eq!(read("select id::bigint, \"a b\", d :: decimal(18, 2) from 'user:*' limit 5"), expected);
         let from = From::Stream { key: "it's".into(), first: "0-1".into(), last: "+".into() };
@@ -228,8 +231,20 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused_with_the_forms() {
-        for sql in ["", "DELETE FROM t", "SELECT", "SELECT a FROM", "SELECT a b FROM t", "SELECT a FROM t WHERE a = 1", "SELECT a::json FROM t",
-            "SELECT count(*) FROM t", "SELECT a FROM t JOIN u", "SELECT a FROM 'x", "SELECT a FROM t LIMIT x", "SELECT a FROM t GROUP BY a"] {
+        for sql in [
+            "",
+            "DELETE FROM t",
+            "SELECT",
+            "SELECT a FROM",
+            "SELECT a b FROM t",
+            "SELECT a FROM t WHERE a = 1",
+            "SELECT a::json FROM t",
+            "SELECT count(*) FROM t",
+            "SELECT a FROM t JOIN u",
+            "SELECT a FROM 'x",
+            "SELECT a FROM t LIMIT x",
+            "SELECT a FROM t GROUP BY a",
+        ] {
             let error = Select::parse(sql).expect_err(sql);
             assert_eq!(error.kind(), ErrorKind::Query);
             assert!(error.to_string().contains("SELECT * or columns"), "{error}");

@@ -35,15 +35,17 @@ impl Entries {
     async fn fill(&mut self, wanted: usize) -> Result<()> {
         while self.read.len() < wanted && !self.ended {
             let count = (wanted - self.read.len()).min(1_000);
-            let words = [b"XRANGE".as_slice(), &self.key, self.first.as_bytes(), self.last.as_bytes(), b"COUNT", count.to_string().as_bytes()]
-                .map(<[u8]>::to_vec);
+            let words =
+                [b"XRANGE".as_slice(), &self.key, self.first.as_bytes(), self.last.as_bytes(), b"COUNT", count.to_string().as_bytes()]
+                    .map(<[u8]>::to_vec);
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             let entries = self.nodes.call(&self.key, &words).await?.array();
             self.ended = entries.len() < count;
             for entry in entries {
                 let mut parts = entry.array().into_iter();
                 let id = parts.next().and_then(Reply::bytes).unwrap_or_default();
-                let fields: Vec<Vec<u8>> = parts.next().map(Reply::array).unwrap_or_default().into_iter().filter_map(Reply::bytes).collect();
+                let fields: Vec<Vec<u8>> =
+                    parts.next().map(Reply::array).unwrap_or_default().into_iter().filter_map(Reply::bytes).collect();
                 self.first = format!("({}", String::from_utf8_lossy(&id));
                 self.read.push_back((id, fields.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()));
             }

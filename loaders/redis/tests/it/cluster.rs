@@ -26,7 +26,8 @@ fn hosts(nodes: &[ThrowawayRedis]) -> String {
 
 /// Every id under a pattern of keys, read from each master by `redis-cli`, sorted.
 fn ids(nodes: &[ThrowawayRedis], pattern: &str) -> Vec<i64> {
-    let script = "local ids = {} for _, key in ipairs(redis.call('KEYS', ARGV[1])) do ids[#ids + 1] = redis.call('HGET', key, 'id') end return ids";
+    let script =
+        "local ids = {} for _, key in ipairs(redis.call('KEYS', ARGV[1])) do ids[#ids + 1] = redis.call('HGET', key, 'id') end return ids";
     let mut ids: Vec<i64> = nodes
         .iter()
         .flat_map(|node| {

@@ -9,8 +9,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
 
-use crate::support::{self, Database};
 use crate::reader;
+use crate::support::{self, Database};
 
 struct Hashes(Database, MultiplexedConnection);
 

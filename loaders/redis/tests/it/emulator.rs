@@ -70,7 +70,10 @@ async fn emulator_json_documents() {
     let report = server.load("docs", options.clone(), &batch).await;
     assert_eq!(report.rows, 2);
     assert!(server.load("docs", options, &batch).await.already_loaded);
-    assert_eq!(server.ask("r.json().get('docs:1'), r.json().get('docs:2'), r.ttl('docs:1') in (49, 50)"), "{'id': 1, 'name': 'A\"da'} {'id': 2, 'name': None} True");
+    assert_eq!(
+        server.ask("r.json().get('docs:1'), r.json().get('docs:2'), r.ttl('docs:1') in (49, 50)"),
+        "{'id': 1, 'name': 'A\"da'} {'id': 2, 'name': None} True"
+    );
     let other = table(vec![("id", integers([1, 3])), ("name", texts([Some("other"), Some("new")]))]);
     let options = json!({ "data_structure": "json", "key_pattern": "{table}:{id}", "if_not_exists": true });
     let report = server.load("docs", options, &other).await;
@@ -92,6 +95,9 @@ async fn emulator_time_series() {
     // emulator closes a connection behind any error, as that a series is there already.
     assert_eq!(server.load("heat", options.clone(), &batch).await.rows, 4);
     assert!(server.load("heat", options, &batch).await.already_loaded);
-    assert_eq!(server.ask("*[[list(s) for s in r.ts().range(k, '-', '+')] for k in ('heat:a', 'heat:b')]"), "[[1000, 1.5], [2000, 2.5]] [[1000, -1.0]]");
+    assert_eq!(
+        server.ask("*[[list(s) for s in r.ts().range(k, '-', '+')] for k in ('heat:a', 'heat:b')]"),
+        "[[1000, 1.5], [2000, 2.5]] [[1000, -1.0]]"
+    );
     assert_eq!(server.ask("r.ts().info('heat:b')['labels']"), "{'sensor': 'b'}");
 }

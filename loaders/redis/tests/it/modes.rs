@@ -160,7 +160,10 @@ async fn what_is_there_stays_under_if_not_exists() {
         assert_eq!((report.rows, report.details.get("rows_there_already").map(String::as_str)), (2, Some("1")));
         assert_eq!(database.cli(&["TTL", &format!("{structure}:2")]), "60");
     }
-    assert_eq!((database.hash("hash:1"), database.hash("hash:2")), (vec!["id=1".into(), "v=old".into()], vec!["id=2".into(), "v=new".into()]));
+    assert_eq!(
+        (database.hash("hash:1"), database.hash("hash:2")),
+        (vec!["id=1".into(), "v=old".into()], vec!["id=2".into(), "v=new".into()])
+    );
     assert_eq!(database.cli(&["MGET", "string:1", "string:2"]), "{\"id\":1,\"v\":\"old\"}\n{\"id\":2,\"v\":\"new\"}");
 }
 

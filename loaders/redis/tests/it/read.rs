@@ -26,18 +26,24 @@ async fn read(url: &str, sql: &str) -> Result<RecordBatch, Error> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_loaded_reads_back_with_its_types() {
     let Some(database) = Database::new() else { return };
-    let loads = type_cases().into_iter().filter(|case| !case.values.data_type().is_nested() || matches!(case.values.data_type(), DataType::Dictionary(..)));
+    let loads = type_cases()
+        .into_iter()
+        .filter(|case| !case.values.data_type().is_nested() || matches!(case.values.data_type(), DataType::Dictionary(..)));
     for (index, case) in loads.enumerate() {
         let target = format!("case_{index}");
         let rows = case.values.len() as i64;
         let batch = table(vec![("id", integers(0..rows)), ("value", Arc::clone(&case.values))]);
         database.load(&target, Mode::Append, json!({ "key_pattern": "{table}:{id}" }), &batch).await.expect("loaded");
-        let back = read(&database.url(), &format!("SELECT * FROM {target}")).await.unwrap_or_else(|error| panic!("{}: {error:#}", case.name));
+        let back =
+            read(&database.url(), &format!("SELECT * FROM {target}")).await.unwrap_or_else(|error| panic!("{}: {error:#}", case.name));
         assert_eq!(canonical_rows(&back), canonical_rows(&batch), "{}", case.name);
     }
     let vectors = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(vec![Some(vec![Some(1.0), Some(-0.5)]), None], 2);
     let batch = table(vec![("id", integers([1, 2])), ("v", Arc::new(vectors))]);
-    database.load("docs", Mode::Append, json!({ "data_structure": "vector", "key_pattern": "{table}:{id}" }), &batch).await.expect("loaded");
+    database
+        .load("docs", Mode::Append, json!({ "data_structure": "vector", "key_pattern": "{table}:{id}" }), &batch)
+        .await
+        .expect("loaded");
     assert_eq!(canonical_rows(&read(&database.url(), "SELECT * FROM docs").await.expect("read")), canonical_rows(&batch));
     let options = json!({ "key_pattern": "{table}:{id}", "times": "epoch" });
     let times: ArrayRef = Arc::new(arrow_array::TimestampMillisecondArray::from(vec![-1_500, 86_400_000]));
@@ -118,7 +124,8 @@ async fn a_cluster_is_read_node_by_node() {
     }
     let nodes = ThrowawayRedis::start_cluster().expect("a cluster");
     let url = format!("{}?cluster=true", nodes[1].url());
-    let loader = arrowload_core::Loader::connect(&crate::support::descriptor(), &crate::support::settings(&url), 2).await.expect("connected");
+    let loader =
+        arrowload_core::Loader::connect(&crate::support::descriptor(), &crate::support::settings(&url), 2).await.expect("connected");
     let batch = table(vec![("id", integers(0..3_000))]);
     let spec = spec("t", Mode::Append, json!({ "key_pattern": "{table}:{id}" }));
     arrowload_core::load(&loader, &spec, &crate::support::once(&batch)).await.expect("loaded");

@@ -26,7 +26,8 @@ pub(crate) async fn connect(url: &str) -> MultiplexedConnection {
 pub(crate) async fn read(connection: &mut MultiplexedConnection, target: &str) -> Result<Option<RecordBatch>, String> {
     let own = target.replace('%', "%25").replace('{', "%7B").replace('}', "%7D");
     let record: Hash = redis::cmd("HGETALL").arg(format!("arrowload:{{{own}}}:target")).query_async(connection).await.map_err(text)?;
-    let glob: String = target.chars().flat_map(|letter| if "*?[]\\^".contains(letter) { vec!['\\', letter] } else { vec![letter] }).collect();
+    let glob: String =
+        target.chars().flat_map(|letter| if "*?[]\\^".contains(letter) { vec!['\\', letter] } else { vec![letter] }).collect();
     let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg(format!("{glob}:*")).query_async(connection).await.map_err(text)?;
     let Some(schema) = record.get("arrow_schema") else {
         return if keys.is_empty() { Ok(None) } else { Err(format!("there are {} keys and no record", keys.len())) };

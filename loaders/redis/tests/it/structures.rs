@@ -17,13 +17,17 @@ fn people() -> RecordBatch {
 const ROWS: [&str; 3] =
     [r#"{"id":1,"name":"Ada","score":1.5}"#, r#"{"id":2,"name":"Bo\"b","score":0.1}"#, r#"{"id":3,"name":null,"score":-2}"#];
 
-/// Loads twice under one id, and once more under it after the ledger was removed, as after a run that was cut off before it
-/// recorded itself: nothing may be there twice where that is promised.
+/// Loads twice under one id; and once more where each command may be repeated, with the record gone, as after a run that was
+/// cut off before it recorded itself.
 async fn twice(database: &Database, target: &str, mode: Mode, mut options: Value) {
     options["load_id"] = "one".into();
     let first = database.load(target, mode, options.clone(), &people()).await.expect("loaded");
-    let second = database.load(target, mode, options, &people()).await.expect("repeated");
+    let second = database.load(target, mode, options.clone(), &people()).await.expect("repeated");
     assert_eq!((first.rows, first.already_loaded, second.rows, second.already_loaded), (3, false, 3, true));
+    if !["list", "stream"].contains(&options["data_structure"].as_str().unwrap_or_default()) {
+        assert_eq!(database.cli(&["DEL", &format!("arrowload:{{{target}}}:load:one")]), "1");
+        assert!(!database.load(target, mode, options, &people()).await.expect("run again").already_loaded);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +73,8 @@ async fn lists_have_each_row_once() {
     let mut fresh = options.clone();
     fresh["ttl"] = 100.into();
     database.load("many", Mode::Overwrite, fresh, &people()).await.expect_err("another column set is refused");
-    let mut spec = spec("many", Mode::Overwrite, json!({ "data_structure": "list", "encoding": "raw", "value_columns": ["id"], "ttl": 100 }));
+    let mut spec =
+        spec("many", Mode::Overwrite, json!({ "data_structure": "list", "encoding": "raw", "value_columns": ["id"], "ttl": 100 }));
     spec.load.schema_evolution = true;
     load(&database.loader().await, &spec, &once(&people())).await.expect("loaded");
     assert_eq!((database.cli(&["LRANGE", "many", "0", "-1"]), database.cli(&["TTL", "many"])), ("1\n2\n3".into(), "100".into()));
@@ -116,7 +121,13 @@ async fn streams_have_each_entry_once_beside_other_writers() {
     database.cli(&["XADD", "events", "*", "other", "2"]);
     let entries = database.cli(&["XRANGE", "events", "-", "+"]);
     let values: Vec<&str> = entries.lines().filter(|line| !line.contains('-') || *line == "-2").collect();
-    assert_eq!(values, ["other", "1", "id", "1", "name", "Ada", "score", "1.5", "id", "2", "name", "Bo\"b", "score", "0.1", "id", "3", "score", "-2", "other", "2"]);
+    assert_eq!(
+        values,
+        [
+            "other", "1", "id", "1", "name", "Ada", "score", "1.5", "id", "2", "name", "Bo\"b", "score", "0.1", "id", "3", "score", "-2",
+            "other", "2"
+        ]
+    );
     let many = table(vec![("id", integers(0..5_000))]);
     let options = json!({ "data_structure": "stream", "maxlen": 1_000 });
     database.load("short", Mode::Append, options, &many).await.expect("loaded");
