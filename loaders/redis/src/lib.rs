@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod around;
 mod config;
 mod encode;
 mod error;
+mod expiry;
+mod hash;
 mod key;
 mod lane;
 mod loader;

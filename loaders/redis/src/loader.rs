@@ -93,8 +93,10 @@ impl RedisLoader {
         let key = own.generation.as_bytes();
         let current = nodes.call(key, &[b"GET", key]).await?.text();
         let generations = request.options.overwrite == Overwrite::Generation;
+        // An attempt that is run again makes the same generation, and never the one that readers see.
+        let named = format!("{}\n{}", request.load_id, current.as_deref().unwrap_or_default());
         let made = (generations && (request.mode == Mode::Overwrite || current.is_none()))
-            .then(|| format!("{:012x}", xxh3_64(request.load_id.as_bytes()) >> 16));
+            .then(|| format!("{:012x}", xxh3_64(named.as_bytes()) >> 16));
         let text =
             request.options.key_pattern.clone().unwrap_or_else(|| {
                 default_pattern(&request.keys, request.options.data_structure.gathers(), generations || current.is_some())
@@ -106,10 +108,8 @@ impl RedisLoader {
         let pattern = KeyPattern::parse(&text, &request.schema, names)?;
         let record = Record::after(found.as_ref(), request, &text)?;
         let before = Names { generation: current.as_deref(), ..names };
-        // A generation that this load makes again, as it was cut off before, is its own and not an old one.
-        let is_old = |old: &KeyPattern| made.is_none() || current != made || !old.text.contains("{generation}");
-        let old = record.patterns.iter().filter_map(|old| KeyPattern::parse(old, &all_columns(&record, found.as_ref()), before).ok());
-        let old: Vec<KeyPattern> = old.filter(is_old).collect();
+        let columns = all_columns(&record, found.as_ref());
+        let old = record.patterns.iter().filter_map(|old| KeyPattern::parse(old, &columns, before).ok()).collect();
         self.check_keys(request, &pattern, &nodes)?;
         crate::modules::check(&mut nodes, request).await?;
         let exists = found.is_some();

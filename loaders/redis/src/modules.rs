@@ -32,10 +32,27 @@ pub(crate) async fn check(nodes: &mut Nodes, request: &LoadRequest<RedisOptions>
     }
 }
 
+/// A search index to create.
+struct Index {
+    name: String,
+    /// The beginning of the keys.
+    prefix: String,
+    columns: Vec<(String, DataType)>,
+    metric: DistanceMetric,
+}
+
 impl RedisSession {
+    /// The search index to create: its name, the beginning of the keys, the columns and the measure.
+    fn index(&self) -> Option<Index> {
+        let options = &self.request.options;
+        let columns = self.request.schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();
+        let prefix = self.pattern.glob().into_iter().take_while(|byte| *byte != b'*').collect();
+        Some(Index { name: options.index.clone()?, prefix: String::from_utf8(prefix).ok()?, columns, metric: options.distance_metric })
+    }
+
     /// Creates the search index over the target's keys, if one is asked for and is not there.
     pub(crate) async fn create_index(&mut self) -> Result<()> {
-        let Some((index, prefix, columns, metric)) = self.index() else { return Ok(()) };
+        let Some(Index { name: index, prefix, columns, metric }) = self.index() else { return Ok(()) };
         let place = self.nodes.topology.places[0].clone();
         let connection = self.nodes.connection(&place).await?;
         if !matches!(connection.ask(&[b"FT.INFO", index.as_bytes()]).await?, Reply::Error(_)) {

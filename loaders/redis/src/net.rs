@@ -81,13 +81,12 @@ impl Connection {
         };
         let name = user.as_deref().unwrap_or("default");
         let greeted = config.protocol >= 3 && self.hello(name, password.as_ref().map(arrowload_core::Secret::expose)).await?;
-        if !greeted {
-            if let Some(password) = password {
-                match user {
-                    Some(user) => self.call(&[b"AUTH", user.as_bytes(), password.expose().as_bytes()]).await?,
-                    None => self.call(&[b"AUTH", password.expose().as_bytes()]).await?,
-                };
-            }
+        if let Some(password) = password.as_ref().filter(|_| !greeted) {
+            let password = password.expose().as_bytes();
+            match user {
+                Some(user) => self.call(&[b"AUTH", user.as_bytes(), password]).await?,
+                None => self.call(&[b"AUTH", password]).await?,
+            };
         }
         if role == Role::Data && config.db != 0 {
             self.call(&[b"SELECT", config.db.to_string().as_bytes()]).await?;

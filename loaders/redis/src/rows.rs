@@ -1,30 +1,15 @@
 //! What the commands of a row are, by data structure.
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Schema};
+use arrow_schema::Schema;
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::encode::{Column, Format, length, object};
-use crate::options::{DataStructure, Encoding, ExpireAt, Nulls, RedisOptions};
+use crate::expiry::{Expiry, expiry};
+use crate::options::{DataStructure, Encoding, Nulls, RedisOptions};
 use crate::packed::msgpack;
 use crate::pipeline::{Pipeline, Role};
 use crate::resp::bulk;
-
-/// Writes a command only if its key is not there yet. The key; then what expires it and when, or two empty texts; then the
-/// command without its key.
-pub(crate) const IF_NOT_EXISTS: &str = "if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end \
-    redis.call(ARGV[3], KEYS[1], unpack(ARGV, 4)) \
-    if ARGV[1] ~= '' then redis.call(ARGV[1], KEYS[1], ARGV[2]) end return 1";
-
-/// When a row's key expires.
-#[derive(Debug, Clone, Copy)]
-enum Expiry {
-    Never,
-    Seconds(u64),
-    SecondsOf(usize),
-    At(i64),
-    AtOf(usize),
-}
 
 /// A value that the row's structure cannot take.
 #[derive(Debug)]
@@ -34,7 +19,7 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    fn at(column: &str, why: &str) -> Self {
+    pub(crate) fn at(column: &str, why: &str) -> Self {
         Self { column: Some(column.to_owned()), why: why.to_owned() }
     }
 }
@@ -43,13 +28,13 @@ impl Refused {
 pub(crate) struct Rows {
     structure: DataStructure,
     encoding: Encoding,
-    format: Format,
-    nulls: Nulls,
-    if_not_exists: bool,
-    expiry: Expiry,
+    pub(crate) format: Format,
+    pub(crate) nulls: Nulls,
+    pub(crate) if_not_exists: bool,
+    pub(crate) expiry: Expiry,
     /// The columns that are values, with the name of each as Redis takes it.
-    fields: Vec<(usize, Vec<u8>)>,
-    names: Vec<String>,
+    pub(crate) fields: Vec<(usize, Vec<u8>)>,
+    pub(crate) names: Vec<String>,
     /// Score or longitude, latitude, time, value, member: by structure.
     special: Vec<usize>,
     member: Option<usize>,
@@ -57,10 +42,10 @@ pub(crate) struct Rows {
     /// Words that follow a sample.
     retention: Option<String>,
     policy: &'static str,
-    vectors: bool,
+    pub(crate) vectors: bool,
     /// Time series that this load has created, or seen to be there, by the hash of their key.
     series: std::collections::HashSet<u64>,
-    scratch: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
     words: Vec<u8>,
     series_words: Vec<u8>,
 }
@@ -68,7 +53,7 @@ pub(crate) struct Rows {
 /// Series that are remembered; beyond, a series is created once more, which changes nothing.
 const SERIES: usize = 1 << 20;
 
-fn invalid(key: &'static str, message: impl Into<String>) -> Error {
+pub(crate) fn invalid(key: &'static str, message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOption, message).with("key", key)
 }
 
@@ -155,7 +140,7 @@ impl Rows {
             S::String => {
                 self.value(batch, columns, row)?;
                 out.begin_command(Role::Write, number);
-                let more = expires.as_ref().map(|(command, when)| (if *command == "EXPIRE" { "EX" } else { "PXAT" }, when));
+                let more = expires.map(|(command, when)| (if command == "EXPIRE" { "EX" } else { "PXAT" }, when));
                 let count = 3 + usize::from(self.if_not_exists) + if more.is_some() { 2 } else { 0 };
                 length(&mut out.bytes, b'*', count);
                 [b"SET", key, &self.scratch].into_iter().for_each(|word| bulk(&mut out.bytes, word));
@@ -164,7 +149,7 @@ impl Rows {
                 }
                 if let Some((word, when)) = more {
                     bulk(&mut out.bytes, word.as_bytes());
-                    bulk(&mut out.bytes, when.as_bytes());
+                    bulk(&mut out.bytes, itoa::Buffer::new().format(when).as_bytes());
                 }
                 return Ok(());
             }
@@ -196,91 +181,8 @@ impl Rows {
         }
         out.bytes.extend_from_slice(&self.words);
         if let Some((command, when)) = expires {
-            out.command(Role::Extra, number, &[command.as_bytes(), key, when.as_bytes()]);
+            out.command(Role::Extra, number, &[command.as_bytes(), key, itoa::Buffer::new().format(when).as_bytes()]);
             out.command(Role::Exec, number, &[b"EXEC"]);
-        }
-        Ok(())
-    }
-
-    fn hash(
-        &mut self,
-        columns: &[Column],
-        row: usize,
-        key: &[u8],
-        number: u64,
-        expires: Expires,
-        out: &mut Pipeline,
-    ) -> Result<(), Refused> {
-        let nulls = self.fields.iter().filter(|(index, _)| !columns[*index].has_no_nulls() && columns[*index].is_null(row)).count();
-        let omitted = if self.nulls == Nulls::Omit { nulls } else { 0 };
-        let written = self.fields.len() - omitted;
-        if written == 0 {
-            return Err(Refused {
-                column: None,
-                why: "all of its values are null, and a hash has at least one field; see nulls = empty".into(),
-            });
-        }
-        if self.if_not_exists {
-            if written > 3_500 {
-                return Err(Refused { column: None, why: "it has more than 3,500 fields, which if_not_exists cannot write".into() });
-            }
-            let (command, when) = expires.unwrap_or_default();
-            out.begin_command(Role::Write, number);
-            length(&mut out.bytes, b'*', 7 + 2 * written);
-            for word in [b"EVAL".as_slice(), IF_NOT_EXISTS.as_bytes(), b"1", key, command.as_bytes(), when.as_bytes(), b"HSET"] {
-                bulk(&mut out.bytes, word);
-            }
-            return self.fields_of(columns, row, out);
-        }
-        let transaction = expires.is_some() || omitted > 0;
-        if transaction {
-            out.command(Role::Extra, number, &[b"MULTI"]);
-        }
-        out.begin_command(if transaction { Role::Extra } else { Role::Write }, number);
-        length(&mut out.bytes, b'*', 2 + 2 * written);
-        out.bytes.extend_from_slice(b"$4\r\nHSET\r\n");
-        bulk(&mut out.bytes, key);
-        self.fields_of(columns, row, out)?;
-        if omitted > 0 {
-            out.begin_command(Role::Extra, number);
-            length(&mut out.bytes, b'*', 2 + omitted);
-            out.bytes.extend_from_slice(b"$4\r\nHDEL\r\n");
-            bulk(&mut out.bytes, key);
-            for (_, name) in self.fields.iter().filter(|(index, _)| columns[*index].is_null(row)) {
-                out.bytes.extend_from_slice(name);
-            }
-        }
-        if let Some((command, when)) = expires {
-            out.command(Role::Extra, number, &[command.as_bytes(), key, when.as_bytes()]);
-        }
-        if transaction {
-            out.command(Role::Exec, number, &[b"EXEC"]);
-        }
-        Ok(())
-    }
-
-    /// The fields of a hash and their values.
-    #[inline]
-    fn fields_of(&mut self, columns: &[Column], row: usize, out: &mut Pipeline) -> Result<(), Refused> {
-        for (index, name) in &self.fields {
-            let column = &columns[*index];
-            if !column.has_no_nulls() && column.is_null(row) {
-                if self.nulls == Nulls::Empty {
-                    out.bytes.extend_from_slice(name);
-                    out.bytes.extend_from_slice(b"$0\r\n\r\n");
-                }
-                continue;
-            }
-            out.bytes.extend_from_slice(name);
-            if let Some(bytes) = column.bytes(row) {
-                bulk(&mut out.bytes, bytes);
-                continue;
-            }
-            self.scratch.clear();
-            if !(self.vectors && column.floats(row, &mut self.scratch).map_err(|why| Refused::at(&self.names[*index], why))?) {
-                column.text(row, self.format, &mut self.scratch).map_err(|why| Refused::at(&self.names[*index], why))?;
-            }
-            bulk(&mut out.bytes, &self.scratch);
         }
         Ok(())
     }
@@ -451,53 +353,5 @@ impl Rows {
         }
         self.series.insert(hash);
         Ok(())
-    }
-
-    fn expires(&self, columns: &[Column], row: usize) -> Result<Expires, Refused> {
-        let refuse = |index: usize, why: &str| Err(Refused::at(&self.names[index], why));
-        Ok(match self.expiry {
-            Expiry::Never => None,
-            Expiry::Seconds(seconds) => Some(("EXPIRE", seconds.to_string())),
-            Expiry::At(second) => Some(("PEXPIREAT", (second.saturating_mul(1000)).to_string())),
-            Expiry::SecondsOf(index) if columns[index].is_null(row) => None,
-            Expiry::SecondsOf(index) => match columns[index].integer(row) {
-                Some(seconds) if seconds > 0 => Some(("EXPIRE", seconds.to_string())),
-                _ => return refuse(index, "is no positive number of seconds"),
-            },
-            Expiry::AtOf(index) if columns[index].is_null(row) => None,
-            Expiry::AtOf(index) => match columns[index].integer(row) {
-                Some(second) => Some(("PEXPIREAT", second.saturating_mul(1000).to_string())),
-                None => match columns[index].milliseconds(row) {
-                    Ok(milliseconds) => Some(("PEXPIREAT", milliseconds.to_string())),
-                    Err(why) => return refuse(index, why),
-                },
-            },
-        })
-    }
-}
-
-/// The command that makes a key expire, and its argument.
-type Expires = Option<(&'static str, String)>;
-
-fn expiry(schema: &Schema, options: &RedisOptions) -> Result<Expiry> {
-    let integers = |key: &'static str, name: &str, times: bool| {
-        let index = column(schema, key, name)?;
-        let data_type = schema.field(index).data_type();
-        if data_type.is_integer() || times && matches!(data_type, DataType::Timestamp(..)) {
-            return Ok(index);
-        }
-        Err(invalid(
-            key,
-            format!("the column `{name}` of {key} is {data_type}; it must hold whole seconds{}", if times { " or timestamps" } else { "" }),
-        ))
-    };
-    match (options.ttl, &options.ttl_column, &options.expire_at) {
-        (None, None, None) => Ok(Expiry::Never),
-        (Some(0), None, None) => Err(invalid("ttl", "ttl is 0, with which no row would stay; leave it out for keys that do not expire")),
-        (Some(seconds), None, None) => Ok(Expiry::Seconds(seconds)),
-        (None, Some(name), None) => integers("ttl_column", name, false).map(Expiry::SecondsOf),
-        (None, None, Some(ExpireAt::Second(second))) => Ok(Expiry::At(*second)),
-        (None, None, Some(ExpireAt::Column(name))) => integers("expire_at", name, true).map(Expiry::AtOf),
-        _ => Err(invalid("ttl", "ttl, ttl_column and expire_at exclude one another")),
     }
 }

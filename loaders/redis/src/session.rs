@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use arrow_array::RecordBatch;
-use arrow_schema::DataType;
 use arrowload_core::{Error, ErrorKind, LoadRequest, LoadSession, Mode, NullKeys, Prepared, Receipt, Result};
 
 use crate::encode::Column;
@@ -11,13 +10,12 @@ use crate::error::{from_server, is_redirection};
 use crate::key::KeyPattern;
 use crate::lane::Lane;
 use crate::nodes::Nodes;
-use crate::options::{DataStructure, DistanceMetric, NullKey, Overwrite, StreamEntry};
+use crate::options::{DataStructure, NullKey, StreamEntry};
 use crate::packed::ipc;
 use crate::pipeline::{Pipeline, Role};
-use crate::resp::Reply;
 use crate::rows::{Refused, Rows};
 use crate::stage::{self, LEFT_ASIDE};
-use crate::target::{Load, Move, Own, Record};
+use crate::target::{Load, Own, Record};
 use crate::{RedisOptions, redirect};
 
 /// What was decided before the first row.
@@ -36,16 +34,16 @@ pub(crate) struct Begun {
 pub struct RedisSession {
     pub(crate) nodes: Nodes,
     pub(crate) lanes: Vec<Option<Lane>>,
-    own: Own,
-    record: Record,
-    pattern: KeyPattern,
-    old: Vec<KeyPattern>,
-    generation: Option<String>,
-    request: LoadRequest<RedisOptions>,
+    pub(crate) own: Own,
+    pub(crate) record: Record,
+    pub(crate) pattern: KeyPattern,
+    pub(crate) old: Vec<KeyPattern>,
+    pub(crate) generation: Option<String>,
+    pub(crate) request: LoadRequest<RedisOptions>,
     rows: Rows,
     /// Names what is built aside, if this load does so.
-    aside: Option<String>,
-    started: bool,
+    pub(crate) aside: Option<String>,
+    pub(crate) started: bool,
     /// Rows that were given.
     given: u64,
     /// Rows that the server acknowledged.
@@ -105,74 +103,6 @@ impl RedisSession {
         })
     }
 
-    /// The search index to create: its name, the beginning of the keys, the columns and the measure.
-    pub(crate) fn index(&self) -> Option<(String, String, Vec<(String, DataType)>, DistanceMetric)> {
-        let options = &self.request.options;
-        let columns = self.request.schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();
-        let prefix = self.pattern.glob().into_iter().take_while(|byte| *byte != b'*').collect();
-        Some((options.index.clone()?, String::from_utf8(prefix).ok()?, columns, options.distance_metric))
-    }
-
-    /// What must be done before the first row is seen: the target is claimed, or emptied.
-    async fn start(&mut self) -> Result<()> {
-        if std::mem::replace(&mut self.started, true) {
-            return Ok(());
-        }
-        if self.request.mode == Mode::Create {
-            self.claim().await?;
-        }
-        let deletes = self.request.mode == Mode::Overwrite && self.request.options.overwrite == Overwrite::Delete;
-        if deletes && !replaces(&self.request, &self.pattern) {
-            self.remove_old().await?;
-        }
-        if self.request.mode == Mode::Overwrite && self.generation.is_some() {
-            // What an attempt that failed has left of this very generation.
-            self.remove(&[self.pattern.clone()]).await?;
-        }
-        Ok(())
-    }
-
-    async fn claim(&mut self) -> Result<()> {
-        let (claim, id) = (self.own.claim.as_bytes(), self.request.load_id.as_bytes());
-        let seconds = LEFT_ASIDE.to_string();
-        let made = self.nodes.call(claim, &[b"SET", claim, id, b"NX", b"EX", seconds.as_bytes()]).await?;
-        if made != Reply::Nil || self.nodes.call(claim, &[b"GET", claim]).await?.bytes().as_deref() == Some(id) {
-            return Ok(());
-        }
-        let message = format!("another load creates `{}`", self.request.target);
-        Err(Error::new(ErrorKind::TargetExists, message))
-    }
-
-    async fn remove_old(&mut self) -> Result<()> {
-        let old = self.old.clone();
-        self.remove(&old).await
-    }
-
-    /// Removes every key of some patterns.
-    async fn remove(&mut self, patterns: &[KeyPattern]) -> Result<()> {
-        for pattern in patterns {
-            if let Some(key) = pattern.constant() {
-                self.nodes.unlink(&[key.to_vec()]).await?;
-                continue;
-            }
-            for place in self.nodes.topology.places.clone() {
-                let mut cursor = b"0".to_vec();
-                loop {
-                    let (next, mut keys) = self.nodes.scan_once(&place, &cursor, &pattern.glob(), None).await?;
-                    keys.retain(|key| pattern.owns(key));
-                    if !keys.is_empty() {
-                        self.nodes.unlink(&keys).await?;
-                    }
-                    cursor = next;
-                    if cursor == b"0" {
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Sets a row aside, or ends the load.
     pub(crate) fn refuse(&mut self, row: u64, error: Error) -> Result<()> {
         let is_rows = matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::NullKey);
@@ -224,7 +154,7 @@ impl RedisSession {
         Ok((lane.filling.bytes.len() >= self.request.options.pipeline_bytes).then_some(index))
     }
 
-    fn keeps_ttl(&self) -> bool {
+    pub(crate) fn keeps_ttl(&self) -> bool {
         let options = &self.request.options;
         options.ttl.is_some() || options.ttl_column.is_some() || options.expire_at.is_some()
     }
@@ -332,36 +262,6 @@ impl RedisSession {
         }
         Ok(())
     }
-
-    fn movement(&self) -> Option<Move> {
-        let options = &self.request.options;
-        Some(Move {
-            nonce: self.aside.clone()?,
-            structure: options.data_structure.name().to_owned(),
-            key: self.pattern.constant().map(|key| String::from_utf8_lossy(key).into_owned()),
-            replace: replaces(&self.request, &self.pattern),
-            keeps_ttl: self.keeps_ttl(),
-            maxlen: options.maxlen,
-            minid: options.minid.clone(),
-        })
-    }
-
-    async fn wait_for_replicas(&mut self) -> Result<()> {
-        let wanted = self.request.options.wait_replicas;
-        if wanted == 0 {
-            return Ok(());
-        }
-        for place in self.nodes.topology.places.clone() {
-            let connection = self.nodes.connection(&place).await?;
-            let limit = (connection.patience * 500).to_string();
-            let have = connection.call(&[b"WAIT", wanted.to_string().as_bytes(), limit.as_bytes()]).await?.int().unwrap_or_default();
-            if have < i64::from(wanted) {
-                let message = format!("{have} replicas of {place} have the load, and wait_replicas asks for {wanted}; nothing is recorded");
-                return Err(Error::new(ErrorKind::ResourceExhausted, message).transient());
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Whether the load replaces its one key in one step.
@@ -432,10 +332,11 @@ impl LoadSession for RedisSession {
                 Error::new(ErrorKind::CommitUnknown, message).with_source(error)
             })?;
         }
-        if self.generation.is_some() && self.request.mode == Mode::Overwrite {
-            if let Err(error) = self.remove_old().await {
-                tracing::warn!(%error, "the keys of the last generation are left");
-            }
+        if self.generation.is_some()
+            && self.request.mode == Mode::Overwrite
+            && let Err(error) = self.remove_old().await
+        {
+            tracing::warn!(%error, "the keys of the last generation are left");
         }
         let mut receipt = load.receipt();
         if self.request.options.if_not_exists {

@@ -18,7 +18,7 @@ use crate::target::PREFIX;
 /// Which keys.
 pub(super) enum Filter {
     Glob(Vec<u8>),
-    Pattern(KeyPattern),
+    Pattern(Box<KeyPattern>),
 }
 
 impl Filter {

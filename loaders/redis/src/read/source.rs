@@ -39,7 +39,7 @@ impl RedisSource {
         let generation = nodes.call(key, &[b"GET", key]).await?.text();
         let names = Names { target, load_id: "", generation: generation.as_deref() };
         let patterns = record.patterns.iter().filter_map(|text| KeyPattern::parse(text, &record.schema, names).ok());
-        Ok((patterns.map(Filter::Pattern).collect(), record))
+        Ok((patterns.map(|pattern| Filter::Pattern(Box::new(pattern))).collect(), record))
     }
 }
 
