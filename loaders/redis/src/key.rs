@@ -45,9 +45,19 @@ fn refused(text: &str, why: &str) -> Error {
     Error::new(ErrorKind::InvalidOption, format!("the key_pattern `{text}` {why}")).with("key", "key_pattern")
 }
 
+/// What stands before a column that is named as something else that a pattern may have.
+const COLUMN: &str = "column:";
+
 /// The name of a column as a pattern has it.
 fn braced(name: &str) -> String {
-    format!("{{{}}}", name.replace('{', "{{").replace('}', "}}"))
+    let before = if matches!(name, "table" | "uuid" | "row" | "generation") { COLUMN } else { "" };
+    format!("{{{before}{}}}", name.replace('{', "{{").replace('}', "}}"))
+}
+
+/// The position of a column that a pattern names.
+fn column(schema: &Schema, name: &str) -> Option<usize> {
+    let position = |name: &str| schema.fields().iter().position(|field| field.name() == name);
+    position(name).or_else(|| position(name.strip_prefix(COLUMN)?))
 }
 
 /// The pattern of a load that names none.
@@ -107,28 +117,38 @@ fn tokens(pattern: &str) -> Result<Vec<(bool, String)>> {
 impl KeyPattern {
     /// Reads a pattern for a load of these columns.
     pub(crate) fn parse(pattern: &str, schema: &Schema, names: Names<'_>) -> Result<Self> {
+        Self::read(pattern, Some(schema), names)
+    }
+
+    /// Reads a pattern of former loads, which finds keys and makes none.
+    pub(crate) fn of_keys(pattern: &str, names: Names<'_>) -> Result<Self> {
+        Self::read(pattern, None, names)
+    }
+
+    fn read(pattern: &str, schema: Option<&Schema>, names: Names<'_>) -> Result<Self> {
         let mut parts: Vec<Part> = Vec::new();
         let push_text = |parts: &mut Vec<Part>, text: &str| match parts.last_mut() {
             Some(Part::Text(before)) => before.extend_from_slice(text.as_bytes()),
             _ => parts.push(Part::Text(text.as_bytes().to_vec())),
         };
         for (named, token) in tokens(pattern)? {
-            let column = schema.fields().iter().position(|field| *field.name() == token);
-            match (named, token.as_str(), column) {
-                (false, text, _) => push_text(&mut parts, text),
-                (true, _, Some(index)) => parts.push(Part::Column(index)),
-                (true, "table", _) => push_text(&mut parts, names.target),
-                (true, "uuid", _) => parts.push(Part::Uuid),
-                (true, "row", _) => parts.push(Part::Row),
-                (true, "generation", _) => {
+            match (named, token.as_str()) {
+                (false, text) => push_text(&mut parts, text),
+                (true, "table") => push_text(&mut parts, names.target),
+                (true, "uuid") => parts.push(Part::Uuid),
+                (true, "row") => parts.push(Part::Row),
+                (true, "generation") => {
                     let why = "has {generation}, which needs overwrite = generation, or a target that has been loaded so";
                     push_text(&mut parts, names.generation.ok_or_else(|| refused(pattern, why))?);
                 }
-                (true, name, None) => {
-                    let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-                    let why = format!("names `{name}`, which is no column; there are: {}, table, uuid, row", columns.join(", "));
-                    return Err(refused(pattern, &why));
-                }
+                (true, name) => parts.push(Part::Column(match schema {
+                    Some(schema) => column(schema, name).ok_or_else(|| {
+                        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+                        let why = format!("names `{name}`, which is no column; there are: {}, table, uuid, row", columns.join(", "));
+                        refused(pattern, &why)
+                    })?,
+                    None => usize::MAX,
+                })),
             }
         }
         let mut escaped = [false; 256];
@@ -183,7 +203,7 @@ impl KeyPattern {
                     self.escape(start, out);
                 }
                 Part::Column(index) => {
-                    let column = &columns[*index];
+                    let Some(column) = columns.get(*index) else { return Err(NoKey { column: 0, why: "is no column of the load" }) };
                     if column.is_null(row) {
                         if !nulls_match {
                             return Err(NoKey { column: *index, why: "is null" });
@@ -325,6 +345,8 @@ mod tests {
         assert_eq!(key("{a}-{b}", "x-", -5), "x%2D-%2D5");
         assert_eq!(key("{{{a}}}:{row}", "x", 0), "{x}:7");
         assert_eq!(key("{table}:{uuid}", "x", 0).len(), 38);
+        assert_eq!(key("{column:a}:{b}", "x", 0), "x:0");
+        assert_eq!(default_pattern(&["row".into(), "x".into()], false, false), "{table}:{column:row}:{x}");
     }
 
     #[test]

@@ -108,8 +108,7 @@ impl RedisLoader {
         let pattern = KeyPattern::parse(&text, &request.schema, names)?;
         let record = Record::after(found.as_ref(), request, &text)?;
         let before = Names { generation: current.as_deref(), ..names };
-        let columns = all_columns(&record, found.as_ref());
-        let old = record.patterns.iter().filter_map(|old| KeyPattern::parse(old, &columns, before).ok()).collect();
+        let old = record.patterns.iter().filter_map(|old| KeyPattern::of_keys(old, before).ok()).collect();
         self.check_keys(request, &pattern, &nodes)?;
         crate::modules::check(&mut nodes, request).await?;
         let exists = found.is_some();
@@ -164,17 +163,6 @@ impl RedisLoader {
             .await?;
         Ok(any)
     }
-}
-
-/// The columns of a target before and after a load: patterns may name any of them.
-fn all_columns(after: &Record, before: Option<&Record>) -> arrow_schema::Schema {
-    let mut fields: Vec<_> = after.schema.fields().iter().cloned().collect();
-    for field in before.iter().flat_map(|record| record.schema.fields()) {
-        if after.schema.column_with_name(field.name()).is_none() {
-            fields.push(Arc::clone(field));
-        }
-    }
-    arrow_schema::Schema::new(fields)
 }
 
 impl DataLoader for RedisLoader {

@@ -131,6 +131,14 @@ impl Nodes {
         self.connections.get_mut(place).ok_or_else(|| Error::new(ErrorKind::Unexpected, "a connection vanished"))
     }
 
+    /// Asks on every connection that has been used, none of which is made anew.
+    pub(crate) async fn still_there(&mut self) -> Result<()> {
+        for connection in self.connections.values_mut() {
+            connection.ask(&[b"PING"]).await?;
+        }
+        Ok(())
+    }
+
     /// Takes the connection to a place for a lane.
     pub(crate) async fn take(&mut self, index: usize) -> Result<Connection> {
         let place = self.topology.places[index].clone();

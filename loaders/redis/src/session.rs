@@ -309,6 +309,8 @@ impl LoadSession for RedisSession {
 
     async fn commit(mut self) -> Result<Receipt> {
         let ttl = self.request.options.ledger_ttl;
+        // A server that was started anew may have lost what it had acknowledged; the connections would not be the same.
+        self.nodes.still_there().await?;
         let load = Load { rows: self.taken, bytes: self.bytes, moving: self.movement() };
         if let Some(other) = load.record(&mut self.nodes, &self.own, &self.record, self.generation.as_deref(), ttl).await? {
             // Its rows are where ours would go.

@@ -74,7 +74,8 @@ impl Record {
     pub(crate) fn after(found: Option<&Self>, request: &LoadRequest<RedisOptions>, pattern: &str) -> Result<Self> {
         let structure = request.options.data_structure.name();
         // What is not read as a value is no column of the target.
-        let fields: Vec<_> = request.schema.fields().iter().cloned().collect();
+        let is_value = |name: &String| request.options.value_columns.as_ref().is_none_or(|chosen| chosen.contains(name));
+        let fields: Vec<_> = request.schema.fields().iter().filter(|field| is_value(field.name())).cloned().collect();
         let new = Self { schema: Arc::new(Schema::new(fields)), patterns: vec![pattern.to_owned()], structure: structure.to_owned() };
         let Some(found) = found else { return Ok(new) };
         let replaces = request.mode == Mode::Overwrite && request.schema_evolution;
@@ -91,7 +92,7 @@ impl Record {
             merged.patterns.push(pattern.to_owned());
         }
         if !replaces {
-            merged.schema = merge(&request.schema, &found.schema, request.schema_evolution)?;
+            merged.schema = merge(&new.schema, &found.schema, request.schema_evolution)?;
         }
         Ok(merged)
     }

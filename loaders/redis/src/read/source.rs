@@ -38,7 +38,7 @@ impl RedisSource {
         let key = own.generation.as_bytes();
         let generation = nodes.call(key, &[b"GET", key]).await?.text();
         let names = Names { target, load_id: "", generation: generation.as_deref() };
-        let patterns = record.patterns.iter().filter_map(|text| KeyPattern::parse(text, &record.schema, names).ok());
+        let patterns = record.patterns.iter().filter_map(|text| KeyPattern::of_keys(text, names).ok());
         Ok((patterns.map(|pattern| Filter::Pattern(Box::new(pattern))).collect(), record))
     }
 }

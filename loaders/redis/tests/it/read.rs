@@ -53,6 +53,19 @@ async fn what_was_loaded_reads_back_with_its_types() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_what_was_written_is_a_column_of_the_target() {
+    let Some(database) = Database::new() else { return };
+    let batch = table(vec![("row", integers([5, 6])), ("name", texts([Some("a"), Some("b")]))]);
+    let options = json!({ "keys": ["row"], "value_columns": ["name"] });
+    database.load("t", Mode::Upsert, options.clone(), &batch).await.expect("loaded");
+    assert_eq!(database.keys(), ["t:5", "t:6"]);
+    let back = read(&database.url(), "SELECT * FROM t").await.expect("read");
+    assert_eq!(canonical_rows(&back), canonical_rows(&batch.project(&[1]).expect("a column")));
+    database.load("t", Mode::Overwrite, options, &batch.slice(1, 1)).await.expect("overwritten");
+    assert_eq!(database.keys(), ["t:6"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hashes_of_others_are_inferred_or_typed_by_the_query() {
     let Some(database) = Database::new() else { return };
     database.cli(&["HSET", "user:1", "age", "36", "name", "Ada", "zip", "01234"]);

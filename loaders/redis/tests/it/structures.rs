@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::types::Float32Type;
 use arrow_array::{ArrayRef, FixedSizeListArray, Float64Array, RecordBatch};
-use arrowload_core::{ErrorKind, Mode, load};
+use arrowload_core::{ErrorKind, Mode};
 use serde_json::{Value, json};
 
-use crate::support::{Database, integers, once, python, spec, table, texts};
+use crate::support::{Database, integers, python, table, texts};
 
 fn people() -> RecordBatch {
     let scores: ArrayRef = Arc::new(Float64Array::from(vec![1.5, 0.1, -2.0]));
@@ -72,11 +72,7 @@ async fn lists_have_each_row_once() {
     // Overwriting replaces the key in one step, with a time of its own.
     let mut fresh = options.clone();
     fresh["ttl"] = 100.into();
-    database.load("many", Mode::Overwrite, fresh, &people()).await.expect_err("another column set is refused");
-    let mut spec =
-        spec("many", Mode::Overwrite, json!({ "data_structure": "list", "encoding": "raw", "value_columns": ["id"], "ttl": 100 }));
-    spec.load.schema_evolution = true;
-    load(&database.loader().await, &spec, &once(&people())).await.expect("loaded");
+    database.load("many", Mode::Overwrite, fresh, &people()).await.expect("loaded");
     assert_eq!((database.cli(&["LRANGE", "many", "0", "-1"]), database.cli(&["TTL", "many"])), ("1\n2\n3".into(), "100".into()));
     // A list for each value of a column.
     let options = json!({ "data_structure": "list", "encoding": "raw", "value_columns": ["id"], "key_pattern": "{table}:{name}" });
