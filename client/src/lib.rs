@@ -30,3 +30,5 @@ use arrowload_file as _;
 use arrowload_flight_sql as _;
 #[cfg(feature = "loader-postgresql")]
 use arrowload_postgresql as _;
+#[cfg(feature = "loader-redis")]
+use arrowload_redis as _;

@@ -6,6 +6,7 @@ mod cases;
 mod context;
 pub mod postgres;
 pub mod python;
+pub mod redis;
 mod report;
 mod require;
 mod s3;
@@ -15,6 +16,7 @@ mod type_cases;
 
 pub use canonical::canonical_rows;
 pub use postgres::{PostgresPrograms, PostgresSetup, ThrowawayPostgres};
+pub use redis::ThrowawayRedis;
 pub use report::{CaseOutcome, ConformanceReport};
 pub use require::{is_required, skip};
 pub use s3::ThrowawayS3;

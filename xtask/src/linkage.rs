@@ -6,7 +6,8 @@ use anyhow::Result;
 use crate::tools::{cargo, run};
 
 const PROFILES: [&str; 4] = ["dev", "release", "lto-thin", "lto-fat"];
-const FEATURES: [&str; 5] = ["loader-delta-lake", "loader-file", "loader-postgresql", "source-datafusion", "source-flight-sql"];
+const FEATURES: [&str; 6] =
+    ["loader-delta-lake", "loader-file", "loader-postgresql", "loader-redis", "source-datafusion", "source-flight-sql"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

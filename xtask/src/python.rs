@@ -8,8 +8,18 @@ use anyhow::{Context, Result};
 use crate::tools::{exists, run, say, target};
 
 /// What reads back what we wrote.
-const PACKAGES: [&str; 8] =
-    ["pyarrow", "duckdb", "deltalake", "pytz", "psycopg[binary]", "adbc-driver-postgresql", "moto[s3,server]", "boto3"];
+const PACKAGES: [&str; 10] = [
+    "pyarrow",
+    "duckdb",
+    "deltalake",
+    "pytz",
+    "psycopg[binary]",
+    "adbc-driver-postgresql",
+    "moto[s3,server]",
+    "boto3",
+    "redis",
+    "fakeredis[json]",
+];
 
 /// The interpreter of the environment, made at the first call.
 pub(crate) fn interpreter() -> Result<PathBuf> {

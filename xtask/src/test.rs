@@ -49,10 +49,16 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
 fn command(python: &Path, servers: &[PathBuf], index: usize) -> Command {
     let mut test = cargo();
     test.arg("test").env("ARROWLOAD_PYTHON", python);
-    test.env("ARROWLOAD_REQUIRE", format!("python,{}", postgres::required(servers, index)));
+    test.env("ARROWLOAD_REQUIRE", format!("python,{}{}", postgres::required(servers, index), redis()));
     if let (Some(folder), Some(binaries)) = (servers.get(index), postgres::first(servers, index)) {
         say(&format!("testing against the PostgreSQL in {}", folder.display()));
         test.env(postgres::BINARIES, binaries);
     }
     test
+}
+
+/// Redis is required where it is installed.
+fn redis() -> &'static str {
+    let is_there = |program: &str| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    if is_there("redis-server") && is_there("redis-cli") { ",redis" } else { "" }
 }

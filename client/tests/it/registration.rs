@@ -12,6 +12,7 @@ fn each_feature_registers_its_name_exactly_once() {
         ("delta_lake", cfg!(feature = "loader-delta-lake")),
         ("file", cfg!(feature = "loader-file")),
         ("postgresql", cfg!(feature = "loader-postgresql")),
+        ("redis", cfg!(feature = "loader-redis")),
     ];
     for (name, is_on) in features {
         assert_eq!(loaders.iter().filter(|known| **known == name).count(), usize::from(is_on), "{name} in {loaders:?}");

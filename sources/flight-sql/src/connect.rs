@@ -45,8 +45,7 @@ impl Server {
         config.check()?;
         let channel = open(&config, None).await?;
         let headers = Mutex::new(headers(&config)?);
-        let server =
-            Arc::new(Self { config, channel, others: Mutex::default(), headers, cookies: Mutex::default() });
+        let server = Arc::new(Self { config, channel, others: Mutex::default(), headers, cookies: Mutex::default() });
         server.handshake().await?;
         Ok(server)
     }

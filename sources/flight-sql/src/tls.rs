@@ -49,7 +49,8 @@ pub(crate) fn connector(config: &FlightSqlConfig, host: &str) -> Result<Connecto
     };
     client.alpn_protocols = vec![b"h2".to_vec()];
     let name = config.tls_server_name.as_deref().unwrap_or(host);
-    let name = ServerName::try_from(name.to_owned()).map_err(|_| failed(format!("`{name}` is no name that a certificate can have"), None))?;
+    let name =
+        ServerName::try_from(name.to_owned()).map_err(|_| failed(format!("`{name}` is no name that a certificate can have"), None))?;
     Ok(Connector { tls: TlsConnector::from(Arc::new(client)), name })
 }
 

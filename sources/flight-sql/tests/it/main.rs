@@ -67,7 +67,8 @@ async fn rows_come_from_their_own_locations_or_the_next() {
     ] {
         let is_there = locations.contains(&other.url());
         other.log.lock().expect("a log").clear();
-        let server = TestServer::start(Behaviour { endpoints: 3, ordered: true, locations: locations.clone(), ..Behaviour::default() }).await;
+        let server =
+            TestServer::start(Behaviour { endpoints: 3, ordered: true, locations: locations.clone(), ..Behaviour::default() }).await;
         let source = source(&server.url()).await.expect("a source");
         let found = ids(&rows(&source, &Query::new(NUMBERS)).await.expect("rows"));
         assert_eq!(found, (1..=1000).collect::<Vec<_>>(), "{locations:?}");
@@ -131,10 +132,9 @@ async fn each_misbehaviour_is_an_error_that_says_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_be_mended_is_mended() {
-    for behaviour in [
-        Behaviour { expired: Some(true), ..Behaviour::default() },
-        Behaviour { announces: Announced::Nothing, ..Behaviour::default() },
-    ] {
+    for behaviour in
+        [Behaviour { expired: Some(true), ..Behaviour::default() }, Behaviour { announces: Announced::Nothing, ..Behaviour::default() }]
+    {
         let server = TestServer::start(behaviour).await;
         let source = source(&server.url()).await.expect("a source");
         assert_eq!(ids(&rows(&source, &Query::new(NUMBERS)).await.expect("rows")).len(), 1000);

@@ -106,7 +106,8 @@ impl TestServer {
         if let Some((certificate, key)) = identity {
             builder = builder.tls_config(ServerTlsConfig::new().identity(Identity::from_pem(certificate, key))).expect("an identity");
         }
-        let incoming = stream::unfold(listener, |listener| async move { Some((listener.accept().await.map(|(socket, _)| socket), listener)) });
+        let incoming =
+            stream::unfold(listener, |listener| async move { Some((listener.accept().await.map(|(socket, _)| socket), listener)) });
         let task = tokio::spawn(async move {
             builder.add_service(flight).serve_with_incoming(incoming).await.expect("it serves");
         });
@@ -153,7 +154,9 @@ impl Service {
             let is_positional = values.iter().all(|(name, _)| name.trim_start_matches('$').parse::<usize>().is_ok());
             frame = match is_positional {
                 true => frame.with_param_values(values.into_iter().map(|(_, value)| value).collect::<Vec<_>>()),
-                false => frame.with_param_values(values.into_iter().map(|(name, value)| (name.trim_start_matches('$').to_owned(), value)).collect::<Vec<_>>()),
+                false => frame.with_param_values(
+                    values.into_iter().map(|(name, value)| (name.trim_start_matches('$').to_owned(), value)).collect::<Vec<_>>(),
+                ),
             }
             .map_err(failed)?;
         }
@@ -218,7 +221,11 @@ impl FlightSqlService for Service {
         self.info(&handle, request.into_inner()).await
     }
 
-    async fn do_get_statement(&self, ticket: TicketStatementQuery, request: Request<Ticket>) -> Answer<<Self as FlightService>::DoGetStream> {
+    async fn do_get_statement(
+        &self,
+        ticket: TicketStatementQuery,
+        request: Request<Ticket>,
+    ) -> Answer<<Self as FlightService>::DoGetStream> {
         self.enter(&request).await?;
         let handle = String::from_utf8(ticket.statement_handle.to_vec()).map_err(failed)?;
         self.note(format!("get {handle}"));
@@ -266,7 +273,8 @@ impl FlightSqlService for Service {
         let row = batches.first().ok_or_else(|| failed("no parameters"))?;
         let schema = row.schema();
         let named = row.columns().iter().zip(schema.fields());
-        let values = named.map(|(column, field)| Ok::<_, Status>((field.name().clone(), ScalarValue::try_from_array(column, 0).map_err(failed)?)));
+        let values =
+            named.map(|(column, field)| Ok::<_, Status>((field.name().clone(), ScalarValue::try_from_array(column, 0).map_err(failed)?)));
         self.bound.lock().expect("parameters").insert(handle.clone(), values.collect::<Result<_, _>>()?);
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle.into_bytes().into()) })
     }
@@ -282,8 +290,9 @@ impl FlightSqlService for Service {
         types.sort_by(|left, right| left.0.cmp(&right.0));
         let fields: Vec<Field> = types.into_iter().filter_map(|(name, kind)| Some(Field::new(name, kind?, true))).collect();
         let schema = Schema::new(fields);
-        let IpcMessage(bytes) =
-            SchemaAsIpc::new(&schema, &arrow_ipc::writer::IpcWriteOptions::default()).try_into().map_err(|error: arrow_schema::ArrowError| failed(error))?;
+        let IpcMessage(bytes) = SchemaAsIpc::new(&schema, &arrow_ipc::writer::IpcWriteOptions::default())
+            .try_into()
+            .map_err(|error: arrow_schema::ArrowError| failed(error))?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: query.query.into_bytes().into(),
             dataset_schema: bytes::Bytes::new(),

@@ -1,0 +1,276 @@
+//! The way of pipelines to one node and back: a task that writes the next while it reads replies, so that neither side
+//! waits for the other, and as many pipelines as go round, so that the bytes on their way are bounded.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use arrowload_core::{Error, ErrorKind, Result};
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::error::{broken, silent};
+use crate::net::{Connection, Transport};
+use crate::pipeline::{Pipeline, Role};
+use crate::resp::{Reply, Skimmed, parse, skim};
+
+/// Pipelines that go round.
+const DEPTH: usize = 8;
+
+/// The sending end of a lane.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    to_send: mpsc::Sender<Pipeline>,
+    answered: mpsc::Receiver<Result<Pipeline>>,
+    /// Pipelines that wait to be filled.
+    free: Vec<Pipeline>,
+    /// Of each pipeline on its way, the first row.
+    on_the_way: VecDeque<u64>,
+    /// What is being filled.
+    pub(crate) filling: Pipeline,
+    task: JoinHandle<()>,
+    given_back: Option<oneshot::Receiver<Connection>>,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn ended() -> Error {
+    Error::new(ErrorKind::Connection, "the connection to Redis ended with an error before").transient()
+}
+
+impl Lane {
+    pub(crate) fn start(connection: Connection) -> Self {
+        let (to_send, inbox) = mpsc::channel(DEPTH);
+        let (outbox, answered) = mpsc::channel(DEPTH + 1);
+        let (back, given_back) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let mut way = Way::new(connection);
+            match way.run(inbox, &outbox).await {
+                Ok(()) => {
+                    let _ = back.send(way.into_connection());
+                }
+                Err(error) => {
+                    let _ = outbox.send(Err(error)).await;
+                }
+            }
+        });
+        let free = (0..DEPTH).map(|_| Pipeline::default()).collect();
+        Self { to_send, answered, free, on_the_way: VecDeque::new(), filling: Pipeline::default(), task, given_back: Some(given_back) }
+    }
+
+    /// Sends what was filled. Answers with a pipeline that has its replies, if all others are on their way.
+    pub(crate) async fn send(&mut self) -> Result<Option<Pipeline>> {
+        if self.filling.is_empty() {
+            return Ok(None);
+        }
+        let (back, next) = match self.free.pop() {
+            Some(free) => (None, free),
+            None => (Some(self.receive().await?), Pipeline::default()),
+        };
+        let full = std::mem::replace(&mut self.filling, next);
+        self.on_the_way.push_back(full.first_row);
+        if self.to_send.send(full).await.is_err() {
+            // The reason is waiting behind the answers.
+            while let Some(answer) = self.answered.recv().await {
+                answer?;
+            }
+            return Err(ended());
+        }
+        Ok(back)
+    }
+
+    /// The next pipeline that has its replies.
+    pub(crate) async fn receive(&mut self) -> Result<Pipeline> {
+        let pipeline = self.answered.recv().await.ok_or_else(ended)??;
+        self.on_the_way.pop_front();
+        Ok(pipeline)
+    }
+
+    /// Takes a pipeline back whose replies have been looked at.
+    pub(crate) fn recycle(&mut self, mut pipeline: Pipeline) {
+        pipeline.clear();
+        if self.filling.bytes.capacity() == 0 && self.filling.is_empty() {
+            self.filling = pipeline;
+        } else if self.free.len() < DEPTH {
+            self.free.push(pipeline);
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.on_the_way.is_empty()
+    }
+
+    /// The first row that has no reply yet.
+    pub(crate) fn first_open_row(&self) -> Option<u64> {
+        self.on_the_way.front().copied()
+    }
+
+    /// Ends the lane, when it is idle, and gives the connection back.
+    pub(crate) async fn finish(mut self) -> Result<Connection> {
+        let given_back = self.given_back.take();
+        // Closing the channel ends the task.
+        let (closed, _) = mpsc::channel(1);
+        drop(std::mem::replace(&mut self.to_send, closed));
+        match given_back {
+            Some(given_back) => given_back.await.map_err(|_| ended()),
+            None => Err(ended()),
+        }
+    }
+}
+
+/// The task's side.
+struct Way {
+    reader: ReadHalf<Box<dyn Transport>>,
+    writer: WriteHalf<Box<dyn Transport>>,
+    inbox: BytesMut,
+    place: String,
+    patience: u64,
+    queue: VecDeque<Pipeline>,
+    /// Which pipeline of the queue is written, and how far.
+    writing: usize,
+    written: usize,
+}
+
+enum Event {
+    Given(Option<Pipeline>),
+    Wrote(std::io::Result<usize>),
+    Read(std::io::Result<usize>),
+}
+
+impl Way {
+    fn new(connection: Connection) -> Self {
+        let (reader, writer) = tokio::io::split(connection.transport);
+        Self {
+            reader,
+            writer,
+            inbox: connection.inbox,
+            place: connection.place,
+            patience: connection.patience,
+            queue: VecDeque::new(),
+            writing: 0,
+            written: 0,
+        }
+    }
+
+    fn into_connection(self) -> Connection {
+        Connection { transport: self.reader.unsplit(self.writer), inbox: self.inbox, place: self.place, patience: self.patience }
+    }
+
+    async fn run(&mut self, mut given: mpsc::Receiver<Pipeline>, outbox: &mpsc::Sender<Result<Pipeline>>) -> Result<()> {
+        let mut open = true;
+        while open || !self.queue.is_empty() {
+            match self.next_event(&mut given, open).await? {
+                Event::Given(Some(pipeline)) => self.queue.push_back(pipeline),
+                Event::Given(None) => open = false,
+                Event::Wrote(written) => self.wrote(written).await?,
+                Event::Read(Ok(0)) => return Err(broken(&self.place, std::io::ErrorKind::UnexpectedEof.into())),
+                Event::Read(Err(error)) => return Err(broken(&self.place, error)),
+                Event::Read(Ok(_)) => {
+                    self.take_replies()?;
+                    while self.queue.front().is_some_and(Pipeline::is_answered) && self.writing > 0 {
+                        let Some(done) = self.queue.pop_front() else { break };
+                        self.writing -= 1;
+                        if outbox.send(Ok(done)).await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn next_event(&mut self, given: &mut mpsc::Receiver<Pipeline>, open: bool) -> Result<Event> {
+        let patience = Duration::from_secs(self.patience);
+        self.inbox.reserve(16 << 10);
+        let (writer, reader, inbox) = (&mut self.writer, &mut self.reader, &mut self.inbox);
+        let to_write = self.queue.get(self.writing).map(|pipeline| &pipeline.bytes[self.written..]);
+        let waits = !self.queue.is_empty();
+        let next = async {
+            tokio::select! {
+                biased;
+                read = reader.read_buf(inbox), if waits => Event::Read(read),
+                written = async { writer.write(to_write.unwrap_or_default()).await }, if to_write.is_some() => Event::Wrote(written),
+                pipeline = given.recv(), if open => Event::Given(pipeline),
+            }
+        };
+        if waits { timeout(patience, next).await.map_err(|_| silent(&self.place, self.patience)) } else { Ok(next.await) }
+    }
+
+    async fn wrote(&mut self, written: std::io::Result<usize>) -> Result<()> {
+        let written = written.map_err(|error| broken(&self.place, error))?;
+        if written == 0 {
+            return Err(broken(&self.place, std::io::ErrorKind::WriteZero.into()));
+        }
+        self.written += written;
+        if self.queue.get(self.writing).is_some_and(|pipeline| self.written == pipeline.bytes.len()) {
+            self.writing += 1;
+            self.written = 0;
+            if self.writing == self.queue.len() {
+                self.writer.flush().await.map_err(|error| broken(&self.place, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every whole reply that has come.
+    fn take_replies(&mut self) -> Result<()> {
+        let mut at = 0;
+        let mut index = 0;
+        loop {
+            let rest = &self.inbox[at..];
+            while self.queue.get(index).is_some_and(Pipeline::is_answered) {
+                index += 1;
+            }
+            if rest.is_empty() {
+                break;
+            }
+            let Some(pipeline) = self.queue.get_mut(index) else {
+                return Err(Error::new(ErrorKind::Connection, format!("Redis at {} answered what it was not asked", self.place)));
+            };
+            let Some((reply, length)) = skim(rest)? else { break };
+            let length = match reply {
+                Skimmed::Other => {
+                    let Some((reply, length)) = parse(rest)? else { break };
+                    take(pipeline, reply);
+                    length
+                }
+                Skimmed::Error(text) => {
+                    pipeline.fail(String::from_utf8_lossy(text).into_owned());
+                    length
+                }
+                Skimmed::Int(0) | Skimmed::Nil => {
+                    pipeline.idle += u64::from(pipeline.awaited() == Some(Role::Write));
+                    length
+                }
+                Skimmed::Int(_) | Skimmed::Fine => length,
+            };
+            pipeline.answered += 1;
+            at += length;
+        }
+        self.inbox.advance(at);
+        Ok(())
+    }
+}
+
+/// Understands a reply that is not of the usual ones.
+fn take(pipeline: &mut Pipeline, reply: Reply) {
+    match reply {
+        Reply::Error(text) => pipeline.fail(text),
+        Reply::Nil | Reply::Int(0) => pipeline.idle += u64::from(pipeline.awaited() == Some(Role::Write)),
+        Reply::Array(items) if pipeline.awaited() == Some(Role::Exec) => {
+            for item in items {
+                if let Reply::Error(text) = item {
+                    pipeline.fail(text);
+                }
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,9 @@
+//! Reading Redis as a source.
+
+mod decode;
+mod hashes;
+mod source;
+mod sql;
+mod streams;
+
+pub use source::RedisSource;
