@@ -157,7 +157,7 @@ impl Bench {
             "psql-2" => self.copies(&self.encoded[1..])?,
             "ours" => self.ours(1).await?,
             "ours-2" => self.ours(2).await?,
-            "ours-file" => self.from_file().await?,
+            "ours-file" => self.of_file().await?,
             "ours-cli" => self.command_line()?,
             peer => {
                 let (seconds, cpu) = self.peers.ask(&format!("{peer} load"))?;
@@ -201,7 +201,7 @@ impl Bench {
     }
 
     /// The library from a Parquet file, for the command line to be measured against.
-    async fn from_file(&self) -> Result<Run> {
+    async fn of_file(&self) -> Result<Run> {
         let (sql, config) = (self.query_of_file(), Registry::linked()?.loader("postgresql")?.config_from_url(&self.url)?);
         measured(async move {
             let load = async move {

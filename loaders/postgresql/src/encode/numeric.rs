@@ -50,7 +50,7 @@ fn put_small(digits: u64, negative: bool, layout: Layout, out: &mut Vec<u8>) {
     let header = header(count, layout.low_weight + used as i32 - 1, negative, layout);
     let highest_first = groups.checked_shl(64 - 16 * used).unwrap_or(0);
     // A copy whose size is known is a few instructions; one of the value's size would be a call.
-    out.extend_from_slice(&(u128::from(header) << 64 | u128::from(highest_first)).to_be_bytes());
+    out.extend_from_slice(&((u128::from(header) << 64) | u128::from(highest_first)).to_be_bytes());
     out.truncate(out.len() - 2 * (4 - count as usize));
 }
 
@@ -68,11 +68,11 @@ fn put_five(digits: u64, negative: bool, layout: Layout, out: &mut Vec<u8>) {
 /// The groups of up to 16 digits, the highest in the highest bits.
 #[inline(always)]
 fn four_groups(digits: u64) -> u64 {
-    let two = |digits: u32| u64::from((digits / 10_000) << 16 | digits % 10_000);
+    let two = |digits: u32| u64::from(((digits / 10_000) << 16) | (digits % 10_000));
     if digits < 100_000_000 {
         return two(digits as u32);
     }
-    two((digits / 100_000_000) as u32) << 32 | two((digits % 100_000_000) as u32)
+    (two((digits / 100_000_000) as u32) << 32) | two((digits % 100_000_000) as u32)
 }
 
 /// The four words before the groups: how many groups, the weight of the highest, the sign, the digits to show.
@@ -80,7 +80,7 @@ fn four_groups(digits: u64) -> u64 {
 fn header(count: u32, weight: i32, negative: bool, layout: Layout) -> u64 {
     let weight = if count == 0 { 0 } else { weight };
     let sign = if negative && count > 0 { NEGATIVE } else { 0 };
-    u64::from(count) << 48 | u64::from(weight as u16) << 32 | u64::from(sign) << 16 | u64::from(layout.display_scale)
+    (u64::from(count) << 48) | (u64::from(weight as u16) << 32) | (u64::from(sign) << 16) | u64::from(layout.display_scale)
 }
 
 /// Digits of up to 128 bits, not padded yet.

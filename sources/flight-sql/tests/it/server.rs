@@ -27,6 +27,8 @@ use prost::Message;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 
+/// Names and values.
+type Parameters = Vec<(String, ScalarValue)>;
 type Answer<T> = Result<Response<T>, Status>;
 
 /// What the server does otherwise than it should.
@@ -67,7 +69,7 @@ pub(crate) enum Announced {
 struct Service {
     behaviour: Behaviour,
     context: Arc<SessionContext>,
-    bound: Arc<Mutex<HashMap<String, Vec<(String, ScalarValue)>>>>,
+    bound: Arc<Mutex<HashMap<String, Parameters>>>,
     calls: Arc<AtomicUsize>,
     log: Arc<Mutex<Vec<String>>>,
 }
