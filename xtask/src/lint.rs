@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::test::OBJECT_STORES;
 use crate::tools::{cargo, on_path, root, run, say};
 
 #[derive(clap::Args)]
@@ -14,11 +15,12 @@ pub(crate) struct Args {
 }
 
 /// The packages whose features are tried one by one.
-const FEATURED: [&str; 4] = ["arrowload", "arrowload-delta-lake", "arrowload-file", "arrowload-datafusion"];
+const FEATURED: [&str; 5] =
+    ["arrowload", "arrowload-common-object-store", "arrowload-delta-lake", "arrowload-file", "arrowload-datafusion"];
 
 pub(crate) fn run_task(args: &Args) -> Result<()> {
     run(cargo().args(["fmt", "--all", "--", "--check"]))?;
-    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--features", OBJECT_STORES, "--", "--deny", "warnings"]))?;
     run(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings"))?;
     if args.quick {
         return Ok(());

@@ -19,7 +19,7 @@ pub(crate) struct Args {
 const POSTGRESQL: &str = "arrowload-postgresql";
 
 /// What the tests of object stores need.
-const OBJECT_STORES: &str = "arrowload-datafusion/aws,arrowload-delta-lake/aws,arrowload-file/aws";
+pub(crate) const OBJECT_STORES: &str = "arrowload-datafusion/aws,arrowload-delta-lake/aws,arrowload-file/aws";
 
 pub(crate) fn run_task(args: &Args) -> Result<()> {
     let python = python::interpreter()?;
