@@ -54,7 +54,7 @@ impl Rows {
         }
         let transaction = expires.is_some() || omitted > 0;
         if transaction {
-            out.command(Role::Extra, number, &[b"MULTI"]);
+            out.begin_transaction(number);
         }
         out.begin_command(if transaction { Role::Extra } else { Role::Write }, number);
         length(&mut out.bytes, b'*', 2 + 2 * written);
@@ -74,7 +74,7 @@ impl Rows {
             out.command(Role::Extra, number, &[command.as_bytes(), key, itoa::Buffer::new().format(when).as_bytes()]);
         }
         if transaction {
-            out.command(Role::Exec, number, &[b"EXEC"]);
+            out.end_transaction(number);
         }
         Ok(())
     }

@@ -69,6 +69,7 @@ impl Lane {
         if self.filling.is_empty() {
             return Ok(None);
         }
+        self.filling.close();
         let (back, next) = match self.free.pop() {
             Some(free) => (None, free),
             None => (Some(self.receive().await?), Pipeline::default()),
@@ -264,13 +265,7 @@ fn take(pipeline: &mut Pipeline, reply: Reply) {
     match reply {
         Reply::Error(text) => pipeline.fail(text),
         Reply::Nil | Reply::Int(0) => pipeline.idle += u64::from(pipeline.awaited() == Some(Role::Write)),
-        Reply::Array(items) if pipeline.awaited() == Some(Role::Exec) => {
-            for item in items {
-                if let Reply::Error(text) = item {
-                    pipeline.fail(text);
-                }
-            }
-        }
+        Reply::Array(items) if pipeline.awaited() == Some(Role::Exec) => pipeline.executed(items),
         _ => {}
     }
 }

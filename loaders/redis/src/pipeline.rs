@@ -1,6 +1,6 @@
 //! Commands that are sent together, with what is needed to understand their replies.
 
-use crate::resp::command;
+use crate::resp::{Reply, command};
 
 /// What a command is to its row, and so what its reply says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,19 @@ pub(crate) struct Pipeline {
     pub(crate) failures: Vec<Failure>,
     /// Rows whose write did nothing.
     pub(crate) idle: u64,
+    /// The last row of the transaction that is open.
+    open: Option<u64>,
+    /// Rows may share a transaction.
+    pub(crate) shares: bool,
+}
+
+/// How far a pipeline was filled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    bytes: usize,
+    commands: usize,
+    rows: u64,
+    open: Option<u64>,
 }
 
 impl Pipeline {
@@ -56,7 +69,7 @@ impl Pipeline {
         self.bytes.clear();
         self.commands.clear();
         self.failures.clear();
-        (self.rows, self.first_row, self.answered, self.idle) = (0, 0, 0, 0);
+        (self.rows, self.first_row, self.answered, self.idle, self.open) = (0, 0, 0, 0, None);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -85,14 +98,52 @@ impl Pipeline {
     }
 
     /// How far it was filled, to take back what was added since.
-    pub(crate) fn mark(&self) -> (usize, usize, u64) {
-        (self.bytes.len(), self.commands.len(), self.rows)
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), commands: self.commands.len(), rows: self.rows, open: self.open }
     }
 
-    pub(crate) fn rewind(&mut self, mark: (usize, usize, u64)) {
-        self.bytes.truncate(mark.0);
-        self.commands.truncate(mark.1);
-        self.rows = mark.2;
+    pub(crate) fn rewind(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.bytes);
+        self.commands.truncate(mark.commands);
+        (self.rows, self.open) = (mark.rows, mark.open);
+    }
+
+    /// The commands that follow take effect together.
+    pub(crate) fn begin_transaction(&mut self, row: u64) {
+        if self.open.is_none() {
+            self.command(Role::Extra, row, &[b"MULTI"]);
+            self.open = Some(row);
+        }
+    }
+
+    /// A row's commands are complete. Rows share a transaction if their keys may be in one, as it costs as much as a row.
+    pub(crate) fn end_transaction(&mut self, row: u64) {
+        self.open = Some(row);
+        if !self.shares {
+            self.close();
+        }
+    }
+
+    /// Ends the transaction, if one is open.
+    pub(crate) fn close(&mut self) {
+        if let Some(row) = self.open.take() {
+            self.command(Role::Exec, row, &[b"EXEC"]);
+        }
+    }
+
+    /// What the end of a transaction is answered with: the replies of the commands before it.
+    pub(crate) fn executed(&mut self, replies: Vec<Reply>) {
+        let first = self.answered.saturating_sub(replies.len());
+        for (index, reply) in replies.into_iter().enumerate() {
+            match reply {
+                Reply::Error(text) => self.fail_at(first + index, text),
+                Reply::Nil | Reply::Int(0) => {
+                    let is_write = self.commands.get(first + index).is_some_and(|command| command.role == Role::Write);
+                    self.idle += u64::from(is_write);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The role of the command whose reply comes next.
@@ -101,8 +152,12 @@ impl Pipeline {
     }
 
     pub(crate) fn fail(&mut self, text: String) {
+        self.fail_at(self.answered, text);
+    }
+
+    fn fail_at(&mut self, index: usize, text: String) {
         let ignored = |command: &Command| command.role == Role::Try && text.contains("already exists");
-        if let Some(command) = self.commands.get(self.answered).filter(|command| !ignored(command)) {
+        if let Some(command) = self.commands.get(index).filter(|command| !ignored(command)) {
             self.failures.push(Failure { row: command.row, text });
         }
     }

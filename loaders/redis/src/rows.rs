@@ -170,7 +170,7 @@ impl Rows {
         }
         let transaction = expires.is_some();
         if transaction {
-            out.command(Role::Extra, number, &[b"MULTI"]);
+            out.begin_transaction(number);
         }
         out.begin_command(if transaction { Role::Extra } else { Role::Write }, number);
         length(&mut out.bytes, b'*', 2 + usize::from(!tail.is_empty()) + count);
@@ -182,7 +182,7 @@ impl Rows {
         out.bytes.extend_from_slice(&self.words);
         if let Some((command, when)) = expires {
             out.command(Role::Extra, number, &[command.as_bytes(), key, itoa::Buffer::new().format(when).as_bytes()]);
-            out.command(Role::Exec, number, &[b"EXEC"]);
+            out.end_transaction(number);
         }
         Ok(())
     }

@@ -141,6 +141,7 @@ impl RedisSession {
             Some(lane) => lane,
             empty => empty.insert(Lane::start(self.nodes.take(index).await?)),
         };
+        lane.filling.shares = !self.nodes.topology.is_cluster();
         let mark = lane.filling.mark();
         lane.filling.begin_row(number);
         if let Err(refused) = self.rows.write(batch, columns, row, &self.key, number, &mut lane.filling) {
