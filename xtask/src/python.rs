@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::tools::{exists, run, say, target};
 
 /// What reads back what we wrote.
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 13] = [
     "pyarrow",
     "duckdb",
     "deltalake",
@@ -19,6 +19,9 @@ const PACKAGES: [&str; 10] = [
     "boto3",
     "redis",
     "fakeredis[json]",
+    "adbc-driver-flightsql",
+    "pysail",
+    "roapi",
 ];
 
 /// The interpreter of the environment, made at the first call.
@@ -41,8 +44,8 @@ pub(crate) fn interpreter() -> Result<PathBuf> {
 }
 
 fn has_packages(python: &Path) -> bool {
-    let module = |package: &&str| package.split('[').next().unwrap_or_default().replace('-', "_");
-    let import = format!("import {}", PACKAGES.iter().map(module).collect::<Vec<_>>().join(", "));
-    let status = Command::new(python).args(["-c", &import]).stderr(std::process::Stdio::null()).status();
+    let names: Vec<String> = PACKAGES.iter().map(|package| format!("{:?}", package.split('[').next().unwrap_or_default())).collect();
+    let versions = format!("import importlib.metadata as metadata; [metadata.version(name) for name in [{}]]", names.join(", "));
+    let status = Command::new(python).args(["-c", &versions]).stderr(std::process::Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }

@@ -23,6 +23,7 @@ fn each_feature_registers_its_name_exactly_once() {
         ("delta_lake", cfg!(feature = "loader-delta-lake")),
         ("flight_sql", cfg!(feature = "source-flight-sql")),
         ("postgresql", cfg!(feature = "source-postgresql")),
+        ("redis", cfg!(feature = "source-redis")),
     ];
     for (name, is_on) in features {
         assert_eq!(sources.iter().filter(|known| **known == name).count(), usize::from(is_on), "{name} in {sources:?}");

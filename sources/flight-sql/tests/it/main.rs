@@ -1,7 +1,8 @@
 //! The source against a server that does what it should, and one that does not.
-#![expect(clippy::expect_used, reason = "a test that cannot go on says so and ends")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
 
 mod server;
+mod servers;
 
 use std::time::{Duration, Instant};
 
