@@ -173,3 +173,46 @@ async fn what_the_server_does_not_have_is_refused_by_name() {
     }
     assert_eq!(database.cli(&["KEYS", "*"]), "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_py_reads_every_structure() {
+    let Some(database) = Database::new() else { return };
+    let score: ArrayRef = Arc::new(Float64Array::from(vec![1.5, 0.1, -2.0]));
+    let vectors =
+        FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>((0..3).map(|row| Some(vec![Some(row as f32), Some(0.5)])), 2);
+    let batch = table(vec![
+        ("id", integers([1, 2, 3])),
+        ("name", texts([Some("Ada"), Some("Bo\"b"), None])),
+        ("score", score),
+        ("v", Arc::new(vectors)),
+    ]);
+    let people = batch.project(&[0, 1, 2]).expect("columns");
+    for (target, batch, options) in [
+        ("hash", &people, json!({ "key_pattern": "{table}:{id}" })),
+        ("list", &people, json!({ "data_structure": "list" })),
+        ("set", &people, json!({ "data_structure": "set" })),
+        ("sorted", &people, json!({ "data_structure": "sorted_set", "score_column": "score", "member_column": "id" })),
+        ("stream", &people, json!({ "data_structure": "stream" })),
+        ("geo", &people, json!({ "data_structure": "geo", "longitude_column": "score", "latitude_column": "id", "member_column": "id" })),
+        ("vector", &batch, json!({ "data_structure": "vector", "key_pattern": "{table}:{id}", "value_columns": ["v"] })),
+    ] {
+        database.load(target, Mode::Append, options, batch).await.unwrap_or_else(|error| panic!("{target}: {error:#}"));
+    }
+    let script = r#"
+import sys, json, redis, struct
+r = redis.Redis.from_url(sys.argv[1])
+rows = [{"id": 1, "name": "Ada", "score": 1.5}, {"id": 2, "name": 'Bo"b', "score": 0.1}, {"id": 3, "name": None, "score": -2.0}]
+fields = [{k.encode(): (b"%g" % v if isinstance(v, float) else str(v).encode()) for k, v in row.items() if v is not None} for row in rows]
+assert [r.hgetall(f"hash:{n}") for n in (1, 2, 3)] == fields, r.hgetall("hash:3")
+assert [json.loads(item) for item in r.lrange("list", 0, -1)] == rows
+assert sorted((json.loads(item) for item in r.smembers("set")), key=lambda row: row["id"]) == rows
+assert r.zrange("sorted", 0, -1, withscores=True) == [(b"3", -2.0), (b"2", 0.1), (b"1", 1.5)]
+assert [entry for _, entry in r.xrange("stream")] == fields
+places = r.geopos("geo", "1", "2", "3")
+assert all(abs(lon - row["score"]) < 1e-5 and abs(lat - row["id"]) < 1e-5 for (lon, lat), row in zip(places, rows)), places
+assert [struct.unpack("<2f", r.hget(f"vector:{n}", "v")) for n in (1, 2, 3)] == [(0, .5), (1, .5), (2, .5)]
+print("read")
+"#;
+    let Some(printed) = python(script, &[&database.url()]) else { return };
+    assert_eq!(printed, "read");
+}
