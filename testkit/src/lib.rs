@@ -4,6 +4,8 @@
 mod canonical;
 mod cases;
 mod context;
+#[cfg(feature = "flight-sql")]
+mod flight_sql;
 pub mod postgres;
 pub mod python;
 pub mod redis;
@@ -15,6 +17,8 @@ mod support_table;
 mod type_cases;
 
 pub use canonical::canonical_rows;
+#[cfg(feature = "flight-sql")]
+pub use flight_sql::{AnnouncedSchema, FlightSqlBehaviour, ThrowawayFlightSql};
 pub use postgres::{PostgresPrograms, PostgresSetup, ThrowawayPostgres};
 pub use redis::ThrowawayRedis;
 pub use report::{CaseOutcome, ConformanceReport};

@@ -1,7 +1,6 @@
 //! The source against a server that does what it should, and one that does not.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
 
-mod server;
 mod servers;
 
 use std::time::{Duration, Instant};
@@ -11,9 +10,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrowload_core::{DataSource, Error, ErrorKind, Param, Params, Query, Result, Settings};
 use arrowload_flight_sql::FlightSqlSource;
+use arrowload_testkit::{AnnouncedSchema, FlightSqlBehaviour, ThrowawayFlightSql};
 use futures::TryStreamExt;
-
-use crate::server::{Announced, Behaviour, TestServer};
 
 const NUMBERS: &str = "SELECT value AS id, CAST(value AS VARCHAR) AS name FROM generate_series(1, 1000)";
 
@@ -31,8 +29,8 @@ fn ids(batches: &[RecordBatch]) -> Vec<i64> {
 }
 
 /// Runs a query against a server that behaves so, and answers with its error, which must come soon.
-async fn fails(behaviour: Behaviour, keys: &str) -> Error {
-    let server = TestServer::start(behaviour).await;
+async fn fails(behaviour: FlightSqlBehaviour, keys: &str) -> Error {
+    let server = ThrowawayFlightSql::start(behaviour).await;
     let began = Instant::now();
     let outcome = async { rows(&source(&format!("{}{keys}", server.url())).await?, &Query::new(NUMBERS)).await }.await;
     assert!(began.elapsed() < Duration::from_secs(20), "it took {:?}", began.elapsed());
@@ -42,7 +40,7 @@ async fn fails(behaviour: Behaviour, keys: &str) -> Error {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_arrives_whole_from_one_endpoint_and_from_many() {
     for (endpoints, ordered) in [(1, false), (1, true), (7, false), (7, true), (40, true)] {
-        let server = TestServer::start(Behaviour { endpoints, ordered, ..Behaviour::default() }).await;
+        let server = ThrowawayFlightSql::start(FlightSqlBehaviour { endpoints, ordered, ..FlightSqlBehaviour::default() }).await;
         let source = source(&server.url()).await.expect("a source");
         let stream = source.query(&Query::new(NUMBERS)).await.expect("a stream");
         assert_eq!(stream.schema().field(1).name(), "name");
@@ -59,7 +57,7 @@ async fn an_answer_arrives_whole_from_one_endpoint_and_from_many() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_come_from_their_own_locations_or_the_next() {
-    let other = TestServer::start(Behaviour::default()).await;
+    let other = ThrowawayFlightSql::start(FlightSqlBehaviour::default()).await;
     for locations in [
         vec![other.url()],
         vec!["grpc://127.0.0.1:1".into(), other.url()],
@@ -67,9 +65,14 @@ async fn rows_come_from_their_own_locations_or_the_next() {
         vec!["nosuch://x".into(), "arrow-flight-reuse-connection://?".into()],
     ] {
         let is_there = locations.contains(&other.url());
-        other.log.lock().expect("a log").clear();
-        let server =
-            TestServer::start(Behaviour { endpoints: 3, ordered: true, locations: locations.clone(), ..Behaviour::default() }).await;
+        other.forget();
+        let server = ThrowawayFlightSql::start(FlightSqlBehaviour {
+            endpoints: 3,
+            ordered: true,
+            locations: locations.clone(),
+            ..FlightSqlBehaviour::default()
+        })
+        .await;
         let source = source(&server.url()).await.expect("a source");
         let found = ids(&rows(&source, &Query::new(NUMBERS)).await.expect("rows"));
         assert_eq!(found, (1..=1000).collect::<Vec<_>>(), "{locations:?}");
@@ -79,7 +82,7 @@ async fn rows_come_from_their_own_locations_or_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parameters_are_bound() {
-    let server = TestServer::start(Behaviour::default()).await;
+    let server = ThrowawayFlightSql::start(FlightSqlBehaviour::default()).await;
     let source = source(&server.url()).await.expect("a source");
     let query = |sql: &str, params| Query::new(sql).with_params(params);
     let positional = Params::Positional(vec![Param::from(7_i64), Param::from("7' OR '1'='1")]);
@@ -96,12 +99,12 @@ async fn parameters_are_bound() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_is_said_by_token_handshake_or_header() {
-    let server = TestServer::start(Behaviour { token: Some("t0ken"), ..Behaviour::default() }).await;
-    let address = format!("127.0.0.1:{}", server.port);
+    let server = ThrowawayFlightSql::start(FlightSqlBehaviour { token: Some("t0ken"), ..FlightSqlBehaviour::default() }).await;
+    let address = format!("127.0.0.1:{}", server.port());
     for url in [format!("grpc://ada:pw@{address}"), format!("grpc://{address}?token=t0ken")] {
         assert_eq!(ids(&rows(&source(&url).await.expect(&url), &Query::new(NUMBERS)).await.expect(&url)).len(), 1000);
     }
-    let headers = serde_json::json!({"host": "127.0.0.1", "port": server.port, "headers": {"Authorization": "Bearer t0ken"}});
+    let headers = serde_json::json!({"host": "127.0.0.1", "port": server.port(), "headers": {"Authorization": "Bearer t0ken"}});
     let by_header = FlightSqlSource::connect(serde_json::from_value(headers).expect("a config")).await.expect("a source");
     assert_eq!(ids(&rows(&by_header, &Query::new(NUMBERS)).await.expect("rows")).len(), 1000);
     for url in [format!("grpc://ada:hunter2@{address}"), format!("grpc://{address}?token=hunter2"), format!("grpc://{address}")] {
@@ -114,16 +117,21 @@ async fn who_asks_is_said_by_token_handshake_or_header() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_misbehaviour_is_an_error_that_says_what_to_do() {
     let silent = "?idle_timeout=0.5";
-    let usual = Behaviour::default;
+    let usual = FlightSqlBehaviour::default;
     for (behaviour, keys, kind, words) in [
-        (Behaviour { late: Some(Duration::from_secs(60)), ..usual() }, silent, ErrorKind::Timeout, "raise idle_timeout"),
-        (Behaviour { silent_after: Some(3), ..usual() }, silent, ErrorKind::Timeout, "in the middle of the rows"),
-        (Behaviour { cut_after: Some((3, 100)), ..usual() }, "", ErrorKind::Connection, "it goes down"),
-        (Behaviour { announces: Announced::Other, ..usual() }, "", ErrorKind::SchemaMismatch, "announced the columns other Utf8"),
-        (Behaviour { expired: Some(false), ..usual() }, "", ErrorKind::Connection, "expired"),
-        (Behaviour { garbage: true, ..usual() }, "", ErrorKind::InvalidData, "malformed"),
-        (Behaviour { unavailable: 100, ..usual() }, "", ErrorKind::Connection, "it is starting"),
-        (Behaviour { locations: vec!["nosuch://x".into()], ..usual() }, "", ErrorKind::Unsupported, "nosuch://"),
+        (FlightSqlBehaviour { late: Some(Duration::from_secs(60)), ..usual() }, silent, ErrorKind::Timeout, "raise idle_timeout"),
+        (FlightSqlBehaviour { silent_after: Some(3), ..usual() }, silent, ErrorKind::Timeout, "in the middle of the rows"),
+        (FlightSqlBehaviour { cut_after: Some((3, 100)), ..usual() }, "", ErrorKind::Connection, "it goes down"),
+        (
+            FlightSqlBehaviour { announces: AnnouncedSchema::Other, ..usual() },
+            "",
+            ErrorKind::SchemaMismatch,
+            "announced the columns other Utf8",
+        ),
+        (FlightSqlBehaviour { expired: Some(false), ..usual() }, "", ErrorKind::Connection, "expired"),
+        (FlightSqlBehaviour { garbage: true, ..usual() }, "", ErrorKind::InvalidData, "malformed"),
+        (FlightSqlBehaviour { unavailable: 100, ..usual() }, "", ErrorKind::Connection, "it is starting"),
+        (FlightSqlBehaviour { locations: vec!["nosuch://x".into()], ..usual() }, "", ErrorKind::Unsupported, "nosuch://"),
     ] {
         let shown = format!("{behaviour:?}");
         let error = fails(behaviour, keys).await;
@@ -133,10 +141,11 @@ async fn each_misbehaviour_is_an_error_that_says_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_be_mended_is_mended() {
-    for behaviour in
-        [Behaviour { expired: Some(true), ..Behaviour::default() }, Behaviour { announces: Announced::Nothing, ..Behaviour::default() }]
-    {
-        let server = TestServer::start(behaviour).await;
+    for behaviour in [
+        FlightSqlBehaviour { expired: Some(true), ..FlightSqlBehaviour::default() },
+        FlightSqlBehaviour { announces: AnnouncedSchema::Nothing, ..FlightSqlBehaviour::default() },
+    ] {
+        let server = ThrowawayFlightSql::start(behaviour).await;
         let source = source(&server.url()).await.expect("a source");
         assert_eq!(ids(&rows(&source, &Query::new(NUMBERS)).await.expect("rows")).len(), 1000);
     }
@@ -144,7 +153,8 @@ async fn what_can_be_mended_is_mended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_dropped_cancels_the_query() {
-    let server = TestServer::start(Behaviour { endpoints: 4, silent_after: Some(2), ..Behaviour::default() }).await;
+    let server =
+        ThrowawayFlightSql::start(FlightSqlBehaviour { endpoints: 4, silent_after: Some(2), ..FlightSqlBehaviour::default() }).await;
     let source = source(&server.url()).await.expect("a source");
     let mut stream = source.query(&Query::new(NUMBERS)).await.expect("a stream");
     stream.try_next().await.expect("a batch");
@@ -167,8 +177,8 @@ async fn encrypted_connections_are_proved() {
     let folder = tempfile::tempdir().expect("a folder");
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, &certificate).expect("written");
-    let server = TestServer::with_tls(Behaviour::default(), Some((certificate, key))).await;
-    let address = format!("127.0.0.1:{}", server.port);
+    let server = ThrowawayFlightSql::with_tls(FlightSqlBehaviour::default(), Some((certificate, key))).await;
+    let address = format!("127.0.0.1:{}", server.port());
     let good = format!("grpc+tls://{address}?tls_ca={}&tls_server_name=flight.example", ca.display());
     assert_eq!(ids(&rows(&source(&good).await.expect("a source"), &Query::new(NUMBERS)).await.expect("rows")).len(), 1000);
     for (url, kind, words) in [
@@ -180,8 +190,8 @@ async fn encrypted_connections_are_proved() {
         let error = async { rows(&source(&url).await?, &Query::new(NUMBERS)).await }.await.expect_err("refused");
         assert!(error.kind() == kind && error.to_string().contains(words), "{url}: {error:#} ({:?})", error.kind());
     }
-    let plain = TestServer::start(Behaviour::default()).await;
-    let url = format!("grpc+tls://127.0.0.1:{}?tls_ca={}", plain.port, ca.display());
+    let plain = ThrowawayFlightSql::start(FlightSqlBehaviour::default()).await;
+    let url = format!("grpc+tls://127.0.0.1:{}?tls_ca={}", plain.port(), ca.display());
     let error = async { rows(&source(&url).await?, &Query::new(NUMBERS)).await }.await.expect_err("refused");
     assert!(error.to_string().contains("grpc://"), "{error:#}");
 }

@@ -1,4 +1,6 @@
-//! A Flight SQL server on DataFusion that misbehaves where it is told to.
+//! A Flight SQL server on DataFusion, in this process, that misbehaves where it is told to: for tests of clients, and for
+//! examples.
+#![expect(clippy::expect_used, reason = "a server for tests says what is wrong and ends")]
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -33,72 +35,81 @@ type Answer<T> = Result<Response<T>, Status>;
 
 /// What the server does otherwise than it should.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Behaviour {
+pub struct FlightSqlBehaviour {
     /// Into how many endpoints an answer is cut; 0 is one.
-    pub(crate) endpoints: usize,
+    pub endpoints: usize,
     /// The locations of each endpoint.
-    pub(crate) locations: Vec<String>,
-    pub(crate) ordered: bool,
+    pub locations: Vec<String>,
+    /// Says that the order of the endpoints matters.
+    pub ordered: bool,
     /// The token that every call needs; a handshake with `ada` and `pw` gives it.
-    pub(crate) token: Option<&'static str>,
+    pub token: Option<&'static str>,
     /// Waits so long before it answers.
-    pub(crate) late: Option<Duration>,
+    pub late: Option<Duration>,
     /// Falls silent after so many messages of rows.
-    pub(crate) silent_after: Option<usize>,
+    pub silent_after: Option<usize>,
     /// Breaks off after so many messages of rows, this many times.
-    pub(crate) cut_after: Option<(usize, usize)>,
+    pub cut_after: Option<(usize, usize)>,
     /// Announces another schema, or none.
-    pub(crate) announces: Announced,
+    pub announces: AnnouncedSchema,
     /// The tickets have expired; and whether they can be renewed.
-    pub(crate) expired: Option<bool>,
+    pub expired: Option<bool>,
     /// Sends bytes in the place of the second message.
-    pub(crate) garbage: bool,
+    pub garbage: bool,
     /// Is not ready the first so many times.
-    pub(crate) unavailable: usize,
+    pub unavailable: usize,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) enum Announced {
+/// The schema that an answer announces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AnnouncedSchema {
+    /// That of its rows.
     #[default]
     Truth,
+    /// Another.
     Other,
+    /// None: it comes with the rows.
     Nothing,
 }
 
 #[derive(Clone)]
 struct Service {
-    behaviour: Behaviour,
+    behaviour: FlightSqlBehaviour,
     context: Arc<SessionContext>,
     bound: Arc<Mutex<HashMap<String, Parameters>>>,
     calls: Arc<AtomicUsize>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
-/// A server that runs until it is dropped.
-pub(crate) struct TestServer {
-    pub(crate) port: u16,
-    pub(crate) log: Arc<Mutex<Vec<String>>>,
+/// A server on a free port of loopback that runs until it is dropped. Its tables are what DataFusion has of itself, such as
+/// `generate_series(1, 1000)`, and files named in quotes.
+#[derive(Debug)]
+pub struct ThrowawayFlightSql {
+    port: u16,
+    log: Arc<Mutex<Vec<String>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for TestServer {
+impl Drop for ThrowawayFlightSql {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl TestServer {
-    pub(crate) async fn start(behaviour: Behaviour) -> Self {
+impl ThrowawayFlightSql {
+    /// Starts a server.
+    pub async fn start(behaviour: FlightSqlBehaviour) -> Self {
         Self::with_tls(behaviour, None).await
     }
 
-    pub(crate) async fn with_tls(behaviour: Behaviour, identity: Option<(String, String)>) -> Self {
+    /// Starts an encrypted server, with a certificate and its key in PEM. The process needs a default provider of rustls.
+    pub async fn with_tls(behaviour: FlightSqlBehaviour, identity: Option<(String, String)>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let log = Arc::<Mutex<Vec<String>>>::default();
         let service = Service {
             behaviour,
-            context: Arc::new(SessionContext::new()),
+            context: Arc::new(SessionContext::new().enable_url_table()),
             bound: Arc::default(),
             calls: Arc::default(),
             log: Arc::clone(&log),
@@ -116,11 +127,23 @@ impl TestServer {
         Self { port, log, task }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// The port on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of a plain server.
+    pub fn url(&self) -> String {
         format!("grpc://127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn was_told(&self, what: &str) -> bool {
+    /// Forgets what it was told.
+    pub fn forget(&self) {
+        self.log.lock().expect("a log").clear();
+    }
+
+    /// Whether an action of this name came, or tickets were redeemed (`get`).
+    pub fn was_told(&self, what: &str) -> bool {
         self.log.lock().expect("a log").iter().any(|line| line.starts_with(what))
     }
 }
@@ -169,12 +192,12 @@ impl Service {
     async fn info(&self, handle: &str, descriptor: FlightDescriptor) -> Answer<FlightInfo> {
         let (schema, batches) = self.rows(handle).await?;
         let announced = match self.behaviour.announces {
-            Announced::Truth => schema.as_ref().clone(),
-            Announced::Other => Schema::new(vec![Field::new("other", DataType::Utf8, true)]),
-            Announced::Nothing => Schema::empty(),
+            AnnouncedSchema::Truth => schema.as_ref().clone(),
+            AnnouncedSchema::Other => Schema::new(vec![Field::new("other", DataType::Utf8, true)]),
+            AnnouncedSchema::Nothing => Schema::empty(),
         };
         let mut info = FlightInfo::new().with_descriptor(descriptor).with_ordered(self.behaviour.ordered);
-        if self.behaviour.announces != Announced::Nothing {
+        if self.behaviour.announces != AnnouncedSchema::Nothing {
             info = info.try_with_schema(&announced).map_err(failed)?;
         }
         let parts = self.behaviour.endpoints.max(1);
