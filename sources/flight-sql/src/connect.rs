@@ -24,6 +24,11 @@ use crate::tls;
 /// The means that a location names the connection that there is.
 const REUSE: &str = "arrow-flight-reuse-connection://";
 
+/// Bytes of an endpoint that may have come and wait to be used.
+const STREAM_WINDOW: u32 = 4 << 20;
+/// The same of all endpoints together: as many as HTTP/2 can say, so that one that waits for its turn never stops the others.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
 /// A connection, and what the server asked to be told with every call.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -197,7 +202,8 @@ async fn open(config: &FlightSqlConfig, location: Option<&str>) -> Result<Channe
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let endpoint = Endpoint::from(uri)
         .tcp_nodelay(true)
-        .http2_adaptive_window(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20))
         .keep_alive_while_idle(true);

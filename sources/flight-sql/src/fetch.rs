@@ -3,6 +3,7 @@
 //! Each endpoint is a task with a bounded channel, so that decoding overlaps what is done with the rows, a panic over
 //! malformed bytes becomes an error, and nothing is fetched that there is no room for.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,6 +13,7 @@ use arrow_flight::error::FlightError;
 use arrow_flight::{Action, CancelFlightInfoRequest, FlightEndpoint, FlightInfo, RenewFlightEndpointRequest};
 use arrow_schema::{Schema, SchemaRef};
 use arrowload_core::{BatchStream, Error, ErrorKind, Result};
+use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use prost::Message;
 use tokio::sync::mpsc;
@@ -67,7 +69,7 @@ struct Guard {
     /// Not there once all rows have come.
     info: Option<FlightInfo>,
     /// Ends the tasks when it is dropped.
-    _tasks: JoinSet<()>,
+    _tasks: AbortOnDrop,
 }
 
 impl Drop for Guard {
@@ -88,44 +90,44 @@ impl Drop for Guard {
 
 /// Starts the tasks: one channel for each endpoint in order, or one for all.
 fn start(server: &Arc<Server>, info: &FlightInfo, announced: Option<SchemaRef>, ordered: bool) -> (Receivers, Guard) {
-    let mut tasks = JoinSet::new();
-    let slots = Arc::new(tokio::sync::Semaphore::new(server.config().max_endpoints));
-    let (mut receivers, mut shared) = (Vec::new(), None);
+    let (mut receivers, mut work, mut shared) = (Vec::new(), Vec::new(), None);
     for endpoint in info.endpoint.clone() {
-        let sender = if ordered {
-            let (sender, receiver) = mpsc::channel(WAITING);
-            receivers.push(receiver);
-            sender
-        } else {
-            let (sender, _) = shared.get_or_insert_with(|| {
+        let sender = match &shared {
+            Some(sender) if !ordered => mpsc::Sender::clone(sender),
+            _ => {
                 let (sender, receiver) = mpsc::channel(WAITING);
                 receivers.push(receiver);
-                (sender, ())
-            });
-            sender.clone()
+                shared = Some(sender.clone());
+                sender
+            }
         };
-        let (server, slots, announced) = (Arc::clone(server), Arc::clone(&slots), announced.clone());
+        work.push((endpoint, sender));
+    }
+    let dispatching = tokio::spawn(dispatch(Arc::clone(server), work, announced));
+    (receivers, Guard { server: Arc::clone(server), info: Some(info.clone()), _tasks: AbortOnDrop(dispatching.abort_handle()) })
+}
+
+/// Begins the endpoints in their order, as many at once as may be: the one that is waited for is never behind the others.
+async fn dispatch(server: Arc<Server>, work: Vec<(FlightEndpoint, mpsc::Sender<Item>)>, announced: Option<SchemaRef>) {
+    let mut tasks = JoinSet::new();
+    for (endpoint, sender) in work {
+        if tasks.len() >= server.config().max_endpoints {
+            tasks.join_next().await;
+        }
+        let (server, announced) = (Arc::clone(&server), announced.clone());
         tasks.spawn(async move {
-            // Slots are given in the order of the endpoints.
-            let Ok(_slot) = slots.acquire_owned().await else { return };
-            let decoding = tokio::spawn(endpoint_rows(server, endpoint, announced, sender.clone()));
-            let aborts = AbortOnDrop(decoding.abort_handle());
-            let failed = match decoding.await {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error),
-                Err(panic) if panic.is_panic() => Some(malformed("it cannot be decoded")),
-                Err(_) => None,
-            };
-            drop(aborts);
-            if let Some(error) = failed {
+            let rows = AssertUnwindSafe(endpoint_rows(server, endpoint, announced, sender.clone()));
+            let outcome = rows.catch_unwind().await.unwrap_or_else(|_| Err(malformed("it cannot be decoded")));
+            if let Err(error) = outcome {
                 // Nobody listens any more when the stream was dropped.
                 let _ = sender.send(Item::Failed(error)).await;
             }
         });
     }
-    (receivers, Guard { server: Arc::clone(server), info: Some(info.clone()), _tasks: tasks })
+    while tasks.join_next().await.is_some() {}
 }
 
+/// Ends a task, and what it has begun.
 struct AbortOnDrop(tokio::task::AbortHandle);
 
 impl Drop for AbortOnDrop {

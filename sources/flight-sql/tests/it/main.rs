@@ -57,12 +57,17 @@ async fn an_answer_arrives_whole_from_one_endpoint_and_from_many() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_rows_of_several_endpoints_are_each_there_once() {
-    let server = ThrowawayFlightSql::start(FlightSqlBehaviour { endpoints: 4, ..FlightSqlBehaviour::default() }).await;
-    let source = source(&server.url()).await.expect("a source");
-    let sql = "SELECT value AS id FROM generate_series(1, 200000)";
-    let mut found = ids(&rows(&source, &Query::new(sql)).await.expect("rows"));
-    found.sort_unstable();
-    assert!(found == (1..=200_000).collect::<Vec<_>>(), "{} rows", found.len());
+    for (endpoints, ordered) in [(4, false), (60, true)] {
+        let server = ThrowawayFlightSql::start(FlightSqlBehaviour { endpoints, ordered, ..FlightSqlBehaviour::default() }).await;
+        let source = source(&server.url()).await.expect("a source");
+        let query = Query::new("SELECT value AS id FROM generate_series(1, 200000)");
+        let batches = tokio::time::timeout(Duration::from_secs(60), rows(&source, &query)).await.expect("it ends").expect("rows");
+        let mut found = ids(&batches);
+        if !ordered {
+            found.sort_unstable();
+        }
+        assert!(found == (1..=200_000).collect::<Vec<_>>(), "{endpoints} endpoints: {} rows", found.len());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
