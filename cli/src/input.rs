@@ -36,6 +36,8 @@ impl Question {
                 let folder = spool_stdin(from.input_format)?;
                 (source, whole) = (Some(embedded(folder.path())), Some(STDIN_TABLE.to_owned()));
                 spool = Some(folder);
+            } else if is_data_url(name) {
+                (source, whole) = (None, Some(name.to_owned()));
             } else if !is_known(name, &registry, &connections) {
                 let path = Path::new(name);
                 if path.is_dir() {
@@ -77,6 +79,15 @@ fn is_data_file(path: &Path) -> bool {
     const EXTENSIONS: [&str; 12] = ["parquet", "pq", "csv", "tsv", "json", "jsonl", "ndjson", "arrow", "arrows", "ipc", "gz", "zst"];
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// Whether a URL is that of a file in an object store or on the web, and not that of a server.
+fn is_data_url(name: &str) -> bool {
+    let Some((scheme, rest)) = name.split_once("://") else { return false };
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    ["s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https", "file"].contains(&scheme)
+        && path.contains('/')
+        && is_data_file(Path::new(path))
 }
 
 /// The URL of a folder for the embedded engine.

@@ -55,6 +55,7 @@ fn each_mistake_is_named_with_what_to_do() {
         (vec!["query", "--sql", "SELEC 1"], "SELEC"),
         (vec!["query", "--sql", "SELECT * FROM peple"], "peple"),
         (vec!["query", "--from", "peple.csv"], "peple.csv"),
+        (vec!["query", "--from", "gs://bucket/x.parquet"], "feature `gcp`"),
         (vec!["query", "--sql", "SELECT nam FROM 'people.csv'"], "nam"),
         (vec!["query", "--sql", "DROP TABLE x"], "SELECT"),
         (vec!["replay", "no.arrow"], "no.arrow"),
