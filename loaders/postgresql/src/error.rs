@@ -16,7 +16,8 @@ fn kind_of(code: &str) -> (ErrorKind, bool) {
         "42501" => (K::PermissionDenied, false),
         "25006" => (K::Unsupported, false),
         "42P01" => (K::TargetNotFound, false),
-        "42P07" => (K::TargetExists, false),
+        // A table, or the type that comes with it: two creators at once meet at either.
+        "42P07" | "42710" => (K::TargetExists, false),
         "42703" | "42701" | "42804" | "2BP01" => (K::SchemaMismatch, false),
         "53300" => (K::ResourceExhausted, true),
         "57014" => (K::Timeout, false),
@@ -177,6 +178,7 @@ mod tests {
             ("42501", ErrorKind::PermissionDenied, false),
             ("42P01", ErrorKind::TargetNotFound, false),
             ("42P07", ErrorKind::TargetExists, false),
+            ("42710", ErrorKind::TargetExists, false),
             ("42601", ErrorKind::Query, false),
             ("53100", ErrorKind::ResourceExhausted, false),
             ("53300", ErrorKind::ResourceExhausted, true),
