@@ -72,10 +72,22 @@ fn check_scheme(scheme: &str) -> Result<()> {
     Err(Error::new(ErrorKind::Unsupported, format!("URLs of {scheme}:// need the cargo feature `{feature}`; switch it on")))
 }
 
+/// Whether a key is about the connection to any store.
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp", feature = "http"))]
+fn is_client_key(key: &str) -> bool {
+    key.parse::<object_store::ClientConfigKey>().is_ok()
+}
+
+/// No store can be opened, so none is there to ask.
+#[cfg(not(any(feature = "aws", feature = "azure", feature = "gcp", feature = "http")))]
+fn is_client_key(_: &str) -> bool {
+    true
+}
+
 /// Refuses a key that no store of this build knows: `object_store` itself would pass over it.
 fn check_key(key: &str) -> Result<()> {
     let lower = key.to_ascii_lowercase();
-    let mut is_known = lower.parse::<object_store::ClientConfigKey>().is_ok();
+    let mut is_known = is_client_key(&lower);
     #[cfg(feature = "aws")]
     {
         is_known |= lower.parse::<object_store::aws::AmazonS3ConfigKey>().is_ok();
