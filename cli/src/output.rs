@@ -97,6 +97,9 @@ impl Sink {
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        if matches!(&self.0, Writer::Table(..) | Writer::Json(_) | Writer::Ndjson(_)) {
+            check_shown(batch)?;
+        }
         match &mut self.0 {
             Writer::Table(batches, ..) => {
                 batches.push(batch.clone());
@@ -154,5 +157,27 @@ fn readable(file: &NamedTempFile) -> Result<(), Failure> {
 
 #[cfg(not(unix))]
 fn readable(_: &NamedTempFile) -> Result<(), Failure> {
+    Ok(())
+}
+
+/// Refuses values that have no text, such as dates far beyond the calendar: the formats would write an error in their place.
+pub(crate) fn check_shown(batch: &RecordBatch) -> Result<(), Failure> {
+    use arrow_cast::display::{ArrayFormatter, FormatOptions};
+    let schema = batch.schema();
+    let options = FormatOptions::new().with_display_error(false);
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        if !field.data_type().is_temporal() && !field.data_type().is_nested() {
+            continue;
+        }
+        let formatter = ArrayFormatter::try_new(column, &options).map_err(failed)?;
+        let mut text = String::new();
+        for row in 0..column.len() {
+            text.clear();
+            formatter
+                .value(row)
+                .write(&mut text)
+                .map_err(|error| Failure::failed(format!("column `{}`, row {row}: {error}; cast it to text in the query", field.name())))?;
+        }
+    }
     Ok(())
 }

@@ -85,9 +85,40 @@ fn guessed(value: &str) -> Param {
         text if text.len() > 1 && text.starts_with('0') && !text.starts_with("0.") => Param::from(text),
         text => match (text.parse::<i64>(), text.parse::<f64>()) {
             (Ok(whole), _) => Param::from(whole),
-            (_, Ok(number)) if number.is_finite() => Param::from(number),
+            (_, Ok(number)) if number.is_finite() => long_number(text).unwrap_or_else(|| Param::from(number)),
             _ => Param::from(text),
         },
+    }
+}
+
+/// A number of more digits than a float holds, as a decimal; text if it is too long for that too.
+fn long_number(text: &str) -> Option<Param> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, behind) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_plain = !whole.is_empty() && whole.bytes().chain(behind.bytes()).all(|byte| byte.is_ascii_digit());
+    let length = whole.len() + behind.len();
+    if !is_plain || length <= 15 {
+        return None;
+    }
+    let decimal = typed(&format!("decimal({length},{})", behind.len()), text).flatten();
+    Some(decimal.and_then(|array| Param::new(array).ok()).unwrap_or_else(|| Param::from(text)))
+}
+
+/// Whether a text becomes a value of the type as it stands, and is not rounded, cut or moved to another zone.
+fn is_exact(to: &DataType, value: &str) -> bool {
+    let fraction = |text: &str| text.rsplit_once('.').map_or(0, |(_, behind)| behind.trim_end_matches('0').len());
+    match to {
+        DataType::Decimal128(_, scale) => value.contains(['e', 'E']) || fraction(value) <= usize::try_from(*scale).unwrap_or(0),
+        DataType::Float64 => {
+            value.parse::<f64>().is_ok_and(|number| number.is_finite() || value.to_ascii_lowercase().contains("inf") || number.is_nan())
+        }
+        DataType::Timestamp(_, zone) => {
+            let time = value.get(10..).unwrap_or_default();
+            let zoned = time.find(['Z', 'z', '+', '-']);
+            let seconds = zoned.map_or(time, |at| &time[..at]).trim_end();
+            (zone.is_some() || zoned.is_none()) && fraction(seconds) <= 6
+        }
+        _ => true,
     }
 }
 
@@ -112,6 +143,9 @@ fn typed(kind: &str, value: &str) -> Option<Option<ArrayRef>> {
             DataType::Decimal128(precision, scale)
         }
     };
+    if !is_exact(&to, value.trim()) {
+        return Some(None);
+    }
     let text: ArrayRef = Arc::new(StringArray::from(vec![value]));
     let strict = CastOptions { safe: false, ..CastOptions::default() };
     Some(cast_with_options(&text, &to, &strict).ok().filter(|array| array.null_count() == 0))

@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use crate::args::{Format, QueryArgs};
 use crate::exit::{Exit, Failure};
 use crate::input::Question;
-use crate::output::Sink;
+use crate::output::{Sink, check_shown};
 use crate::show;
 
 /// Rows that a table on a terminal shows; all of them are a matter for a file.
@@ -25,7 +25,9 @@ pub(crate) async fn command(args: QueryArgs) -> Result<Exit, Failure> {
             let left = SHOWN.saturating_sub(rows);
             more |= batch.num_rows() > left;
             rows += batch.num_rows().min(left);
-            shown.push(batch.slice(0, batch.num_rows().min(left)));
+            let batch = batch.slice(0, batch.num_rows().min(left));
+            check_shown(&batch)?;
+            shown.push(batch);
             if more {
                 break;
             }

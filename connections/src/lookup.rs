@@ -39,6 +39,12 @@ impl Connections {
     }
 
     pub(crate) fn not_found(&self, name: &str, own: impl Iterator<Item = &'static str>) -> Error {
+        // A URL with a mistake in its beginning, which may hold a password.
+        if name.contains('@') || name.contains("//") {
+            let message = "what was given is neither the name of a connection nor a URL; a URL begins with `scheme://` (it is not shown, \
+                           as it may hold a password)";
+            return Error::new(ErrorKind::ConnectionNotFound, message);
+        }
         let mut known: Vec<String> = self.profiles().iter().map(|profile| profile.name.clone()).chain(own.map(str::to_owned)).collect();
         known.sort();
         known.dedup();

@@ -19,6 +19,7 @@ fn each_mistake_is_named_with_what_to_do() {
         (load(&["--to", "postgr", "--target", "t"]), "did you mean `postgresql`?"),
         (load(&["--to", "file", "--target", "x.csv", "--connection", "lakke"]), "did you mean `lake`?"),
         (load(&["--to", "lake", "--target", "x.csv", "--connection", "lake"]), "--to lake is no loader"),
+        (load(&["--to", "postgres//u:hunter2@h/d", "--target", "t"]), "may hold a password"),
         (load(&["--to", "pg://h/d", "--target", "t"]), "pg"),
         (load(&["--to", "postgresql://h/d"]), "--target is missing"),
         (load(&["--to", "file", "--target", "x.csv", "--mode", "overwrit"]), "overwrite"),

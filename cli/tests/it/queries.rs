@@ -53,6 +53,36 @@ fn parameters_are_bound() {
 }
 
 #[test]
+fn parameters_keep_every_digit_or_are_refused() {
+    let place = Place::new();
+    let shown = |param: &str| place.ok(&["query", "--sql", "SELECT $a AS a", "-p", param, "--format", "csv"]);
+    for number in ["12345678901234567891", "-0.12345678901234567891", "1.5", "9223372036854775807"] {
+        assert_eq!(shown(&format!("a={number}")), format!("a\n{number}\n"));
+    }
+    for param in [
+        "a:decimal(5,2)=1.005",
+        "a:decimal(38,2)=1234567890123456789.991",
+        "a:timestamp=2024-01-01T00:00:00+02:00",
+        "a:timestamp=2024-01-01T00:00:00.1234567",
+        "a:float=1e999",
+    ] {
+        let error = place.refused(2, &["query", "--sql", "SELECT $a AS a", "-p", param]);
+        assert!(error.contains("--param a"), "{param}: {error}");
+    }
+    assert_eq!(shown("a:timestamptz=2024-01-01T00:00:00+02:00"), "a\n2023-12-31T22:00:00Z\n");
+}
+
+#[test]
+fn a_value_that_has_no_text_is_an_error_in_every_format() {
+    let place = Place::new();
+    let sql = "SELECT arrow_cast(9223371244799000000, 'Timestamp(Microsecond, None)') AS far";
+    for format in ["table", "csv", "json", "ndjson"] {
+        let ended = place.run(&["query", "--sql", sql, "--format", format]);
+        assert!(ended.code == 1 && !ended.out.contains("ERROR") && ended.err.contains("cast"), "{format}: {ended:?}");
+    }
+}
+
+#[test]
 fn a_file_is_whole_or_not_there() {
     let place = Place::new();
     let failing = "SELECT CASE WHEN value < 100000 THEN value ELSE CAST('x' || value AS INT) END AS v FROM generate_series(1, 200000)";

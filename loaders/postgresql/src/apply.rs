@@ -180,3 +180,21 @@ pub(crate) async fn count_rows(client: &Client, layout: &Layout) -> Result<u64> 
 pub(crate) fn overwrites(mode: Mode, layout: &Layout) -> bool {
     mode == Mode::Overwrite && layout.table.is_some()
 }
+
+/// SQL of the user's, so that it cannot end the load's transaction: the server refuses COMMIT and ROLLBACK there.
+pub(crate) fn within_transaction(sql: &str) -> String {
+    let mut tag = "arrowload".to_owned();
+    while sql.contains(&tag) {
+        tag.push('_');
+    }
+    format!("DO ${tag}$ BEGIN EXECUTE ${tag}_sql$\n{sql}\n${tag}_sql$; END ${tag}$")
+}
+
+/// The error of SQL of the user's.
+pub(crate) fn explain_sql(error: Error, key: &str) -> Error {
+    if error.get("sqlstate") != Some("0A000") {
+        return error.with("key", key);
+    }
+    let message = format!("{key} must hold no COMMIT, ROLLBACK or the like, as it runs in the load's transaction: {}", error.message());
+    Error::new(ErrorKind::InvalidOption, message).with("key", key).with_source(error)
+}

@@ -72,7 +72,7 @@ impl PostgresqlLoader {
         lease.run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL row_security = off").await?;
         let transaction = transaction_id(&lease).await?;
         if let Some(sql) = &request.options.pre_sql {
-            lease.run(sql).await.map_err(|error| error.with("key", "pre_sql"))?;
+            lease.run(&crate::apply::within_transaction(sql)).await.map_err(|error| crate::apply::explain_sql(error, "pre_sql"))?;
             check_unbroken(&lease, &transaction).await?;
         }
         self.lock(&lease, &place, expected.keeps_writers_out(request)).await?;

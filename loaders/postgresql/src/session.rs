@@ -358,7 +358,7 @@ impl PostgresqlSession {
             return Ok(known);
         }
         if let Some(sql) = &self.request.options.post_sql {
-            self.lease.run(sql).await.map_err(|error| error.with("key", "post_sql"))?;
+            self.lease.run(&apply::within_transaction(sql)).await.map_err(|error| apply::explain_sql(error, "post_sql"))?;
             self.check_transaction("post_sql").await?;
         }
         let committed = self.lease.batch_execute("COMMIT").await.map_err(commit_error);

@@ -158,9 +158,14 @@ async fn sql_before_and_after_is_part_of_the_load() {
     let fails = json!({ "pre_sql": "INSERT INTO log VALUES ('again')", "post_sql": "SELECT 1/0" });
     let error = database.refused(&with("t", fails), &people(0..3, "a")).await;
     assert_eq!(error.get("key"), Some("post_sql"), "{error}");
-    let ends = json!({ "pre_sql": "COMMIT" });
-    let error = database.refused(&with("t", ends), &people(0..3, "a")).await;
-    assert!(error.kind() == ErrorKind::InvalidOption && error.to_string().contains("pre_sql"), "{error}");
+    for key in ["pre_sql", "post_sql"] {
+        for sql in ["COMMIT", "SELECT 1; COMMIT; BEGIN", "commit and chain", "ROLLBACK", "END -- $arrowload$"] {
+            let error = database.refused(&with("t", json!({ (key): sql })), &people(0..3, "a")).await;
+            assert!(error.kind() == ErrorKind::InvalidOption && error.to_string().contains(key), "{key}, {sql}: {error}");
+        }
+    }
+    let several = json!({ "pre_sql": "CREATE TABLE made (a int); INSERT INTO made VALUES (1)", "post_sql": "DROP TABLE made; -- done" });
+    database.load(&with("empty", several), &people(0..1, "a")).await;
     assert_eq!(database.rows("SELECT (SELECT count(*) FROM log), (SELECT count(*) FROM t)").await, ["2|3"]);
 }
 
