@@ -94,6 +94,22 @@ fn sentence(error: &minijinja::Error) -> String {
     format!("{}{detail}{hint}", error.kind())
 }
 
+/// Refuses a variable that the job neither has nor uses: with it in the loads' ids, nothing would be known again.
+fn check_used(name: &str, vars: &BTreeMap<String, Value>, text: &str) -> Result<(), Failure> {
+    let tags = text.split("{{").skip(1).filter_map(|rest| rest.split("}}").next());
+    let blocks = text.split("{%").skip(1).filter_map(|rest| rest.split("%}").next());
+    let words = tags.chain(blocks).flat_map(|tag| tag.split(|letter: char| !letter.is_alphanumeric() && letter != '_'));
+    let mut known: Vec<&str> = vars.keys().map(String::as_str).chain(words.filter(|word| !word.is_empty() && *word != "env")).collect();
+    known.sort_unstable();
+    known.dedup();
+    if known.contains(&name) {
+        return Ok(());
+    }
+    let hint = arrowload::core::nearest(name, known.iter().copied()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    let list = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Err(Failure::usage(format!("--var {name}: the job has no such variable{hint} Known: {list}")))
+}
+
 impl Job {
     /// Reads a job file and puts its variables in.
     pub(crate) fn read(file: &Path, given: &[(String, String)]) -> Result<Self, Failure> {
@@ -101,6 +117,7 @@ impl Job {
         let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
         let mut job: Self = toml::from_str(&text).map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
         for (name, value) in given {
+            check_used(name, &job.vars, &text)?;
             job.vars.insert(name.clone(), Value::String(value.clone()));
         }
         let mut environment = Environment::new();

@@ -100,6 +100,16 @@ pub(crate) fn load(client: &Client, query: QueryBuilder, to: &To) -> Result<Load
         load = load.connection(connection);
     }
     let mut flags = settings("--option", &to.options)?;
+    for (flag, key, is_given) in [
+        ("--mode", "mode", to.mode.is_some()),
+        ("--keys", "keys", !to.keys.is_empty()),
+        ("--keys", "upsert_key", !to.keys.is_empty()),
+        ("--load-id", "load_id", to.load_id.is_some()),
+    ] {
+        if is_given && flags.get(key).is_some() {
+            return Err(Failure::usage(format!("{flag} and --option {key}=… say the same thing; give one of them")));
+        }
+    }
     if let Some(mode) = &to.mode {
         flags.set("mode", mode.as_str(), "--mode");
     }

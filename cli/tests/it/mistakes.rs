@@ -7,6 +7,7 @@ use crate::{PEOPLE, Place};
 fn each_mistake_is_named_with_what_to_do() {
     let place = Place::new();
     place.write("people.csv", PEOPLE).write("arrowload.toml", "[connections.lake]\ntype = \"file\"\nroot = \"lake\"\n");
+    place.write("job.toml", "[vars]\nday = \"2024-01-01\"\n[loads.a]\nfrom = \"people.csv\"\nto = \"file\"\ntarget = \"{{ day }}.csv\"\n");
     let mut shown = String::new();
     let load = |more: &[&'static str]| [&["load", "--from", "people.csv"][..], more].concat();
     for (arguments, words) in [
@@ -46,6 +47,9 @@ fn each_mistake_is_named_with_what_to_do() {
         (vec!["connections", "add", "lake", "file"], "--force"),
         (vec!["init"], "--force"),
         (vec!["run", "no.toml"], "no.toml"),
+        (vec!["run", "job.toml", "--var", "dya=2024-01-01"], "did you mean `day`?"),
+        (load(&["--to", "file", "--target", "x.csv", "--mode", "append", "--option", "mode=overwrite"]), "say the same thing"),
+        (load(&["--to", "file", "--target", "x.csv", "--load-id", "a", "--option", "load_id=b"]), "say the same thing"),
         (vec!["completions", "zhs"], "zsh"),
     ] {
         let error = place.refused(2, &arguments);
