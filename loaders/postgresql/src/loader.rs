@@ -1,7 +1,9 @@
 //! The loader: connects, says what a load would do, begins loads, and knows which have committed.
 
 use arrow_schema::DataType;
-use arrowload_core::{Atomicity, BatchSize, Capabilities, ColumnPlan, DataLoader, LoadRequest, LoadState, Mode, Plan, Result, TypeSupport};
+use arrowload_core::{
+    Atomicity, BatchSize, Capabilities, ColumnPlan, DataLoader, Error, ErrorKind, LoadRequest, LoadState, Mode, Plan, Result, TypeSupport,
+};
 use serde_json::{Map, Value};
 use tokio_postgres::Client;
 
@@ -97,7 +99,7 @@ fn check_schema_is_open(place: &Place) -> Result<()> {
         return Ok(());
     }
     let message = format!("the schema of {} is the server's own; choose another", place.sql());
-    Err(arrowload_core::Error::new(arrowload_core::ErrorKind::InvalidOption, message).with("target", place.sql()))
+    Err(Error::new(ErrorKind::InvalidOption, message).with("target", place.sql()))
 }
 
 async fn check_unbroken(lease: &Lease, transaction: &str) -> Result<()> {
@@ -105,7 +107,7 @@ async fn check_unbroken(lease: &Lease, transaction: &str) -> Result<()> {
         return Ok(());
     }
     let message = "pre_sql ended the load's transaction; it must hold no COMMIT or ROLLBACK";
-    Err(arrowload_core::Error::new(arrowload_core::ErrorKind::InvalidOption, message).with("key", "pre_sql"))
+    Err(Error::new(ErrorKind::InvalidOption, message).with("key", "pre_sql"))
 }
 
 impl DataLoader for PostgresqlLoader {
@@ -190,6 +192,13 @@ impl DataLoader for PostgresqlLoader {
         lease.run("COMMIT").await?;
         // A load that is recorded may have been cut off before all of its connections had committed.
         prepared::recover(&lease, &ledger, &place).await?;
+        if found.is_some() && catalog::find(&lease, &place).await?.is_none() {
+            let message = format!(
+                "the load `{load_id}` has committed into {}, which is gone since; give another load_id to load its rows again",
+                place.sql()
+            );
+            return Err(Error::new(ErrorKind::TargetNotFound, message));
+        }
         lease.give_back();
         Ok(found.map_or(LoadState::NotCommitted, LoadState::Committed))
     }

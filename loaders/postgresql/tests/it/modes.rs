@@ -170,6 +170,18 @@ async fn sql_before_and_after_is_part_of_the_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_load_whose_table_is_gone_is_not_called_loaded() {
+    let Some(database) = database("gone").await else { return };
+    let load = with("t", json!({ "load_id": "one" }));
+    database.load(&load, &people(0..3, "a")).await;
+    database.run("DROP TABLE t").await;
+    let error = database.refused(&load, &people(0..3, "a")).await;
+    assert!(error.kind() == ErrorKind::TargetNotFound && error.to_string().contains("another load_id"), "{error}");
+    database.load(&with("t", json!({ "load_id": "two" })), &people(0..3, "a")).await;
+    assert_eq!(database.rows("SELECT count(*) FROM t").await, ["3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_of_columns_are_mapped_and_folded() {
     let Some(database) = database("names").await else { return };
     let rows = || batch(vec![("ID", people(0..1, "").column(0).clone()), ("Name", people(0..1, "n").column(1).clone())]);
