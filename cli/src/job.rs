@@ -105,7 +105,7 @@ fn check_used(name: &str, vars: &BTreeMap<String, Value>, text: &str) -> Result<
     if known.contains(&name) {
         return Ok(());
     }
-    let hint = arrowload::core::nearest(name, known.iter().copied()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    let hint = nearest(name, known.iter().copied()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
     let list = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     Err(Failure::usage(format!("--var {name}: the job has no such variable{hint} Known: {list}")))
 }
