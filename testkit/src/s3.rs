@@ -1,5 +1,6 @@
 //! An object store that speaks S3, for tests: Python's `moto`, in memory, on a free port of loopback. It enforces
-//! conditional puts, as S3 does.
+//! conditional puts, as S3 does: `moto` looks and then puts, on a thread for each request, so two puts could both find
+//! nothing there; a lock keeps requests for objects one after the other.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -11,9 +12,14 @@ use serde_json::json;
 /// Starts the server, says where, and copies objects to local folders for the readers of [`python`](crate::python).
 /// It ends when its input does, in whatever way the test's process ends.
 const SERVER: &str = r#"
-import sys, os, json, logging
+import sys, os, json, logging, threading
 import boto3
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
+one_at_a_time, handle = threading.Lock(), S3Response._key_response
+def handle_alone(*request):
+    with one_at_a_time: return handle(*request)
+S3Response._key_response = handle_alone
 logging.getLogger('werkzeug').setLevel(logging.ERROR)
 server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)
 server.start()
