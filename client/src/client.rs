@@ -124,6 +124,14 @@ impl Client {
         })
     }
 
+    /// Lists what the source has: catalogs, schemas, tables. The columns are the source's own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if the source cannot; whatever it says.
+    pub async fn list(&self, listing: impl Into<Listing>) -> Result<BatchStream> {
+        self.source().await?.list(&listing.into()).await
+    }
+
     /// Connects to the source, and proves that it answers.
     ///
     /// # Errors

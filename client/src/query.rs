@@ -63,6 +63,14 @@ impl QueryBuilder {
         self.client.source().await?.query(&self.query).await
     }
 
+    /// Runs the statement for its effect, and answers how many rows it changed, if the source knows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the source only answers queries; whatever it says.
+    pub async fn execute(self) -> Result<Option<u64>> {
+        self.client.source().await?.execute(&self.query).await
+    }
+
     /// Runs the query and collects its whole answer in memory.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::{
-    BatchStream, ColumnChecksum, DataLoader, DataSource, LoadRequest, LoadSession, LoadState, Plan, Prepared, Query, Receipt, Result,
+    BatchStream, ColumnChecksum, DataLoader, DataSource, Listing, LoadRequest, LoadSession, LoadState, Plan, Prepared, Query, Receipt, Result,
     Settings,
 };
 
@@ -94,6 +94,8 @@ impl<S: LoadSession> DynSession for S {
 pub(crate) trait DynSource: Send + Sync {
     fn query<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<BatchStream>>;
     fn schema<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<SchemaRef>>;
+    fn execute<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Option<u64>>>;
+    fn list<'a>(&'a self, listing: &'a Listing) -> BoxFuture<'a, Result<BatchStream>>;
     fn ping(&self) -> BoxFuture<'_, Result<()>>;
 }
 
@@ -104,6 +106,14 @@ impl<S: DataSource> DynSource for S {
 
     fn schema<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<SchemaRef>> {
         DataSource::schema(self, query).boxed()
+    }
+
+    fn execute<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Option<u64>>> {
+        DataSource::execute(self, query).boxed()
+    }
+
+    fn list<'a>(&'a self, listing: &'a Listing) -> BoxFuture<'a, Result<BatchStream>> {
+        DataSource::list(self, listing).boxed()
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<()>> {

@@ -7,7 +7,7 @@ use arrow_schema::SchemaRef;
 
 use crate::erased::{DynLoader, DynSource};
 use crate::pipeline::retry::with_retries;
-use crate::{BatchStream, LoadState, LoaderDescriptor, Query, Result, Settings, SourceDescriptor};
+use crate::{Listing, BatchStream, LoadState, LoaderDescriptor, Query, Result, Settings, SourceDescriptor};
 
 /// A connected loader. Clones share the connection.
 #[derive(Clone)]
@@ -100,6 +100,22 @@ impl Source {
     /// Whatever the source says.
     pub async fn schema(&self, query: &Query) -> Result<SchemaRef> {
         self.inner.schema(query).await.map_err(|error| error.with("source", self.descriptor.name()))
+    }
+
+    /// Runs a statement for its effect, and answers how many rows it changed, if the engine knows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the source cannot; whatever the engine says.
+    pub async fn execute(&self, query: &Query) -> Result<Option<u64>> {
+        self.inner.execute(query).await.map_err(|error| error.with("source", self.descriptor.name()))
+    }
+
+    /// Lists what the engine has.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the source cannot; whatever the engine says.
+    pub async fn list(&self, listing: &Listing) -> Result<BatchStream> {
+        self.inner.list(listing).await.map_err(|error| error.with("source", self.descriptor.name()))
     }
 
     /// Proves that the engine answers.

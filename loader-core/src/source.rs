@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::{BatchStream, Query, Result, url_to_config};
+use crate::{BatchStream, Error, ErrorKind, Listing, Query, Result, url_to_config};
 
 /// An engine that answers SQL with Arrow batches. Register it with [`register_source!`](crate::register_source).
 pub trait DataSource: Sized + Send + Sync + 'static {
@@ -33,6 +33,18 @@ pub trait DataSource: Sized + Send + Sync + 'static {
         async { Ok(self.query(query).await?.schema().clone()) }
     }
 
+    /// Runs a statement for its effect, and answers how many rows it changed, if the engine knows. The default refuses.
+    fn execute(&self, query: &Query) -> impl Future<Output = Result<Option<u64>>> + Send {
+        let _ = query;
+        async { Err(refused("runs no statements for their effect; give it one that answers with rows")) }
+    }
+
+    /// Lists what the engine has. The columns are the engine's own. The default refuses.
+    fn list(&self, listing: &Listing) -> impl Future<Output = Result<BatchStream>> + Send {
+        let what = listing.what;
+        async move { Err(refused(&format!("does not list its {what}; ask it in SQL, where it has an information_schema"))) }
+    }
+
     /// Proves that the engine answers, and that the credentials hold.
     fn ping(&self) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
@@ -45,4 +57,8 @@ pub trait DataSource: Sized + Send + Sync + 'static {
     fn config_from_url(url: &str) -> Result<Map<String, Value>> {
         url_to_config(url)
     }
+}
+
+fn refused(what: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("the source {what}"))
 }

@@ -1,6 +1,7 @@
 //! The tasks of this workspace: `cargo xtask test`, `lint`, `bench NAME`, `new-loader NAME`.
 
 mod bench;
+mod go;
 mod linkage;
 mod lint;
 mod new_loader;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::tools::{exists, run, say, target};
 
 /// What reads back what we wrote.
-const PACKAGES: [&str; 13] = [
+const PACKAGES: [&str; 14] = [
     "pyarrow",
     "duckdb",
     "deltalake",
@@ -22,6 +22,7 @@ const PACKAGES: [&str; 13] = [
     "adbc-driver-flightsql",
     "pysail",
     "roapi",
+    "oauthlib",
 ];
 
 /// The interpreter of the environment, made at the first call.

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::tools::{cargo, run, say};
-use crate::{postgres, python};
+use crate::{go, postgres, python};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -25,8 +25,9 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
     let python = python::interpreter()?;
     say(&format!("reading back with {}", python.display()));
     let servers = postgres::servers(&python)?;
+    let sqlite = go::flight_sql_sqlite();
     let named = args.rest.iter().any(|argument| argument == "-p" || argument.starts_with("--package"));
-    let mut test = command(&python, &servers, 0);
+    let mut test = command(&python, &servers, 0, sqlite.as_deref());
     if !named {
         test.args(["--workspace", "--features", OBJECT_STORES]);
     }
@@ -36,7 +37,7 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
     }
     let rest: Vec<&String> = args.rest.iter().filter(|argument| *argument != "--workspace").collect();
     for index in 1..servers.len() {
-        let mut test = command(&python, &servers, index);
+        let mut test = command(&python, &servers, index, sqlite.as_deref());
         if !named {
             test.args(["-p", POSTGRESQL]);
         }
@@ -46,10 +47,14 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
 }
 
 /// `cargo test` against one of the servers. What this task has set up is not to be skipped.
-fn command(python: &Path, servers: &[PathBuf], index: usize) -> Command {
+fn command(python: &Path, servers: &[PathBuf], index: usize, sqlite: Option<&Path>) -> Command {
     let mut test = cargo();
     test.arg("test").env("ARROWLOAD_PYTHON", python);
-    test.env("ARROWLOAD_REQUIRE", format!("python,{}{}", postgres::required(servers, index), redis()));
+    let sqlite_required = if sqlite.is_some() { ",flight-sql-sqlite" } else { "" };
+    test.env("ARROWLOAD_REQUIRE", format!("python,{}{}{sqlite_required}", postgres::required(servers, index), redis()));
+    if let Some(program) = sqlite {
+        test.env("ARROWLOAD_FLIGHT_SQL_SQLITE", program);
+    }
     if let (Some(folder), Some(binaries)) = (servers.get(index), postgres::first(servers, index)) {
         say(&format!("testing against the PostgreSQL in {}", folder.display()));
         test.env(postgres::BINARIES, binaries);

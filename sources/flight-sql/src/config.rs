@@ -36,6 +36,16 @@ pub struct FlightSqlConfig {
     pub password: Option<Secret>,
     /// A bearer token, sent with every call.
     pub token: Option<Secret>,
+    /// Where OAuth's client credentials are traded for a token, which is fetched anew before it runs out.
+    pub oauth_token_url: Option<String>,
+    /// The client's name for OAuth.
+    pub oauth_client_id: Option<String>,
+    /// The client's secret for OAuth.
+    pub oauth_client_secret: Option<Secret>,
+    /// What the token is to be good for, separated by spaces.
+    pub oauth_scope: Option<String>,
+    /// Whom the token is for, where the server of tokens asks for an `audience`.
+    pub oauth_audience: Option<String>,
     /// Headers that are sent with every call.
     pub headers: BTreeMap<String, Secret>,
     /// The database or catalog, sent as the header `database`.
@@ -46,6 +56,12 @@ pub struct FlightSqlConfig {
     pub idle_timeout: f64,
     /// How many endpoints are fetched at once; 8 by default.
     pub max_endpoints: usize,
+    /// How often a call is tried again that the server was not ready for, before the first rows; 4 by default.
+    pub max_retries: u32,
+    /// Whether the server is asked how far a query is (`PollFlightInfo`), where it can say so; true by default.
+    pub poll: bool,
+    /// Bytes that one batch may unpack to, if the server sends it compressed; 4 GiB by default.
+    pub max_batch_bytes: u64,
 }
 
 impl Default for FlightSqlConfig {
@@ -62,11 +78,19 @@ impl Default for FlightSqlConfig {
             user: None,
             password: None,
             token: None,
+            oauth_token_url: None,
+            oauth_client_id: None,
+            oauth_client_secret: None,
+            oauth_scope: None,
+            oauth_audience: None,
             headers: BTreeMap::new(),
             database: None,
             connect_timeout: 10.0,
             idle_timeout: 300.0,
             max_endpoints: 8,
+            max_retries: 4,
+            poll: true,
+            max_batch_bytes: 4 << 30,
         }
     }
 }
@@ -77,11 +101,21 @@ impl FlightSqlConfig {
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return invalid("tls_cert and tls_key go together: give both, or neither");
         }
-        if !self.tls && (self.tls_ca.is_some() || self.tls_cert.is_some() || self.tls_server_name.is_some()) {
+        let is_oauth_tls = self.oauth_token_url.as_ref().is_some_and(|url| url.starts_with("https://"));
+        if !self.tls && !is_oauth_tls && (self.tls_ca.is_some() || self.tls_cert.is_some() || self.tls_server_name.is_some()) {
             return invalid("tls_ca, tls_cert and tls_server_name are for encrypted connections: set tls, or write grpc+tls://");
         }
-        if self.token.is_some() && self.user.is_some() {
-            return invalid("a token and a user are two ways to say who asks: give one");
+        let oauth = [self.oauth_token_url.is_some(), self.oauth_client_id.is_some(), self.oauth_client_secret.is_some()];
+        if oauth.contains(&true) && oauth.contains(&false) {
+            return invalid("oauth_token_url, oauth_client_id and oauth_client_secret go together: give all three, or none");
+        }
+        if !oauth[0] && (self.oauth_scope.is_some() || self.oauth_audience.is_some()) {
+            return invalid(
+                "oauth_scope and oauth_audience are for a token by OAuth: give oauth_token_url, oauth_client_id and oauth_client_secret too",
+            );
+        }
+        if [self.token.is_some(), self.user.is_some(), oauth[0]].into_iter().filter(|given| *given).count() > 1 {
+            return invalid("a token, a user and OAuth are three ways to say who asks: give one");
         }
         if self.max_endpoints == 0 {
             return invalid("max_endpoints is 0: at least one endpoint has to be fetched");

@@ -1,33 +1,37 @@
-//! One server: its channels, and what is sent with every call.
+//! One server: its channels, and how it is called.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arrow_flight::HandshakeRequest;
 use arrow_flight::flight_service_client::FlightServiceClient;
-use arrowload_core::{Error, ErrorKind, Result};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
-use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Request, Response, Status};
+use arrow_flight::{Action, FlightDescriptor, FlightInfo};
+use arrowload_core::{Error, ErrorKind, Result, Retry};
+use backon::{ExponentialBuilder, Retryable};
+use bytes::Bytes;
+use prost::Message;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Response, Status, Streaming};
 
+use crate::cancel::CancelOnDrop;
+use crate::channel::open;
 use crate::config::FlightSqlConfig;
-use crate::error::from_status;
-use crate::tls;
+use crate::credentials::Credentials;
+use crate::error::{from_status, malformed};
 
 /// The means that a location names the connection that there is.
 const REUSE: &str = "arrow-flight-reuse-connection://";
 
-/// Bytes of an endpoint that may have come and wait to be used.
-const STREAM_WINDOW: u32 = 4 << 20;
-/// The same of all endpoints together: as many as HTTP/2 can say, so that one that waits for its turn never stops the others.
-const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+/// As long as a message of gRPC can be: its length has four bytes. It bounds what a compressed message unpacks to.
+const LONGEST_MESSAGE: usize = u32::MAX as usize;
+
+/// Pauses before another try, doubled each time, and all of them together.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const PAUSES_WITHIN: Duration = Duration::from_secs(60);
+
+/// Between two questions how far a query is, if the server answers at once.
+const BETWEEN_POLLS: Duration = Duration::from_millis(200);
 
 /// A connection, and what the server asked to be told with every call.
 #[derive(Debug)]
@@ -36,12 +40,9 @@ pub(crate) struct Server {
     channel: Channel,
     /// Channels to other locations, once they are used.
     others: Mutex<HashMap<String, Channel>>,
-    headers: Mutex<MetadataMap>,
-    cookies: Mutex<BTreeMap<String, String>>,
-}
-
-fn invalid(message: String) -> Error {
-    Error::new(ErrorKind::InvalidOption, message)
+    credentials: Credentials,
+    /// Whether the server says how far a query is, until it says otherwise.
+    polls: AtomicBool,
 }
 
 impl Server {
@@ -49,9 +50,9 @@ impl Server {
     pub(crate) async fn connect(config: FlightSqlConfig) -> Result<Arc<Self>> {
         config.check()?;
         let channel = open(&config, None).await?;
-        let headers = Mutex::new(headers(&config)?);
-        let server = Arc::new(Self { config, channel, others: Mutex::default(), headers, cookies: Mutex::default() });
-        server.handshake().await?;
+        let credentials = Credentials::new(&config)?;
+        let server = Arc::new(Self { config, channel, others: Mutex::default(), credentials, polls: AtomicBool::new(true) });
+        server.credentials.handshake(&server).await?;
         Ok(server)
     }
 
@@ -59,25 +60,25 @@ impl Server {
         &self.config
     }
 
-    /// The calls of Flight over a channel, without limits on the size of a message.
-    pub(crate) fn calls(channel: Channel) -> FlightServiceClient<Channel> {
+    /// The calls of Flight over a channel.
+    pub(crate) fn calls_over(channel: Channel) -> FlightServiceClient<Channel> {
         use tonic::codec::CompressionEncoding::{Gzip, Zstd};
         FlightServiceClient::new(channel)
-            .max_decoding_message_size(usize::MAX)
-            .max_encoding_message_size(usize::MAX)
+            .max_decoding_message_size(LONGEST_MESSAGE)
+            .max_encoding_message_size(LONGEST_MESSAGE)
             .accept_compressed(Gzip)
             .accept_compressed(Zstd)
     }
 
-    /// The server's own channel.
-    pub(crate) fn channel(&self) -> Channel {
-        self.channel.clone()
+    /// The calls over the server's own channel.
+    pub(crate) fn calls(&self) -> FlightServiceClient<Channel> {
+        Self::calls_over(self.channel.clone())
     }
 
     /// The channel to a location: this one for none, and for the name that means it.
     pub(crate) async fn channel_to(&self, location: &str) -> Result<Channel> {
         if location.is_empty() || location.starts_with(REUSE) {
-            return Ok(self.channel());
+            return Ok(self.channel.clone());
         }
         let known = lock(&self.others).get(location).cloned();
         if let Some(channel) = known {
@@ -89,23 +90,16 @@ impl Server {
     }
 
     /// A call with what the server has to be told.
-    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+    pub(crate) async fn request<T>(&self, message: T) -> Result<Request<T>> {
         let mut request = Request::new(message);
-        *request.metadata_mut() = lock(&self.headers).clone();
-        let cookies = lock(&self.cookies);
-        if !cookies.is_empty() {
-            let text: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            if let Ok(value) = text.join("; ").parse() {
-                request.metadata_mut().insert("cookie", value);
-            }
-        }
-        request
+        *request.metadata_mut() = self.credentials.headers(&self.config).await?;
+        Ok(request)
     }
 
     /// Waits for an answer, but not for ever, and takes the cookies that come with it.
     pub(crate) async fn answer<T>(&self, what: &str, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T> {
         let response = self.in_time(what, call).await?.map_err(|status| self.explain(status))?;
-        self.keep_cookies(response.metadata());
+        self.credentials.keep_cookies(response.metadata());
         Ok(response.into_inner())
     }
 
@@ -123,173 +117,106 @@ impl Server {
         })
     }
 
-    fn keep_cookies(&self, metadata: &MetadataMap) {
-        for cookie in metadata.get_all("set-cookie") {
-            let pair = cookie.to_str().ok().and_then(|text| text.split(';').next()?.split_once('='));
-            if let Some((name, value)) = pair {
-                lock(&self.cookies).insert(name.trim().to_owned(), value.trim().to_owned());
+    /// The next message of a stream, or `None` at its end.
+    pub(crate) async fn next<T>(&self, what: &str, messages: &mut Streaming<T>) -> Result<Option<T>> {
+        self.in_time(what, messages.message()).await?.map_err(|status| self.explain(status))
+    }
+
+    /// Calls again while the server is not ready, no sooner than it asks, and once where a token was fetched anew. For calls
+    /// that change nothing.
+    pub(crate) async fn retrying<T, F: Future<Output = Result<T>>>(&self, mut call: impl FnMut() -> F) -> Result<T> {
+        let mut is_renewed = false;
+        loop {
+            let backoff = ExponentialBuilder::default()
+                .with_jitter()
+                .with_min_delay(FIRST_PAUSE)
+                .with_max_times(self.config.max_retries as usize)
+                .with_total_delay(Some(PAUSES_WITHIN));
+            let outcome = (&mut call)
+                .retry(backoff)
+                // A server that was silent for as long as it may be is not asked again.
+                .when(|error| error.is_transient() && error.kind() != ErrorKind::Timeout)
+                .adjust(|error, pause| match error.retry() {
+                    Retry::Transient { after: Some(asked) } => pause.map(|pause| pause.max(asked)),
+                    _ => pause,
+                })
+                .notify(|error, pause| tracing::warn!(%error, ?pause, "trying again"))
+                .await;
+            match outcome {
+                Err(error) if error.kind() == ErrorKind::Authentication && !is_renewed && self.credentials.forget_token().await => {
+                    is_renewed = true;
+                }
+                outcome => return outcome,
             }
         }
     }
 
-    /// Trades user and password for a token. A server without a handshake is told them with every call.
-    async fn handshake(&self) -> Result<()> {
-        let Some(user) = &self.config.user else { return Ok(()) };
-        let password = self.config.password.as_ref().map_or("", |password| password.expose());
-        let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")));
-        let mut authorization: MetadataValue<Ascii> =
-            basic.parse().map_err(|_| invalid("user and password have characters that no header can hold".into()))?;
-        authorization.set_sensitive(true);
-        lock(&self.headers).insert("authorization", authorization);
-        let request = self.request(futures::stream::iter([HandshakeRequest::default()]));
-        let mut calls = Self::calls(self.channel());
-        let response = match self.in_time("after the handshake began", calls.handshake(request)).await? {
-            Err(status) if status.code() == Code::Unimplemented => return Ok(()),
-            other => other.map_err(|status| self.explain(status))?,
-        };
-        self.keep_cookies(response.metadata());
-        let in_header = response.metadata().get("authorization").cloned();
-        let first = self.in_time("in the handshake", response.into_inner().message()).await?;
-        let payload = match first {
-            Ok(message) => message.map(|message| message.payload).unwrap_or_default(),
-            Err(status) if status.code() == Code::Unimplemented => return Ok(()),
-            Err(status) => return Err(self.explain(status)),
-        };
-        let in_payload = || {
-            let token = std::str::from_utf8(&payload).ok().filter(|token| !token.is_empty())?;
-            format!("Bearer {token}").parse::<MetadataValue<Ascii>>().ok()
-        };
-        if let Some(mut token) = in_header.or_else(in_payload) {
-            token.set_sensitive(true);
-            lock(&self.headers).insert("authorization", token);
+    /// An action that answers with one message.
+    pub(crate) async fn action(&self, name: &str, body: impl Message) -> Result<Bytes> {
+        self.action_without_answer(name, body).await?.ok_or_else(|| malformed(format!("nothing came back from {name}")))
+    }
+
+    /// An action that answers with one message, or none.
+    pub(crate) async fn action_without_answer(&self, name: &str, body: impl Message) -> Result<Option<Bytes>> {
+        let request = self.request(Action { r#type: name.to_owned(), body: body.encode_to_vec().into() }).await?;
+        let what = format!("after {name}");
+        let mut answers = self.answer(&what, self.calls().do_action(request)).await?;
+        Ok(self.next(&what, &mut answers).await?.map(|answer| answer.body))
+    }
+
+    /// Where the rows of a command are, once the server has them; what is under way is cancelled if the caller goes.
+    pub(crate) async fn info(self: &Arc<Self>, command: &arrow_flight::sql::Any) -> Result<(FlightInfo, CancelOnDrop)> {
+        let descriptor = FlightDescriptor::new_cmd(command.encode_to_vec());
+        if let Some(polled) = self.poll(&descriptor).await? {
+            return Ok(polled);
         }
-        Ok(())
+        let ask = || async {
+            let request = self.request(descriptor.clone()).await?;
+            self.answer("after the query was sent", self.calls().get_flight_info(request)).await
+        };
+        let info = self.retrying(ask).await?;
+        let cancel = CancelOnDrop::new(Arc::clone(self), Some(info.clone()));
+        Ok((info, cancel))
+    }
+
+    /// Asks until the query is done, so that a long one is not a call that stays silent; `None` if the server cannot.
+    async fn poll(self: &Arc<Self>, descriptor: &FlightDescriptor) -> Result<Option<(FlightInfo, CancelOnDrop)>> {
+        if !self.config.poll || !self.polls.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let mut cancel = CancelOnDrop::new(Arc::clone(self), None);
+        let mut next = descriptor.clone();
+        loop {
+            let asked = tokio::time::Instant::now();
+            let ask = || async {
+                let request = self.request(next.clone()).await?;
+                self.answer("after it was asked how far the query is", self.calls().poll_flight_info(request)).await
+            };
+            let answer = match self.retrying(ask).await {
+                Err(error) if is_unimplemented(&error) && next == *descriptor => {
+                    self.polls.store(false, Ordering::Relaxed);
+                    return Ok(None);
+                }
+                answer => answer?,
+            };
+            if let Some(progress) = answer.progress {
+                tracing::info!("the server has done {:.0}% of the query", progress * 100.0);
+            }
+            cancel.set(answer.info.clone());
+            match (answer.flight_descriptor, answer.info) {
+                (None, Some(info)) => return Ok(Some((info, cancel))),
+                (None, None) => return Err(malformed("the query is done, and nothing says where its rows are")),
+                (Some(descriptor), _) => next = descriptor,
+            }
+            tokio::time::sleep_until(asked + BETWEEN_POLLS).await;
+        }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn is_unimplemented(error: &Error) -> bool {
+    error.get("grpc_code") == Some(format!("{:?}", Code::Unimplemented).as_str())
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn headers(config: &FlightSqlConfig) -> Result<MetadataMap> {
-    let mut headers = MetadataMap::new();
-    let token = config.token.as_ref().map(|token| ("authorization".to_owned(), format!("Bearer {}", token.expose())));
-    let database = config.database.clone().map(|database| ("database".to_owned(), database));
-    let given = config.headers.iter().map(|(key, value)| (key.clone(), value.expose().to_owned()));
-    for (key, value) in database.into_iter().chain(token).chain(given) {
-        let name: MetadataKey<Ascii> = key.to_ascii_lowercase().parse().map_err(|_| invalid(format!("`{key}` cannot be a header")))?;
-        let mut value: MetadataValue<Ascii> =
-            value.parse().map_err(|_| invalid(format!("the value of the header `{key}` has characters that no header can hold")))?;
-        value.set_sensitive(key != "database");
-        headers.insert(name, value);
-    }
-    Ok(headers)
-}
-
-/// Opens a channel to the server, or to another location of it.
-async fn open(config: &FlightSqlConfig, location: Option<&str>) -> Result<Channel> {
-    let place = match location {
-        None => Place { tls: config.tls, address: config.address(), socket: config.socket.clone() },
-        Some(location) => Place::of(location)?,
-    };
-    if location.is_some() && config.tls && !place.tls {
-        let message =
-            format!("the server says that rows are at {} without encryption, and the connection is to be encrypted", place.address);
-        return Err(Error::new(ErrorKind::Tls, message));
-    }
-    let authority = if place.socket.is_some() { "localhost" } else { place.address.as_str() };
-    let uri: Uri = format!("http://{authority}").parse().map_err(|_| invalid(format!("`{authority}` is no host and port")))?;
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let endpoint = Endpoint::from(uri)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(20))
-        .keep_alive_while_idle(true);
-    let tls = if place.tls { Some(tls::connector(config, &host)?) } else { None };
-    let (socket, address) = (place.socket.clone(), place.address.clone());
-    let connector = tower::service_fn(move |_: Uri| {
-        let (socket, address, tls) = (socket.clone(), address.clone(), tls.clone());
-        async move { stream(socket, &address, tls).await.map(TokioIo::new) }
-    });
-    let limit = config.connect_timeout();
-    match tokio::time::timeout(limit, endpoint.connect_with_connector(connector)).await {
-        Ok(channel) => channel.map_err(|error| failed(error, &place)),
-        Err(_) => {
-            let message = format!("{} did not answer within {limit:?}; check host and port, or raise connect_timeout", place.address);
-            Err(Error::new(ErrorKind::Timeout, message).with("server", place.address).transient())
-        }
-    }
-}
-
-/// Where a server is.
-struct Place {
-    tls: bool,
-    /// Host and port, or the socket, for messages.
-    address: String,
-    socket: Option<PathBuf>,
-}
-
-impl Place {
-    fn of(location: &str) -> Result<Self> {
-        let (scheme, rest) =
-            location.split_once("://").ok_or_else(|| crate::error::malformed(format!("it names the location `{location}`")))?;
-        let address = rest.trim_end_matches('/').to_owned();
-        match scheme {
-            "grpc" | "grpc+tcp" | "http" => Ok(Self { tls: false, address, socket: None }),
-            "grpc+tls" | "https" => Ok(Self { tls: true, address, socket: None }),
-            "grpc+unix" => Ok(Self { tls: false, socket: Some(rest.into()), address }),
-            other => {
-                let message = format!("the server keeps rows at {other}://, which cannot be fetched");
-                Err(Error::new(ErrorKind::Unsupported, message))
-            }
-        }
-    }
-}
-
-/// What bytes are sent over.
-type Bytes = Box<dyn Duplex>;
-
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-
-async fn stream(socket: Option<PathBuf>, address: &str, tls: Option<tls::Connector>) -> std::io::Result<Bytes> {
-    if let Some(path) = socket {
-        #[cfg(unix)]
-        return Ok(Box::new(tokio::net::UnixStream::connect(path).await?));
-        #[cfg(not(unix))]
-        return Err(std::io::Error::new(std::io::ErrorKind::Unsupported, format!("there are no Unix sockets here: {}", path.display())));
-    }
-    let tcp = TcpStream::connect(address).await?;
-    tcp.set_nodelay(true)?;
-    match tls {
-        None => Ok(Box::new(tcp)),
-        Some(tls) => Ok(Box::new(tls.connect(tcp).await?)),
-    }
-}
-
-/// An error of connecting, with what to look at.
-fn failed(error: tonic::transport::Error, place: &Place) -> Error {
-    let mut causes = Vec::new();
-    let mut next: Option<&dyn std::error::Error> = Some(&error);
-    let mut is_untrusted = false;
-    while let Some(cause) = next {
-        // An io::Error carries rustls' own error, and does not name it as its source.
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref).and_then(|inner| inner.downcast_ref());
-        is_untrusted |= matches!(inner, Some(rustls::Error::InvalidCertificate(_)));
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    causes.dedup();
-    let hint = match (place.tls, is_untrusted) {
-        (true, true) => "; give tls_ca the file of its authority, and tls_server_name where the name differs",
-        (true, false) => "; if the server speaks plain text, write grpc:// in place of grpc+tls://",
-        (false, _) => "; check host and port, and write grpc+tls:// if the server is encrypted",
-    };
-    let kind = if is_untrusted { ErrorKind::Tls } else { ErrorKind::Connection };
-    let message = format!("no connection to the Flight SQL server at {}: {}{hint}", place.address, causes.join(": "));
-    let error = Error::new(kind, message).with("server", &place.address).with_source(error);
-    if is_untrusted { error } else { error.transient() }
 }

@@ -1,14 +1,18 @@
 //! The one mapping from gRPC's and Flight's errors to ours.
 
 use arrow_flight::error::FlightError;
-use arrowload_core::{Error, ErrorKind};
+use arrowload_core::{Error, ErrorKind, Retry};
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 /// An answer other than the one that was asked for.
 pub(crate) fn from_status(status: Status) -> Error {
     // The connection's own failures carry their cause; what the server says comes without one.
     let broken = std::error::Error::source(&status).is_some();
+    let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
     let (kind, transient) = if broken { (ErrorKind::Connection, true) } else { classify(status.code()) };
+    // A server that is short of something says when to ask again, if asking again can help.
+    let transient = transient && (asked.is_some() || status.code() != Code::ResourceExhausted);
     let text = status.message();
     let message = match status.code() {
         _ if broken => {
@@ -18,7 +22,7 @@ pub(crate) fn from_status(status: Status) -> Error {
                 next = cause.source();
             }
             causes.dedup();
-            let hint = "if it broke at once, see whether the server is encrypted (grpc+tls://) or not (grpc://)";
+            let hint = "if it broke at once, see whether the server is encrypted (grpc+tls://) or not (grpc://), or wants to know the client (tls_cert, tls_key)";
             format!("the connection broke: {}; {hint}", causes.join(": "))
         }
         Code::Unauthenticated => format!("the server wants to know who asks: {text}; set token, or user and password"),
@@ -30,7 +34,7 @@ pub(crate) fn from_status(status: Status) -> Error {
         code => format!("the server answered {code:?}: {text}"),
     };
     let error = Error::new(kind, message).with("grpc_code", format!("{:?}", status.code())).with_source(status);
-    if transient { error.transient() } else { error }
+    if transient { error.with_retry(Retry::Transient { after: asked }) } else { error }
 }
 
 /// Which kind of failure a code stands for, and whether another try may help.
@@ -73,7 +77,7 @@ mod tests {
             (Code::Unavailable, ErrorKind::Connection, true),
             (Code::Unauthenticated, ErrorKind::Authentication, false),
             (Code::PermissionDenied, ErrorKind::PermissionDenied, false),
-            (Code::ResourceExhausted, ErrorKind::ResourceExhausted, true),
+            (Code::ResourceExhausted, ErrorKind::ResourceExhausted, false),
             (Code::InvalidArgument, ErrorKind::Query, false),
             (Code::Internal, ErrorKind::Query, false),
             (Code::Unimplemented, ErrorKind::Unsupported, false),
@@ -82,5 +86,8 @@ mod tests {
             assert_eq!((error.kind(), error.is_transient()), (kind, transient), "{code:?}");
             assert!(error.to_string().contains("why"));
         }
+        let details = tonic_types::ErrorDetails::with_retry_info(Some(std::time::Duration::from_millis(1500)));
+        let error = from_status(Status::with_error_details(Code::ResourceExhausted, "busy", details));
+        assert_eq!(error.retry(), Retry::Transient { after: Some(std::time::Duration::from_millis(1500)) });
     }
 }

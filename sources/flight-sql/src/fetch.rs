@@ -1,99 +1,128 @@
 //! The rows of an answer: all endpoints, several at once, in order where the server says so.
 //!
-//! Each endpoint is a task with a bounded channel, so that decoding overlaps what is done with the rows, a panic over
-//! malformed bytes becomes an error, and nothing is fetched that there is no room for.
+//! Each endpoint is a task with a bounded channel, so that decoding overlaps what is done with the rows, and nothing is
+//! fetched that there is no room for.
 
-use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow_array::RecordBatch;
-use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::error::FlightError;
-use arrow_flight::{Action, CancelFlightInfoRequest, FlightEndpoint, FlightInfo, RenewFlightEndpointRequest};
+use arrow_flight::{FlightEndpoint, FlightInfo, RenewFlightEndpointRequest};
 use arrow_schema::{Schema, SchemaRef};
 use arrowload_core::{BatchStream, Error, ErrorKind, Result};
-use futures::FutureExt;
-use futures::stream::{self, StreamExt};
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::cancel::CancelOnDrop;
 use crate::connect::Server;
-use crate::error::{from_flight, from_status, malformed};
+use crate::decode::{Decoded, Decoder};
+use crate::error::malformed;
 
 /// Batches of an endpoint that may wait: the next is decoded while one is used.
 const WAITING: usize = 2;
 
-/// The batches of an answer. Dropping the stream before its end tells the server to stop.
-pub(crate) async fn fetch(server: Arc<Server>, info: FlightInfo) -> Result<BatchStream> {
-    let announced = announced_schema(&info)?;
-    let rows = u64::try_from(info.total_records).ok();
-    let ordered = info.ordered;
-    let (mut receivers, guard) = start(&server, &info, announced.clone(), ordered);
-    let Some(schema) = announced else {
-        // A server may leave the schema to the first message.
-        return first_schema(&mut receivers, guard, rows).await;
-    };
-    Ok(finish(schema, stream_of(receivers, guard), rows))
+/// Rows, and what the server said with them for the application. Dropping it before its end tells the server to stop.
+pub struct FlightStream {
+    schema: SchemaRef,
+    expected_rows: Option<u64>,
+    app_metadata: Bytes,
+    batches: BoxStream<'static, Result<FlightBatch>>,
 }
 
-fn finish(schema: SchemaRef, batches: impl futures::Stream<Item = Result<RecordBatch>> + Send + 'static, rows: Option<u64>) -> BatchStream {
-    let stream = BatchStream::new(schema, batches);
-    match rows {
-        Some(rows) => stream.with_expected_rows(rows),
-        None => stream,
+/// A batch, and what the server said with it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FlightBatch {
+    /// The rows.
+    pub batch: RecordBatch,
+    /// The metadata of the application that came with them; empty if there was none.
+    pub app_metadata: Bytes,
+}
+
+impl FlightStream {
+    /// The columns.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
+
+    /// How many rows the server says there are.
+    pub fn expected_rows(&self) -> Option<u64> {
+        self.expected_rows
+    }
+
+    /// The metadata of the application that came with the announcement of the rows; empty if there was none.
+    pub fn app_metadata(&self) -> &Bytes {
+        &self.app_metadata
+    }
+
+    /// The rows alone.
+    pub fn into_batches(self) -> BatchStream {
+        let stream = BatchStream::new(self.schema, self.batches.map_ok(|item| item.batch));
+        match self.expected_rows {
+            Some(rows) => stream.with_expected_rows(rows),
+            None => stream,
+        }
+    }
+}
+
+impl std::fmt::Debug for FlightStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FlightStream").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl Stream for FlightStream {
+    type Item = Result<FlightBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.batches.poll_next_unpin(context)
+    }
+}
+
+/// Fetches the rows of an answer.
+pub(crate) async fn fetch(server: Arc<Server>, info: FlightInfo, cancel: CancelOnDrop) -> Result<FlightStream> {
+    let announced = announced_schema(&info)?;
+    let expected_rows = u64::try_from(info.total_records).ok();
+    let app_metadata = info.app_metadata.clone();
+    let (mut receivers, tasks) = start(&server, info, announced.clone());
+    let schema = match announced {
+        Some(schema) => schema,
+        // A server may leave the schema to the first message.
+        None => first_schema(&mut receivers).await?,
+    };
+    Ok(FlightStream { schema, expected_rows, app_metadata, batches: stream_of(receivers, cancel, tasks).boxed() })
 }
 
 fn announced_schema(info: &FlightInfo) -> Result<Option<SchemaRef>> {
     if info.schema.is_empty() {
         return Ok(None);
     }
-    let schema: Schema = info.clone().try_decode_schema().map_err(malformed)?;
+    let schema = std::panic::catch_unwind(|| Schema::try_from(arrow_flight::IpcMessage(info.schema.clone())));
+    let schema = schema.map_err(|_| malformed("the schema cannot be decoded"))?.map_err(malformed)?;
     Ok(Some(Arc::new(schema)))
 }
 
 /// What a task of an endpoint sends: its schema once, then batches.
 enum Item {
     Schema(SchemaRef),
-    Batch(RecordBatch),
+    Batch(FlightBatch),
     Failed(Error),
 }
 
 type Receivers = Vec<mpsc::Receiver<Item>>;
 
-/// Cancels what is under way when it is dropped before the end.
-struct Guard {
-    server: Arc<Server>,
-    /// Not there once all rows have come.
-    info: Option<FlightInfo>,
-    /// Ends the tasks when it is dropped.
-    _tasks: AbortOnDrop,
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let (Some(info), Ok(runtime)) = (self.info.take(), tokio::runtime::Handle::try_current()) else { return };
-        let server = Arc::clone(&self.server);
-        runtime.spawn(async move {
-            let body = CancelFlightInfoRequest { info: Some(info) }.encode_to_vec();
-            let request = server.request(Action { r#type: "CancelFlightInfo".into(), body: body.into() });
-            let mut calls = Server::calls(server.channel());
-            // Many servers cannot; they notice that nobody listens.
-            if let Err(error) = server.answer("after it was told to cancel", calls.do_action(request)).await {
-                tracing::debug!(%error, "the server was not told to cancel the query");
-            }
-        });
-    }
-}
-
 /// Starts the tasks: one channel for each endpoint in order, or one for all.
-fn start(server: &Arc<Server>, info: &FlightInfo, announced: Option<SchemaRef>, ordered: bool) -> (Receivers, Guard) {
+fn start(server: &Arc<Server>, info: FlightInfo, announced: Option<SchemaRef>) -> (Receivers, AbortOnDrop) {
     let (mut receivers, mut work, mut shared) = (Vec::new(), Vec::new(), None);
-    for endpoint in info.endpoint.clone() {
+    for endpoint in info.endpoint {
         let sender = match &shared {
-            Some(sender) if !ordered => mpsc::Sender::clone(sender),
+            Some(sender) if !info.ordered => mpsc::Sender::clone(sender),
             _ => {
                 let (sender, receiver) = mpsc::channel(WAITING);
                 receivers.push(receiver);
@@ -104,7 +133,7 @@ fn start(server: &Arc<Server>, info: &FlightInfo, announced: Option<SchemaRef>, 
         work.push((endpoint, sender));
     }
     let dispatching = tokio::spawn(dispatch(Arc::clone(server), work, announced));
-    (receivers, Guard { server: Arc::clone(server), info: Some(info.clone()), _tasks: AbortOnDrop(dispatching.abort_handle()) })
+    (receivers, AbortOnDrop(dispatching.abort_handle()))
 }
 
 /// Begins the endpoints in their order, as many at once as may be: the one that is waited for is never behind the others.
@@ -116,9 +145,7 @@ async fn dispatch(server: Arc<Server>, work: Vec<(FlightEndpoint, mpsc::Sender<I
         }
         let (server, announced) = (Arc::clone(&server), announced.clone());
         tasks.spawn(async move {
-            let rows = AssertUnwindSafe(endpoint_rows(server, endpoint, announced, sender.clone()));
-            let outcome = rows.catch_unwind().await.unwrap_or_else(|_| Err(malformed("it cannot be decoded")));
-            if let Err(error) = outcome {
+            if let Err(error) = endpoint_rows(server, endpoint, announced, sender.clone()).await {
                 // Nobody listens any more when the stream was dropped.
                 let _ = sender.send(Item::Failed(error)).await;
             }
@@ -137,20 +164,20 @@ impl Drop for AbortOnDrop {
 }
 
 /// All batches, channel after channel.
-fn stream_of(receivers: Receivers, guard: Guard) -> impl futures::Stream<Item = Result<RecordBatch>> + Send {
+fn stream_of(receivers: Receivers, cancel: CancelOnDrop, tasks: AbortOnDrop) -> impl Stream<Item = Result<FlightBatch>> + Send {
     let receivers = receivers.into_iter();
-    stream::unfold(Some((receivers, None::<mpsc::Receiver<Item>>, guard)), |state| async move {
-        let (mut receivers, mut current, mut guard) = state?;
+    stream::unfold(Some((receivers, None::<mpsc::Receiver<Item>>, cancel, tasks)), |state| async move {
+        let (mut receivers, mut current, mut cancel, tasks) = state?;
         loop {
             if current.is_none() {
                 current = receivers.next();
             }
             let Some(receiver) = &mut current else {
-                guard.info = None;
+                cancel.done();
                 return None;
             };
             match receiver.recv().await {
-                Some(Item::Batch(batch)) => return Some((Ok(batch), Some((receivers, current, guard)))),
+                Some(Item::Batch(batch)) => return Some((Ok(batch), Some((receivers, current, cancel, tasks)))),
                 Some(Item::Schema(_)) => {}
                 Some(Item::Failed(error)) => return Some((Err(error), None)),
                 None => current = None,
@@ -159,13 +186,13 @@ fn stream_of(receivers: Receivers, guard: Guard) -> impl futures::Stream<Item = 
     })
 }
 
-/// The stream of an answer whose schema comes with the rows.
-async fn first_schema(receivers: &mut Receivers, guard: Guard, rows: Option<u64>) -> Result<BatchStream> {
+/// The schema of an answer that comes with the rows.
+async fn first_schema(receivers: &mut Receivers) -> Result<SchemaRef> {
     let Some(first) = receivers.first_mut() else {
         return Err(malformed("it announces neither a schema nor an endpoint"));
     };
     match first.recv().await {
-        Some(Item::Schema(schema)) => Ok(finish(schema, stream_of(std::mem::take(receivers), guard), rows)),
+        Some(Item::Schema(schema)) => Ok(schema),
         Some(Item::Failed(error)) => Err(error),
         Some(Item::Batch(_)) | None => Err(malformed("it has no schema")),
     }
@@ -185,20 +212,23 @@ async fn endpoint_rows(
         true => vec![String::new()],
         false => endpoint.location.iter().map(|location| location.uri.clone()).collect(),
     };
-    let mut last = None;
-    for location in locations {
-        let mut sent = false;
-        match location_rows(&server, &endpoint, &location, announced.as_ref(), &sender, &mut sent).await {
-            Ok(()) => return Ok(()),
-            // Rows that were handed on cannot be taken back.
-            Err(error) if sent => return Err(error),
-            Err(error) => {
-                tracing::debug!(%error, location, "the next location of the endpoint is tried");
-                last = Some(error);
+    let sent = AtomicBool::new(false);
+    let ask = || async {
+        let mut failure: Option<Error> = None;
+        for location in &locations {
+            let outcome = location_rows(&server, &endpoint, location, announced.as_ref(), &sender, &sent).await;
+            // Rows that were handed on cannot be taken back, so nothing is tried again after them.
+            let Err(error) = outcome else { return Ok(Ok(())) };
+            if sent.load(Ordering::Relaxed) {
+                return Ok(Err(error));
             }
+            tracing::debug!(%error, location, "the next location of the endpoint is tried");
+            // Of several failures the one that may pass is told.
+            failure = failure.filter(Error::is_transient).or(Some(error));
         }
-    }
-    Err(last.unwrap_or_else(|| malformed("an endpoint has no location")))
+        Err(failure.unwrap_or_else(|| malformed("an endpoint has no location")))
+    };
+    server.retrying(ask).await?
 }
 
 async fn location_rows(
@@ -207,40 +237,38 @@ async fn location_rows(
     location: &str,
     announced: Option<&SchemaRef>,
     sender: &mpsc::Sender<Item>,
-    sent: &mut bool,
+    sent: &AtomicBool,
 ) -> Result<()> {
     let ticket = endpoint.ticket.clone().ok_or_else(|| malformed("an endpoint has no ticket"))?;
-    let mut calls = Server::calls(server.channel_to(location).await?);
-    let data = server.answer("after rows were asked for", calls.do_get(server.request(ticket))).await?;
-    let data = data.map(|message| message.map_err(FlightError::from));
-    let mut rows = FlightRecordBatchStream::new_from_flight_data(data);
-    let mut schema_seen = false;
-    loop {
-        let next = server.in_time("in the middle of the rows", rows.next()).await?;
-        if !schema_seen && let Some(schema) = rows.schema() {
-            schema_seen = true;
-            match announced {
-                Some(announced) => check_schema(announced, schema)?,
-                None if sender.send(Item::Schema(Arc::clone(schema))).await.is_err() => return Ok(()),
-                None => {}
-            }
-        }
-        match next {
-            None => return Ok(()),
-            Some(Err(error)) => return Err(from_flight(error)),
-            Some(Ok(batch)) => {
+    let mut calls = Server::calls_over(server.channel_to(location).await?);
+    let mut messages = server.answer("after rows were asked for", calls.do_get(server.request(ticket).await?)).await?;
+    let mut decoder = Decoder::new(server.config().max_batch_bytes);
+    while let Some(message) = server.next("in the middle of the rows", &mut messages).await? {
+        let app_metadata = message.app_metadata.clone();
+        let item = match decoder.decode(message)? {
+            Decoded::Nothing => continue,
+            Decoded::Schema(schema) => match announced {
+                Some(announced) => {
+                    check_schema(announced, &schema)?;
+                    continue;
+                }
+                None => Item::Schema(schema),
+            },
+            Decoded::Batch(batch) => {
                 let batch = match announced {
                     // The same columns, with the names and metadata that were announced.
                     Some(schema) => batch.with_schema(Arc::clone(schema)).map_err(malformed)?,
                     None => batch,
                 };
-                *sent = true;
-                if sender.send(Item::Batch(batch)).await.is_err() {
-                    return Ok(());
-                }
+                sent.store(true, Ordering::Relaxed);
+                Item::Batch(FlightBatch { batch, app_metadata })
             }
+        };
+        if sender.send(item).await.is_err() {
+            return Ok(());
         }
     }
+    Ok(())
 }
 
 /// Refuses rows of other columns than were announced.
@@ -263,15 +291,10 @@ fn is_expired(endpoint: &FlightEndpoint) -> bool {
 
 /// Asks for more time. A server that gives none has to be asked for the rows anew: the load as a whole tries again.
 async fn renew(server: &Server, endpoint: FlightEndpoint) -> Result<FlightEndpoint> {
-    let body = RenewFlightEndpointRequest { endpoint: Some(endpoint) }.encode_to_vec();
-    let request = server.request(Action { r#type: "RenewFlightEndpoint".into(), body: body.into() });
-    let mut calls = Server::calls(server.channel());
-    let expired = |error: Error| {
+    let answer = server.action("RenewFlightEndpoint", RenewFlightEndpointRequest { endpoint: Some(endpoint) }).await;
+    let body = answer.map_err(|error| {
         let message = format!("the ticket for the rows has expired, and the server does not renew it: {}", error.message());
         Error::new(ErrorKind::Connection, message).transient()
-    };
-    let mut answers = server.answer("after a ticket was to be renewed", calls.do_action(request)).await.map_err(expired)?;
-    let answer = server.in_time("while a ticket was renewed", answers.message()).await?.map_err(|status| expired(from_status(status)))?;
-    let body = answer.ok_or_else(|| expired(malformed("no endpoint came back")))?.body;
+    })?;
     FlightEndpoint::decode(body).map_err(malformed)
 }

@@ -32,8 +32,8 @@ fn failed(message: String, file: Option<&Path>) -> Error {
     file.map_or(error.clone(), |file| error.with("file", file.display()))
 }
 
-/// How to connect to a host, as the connection says.
-pub(crate) fn connector(config: &FlightSqlConfig, host: &str) -> Result<Connector> {
+/// How to connect to a host, as the connection says, to speak a protocol.
+pub(crate) fn connector(config: &FlightSqlConfig, host: &str, protocol: &[u8]) -> Result<Connector> {
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(error.to_string(), None))?
@@ -47,10 +47,9 @@ pub(crate) fn connector(config: &FlightSqlConfig, host: &str) -> Result<Connecto
         }
         _ => builder.with_no_client_auth(),
     };
-    client.alpn_protocols = vec![b"h2".to_vec()];
-    let name = config.tls_server_name.as_deref().unwrap_or(host);
+    client.alpn_protocols = vec![protocol.to_vec()];
     let name =
-        ServerName::try_from(name.to_owned()).map_err(|_| failed(format!("`{name}` is no name that a certificate can have"), None))?;
+        ServerName::try_from(host.to_owned()).map_err(|_| failed(format!("`{host}` is no name that a certificate can have"), None))?;
     Ok(Connector { tls: TlsConnector::from(Arc::new(client)), name })
 }
 

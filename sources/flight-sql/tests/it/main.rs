@@ -1,7 +1,10 @@
 //! The source against a server that does what it should, and one that does not.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
 
+mod depth;
+mod oauth;
 mod servers;
+mod sqlite;
 
 use std::time::{Duration, Instant};
 
@@ -192,7 +195,7 @@ async fn encrypted_connections_are_proved() {
     let folder = tempfile::tempdir().expect("a folder");
     let ca = folder.path().join("ca.pem");
     std::fs::write(&ca, &certificate).expect("written");
-    let server = ThrowawayFlightSql::with_tls(FlightSqlBehaviour::default(), Some((certificate, key))).await;
+    let server = ThrowawayFlightSql::with_tls(FlightSqlBehaviour::default(), &certificate, &key, None).await;
     let address = format!("127.0.0.1:{}", server.port());
     let good = format!("grpc+tls://{address}?tls_ca={}&tls_server_name=flight.example", ca.display());
     assert_eq!(ids(&rows(&source(&good).await.expect("a source"), &Query::new(NUMBERS)).await.expect("rows")).len(), 1000);
@@ -209,6 +212,41 @@ async fn encrypted_connections_are_proved() {
     let url = format!("grpc+tls://127.0.0.1:{}?tls_ca={}", plain.port(), ca.display());
     let error = async { rows(&source(&url).await?, &Query::new(NUMBERS)).await }.await.expect_err("refused");
     assert!(error.to_string().contains("grpc://"), "{error:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_may_want_to_know_the_client() {
+    // For the server, which takes the process's own; it fails if another test was first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().expect("a folder");
+    let written = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let certified = |name: &str| rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
+    let (ours, client, stranger) = (certified("localhost"), certified("client"), certified("stranger"));
+    let ca = written("ca.pem", &ours.cert.pem());
+    let files = |name: &str, of: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+        let certificate = written(&format!("{name}.pem"), &of.cert.pem());
+        format!("&tls_cert={certificate}&tls_key={}", written(&format!("{name}.key"), &of.signing_key.serialize_pem()))
+    };
+    let (known, unknown) = (files("client", &client), files("stranger", &stranger));
+    let server = ThrowawayFlightSql::with_tls(
+        FlightSqlBehaviour::default(),
+        &ours.cert.pem(),
+        &ours.signing_key.serialize_pem(),
+        Some(&client.cert.pem()),
+    )
+    .await;
+    let url = format!("grpc+tls://localhost:{}?tls_ca={ca}", server.port());
+    let source_of = async |keys: &str| rows(&source(&format!("{url}{keys}")).await?, &Query::new(NUMBERS)).await;
+    assert_eq!(ids(&source_of(&known).await.expect("rows")).len(), 1000);
+    for keys in ["", unknown.as_str()] {
+        let error = source_of(keys).await.expect_err("refused");
+        assert!(matches!(error.kind(), ErrorKind::Connection | ErrorKind::Tls), "{error:#}");
+        assert!(error.to_string().contains("tls_cert"), "{error:#}");
+    }
 }
 
 #[tokio::test]

@@ -25,9 +25,9 @@ with pa.ipc.new_stream(out, table.schema) as writer:
 ";
 
 /// A program of the Python that reads back, running until it is dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     _folder: tempfile::TempDir,
 }
 
@@ -54,11 +54,19 @@ fn program(name: &str) -> Option<PathBuf> {
     found
 }
 
-async fn start(name: &str, arguments: impl Fn(&str, &std::path::Path) -> Vec<String>) -> Option<(Server, FlightSqlSource)> {
-    let program = program(name)?;
+pub(crate) async fn start(name: &str, arguments: impl Fn(&str, &std::path::Path) -> Vec<String>) -> Option<(Server, FlightSqlSource)> {
+    start_program(program(name)?, arguments).await
+}
+
+/// Starts a program that is told a free port, and waits until it answers.
+pub(crate) async fn start_program(
+    program: PathBuf,
+    arguments: impl Fn(&str, &std::path::Path) -> Vec<String>,
+) -> Option<(Server, FlightSqlSource)> {
+    let name = program.display().to_string();
     let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
     let folder = tempfile::tempdir().expect("a folder");
-    let child = Command::new(program)
+    let child = Command::new(&program)
         .args(arguments(&port.to_string(), folder.path()))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -77,7 +85,7 @@ async fn start(name: &str, arguments: impl Fn(&str, &std::path::Path) -> Vec<Str
 }
 
 /// Compares our answer with ADBC's: columns, types, and every value.
-async fn same_as_adbc(server: &Server, source: &FlightSqlSource, sql: &str) {
+pub(crate) async fn same_as_adbc(server: &Server, source: &FlightSqlSource, sql: &str) {
     let stream = source.query(&Query::new(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error:#}"));
     let schema: SchemaRef = stream.schema().clone();
     let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap_or_else(|error| panic!("{sql}: {error:#}"));

@@ -1,6 +1,4 @@
-//! A Flight SQL server on DataFusion, in this process, that misbehaves where it is told to: for tests of clients, and for
-//! examples.
-#![expect(clippy::expect_used, reason = "a server for tests says what is wrong and ends")]
+//! What the server can do.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -8,14 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::messages;
+use super::{AnnouncedSchema, FlightSqlBehaviour};
 use arrow_array::RecordBatch;
-use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt64Type;
+use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
-use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
+use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
-    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
-    CommandPreparedStatementQuery, CommandStatementQuery, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
+    ActionBeginTransactionRequest, ActionBeginTransactionResult, ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest,
+    ActionCreatePreparedStatementResult, ActionEndTransactionRequest, CommandPreparedStatementQuery, CommandPreparedStatementUpdate,
+    CommandStatementQuery, CommandStatementUpdate, DoPutPreparedStatementResult, EndTransaction, ProstMessageExt, SqlInfo,
+    TicketStatementQuery,
 };
 use arrow_flight::{
     Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, Location,
@@ -26,8 +30,8 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use prost::Message;
-use tonic::transport::{Identity, Server, ServerTlsConfig};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_types::StatusExt;
 
 /// An answer.
 type Rows = (arrow_schema::SchemaRef, Vec<RecordBatch>);
@@ -35,123 +39,19 @@ type Rows = (arrow_schema::SchemaRef, Vec<RecordBatch>);
 type Parameters = Vec<(String, ScalarValue)>;
 type Answer<T> = Result<Response<T>, Status>;
 
-/// What the server does otherwise than it should.
-#[derive(Debug, Clone, Default)]
-pub struct FlightSqlBehaviour {
-    /// Into how many endpoints an answer is cut; 0 is one.
-    pub endpoints: usize,
-    /// The locations of each endpoint.
-    pub locations: Vec<String>,
-    /// Says that the order of the endpoints matters.
-    pub ordered: bool,
-    /// The token that every call needs; a handshake with `ada` and `pw` gives it.
-    pub token: Option<&'static str>,
-    /// Waits so long before it answers.
-    pub late: Option<Duration>,
-    /// Falls silent after so many messages of rows.
-    pub silent_after: Option<usize>,
-    /// Breaks off after so many messages of rows, this many times.
-    pub cut_after: Option<(usize, usize)>,
-    /// Announces another schema, or none.
-    pub announces: AnnouncedSchema,
-    /// The tickets have expired; and whether they can be renewed.
-    pub expired: Option<bool>,
-    /// Sends bytes in the place of the second message.
-    pub garbage: bool,
-    /// Is not ready the first so many times.
-    pub unavailable: usize,
-}
-
-/// The schema that an answer announces.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum AnnouncedSchema {
-    /// That of its rows.
-    #[default]
-    Truth,
-    /// Another.
-    Other,
-    /// None: it comes with the rows.
-    Nothing,
-}
-
 #[derive(Clone)]
-struct Service {
-    behaviour: FlightSqlBehaviour,
+pub(super) struct Service {
+    pub(super) behaviour: FlightSqlBehaviour,
     context: Arc<SessionContext>,
     bound: Arc<Mutex<HashMap<String, Parameters>>>,
     /// What was announced, until the server ends: its endpoints are asked for one after the other.
     answers: Arc<Mutex<HashMap<String, Rows>>>,
     calls: Arc<AtomicUsize>,
-    log: Arc<Mutex<Vec<String>>>,
-}
-
-/// A server on a free port of loopback that runs until it is dropped. Its tables are what DataFusion has of itself, such as
-/// `generate_series(1, 1000)`, and files named in quotes.
-#[derive(Debug)]
-pub struct ThrowawayFlightSql {
-    port: u16,
-    log: Arc<Mutex<Vec<String>>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for ThrowawayFlightSql {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl ThrowawayFlightSql {
-    /// Starts a server.
-    pub async fn start(behaviour: FlightSqlBehaviour) -> Self {
-        Self::with_tls(behaviour, None).await
-    }
-
-    /// Starts an encrypted server, with a certificate and its key in PEM. The process needs a default provider of rustls.
-    pub async fn with_tls(behaviour: FlightSqlBehaviour, identity: Option<(String, String)>) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let log = Arc::<Mutex<Vec<String>>>::default();
-        let service = Service {
-            behaviour,
-            // One partition: every server gives the rows of a query in the same order, so that parts of it fit together.
-            context: Arc::new(SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1)).enable_url_table()),
-            answers: Arc::default(),
-            bound: Arc::default(),
-            calls: Arc::default(),
-            log: Arc::clone(&log),
-        };
-        let flight = FlightServiceServer::new(service).max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX);
-        let mut builder = Server::builder();
-        if let Some((certificate, key)) = identity {
-            builder = builder.tls_config(ServerTlsConfig::new().identity(Identity::from_pem(certificate, key))).expect("an identity");
-        }
-        let incoming =
-            stream::unfold(listener, |listener| async move { Some((listener.accept().await.map(|(socket, _)| socket), listener)) });
-        let task = tokio::spawn(async move {
-            builder.add_service(flight).serve_with_incoming(incoming).await.expect("it serves");
-        });
-        Self { port, log, task }
-    }
-
-    /// The port on loopback.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// The URL of a plain server.
-    pub fn url(&self) -> String {
-        format!("grpc://127.0.0.1:{}", self.port)
-    }
-
-    /// Forgets what it was told.
-    pub fn forget(&self) {
-        self.log.lock().expect("a log").clear();
-    }
-
-    /// Whether an action of this name came, or tickets were redeemed (`get`).
-    pub fn was_told(&self, what: &str) -> bool {
-        self.log.lock().expect("a log").iter().any(|line| line.starts_with(what))
-    }
+    pub(super) log: Arc<Mutex<Vec<String>>>,
+    /// The token that every call needs.
+    pub(super) token: Arc<Mutex<Option<String>>>,
+    /// What the statements of open transactions will do.
+    transactions: Arc<Mutex<HashMap<String, Vec<String>>>>,
 }
 
 fn failed(error: impl std::fmt::Display) -> Status {
@@ -159,12 +59,32 @@ fn failed(error: impl std::fmt::Display) -> Status {
 }
 
 impl Service {
-    fn note(&self, what: impl Into<String>) {
+    pub(super) fn new(behaviour: FlightSqlBehaviour) -> Self {
+        // One partition: every server gives the rows of a query in the same order, so that parts of it fit together.
+        let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1)).enable_url_table();
+        Self {
+            token: Arc::new(Mutex::new(behaviour.token.map(str::to_owned))),
+            behaviour,
+            context: Arc::new(session),
+            bound: Arc::default(),
+            answers: Arc::default(),
+            calls: Arc::default(),
+            log: Arc::default(),
+            transactions: Arc::default(),
+        }
+    }
+
+    pub(super) fn polls(&self) -> usize {
+        self.behaviour.polls
+    }
+
+    pub(super) fn note(&self, what: impl Into<String>) {
         self.log.lock().expect("a log").push(what.into());
     }
 
-    async fn enter<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        if let Some(token) = self.behaviour.token
+    pub(super) async fn enter<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let token = self.token.lock().expect("a token").clone();
+        if let Some(token) = token
             && request.metadata().get("authorization").and_then(|value| value.to_str().ok()) != Some(&format!("Bearer {token}"))
         {
             return Err(Status::unauthenticated("no such token"));
@@ -175,7 +95,34 @@ impl Service {
         if self.calls.fetch_add(1, Ordering::SeqCst) < self.behaviour.unavailable {
             return Err(Status::unavailable("it is starting"));
         }
+        if let Some((times, pause)) = self.behaviour.busy
+            && self.calls.load(Ordering::SeqCst) <= times
+        {
+            let details = tonic_types::ErrorDetails::with_retry_info(Some(pause));
+            return Err(Status::with_error_details(Code::ResourceExhausted, "too many queries", details));
+        }
         Ok(())
+    }
+
+    /// Keeps the parameters of a statement.
+    async fn bind(&self, handle: &[u8], request: Request<PeekableFlightDataStream>) -> Result<String, Status> {
+        let handle = String::from_utf8(handle.to_vec()).map_err(failed)?;
+        let data = request.into_inner().map_err(FlightError::from);
+        let batches: Vec<RecordBatch> = FlightRecordBatchStream::new_from_flight_data(data).try_collect().await.map_err(failed)?;
+        let row = batches.first().ok_or_else(|| failed("no parameters"))?;
+        let schema = row.schema();
+        let named = row.columns().iter().zip(schema.fields());
+        let values =
+            named.map(|(column, field)| Ok::<_, Status>((field.name().clone(), ScalarValue::try_from_array(column, 0).map_err(failed)?)));
+        self.bound.lock().expect("parameters").insert(handle.clone(), values.collect::<Result<_, _>>()?);
+        Ok(handle)
+    }
+
+    /// Runs a statement for its effect: how many rows it changed, or -1.
+    async fn change(&self, statement: &str) -> Result<i64, Status> {
+        let (schema, batches) = self.rows(statement).await?;
+        let counted = schema.fields().iter().any(|field| field.name() == "count").then_some(()).and(batches.first());
+        Ok(counted.map_or(-1, |batch| batch.column(0).as_primitive::<UInt64Type>().value(0) as i64))
     }
 
     async fn rows(&self, handle: &str) -> Result<Rows, Status> {
@@ -199,13 +146,16 @@ impl Service {
         let (schema, batches) = self.rows(handle).await?;
         self.answers.lock().expect("answers").insert(handle.to_owned(), (Arc::clone(&schema), batches.clone()));
         let announced = match self.behaviour.announces {
-            AnnouncedSchema::Truth => schema.as_ref().clone(),
+            AnnouncedSchema::Truth => messages::sent_schema(&schema, &self.behaviour).as_ref().clone(),
             AnnouncedSchema::Other => Schema::new(vec![Field::new("other", DataType::Utf8, true)]),
             AnnouncedSchema::Nothing => Schema::empty(),
         };
         let mut info = FlightInfo::new().with_descriptor(descriptor).with_ordered(self.behaviour.ordered);
         if self.behaviour.announces != AnnouncedSchema::Nothing {
             info = info.try_with_schema(&announced).map_err(failed)?;
+        }
+        if self.behaviour.app_metadata {
+            info = info.with_app_metadata("announced");
         }
         let parts = self.behaviour.endpoints.max(1);
         for part in 0..parts {
@@ -272,9 +222,7 @@ impl FlightSqlService for Service {
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         let whole = arrow_select::concat::concat_batches(&schema, &batches).map_err(failed)?;
         let (from, to) = (rows * part / parts, rows * (part + 1) / parts);
-        let pieces: Vec<_> = (from..to).step_by(100).map(|at| Ok::<_, FlightError>(whole.slice(at, 100.min(to - at)))).collect();
-        let data = FlightDataEncoderBuilder::new().with_schema(schema).build(stream::iter(pieces)).map_err(Status::from);
-        let messages: Vec<_> = data.collect().await;
+        let messages = messages::encode(&whole.slice(from, to - from), &self.behaviour).map_err(failed)?;
         let behaviour = self.behaviour.clone();
         let cuts = self.calls.load(Ordering::SeqCst);
         let stream = stream::iter(messages).enumerate().then(move |(index, message)| {
@@ -286,7 +234,7 @@ impl FlightSqlService for Service {
                 if behaviour.cut_after.is_some_and(|(after, times)| index > after && cuts <= 2 * times) {
                     return Err(Status::unavailable("it goes down"));
                 }
-                let mut message = message?;
+                let mut message = message;
                 if behaviour.garbage && index == 1 {
                     message.data_header = message.data_header.iter().map(|byte| byte ^ 0x5a).collect::<Vec<u8>>().into();
                 }
@@ -302,17 +250,55 @@ impl FlightSqlService for Service {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<DoPutPreparedStatementResult, Status> {
         self.enter(&request).await?;
-        let handle = String::from_utf8(query.prepared_statement_handle.to_vec()).map_err(failed)?;
-        let data = request.into_inner().map_err(FlightError::from);
-        let batches: Vec<RecordBatch> =
-            arrow_flight::decode::FlightRecordBatchStream::new_from_flight_data(data).try_collect().await.map_err(failed)?;
-        let row = batches.first().ok_or_else(|| failed("no parameters"))?;
-        let schema = row.schema();
-        let named = row.columns().iter().zip(schema.fields());
-        let values =
-            named.map(|(column, field)| Ok::<_, Status>((field.name().clone(), ScalarValue::try_from_array(column, 0).map_err(failed)?)));
-        self.bound.lock().expect("parameters").insert(handle.clone(), values.collect::<Result<_, _>>()?);
+        let handle = self.bind(&query.prepared_statement_handle, request).await?;
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle.into_bytes().into()) })
+    }
+
+    async fn do_put_prepared_statement_update(
+        &self,
+        query: CommandPreparedStatementUpdate,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        self.enter(&request).await?;
+        let handle = self.bind(&query.prepared_statement_handle, request).await?;
+        self.change(&handle).await
+    }
+
+    async fn do_put_statement_update(
+        &self,
+        command: CommandStatementUpdate,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<i64, Status> {
+        self.enter(&request).await?;
+        let Some(id) = command.transaction_id else { return self.change(&command.query).await };
+        let id = String::from_utf8(id.to_vec()).map_err(failed)?;
+        let mut transactions = self.transactions.lock().expect("transactions");
+        transactions.get_mut(&id).ok_or_else(|| failed("no such transaction"))?.push(command.query);
+        Ok(-1)
+    }
+
+    async fn do_action_begin_transaction(
+        &self,
+        _: ActionBeginTransactionRequest,
+        request: Request<Action>,
+    ) -> Result<ActionBeginTransactionResult, Status> {
+        self.enter(&request).await?;
+        let id = format!("transaction {}", self.calls.load(Ordering::SeqCst));
+        self.transactions.lock().expect("transactions").insert(id.clone(), Vec::new());
+        Ok(ActionBeginTransactionResult { transaction_id: id.into_bytes().into() })
+    }
+
+    async fn do_action_end_transaction(&self, query: ActionEndTransactionRequest, request: Request<Action>) -> Result<(), Status> {
+        self.enter(&request).await?;
+        let id = String::from_utf8(query.transaction_id.to_vec()).map_err(failed)?;
+        let changes = self.transactions.lock().expect("transactions").remove(&id).ok_or_else(|| failed("no such transaction"))?;
+        if query.action() == EndTransaction::Commit {
+            for change in changes {
+                self.change(&change).await?;
+            }
+        }
+        self.note(format!("{:?}", query.action()));
+        Ok(())
     }
 
     async fn do_action_create_prepared_statement(

@@ -1,0 +1,44 @@
+//! Telling the server to stop when nobody wants its answer any more.
+
+use std::sync::Arc;
+
+use arrow_flight::{CancelFlightInfoRequest, FlightInfo};
+
+use crate::connect::Server;
+
+/// Cancels a query that is under way when it is dropped before [`done`](Self::done).
+#[derive(Debug)]
+pub(crate) struct CancelOnDrop {
+    server: Arc<Server>,
+    /// What the server calls the query; nothing before it has said so, and once all rows have come.
+    info: Option<FlightInfo>,
+}
+
+impl CancelOnDrop {
+    pub(crate) fn new(server: Arc<Server>, info: Option<FlightInfo>) -> Self {
+        Self { server, info }
+    }
+
+    /// The server's newest word on the query.
+    pub(crate) fn set(&mut self, info: Option<FlightInfo>) {
+        self.info = info;
+    }
+
+    /// All rows have come.
+    pub(crate) fn done(&mut self) {
+        self.info = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        let (Some(info), Ok(runtime)) = (self.info.take(), tokio::runtime::Handle::try_current()) else { return };
+        let server = Arc::clone(&self.server);
+        runtime.spawn(async move {
+            // Many servers cannot; they notice that nobody listens.
+            if let Err(error) = server.action_without_answer("CancelFlightInfo", CancelFlightInfoRequest { info: Some(info) }).await {
+                tracing::debug!(%error, "the server was not told to cancel the query");
+            }
+        });
+    }
+}
