@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Load(Box<LoadArgs>),
     /// Print the answer to a query, or write it to a file
     Query(Box<QueryArgs>),
+    /// List what a source has: its tables, schemas, catalogs
+    List(ListArgs),
     /// Run the loads of a job file, in the order of their dependencies
     Run(RunArgs),
     /// Load the rows of a dead-letter file again
@@ -189,6 +191,47 @@ pub(crate) struct QueryArgs {
     /// A file to write, under a temporary name until it is whole
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// What is listed
+    #[arg(value_enum, default_value_t = Kind::Tables)]
+    pub(crate) what: Kind,
+    /// A URL, a connection or a source
+    #[arg(short, long, value_name = "URL|NAME")]
+    pub(crate) from: String,
+    /// Only of this catalog
+    #[arg(long, value_name = "NAME")]
+    pub(crate) catalog: Option<String>,
+    /// Only of schemas whose name fits, as SQL's LIKE has it
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) schema: Option<String>,
+    /// Only tables whose name fits, as SQL's LIKE has it
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) name: Option<String>,
+    /// table on a terminal, else csv; by the file's name with -o
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
+    /// A file to write, under a temporary name until it is whole
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Catalogs, or databases
+    Catalogs,
+    /// Schemas
+    Schemas,
+    /// Tables and views
+    Tables,
+    /// The kinds of tables that there are
+    TableTypes,
+    /// The types that columns can have
+    Types,
+    /// What the engine says of itself
+    Info,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -6,6 +6,7 @@ mod describe;
 mod exit;
 mod input;
 mod job;
+mod list;
 mod load;
 mod output;
 mod params;
@@ -42,6 +43,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Load(args) => load::command(*args, &common).await,
         Command::Query(args) => query::command(*args).await,
+        Command::List(args) => list::command(args).await,
         Command::Run(args) => run::command(args, &common).await,
         Command::Replay(args) => load::replay(args, &common).await,
         Command::Loaders => describe::loaders(),

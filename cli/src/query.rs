@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
+use arrowload::BatchStream;
 use futures::TryStreamExt;
 
 use crate::args::{Format, QueryArgs};
@@ -16,10 +17,14 @@ const SHOWN: usize = 1_000;
 
 pub(crate) async fn command(args: QueryArgs) -> Result<Exit, Failure> {
     let question = Question::ask(&args.from)?;
-    let format = format(&args)?;
-    let mut batches = question.query.clone().stream().await?;
+    let format = format(args.format, args.output.as_deref())?;
+    show_answer(question.query.clone().stream().await?, format, args.output.as_deref()).await
+}
+
+/// Prints an answer, or writes it to a file.
+pub(crate) async fn show_answer(mut batches: BatchStream, format: Format, output: Option<&Path>) -> Result<Exit, Failure> {
     let schema = batches.schema().clone();
-    if format == Format::Table && args.output.is_none() {
+    if format == Format::Table && output.is_none() {
         let (mut shown, mut rows, mut more) = (Vec::new(), 0, false);
         while let Some(batch) = batches.try_next().await? {
             let left = SHOWN.saturating_sub(rows);
@@ -41,7 +46,7 @@ pub(crate) async fn command(args: QueryArgs) -> Result<Exit, Failure> {
         show::print(&note)?;
         return Ok(Exit::Done);
     }
-    let mut sink = Sink::open(format, args.output.as_deref(), &schema)?;
+    let mut sink = Sink::open(format, output, &schema)?;
     while let Some(batch) = batches.try_next().await? {
         sink.write(&batch)?;
     }
@@ -50,15 +55,15 @@ pub(crate) async fn command(args: QueryArgs) -> Result<Exit, Failure> {
 }
 
 /// What was asked for, else by the file's name, else by who reads it.
-fn format(args: &QueryArgs) -> Result<Format, Failure> {
-    let format = match (args.format, args.output.as_deref()) {
+pub(crate) fn format(format: Option<Format>, output: Option<&Path>) -> Result<Format, Failure> {
+    let format = match (format, output) {
         (Some(format), _) => format,
         (None, Some(file)) => by_name(file)?,
         (None, None) if std::io::stdout().is_terminal() => Format::Table,
         (None, None) => Format::Csv,
     };
     let binary = matches!(format, Format::Parquet | Format::Arrow);
-    if binary && args.output.is_none() && std::io::stdout().is_terminal() {
+    if binary && output.is_none() && std::io::stdout().is_terminal() {
         return Err(Failure::usage("this format is no text for a terminal; name a file with -o, or pipe it"));
     }
     Ok(format)

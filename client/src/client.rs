@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::RecordBatch;
 use arrowload_connections::Connections;
 use arrowload_core::{
-    BatchStream, Error, ErrorKind, Input, LoadOptions, LoadReport, LoadSpec, Loader, LoaderDescriptor, Query, Registry, Result, Settings,
-    Source, SourceDescriptor, read_dead_letters,
+    BatchStream, Error, ErrorKind, Input, Listing, LoadOptions, LoadReport, LoadSpec, Loader, LoaderDescriptor, Query, Registry, Result,
+    Settings, Source, SourceDescriptor, read_dead_letters,
 };
 use serde_json::Value;
 

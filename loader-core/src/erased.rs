@@ -8,8 +8,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::{
-    BatchStream, ColumnChecksum, DataLoader, DataSource, Listing, LoadRequest, LoadSession, LoadState, Plan, Prepared, Query, Receipt, Result,
-    Settings,
+    BatchStream, ColumnChecksum, DataLoader, DataSource, Listing, LoadRequest, LoadSession, LoadState, Plan, Prepared, Query, Receipt,
+    Result, Settings,
 };
 
 /// A request whose options are not parsed yet.

@@ -7,7 +7,7 @@ use arrow_schema::SchemaRef;
 
 use crate::erased::{DynLoader, DynSource};
 use crate::pipeline::retry::with_retries;
-use crate::{Listing, BatchStream, LoadState, LoaderDescriptor, Query, Result, Settings, SourceDescriptor};
+use crate::{BatchStream, Listing, LoadState, LoaderDescriptor, Query, Result, Settings, SourceDescriptor};
 
 /// A connected loader. Clones share the connection.
 #[derive(Clone)]

@@ -6,7 +6,9 @@ use crate::Place;
 fn every_command_has_help_that_names_its_flags() {
     let place = Place::new();
     let help = place.ok(&["--help"]);
-    for command in ["load", "query", "run", "replay", "loaders", "sources", "describe", "connections", "init", "completions", "schema"] {
+    for command in
+        ["load", "query", "list", "run", "replay", "loaders", "sources", "describe", "connections", "init", "completions", "schema"]
+    {
         assert!(help.contains(command), "{command}: {help}");
         let own = place.ok(&[command, "--help"]);
         assert!(own.contains("Usage: arrowload"), "{own}");

@@ -3,6 +3,7 @@
 
 mod help;
 mod jobs;
+mod lists;
 mod loads;
 mod mistakes;
 mod postgresql;

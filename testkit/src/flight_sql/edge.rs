@@ -1,9 +1,7 @@
 //! The calls of Flight as they come in: those of SQL go on to the service, and what Flight SQL's own trait leaves out is here.
 
 use arrow_flight::flight_service_server::FlightService;
-use arrow_flight::{
-    Action, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, PollInfo, SchemaResult, Ticket,
-};
+use arrow_flight::{Action, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, PollInfo, SchemaResult, Ticket};
 use bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
 

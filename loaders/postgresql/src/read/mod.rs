@@ -1,5 +1,6 @@
 //! Reading: a query's answer as Arrow batches, by `COPY (…) TO STDOUT` where it can be, from one connection or several.
 
+mod listing;
 mod parallel;
 mod params;
 mod source;

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
-use arrowload_core::{BatchStream, DataSource, Error, ErrorKind, Param, Query, Result};
+use arrowload_core::{BatchStream, DataSource, Error, ErrorKind, Listing, Param, Query, Result};
 use serde_json::{Map, Value};
 use tokio_postgres::Statement;
 use tokio_postgres::types::Type;
 
-use super::parallel;
 use super::params::{self, Bound};
 use super::sql::Sql;
 use super::stream::{Answer, Reading};
+use super::{listing, parallel};
 use crate::config::{self, PostgresqlConfig, ReadNumeric};
 use crate::connect::{Connections, Lease};
 use crate::decode::{ReadType, RowDecoder};
@@ -129,6 +129,10 @@ impl DataSource for PostgresqlSource {
         let batches =
             futures::stream::try_unfold(reading, |mut reading| async { Ok(reading.next_batch().await?.map(|batch| (batch, reading))) });
         Ok(BatchStream::new(schema, batches))
+    }
+
+    async fn list(&self, listing: &Listing) -> Result<BatchStream> {
+        self.query(&listing::query(listing)?).await
     }
 
     async fn schema(&self, query: &Query) -> Result<SchemaRef> {
