@@ -122,7 +122,7 @@ impl Server {
         self.in_time(what, messages.message()).await?.map_err(|status| self.explain(status))
     }
 
-    /// Calls again while the server is not ready, no sooner than it asks, and once where a token was fetched anew. For calls
+    /// Calls again while the server is not ready, no sooner than it asks, and once with another token, where there is one to be had. For calls
     /// that change nothing.
     pub(crate) async fn retrying<T, F: Future<Output = Result<T>>>(&self, mut call: impl FnMut() -> F) -> Result<T> {
         let mut is_renewed = false;
@@ -143,7 +143,7 @@ impl Server {
                 .notify(|error, pause| tracing::warn!(%error, ?pause, "trying again"))
                 .await;
             match outcome {
-                Err(error) if error.kind() == ErrorKind::Authentication && !is_renewed && self.credentials.forget_token().await => {
+                Err(error) if error.kind() == ErrorKind::Authentication && !is_renewed && self.credentials.renew(self).await? => {
                     is_renewed = true;
                 }
                 outcome => return outcome,

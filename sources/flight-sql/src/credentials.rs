@@ -47,15 +47,14 @@ impl Credentials {
         Ok(headers)
     }
 
-    /// Whether there is another token to be had after the server refused this one.
-    pub(crate) async fn forget_token(&self) -> bool {
+    /// Gets another token after the server refused this one, and answers whether there is one to be had.
+    pub(crate) async fn renew(&self, server: &Server) -> Result<bool> {
         match &self.oauth {
-            Some(oauth) => {
-                oauth.forget().await;
-                true
-            }
-            None => false,
+            Some(oauth) => oauth.forget().await,
+            None if server.config().user.is_some() => self.handshake(server).await?,
+            None => return Ok(false),
         }
+        Ok(true)
     }
 
     pub(crate) fn keep_cookies(&self, metadata: &MetadataMap) {

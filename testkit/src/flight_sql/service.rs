@@ -179,12 +179,12 @@ impl FlightSqlService for Service {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Answer<Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>> {
-        let Some(token) = self.behaviour.token else { return Err(Status::unimplemented("no handshake")) };
+        let Some(token) = self.token.lock().expect("a token").clone() else { return Err(Status::unimplemented("no handshake")) };
         // ada:pw
         if request.metadata().get("authorization").and_then(|value| value.to_str().ok()) != Some("Basic YWRhOnB3") {
             return Err(Status::unauthenticated("no such user, or another password"));
         }
-        let answer = HandshakeResponse { protocol_version: 0, payload: token.as_bytes().to_vec().into() };
+        let answer = HandshakeResponse { protocol_version: 0, payload: token.into_bytes().into() };
         Ok(Response::new(Box::pin(stream::iter([Ok(answer)]))))
     }
 

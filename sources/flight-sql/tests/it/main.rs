@@ -122,6 +122,11 @@ async fn who_asks_is_said_by_token_handshake_or_header() {
     for url in [format!("grpc://ada:pw@{address}"), format!("grpc://{address}?token=t0ken")] {
         assert_eq!(ids(&rows(&source(&url).await.expect(&url), &Query::new(NUMBERS)).await.expect(&url)).len(), 1000);
     }
+    // A token that has run out is asked for anew.
+    let long = source(&format!("grpc://ada:pw@{address}")).await.expect("a source");
+    server.accept_only("fr3sh");
+    assert_eq!(ids(&rows(&long, &Query::new(NUMBERS)).await.expect("rows")).len(), 1000);
+    server.accept_only("t0ken");
     let headers = serde_json::json!({"host": "127.0.0.1", "port": server.port(), "headers": {"Authorization": "Bearer t0ken"}});
     let by_header = FlightSqlSource::connect(serde_json::from_value(headers).expect("a config")).await.expect("a source");
     assert_eq!(ids(&rows(&by_header, &Query::new(NUMBERS)).await.expect("rows")).len(), 1000);
