@@ -56,6 +56,8 @@ pub struct FlightSqlConfig {
     pub idle_timeout: f64,
     /// How many endpoints are fetched at once; 8 by default.
     pub max_endpoints: usize,
+    /// Over how many connections the endpoints of one location are fetched; as many as there are cores, but at most 4, by default.
+    pub max_connections: Option<usize>,
     /// How often a call is tried again that the server was not ready for, before the first rows; 4 by default.
     pub max_retries: u32,
     /// Whether the server is asked how far a query is (`PollFlightInfo`), where it can say so; true by default.
@@ -88,6 +90,7 @@ impl Default for FlightSqlConfig {
             connect_timeout: 10.0,
             idle_timeout: 300.0,
             max_endpoints: 8,
+            max_connections: None,
             max_retries: 4,
             poll: true,
             max_batch_bytes: 4 << 30,
@@ -120,12 +123,20 @@ impl FlightSqlConfig {
         if self.max_endpoints == 0 {
             return invalid("max_endpoints is 0: at least one endpoint has to be fetched");
         }
+        if self.max_connections == Some(0) {
+            return invalid("max_connections is 0: there has to be one connection");
+        }
         for (key, seconds) in [("connect_timeout", self.connect_timeout), ("idle_timeout", self.idle_timeout)] {
             if !(seconds > 0.0 && seconds < 1e9) {
                 return invalid(&format!("{key} is {seconds}: write seconds, more than 0"));
             }
         }
         Ok(())
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
+        self.max_connections.unwrap_or_else(cores)
     }
 
     pub(crate) fn connect_timeout(&self) -> Duration {

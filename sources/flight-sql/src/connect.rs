@@ -38,7 +38,7 @@ const BETWEEN_POLLS: Duration = Duration::from_millis(200);
 pub(crate) struct Server {
     config: FlightSqlConfig,
     channel: Channel,
-    /// Channels to other locations, once they are used.
+    /// Further channels, and those to other locations, once they are used.
     others: Mutex<HashMap<String, Channel>>,
     credentials: Credentials,
     /// Whether the server says how far a query is, until it says otherwise.
@@ -75,17 +75,27 @@ impl Server {
         Self::calls_over(self.channel.clone())
     }
 
-    /// The channel to a location: this one for none, and for the name that means it.
-    pub(crate) async fn channel_to(&self, location: &str) -> Result<Channel> {
-        if location.is_empty() || location.starts_with(REUSE) {
+    /// The channel to a location: the server's own for none, or for the name that means it. A connection is one stream of
+    /// bytes, encrypted and cut into messages on one core at either end, so endpoints are spread over several.
+    pub(crate) async fn channel_to(&self, location: &str, endpoint: usize) -> Result<Channel> {
+        let lane = endpoint % self.config.connections();
+        if location.starts_with(REUSE) || (location.is_empty() && lane == 0) {
             return Ok(self.channel.clone());
         }
-        let known = lock(&self.others).get(location).cloned();
+        let name = format!("{lane} {location}");
+        let known = lock(&self.others).get(&name).cloned();
         if let Some(channel) = known {
             return Ok(channel);
         }
-        let channel = open(&self.config, Some(location)).await?;
-        lock(&self.others).insert(location.to_owned(), channel.clone());
+        let channel = match open(&self.config, Some(location).filter(|location| !location.is_empty())).await {
+            // The server may want no more connections than one.
+            Err(error) if location.is_empty() => {
+                tracing::debug!(%error, "endpoints share the first connection");
+                self.channel.clone()
+            }
+            channel => channel?,
+        };
+        lock(&self.others).insert(name, channel.clone());
         Ok(channel)
     }
 

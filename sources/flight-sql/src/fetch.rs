@@ -18,6 +18,7 @@ use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tonic::transport::Channel;
 
 use crate::cancel::CancelOnDrop;
 use crate::connect::Server;
@@ -139,13 +140,13 @@ fn start(server: &Arc<Server>, info: FlightInfo, announced: Option<SchemaRef>) -
 /// Begins the endpoints in their order, as many at once as may be: the one that is waited for is never behind the others.
 async fn dispatch(server: Arc<Server>, work: Vec<(FlightEndpoint, mpsc::Sender<Item>)>, announced: Option<SchemaRef>) {
     let mut tasks = JoinSet::new();
-    for (endpoint, sender) in work {
+    for (number, (endpoint, sender)) in work.into_iter().enumerate() {
         if tasks.len() >= server.config().max_endpoints {
             tasks.join_next().await;
         }
         let (server, announced) = (Arc::clone(&server), announced.clone());
         tasks.spawn(async move {
-            if let Err(error) = endpoint_rows(server, endpoint, announced, sender.clone()).await {
+            if let Err(error) = endpoint_rows(server, number, endpoint, announced, sender.clone()).await {
                 // Nobody listens any more when the stream was dropped.
                 let _ = sender.send(Item::Failed(error)).await;
             }
@@ -201,6 +202,7 @@ async fn first_schema(receivers: &mut Receivers) -> Result<SchemaRef> {
 /// Fetches one endpoint from the first of its locations that answers.
 async fn endpoint_rows(
     server: Arc<Server>,
+    number: usize,
     mut endpoint: FlightEndpoint,
     announced: Option<SchemaRef>,
     sender: mpsc::Sender<Item>,
@@ -216,7 +218,11 @@ async fn endpoint_rows(
     let ask = || async {
         let mut failure: Option<Error> = None;
         for location in &locations {
-            let outcome = location_rows(&server, &endpoint, location, announced.as_ref(), &sender, &sent).await;
+            let outcome = async {
+                let channel = server.channel_to(location, number).await?;
+                location_rows(&server, channel, &endpoint, announced.as_ref(), &sender, &sent).await
+            };
+            let outcome = outcome.await;
             // Rows that were handed on cannot be taken back, so nothing is tried again after them.
             let Err(error) = outcome else { return Ok(Ok(())) };
             if sent.load(Ordering::Relaxed) {
@@ -233,14 +239,14 @@ async fn endpoint_rows(
 
 async fn location_rows(
     server: &Server,
+    channel: Channel,
     endpoint: &FlightEndpoint,
-    location: &str,
     announced: Option<&SchemaRef>,
     sender: &mpsc::Sender<Item>,
     sent: &AtomicBool,
 ) -> Result<()> {
     let ticket = endpoint.ticket.clone().ok_or_else(|| malformed("an endpoint has no ticket"))?;
-    let mut calls = Server::calls_over(server.channel_to(location).await?);
+    let mut calls = Server::calls_over(channel);
     let mut messages = server.answer("after rows were asked for", calls.do_get(server.request(ticket).await?)).await?;
     let mut decoder = Decoder::new(server.config().max_batch_bytes);
     while let Some(message) = server.next("in the middle of the rows", &mut messages).await? {
