@@ -43,9 +43,12 @@ fn rows_that_are_refused_end_with_code_3_and_can_be_replayed() {
     let place = Place::new();
     place.write("people.csv", PEOPLE);
     server.psql("arrowload_cli_skip", "CREATE TABLE people (id bigint CHECK (id <> 2), name text)").expect("a table");
-    let load = ["load", "--from", "people.csv", "--to", "postgresql", "--target", "people", "--option", "on_error=skip"];
+    let load = ["load", "--from", "people.csv", "--to", "postgresql", "--target", "people", "--option", "on_error=skip", "--load-id", "once"];
     let ended = Ended::of(place.command(&load).env("DATABASE_URL", &url));
     assert!(ended.code == 3 && ended.out.contains("arrowload replay "), "{ended:?}");
+    // Repeated, it says the same again.
+    let again = Ended::of(place.command(&load).env("DATABASE_URL", &url));
+    assert!(again.code == 3 && again.out.contains("already there") && again.out.contains("1 rows were set aside in "), "{again:?}");
     let file = ended.out.split("arrowload replay ").nth(1).map(str::trim).expect("a file").to_owned();
     server.psql("arrowload_cli_skip", "ALTER TABLE people DROP CONSTRAINT people_id_check").expect("dropped");
     let replayed = Ended::of(place.command(&["replay", &file]).env("DATABASE_URL", &url));

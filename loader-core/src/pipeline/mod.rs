@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use self::attempt::Attempt;
 use self::progress::Meter;
 use self::retry::with_retries;
+use crate::dead_letter::dead_letter_file;
 use crate::{
     Atomicity, BatchStream, Error, ErrorKind, LoadOptions, LoadReport, LoadState, Loader, LoaderDescriptor, Mode, Plan, Progress, Receipt,
     Result, Retry, Settings,
@@ -207,7 +208,8 @@ impl Run<'_> {
 
     fn already_loaded(&self, mut receipt: Receipt) -> LoadReport {
         receipt.already_loaded = true;
-        Meter::new(self).report(receipt, None, None)
+        let file = (receipt.rows_rejected > 0).then(|| dead_letter_file(&self.spec.load.dead_letters, &self.load_id));
+        Meter::new(self).report(receipt, file.filter(|file| file.is_file()), None)
     }
 
     pub(crate) fn time_left(&self) -> Option<Duration> {

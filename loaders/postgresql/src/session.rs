@@ -325,6 +325,7 @@ impl PostgresqlSession {
         let mut receipt = Receipt::rows(self.taken).with("table", self.layout.place.sql()).with("copy", way);
         receipt = receipt.with("connections", self.shared.as_ref().map_or(1, Shared::count));
         receipt.bytes = self.bytes;
+        receipt.rows_rejected = self.request.rejects.rows();
         receipt.keys = self.keys;
         if apply::overwrites(self.request.mode, &self.layout) {
             receipt = receipt.with("rows_deleted", self.deleted);
