@@ -208,7 +208,8 @@ pub(crate) struct RunArgs {
     /// A variable of the job, over the file's: NAME=VALUE
     #[arg(long = "var", value_name = "NAME=VALUE")]
     pub(crate) vars: Vec<String>,
-    /// Go on with the last run of the same job and variables: what it committed is not loaded again
+    /// Go on with the last run of the same job and variables: what it committed is not loaded again. Refused if a load
+    /// that was committed has changed since, as far as this machine knows
     #[arg(long)]
     pub(crate) resume: bool,
     /// Only these loads

@@ -65,7 +65,7 @@ fn destination(client: &Client, to: &To) -> Result<Destination, Failure> {
 }
 
 /// A URL without its `table=` or `target=`, and what that was.
-fn target_of(url: &str) -> (String, Option<String>) {
+pub(crate) fn target_of(url: &str) -> (String, Option<String>) {
     let Some((address, query)) = url.split_once('?') else { return (url.to_owned(), None) };
     let (mut target, mut rest) = (None, Vec::new());
     for pair in query.split('&') {

@@ -1,6 +1,7 @@
 //! The `arrowload` command: everything the client does, without writing Rust. See the README beside this folder.
 
 mod args;
+mod begun;
 mod connections;
 mod describe;
 mod exit;
