@@ -48,6 +48,8 @@ fn rows_that_are_refused_end_with_code_3_and_can_be_replayed() {
     assert!(ended.code == 3 && ended.out.contains("arrowload replay "), "{ended:?}");
     // Repeated, it says the same again.
     let again = Ended::of(place.command(&load).env("DATABASE_URL", &url));
+    let plan = Ended::of(place.command(&[&load[..], &["--dry-run"]].concat()).env("DATABASE_URL", &url));
+    assert!(plan.code == 0 && plan.out.contains("there already, 1 rows: nothing would be written"), "{plan:?}");
     assert!(again.code == 3 && again.out.contains("already there") && again.out.contains("1 rows were set aside in "), "{again:?}");
     let file = ended.out.split("arrowload replay ").nth(1).map(str::trim).expect("a file").to_owned();
     server.psql("arrowload_cli_skip", "ALTER TABLE people DROP CONSTRAINT people_id_check").expect("dropped");

@@ -127,8 +127,15 @@ pub async fn load(loader: &Loader, spec: &LoadSpec, input: &Input) -> Result<Loa
 /// As for [`load`]. A column that cannot be held is no error: the plan says so.
 pub async fn plan(loader: &Loader, spec: &LoadSpec, schema: arrow_schema::SchemaRef) -> Result<Plan> {
     spec.check(&loader.descriptor)?;
+    let name = loader.descriptor.name();
+    let at = |error: Error| error.with("loader", name).with("target", &spec.target);
+    if let Some(load_id) = &spec.load.load_id
+        && let LoadState::Committed(receipt) = loader.inner.find_load(&spec.target, load_id).await.map_err(at)?
+    {
+        return Ok(Plan::of_nothing(name, &spec.target, spec.load.mode, receipt.rows));
+    }
     let request = attempt::request(spec, "plan", schema, crate::Rejects::none())?;
-    loader.inner.plan(request).await.map_err(|error| error.with("loader", loader.descriptor.name()).with("target", &spec.target))
+    loader.inner.plan(request).await.map_err(at)
 }
 
 pub(crate) struct Run<'a> {

@@ -58,6 +58,8 @@ pub(crate) struct Layout {
     pub(crate) before: Vec<String>,
     /// Statements after rows were staged, and before they are moved.
     pub(crate) after: Vec<String>,
+    /// How many columns those statements add.
+    added: usize,
     pub(crate) keys: Option<Keys>,
     /// Whether a unique index over the keys treats nulls as equal.
     pub(crate) null_keys: NullKeys,
@@ -75,6 +77,9 @@ pub(crate) struct Found {
     pub(crate) ours: bool,
     pub(crate) version: u32,
 }
+
+/// The most columns of a table (`MaxHeapAttributeNumber`).
+const MOST_COLUMNS: usize = 1_600;
 
 type Request = LoadRequest<PostgresqlOptions>;
 
@@ -144,6 +149,7 @@ impl Layout {
             stage: crate::apply::STAGE.to_owned(),
             before: Vec::new(),
             after: Vec::new(),
+            added: 0,
             keys: None,
             null_keys: request.null_keys,
             referred: false,
@@ -161,7 +167,25 @@ impl Layout {
         if request.mode == Mode::Overwrite && !create {
             layout.refer(&found.references)?;
         }
+        layout.check_width()?;
         Ok(layout)
+    }
+
+    /// No table has more columns than the server allows: not the target, and not the one that rows are staged in.
+    fn check_width(&self) -> Result<()> {
+        let staged = self.columns.len() + usize::from(self.keys.is_some());
+        let target = self.table.as_ref().map_or(self.columns.len(), |table| table.attributes + self.added);
+        let (what, count) = match self.way {
+            Way::Staged if staged > MOST_COLUMNS => ("the table in which its rows are staged", staged),
+            _ => ("the table", target),
+        };
+        if count <= MOST_COLUMNS {
+            return Ok(());
+        }
+        let dropped = if self.table.is_some() { " (those that were dropped count)" } else { "" };
+        let message =
+            format!("{what} would have {count} columns{dropped}, and PostgreSQL's have {MOST_COLUMNS} at most; load fewer, or gather some in an array");
+        Err(Error::new(ErrorKind::Unsupported, message))
     }
 
     fn create(&mut self, request: &Request, names: Vec<String>, keys: &[String], version: u32) -> Result<()> {
@@ -212,13 +236,13 @@ impl Layout {
                 }
                 Some(_) => {
                     self.alter(format!("DROP COLUMN {}", quote(&name)));
-                    self.alter(format!("ADD COLUMN {}", definition(&fresh)));
+                    self.add_column(&fresh);
                     self.columns.push(fresh);
                 }
                 None if request.schema_evolution => {
                     // Rows that are there already have no value for it.
                     let fresh = LoadColumn { not_null: fresh.not_null && replace, ..fresh };
-                    self.alter(format!("ADD COLUMN {}", definition(&fresh)));
+                    self.add_column(&fresh);
                     self.columns.push(fresh);
                 }
                 None => {
@@ -249,6 +273,11 @@ impl Layout {
     fn alter(&mut self, action: String) {
         self.way = Way::Staged;
         self.after.push(format!("ALTER TABLE {} {action}", self.place.sql()));
+    }
+
+    fn add_column(&mut self, column: &LoadColumn) {
+        self.added += 1;
+        self.alter(format!("ADD COLUMN {}", definition(column)));
     }
 
     fn find_keys(&self, request: &Request, columns: Vec<String>, found: &Found) -> Result<Keys> {

@@ -4,7 +4,7 @@ use arrowload_core::{Error, ErrorKind, KeyCounts, Mode, Receipt, Result};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
-use crate::catalog::Place;
+use crate::catalog::{self, Place};
 use crate::error::from_pg;
 use crate::ident::quote;
 
@@ -35,6 +35,19 @@ impl Ledger {
         }
         let message = format!("{} records what has been loaded; choose another target, or another ledger_schema", target.sql());
         Err(Error::new(ErrorKind::InvalidOption, message).with("target", target.sql()))
+    }
+
+    /// Where it is.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Its id, if it is there.
+    pub(crate) async fn oid(&self, client: &Client) -> Result<Option<u32>> {
+        match self.exists(client).await? {
+            true => Ok(catalog::find(client, &self.place).await?.map(|(oid, _)| oid)),
+            false => Ok(None),
+        }
     }
 
     /// Whether the table is there, and refuses another of its name.
@@ -76,16 +89,17 @@ impl Ledger {
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('{TABLE}', 0)); {}; COMMIT",
             self.create_sql()
         );
-        client.batch_execute(&sql).await.map_err(|error| {
-            let create = self.create_sql();
-            let error = from_pg(error);
-            let message = format!(
-                "the table {} that records loads cannot be created: {}; create it once, or name another schema with the connection key `ledger_schema`",
-                self.place.sql(),
-                error.message()
-            );
-            Error::new(error.kind(), message).with("statement", create).with_retry(error.retry())
-        })
+        client.batch_execute(&sql).await.map_err(|error| self.explain_creation(from_pg(error)))
+    }
+
+    /// Says what to do where it cannot be created.
+    pub(crate) fn explain_creation(&self, error: Error) -> Error {
+        let message = format!(
+            "the table {} that records loads cannot be created: {}; create it once, or name another schema with the connection key `ledger_schema`",
+            self.place.sql(),
+            error.message()
+        );
+        Error::new(error.kind(), message).with("statement", self.create_sql()).with_retry(error.retry())
     }
 
     /// Waits for the commit of any attempt of this load that is under way. Held to the end of the transaction.

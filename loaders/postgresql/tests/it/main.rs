@@ -14,6 +14,7 @@ mod memory;
 mod modes;
 mod odd;
 mod parallel;
+mod plans;
 mod proxy;
 mod random;
 mod read;
