@@ -109,7 +109,8 @@ pub(crate) struct From {
     /// A file with the query, or - for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "table")]
     pub(crate) sql_file: Option<PathBuf>,
-    /// A whole table, or a file
+    /// A whole table, or a file. A name is taken as it stands, upper case included, as --target is; a dot parts schema and
+    /// table, but within double quotes: '"a.b"."c"'
     #[arg(long, value_name = "TABLE")]
     pub(crate) table: Option<String>,
     /// A parameter of the query: NAME=VALUE for $NAME, 1=VALUE for $1; NAME:TYPE=VALUE names its type (int, float, bool,
@@ -156,7 +157,7 @@ pub(crate) struct To {
     /// A loader, a connection, or a URL, which may name the target: postgresql://host/db?table=t
     #[arg(short, long, value_name = "LOADER|NAME|URL", required = true)]
     pub(crate) to: String,
-    /// The table, file or key pattern
+    /// The table, file or key pattern; a name is taken as it stands, upper case included
     #[arg(short = 'T', long, value_name = "TARGET")]
     pub(crate) target: Option<String>,
     /// The connection, where --to names a loader

@@ -108,19 +108,18 @@ fn given_sql(from: &From) -> Result<Option<String>, Failure> {
     Ok(Some(text))
 }
 
-/// A table's name as it is, a quoted name, or a file in quotes.
+/// A table's name in SQL, taken literally part by part, as --target takes it; what is in quotes already stays, and a file is
+/// put in quotes.
 pub(crate) fn table_sql(table: &str) -> String {
-    let is_word = |part: &str| {
-        part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            && part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-    };
     let is_file = table.contains(['/', '*', '\\']) || Path::new(table).is_file();
-    match table {
-        _ if table.starts_with(['"', '\'']) => table.to_owned(),
-        _ if is_file => format!("'{}'", table.replace('\'', "''")),
-        _ if table.split('.').all(is_word) => table.to_owned(),
-        _ => format!("\"{}\"", table.replace('"', "\"\"")),
+    if table.starts_with(['"', '\'']) {
+        return table.to_owned();
     }
+    if is_file {
+        return format!("'{}'", table.replace('\'', "''"));
+    }
+    let parts: Vec<String> = table.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
+    parts.join(".")
 }
 
 /// Writes standard input to a file of a folder of its own, under a name that says its format.

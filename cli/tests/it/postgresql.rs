@@ -31,6 +31,12 @@ fn one_command_takes_a_file_into_postgresql() {
         place.ok(&["query", "--from", &url, "--sql", "SELECT name FROM people WHERE id = $id", "--param", "id=3", "--format", "csv"]);
     assert_eq!(back, "name\nEdsger\n");
     assert_eq!(run(&["query", "--from", "postgresql", "--table", "people", "--format", "ndjson"]).lines().count(), 3);
+    // A name is the same to --target and --table.
+    for name in ["My_Table", "user", "public.Odd name", "\"a.b\""] {
+        run(&["load", "--from", "people.csv", "--to", "postgresql", "--target", name]);
+        let back = run(&["query", "--from", "postgresql", "--table", name, "--format", "csv"]);
+        assert_eq!(back, PEOPLE, "{name}");
+    }
     let plan = run(&["load", "--from", "people.csv", "--to", "postgresql", "--target", "fresh", "--dry-run"]);
     assert!(plan.contains("CREATE TABLE \"public\".\"fresh\"") && plan.contains("bigint"), "{plan}");
     assert_eq!(server.psql("arrowload_cli", "SELECT count(*) FROM pg_class WHERE relname = 'fresh'").expect("a count"), "0");
