@@ -139,6 +139,7 @@ fn existing_column(field: &Field, column: &catalog::Column, options: &Postgresql
 impl Layout {
     /// Decides everything that can be decided before rows come.
     pub(crate) fn resolve(request: &Request, place: Place, found: Found) -> Result<Self> {
+        request.options.check(request.mode)?;
         let names = names(&request.schema, &request.options)?;
         let create = request.must_create(found.table.is_some())?;
         let mut layout = Self {
@@ -161,8 +162,11 @@ impl Layout {
         }
         if request.mode == Mode::Upsert {
             layout.way = Way::Staged;
-            layout.keys = Some(layout.find_keys(request, key_names, &found)?);
+            layout.keys = Some(layout.find_keys(request, key_names.clone(), &found)?);
             layout.check_update_columns(request)?;
+        }
+        if request.mode != Mode::Upsert && !create {
+            layout.check_keys(request, key_names, &found)?;
         }
         if request.mode == Mode::Overwrite && !create {
             layout.refer(&found.references)?;
@@ -183,8 +187,9 @@ impl Layout {
             return Ok(());
         }
         let dropped = if self.table.is_some() { " (those that were dropped count)" } else { "" };
-        let message =
-            format!("{what} would have {count} columns{dropped}, and PostgreSQL's have {MOST_COLUMNS} at most; load fewer, or gather some in an array");
+        let message = format!(
+            "{what} would have {count} columns{dropped}, and PostgreSQL's have {MOST_COLUMNS} at most; load fewer, or gather some in an array"
+        );
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 
@@ -278,6 +283,23 @@ impl Layout {
     fn add_column(&mut self, column: &LoadColumn) {
         self.added += 1;
         self.alter(format!("ADD COLUMN {}", definition(column)));
+    }
+
+    /// Keys of a table that is there are its own: a load of another mode than upsert does not make them unique.
+    fn check_keys(&self, request: &Request, mut keys: Vec<String>, found: &Found) -> Result<()> {
+        keys.sort();
+        if keys.is_empty() || found.indexes.iter().any(|index| index.columns == keys) {
+            return Ok(());
+        }
+        let message = format!(
+            "`keys` are for mode upsert, and for a table that the load creates; {} is there, has no unique index over them, and mode {} \
+             makes none: leave them out, or CREATE UNIQUE INDEX ON {} ({})",
+            self.place.sql(),
+            request.mode,
+            self.place.sql(),
+            quote_all(keys.iter().map(String::as_str))
+        );
+        Err(Error::new(ErrorKind::InvalidOption, message).with("key", "keys"))
     }
 
     fn find_keys(&self, request: &Request, columns: Vec<String>, found: &Found) -> Result<Keys> {

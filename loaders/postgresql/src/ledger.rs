@@ -55,7 +55,8 @@ impl Ledger {
         const FIND: &str = "SELECT (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 \
                 AND a.attname = ANY ($3)) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
             WHERE n.nspname = $1 AND c.relname = $2";
-        let known: &[&str] = &["target_schema", "target_table", "load_id", "rows", "rows_rejected", "rows_inserted", "created_table", "attempt"];
+        let known: &[&str] =
+            &["target_schema", "target_table", "load_id", "rows", "rows_rejected", "rows_inserted", "created_table", "attempt"];
         let found = client.query_opt(FIND, &[&self.place.schema, &self.place.table, &known]).await.map_err(from_pg)?;
         let Some(row) = found else { return Ok(false) };
         if row.try_get::<_, i64>(0).map_err(from_pg)? == known.len() as i64 {

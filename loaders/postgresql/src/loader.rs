@@ -47,8 +47,10 @@ impl PostgresqlLoader {
         let mut found = Found { version: catalog::version(client).await?, ..Found::default() };
         let Some((oid, partitioned)) = catalog::find(client, place).await? else { return Ok(found) };
         found.table = Some(catalog::table(client, oid, partitioned).await?);
-        if request.mode == Mode::Upsert {
+        if !request.keys.is_empty() {
             found.indexes = catalog::unique_indexes(client, oid).await?;
+        }
+        if request.mode == Mode::Upsert {
             found.ours = self.ledger(place).created(client, oid).await?;
         }
         if request.mode == Mode::Overwrite {

@@ -11,7 +11,14 @@ use crate::layout::{Layout, Way};
 use crate::ledger::Ledger;
 
 /// Refuses a load that the user has no right to.
-pub(crate) async fn check(client: &Client, layout: &Layout, oid: Option<u32>, mode: Mode, ledger: &Ledger, connections: usize) -> Result<()> {
+pub(crate) async fn check(
+    client: &Client,
+    layout: &Layout,
+    oid: Option<u32>,
+    mode: Mode,
+    ledger: &Ledger,
+    connections: usize,
+) -> Result<()> {
     let wanted: &[&str] = match mode {
         Mode::Overwrite => &["INSERT", "DELETE", "SELECT"],
         Mode::Upsert => &["INSERT", "UPDATE", "SELECT"],

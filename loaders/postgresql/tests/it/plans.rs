@@ -5,8 +5,10 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Int64Array};
 use arrowload_core::{ErrorKind, Loader, Mode, plan_load};
 
+use serde_json::json;
+
 use crate::server::database;
-use crate::support::{batch, descriptor, people, spec};
+use crate::support::{batch, descriptor, people, spec, with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_that_a_load_lacks_are_named() {
@@ -69,6 +71,28 @@ async fn tables_that_would_be_too_wide_are_refused() {
         if planned.load.keys.is_empty() {
             database.load(&planned, &wide(fits)).await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_of_another_mode_are_refused() {
+    let Some(database) = database("plan_modes").await else { return };
+    database.run("CREATE TABLE t (id bigint, name text); CREATE TABLE keyed (id bigint PRIMARY KEY, name text)").await;
+    let loader = database.loader().await;
+    let schema = people(0..1, "a").schema();
+    for (options, words) in [
+        (json!({ "on_conflict": "ignore" }), "`on_conflict` is an option of mode upsert, and this load has mode append"),
+        (json!({ "mode": "overwrite", "update_columns": "name" }), "`update_columns` is an option of mode upsert"),
+        (json!({ "mode": "upsert", "keys": "id", "update_columns": "name", "on_conflict": "ignore" }), "set one of them"),
+        (json!({ "keys": "id" }), "`keys` are for mode upsert"),
+        (json!({ "mode": "overwrite", "keys": "id" }), "CREATE UNIQUE INDEX ON \"public\".\"t\" (\"id\")"),
+    ] {
+        let error = plan_load(&loader, &with("t", options), schema.clone()).await.expect_err(words);
+        assert!(error.kind() == ErrorKind::InvalidOption && error.to_string().contains(words), "{words}: {error}");
+    }
+    // What the table or the load itself keeps unique is.
+    for target in ["keyed", "new"] {
+        plan_load(&loader, &with(target, json!({ "keys": "id" })), schema.clone()).await.expect(target);
     }
 }
 
