@@ -92,6 +92,7 @@ impl Begun {
 /// Where this system keeps what a user's programs remember.
 fn state_folder() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || absolute("HOME").map(|home| home.join(if cfg!(target_os = "macos") { "Library/Application Support" } else { ".local/state" }));
+    let home =
+        || absolute("HOME").map(|home| home.join(if cfg!(target_os = "macos") { "Library/Application Support" } else { ".local/state" }));
     absolute("XDG_STATE_HOME").or_else(|| absolute("LOCALAPPDATA").filter(|_| cfg!(windows))).or_else(home)
 }

@@ -78,7 +78,8 @@ fn render(value: &mut Value, environment: &Environment<'_>, vars: &minijinja::Va
         Value::String(text) => {
             let rendered = environment.render_str(text, vars);
             let missing = || missing(text, environment, vars);
-            *text = rendered.map_err(|error| Failure::usage(format!("{place}: {}", sentence(&error, place.contains(": vars."), missing))))?;
+            *text =
+                rendered.map_err(|error| Failure::usage(format!("{place}: {}", sentence(&error, place.contains(": vars."), missing))))?;
             Ok(())
         }
         Value::Array(items) => items.iter_mut().try_for_each(|item| render(item, environment, vars, place)),
@@ -109,7 +110,9 @@ fn sentence(error: &minijinja::Error, is_outer: bool, missing: impl Fn() -> Vec<
     }
     let one = |path: &String| match path.strip_prefix("env.") {
         Some(name) => format!("the environment has no variable {name}; set it before the command: {name}=VALUE arrowload run …"),
-        None if is_outer => format!("there is no `{path}` here: [vars] are made of the environment's variables only, as {{{{ env.NAME }}}}"),
+        None if is_outer => {
+            format!("there is no `{path}` here: [vars] are made of the environment's variables only, as {{{{ env.NAME }}}}")
+        }
         None => {
             let name = path.split('.').next().unwrap_or(path);
             format!("there is no variable `{path}`; give it with --var {name}=VALUE, or under [vars]")

@@ -49,7 +49,8 @@ fn rows_that_are_refused_end_with_code_3_and_can_be_replayed() {
     let place = Place::new();
     place.write("people.csv", PEOPLE);
     server.psql("arrowload_cli_skip", "CREATE TABLE people (id bigint CHECK (id <> 2), name text)").expect("a table");
-    let load = ["load", "--from", "people.csv", "--to", "postgresql", "--target", "people", "--option", "on_error=skip", "--load-id", "once"];
+    let load =
+        ["load", "--from", "people.csv", "--to", "postgresql", "--target", "people", "--option", "on_error=skip", "--load-id", "once"];
     let ended = Ended::of(place.command(&load).env("DATABASE_URL", &url));
     assert!(ended.code == 3 && ended.out.contains("arrowload replay "), "{ended:?}");
     // Repeated, it says the same again.
