@@ -114,6 +114,12 @@ impl CopyIn {
     fn at_row(&self, error: tokio_postgres::Error) -> Error {
         let line = copy_line(&error).filter(|line| (1..=self.rows).contains(line));
         let error = from_pg(error);
+        // Where the server was when its time was up, or its disk full, says nothing of the row.
+        let is_of_row = !matches!(
+            error.kind(),
+            ErrorKind::Timeout | ErrorKind::Connection | ErrorKind::ResourceExhausted | ErrorKind::Conflict | ErrorKind::PermissionDenied
+        );
+        let line = line.filter(|_| is_of_row);
         line.map_or(error.clone(), |line| error.at_row(self.number(line - 1)))
     }
 }
