@@ -120,6 +120,9 @@ pub(crate) struct From {
     /// The format of standard input, where its first bytes do not tell
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) input_format: Option<InputFormat>,
+    /// Take an Arrow stream on standard input that ends without its end marker, as one that was cut off does
+    #[arg(long)]
+    pub(crate) no_end_marker: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -184,7 +187,8 @@ pub(crate) struct To {
 pub(crate) struct QueryArgs {
     #[command(flatten)]
     pub(crate) from: From,
-    /// table on a terminal, else csv; by the file's name with -o
+    /// table on a terminal, else csv; by the file's name with -o. arrow is Arrow IPC: the stream format into a pipe and into
+    /// .arrows, the file format into other files. json and ndjson have "NaN", "Infinity" and "-Infinity" as texts
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
     /// A file to write, under a temporary name until it is whole
@@ -200,6 +204,8 @@ pub(crate) enum Format {
     Ndjson,
     Parquet,
     Arrow,
+    ArrowFile,
+    ArrowStream,
 }
 
 #[derive(Debug, Args)]

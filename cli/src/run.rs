@@ -76,6 +76,7 @@ fn build(name: &str, load: &JobLoad, folder: &Path, load_id: Option<String>) -> 
         table: load.table.clone(),
         params: texts(&load.params),
         input_format: None,
+        no_end_marker: false,
     };
     let given = [load.sql.is_some(), load.sql_file.is_some(), load.table.is_some()];
     let place = |failure: Failure| match failure {
