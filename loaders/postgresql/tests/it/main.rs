@@ -20,6 +20,7 @@ mod random;
 mod read;
 mod reader;
 mod server;
+mod skip;
 mod support;
 mod tls;
 mod values;
