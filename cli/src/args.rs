@@ -111,7 +111,8 @@ pub(crate) struct From {
     /// A file with the query, or - for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "table")]
     pub(crate) sql_file: Option<PathBuf>,
-    /// A whole table, or a file
+    /// A whole table, or a file. A name is taken as it stands, upper case included, as --target is; a dot parts schema and
+    /// table, but within double quotes: '"a.b"."c"'
     #[arg(long, value_name = "TABLE")]
     pub(crate) table: Option<String>,
     /// A parameter of the query: NAME=VALUE for $NAME, 1=VALUE for $1; NAME:TYPE=VALUE names its type (int, float, bool,
@@ -121,6 +122,9 @@ pub(crate) struct From {
     /// The format of standard input, where its first bytes do not tell
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) input_format: Option<InputFormat>,
+    /// Take an Arrow stream on standard input that ends without its end marker, as one that was cut off does
+    #[arg(long)]
+    pub(crate) no_end_marker: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -158,7 +162,7 @@ pub(crate) struct To {
     /// A loader, a connection, or a URL, which may name the target: postgresql://host/db?table=t
     #[arg(short, long, value_name = "LOADER|NAME|URL", required = true)]
     pub(crate) to: String,
-    /// The table, file or key pattern
+    /// The table, file or key pattern; a name is taken as it stands, upper case included
     #[arg(short = 'T', long, value_name = "TARGET")]
     pub(crate) target: Option<String>,
     /// The connection, where --to names a loader
@@ -185,7 +189,8 @@ pub(crate) struct To {
 pub(crate) struct QueryArgs {
     #[command(flatten)]
     pub(crate) from: From,
-    /// table on a terminal, else csv; by the file's name with -o
+    /// table on a terminal, else csv; by the file's name with -o. arrow is Arrow IPC: the stream format into a pipe and into
+    /// .arrows, the file format into other files. json and ndjson have "NaN", "Infinity" and "-Infinity" as texts
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
     /// A file to write, under a temporary name until it is whole
@@ -242,6 +247,8 @@ pub(crate) enum Format {
     Ndjson,
     Parquet,
     Arrow,
+    ArrowFile,
+    ArrowStream,
 }
 
 #[derive(Debug, Args)]
@@ -251,7 +258,8 @@ pub(crate) struct RunArgs {
     /// A variable of the job, over the file's: NAME=VALUE
     #[arg(long = "var", value_name = "NAME=VALUE")]
     pub(crate) vars: Vec<String>,
-    /// Go on with the last run of the same job and variables: what it committed is not loaded again
+    /// Go on with the last run of the same job and variables: what it committed is not loaded again. Refused if a load
+    /// that was committed has changed since, as far as this machine knows
     #[arg(long)]
     pub(crate) resume: bool,
     /// Only these loads

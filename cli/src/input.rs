@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::args::{From, InputFormat};
 use crate::exit::Failure;
-use crate::params;
+use crate::{ipc, params};
 
 /// A client for the source, and the query.
 pub(crate) struct Question {
@@ -33,7 +33,7 @@ impl Question {
         let (mut source, mut spool, mut whole) = (from.from.clone(), None, None);
         if let Some(name) = from.from.as_deref() {
             if name == STDIN {
-                let folder = spool_stdin(from.input_format)?;
+                let folder = spool_stdin(from.input_format, from.no_end_marker)?;
                 (source, whole) = (Some(embedded(folder.path())), Some(STDIN_TABLE.to_owned()));
                 spool = Some(folder);
             } else if is_data_url(name) {
@@ -47,8 +47,10 @@ impl Question {
                 }
             }
         }
-        if from.input_format.is_some() && spool.is_none() {
-            return Err(Failure::usage("--input-format is about standard input: --from -"));
+        for (flag, given) in [("--input-format", from.input_format.is_some()), ("--no-end-marker", from.no_end_marker)] {
+            if given && spool.is_none() {
+                return Err(Failure::usage(format!("{flag} is about standard input: --from -")));
+            }
         }
         if let Some(table) = &from.table {
             sql = Some(format!("SELECT * FROM {}", table_sql(table)));
@@ -108,23 +110,22 @@ fn given_sql(from: &From) -> Result<Option<String>, Failure> {
     Ok(Some(text))
 }
 
-/// A table's name as it is, a quoted name, or a file in quotes.
+/// A table's name in SQL, taken literally part by part, as --target takes it; what is in quotes already stays, and a file is
+/// put in quotes.
 pub(crate) fn table_sql(table: &str) -> String {
-    let is_word = |part: &str| {
-        part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            && part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-    };
     let is_file = table.contains(['/', '*', '\\']) || Path::new(table).is_file();
-    match table {
-        _ if table.starts_with(['"', '\'']) => table.to_owned(),
-        _ if is_file => format!("'{}'", table.replace('\'', "''")),
-        _ if table.split('.').all(is_word) => table.to_owned(),
-        _ => format!("\"{}\"", table.replace('"', "\"\"")),
+    if table.starts_with(['"', '\'']) {
+        return table.to_owned();
     }
+    if is_file {
+        return format!("'{}'", table.replace('\'', "''"));
+    }
+    let parts: Vec<String> = table.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
+    parts.join(".")
 }
 
 /// Writes standard input to a file of a folder of its own, under a name that says its format.
-fn spool_stdin(format: Option<InputFormat>) -> Result<TempDir, Failure> {
+fn spool_stdin(format: Option<InputFormat>, no_end_marker: bool) -> Result<TempDir, Failure> {
     let folder = tempfile::tempdir()?;
     let mut input = std::io::stdin().lock();
     let mut first = Vec::new();
@@ -139,9 +140,13 @@ fn spool_stdin(format: Option<InputFormat>) -> Result<TempDir, Failure> {
         Some(InputFormat::Ndjson) => "ndjson",
         None => guess(&first),
     };
-    let mut file = File::create(folder.path().join(format!("{STDIN_TABLE}.{extension}")))?;
+    let path = folder.path().join(format!("{STDIN_TABLE}.{extension}"));
+    let mut file = File::options().create(true).write(true).read(true).truncate(true).open(path)?;
     file.write_all(&first)?;
     std::io::copy(&mut input, &mut file)?;
+    if extension == "arrow" && !first.starts_with(b"ARROW1") {
+        ipc::check(&file, no_end_marker)?;
+    }
     Ok(folder)
 }
 

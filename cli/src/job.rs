@@ -1,6 +1,7 @@
 //! Job files: named loads, what each waits for, and variables in their text.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use minijinja::{Environment, UndefinedBehavior, context};
@@ -76,7 +77,9 @@ fn render(value: &mut Value, environment: &Environment<'_>, vars: &minijinja::Va
     match value {
         Value::String(text) => {
             let rendered = environment.render_str(text, vars);
-            *text = rendered.map_err(|error| Failure::usage(format!("{place}: {}", sentence(&error))))?;
+            let missing = || missing(text, environment, vars);
+            *text =
+                rendered.map_err(|error| Failure::usage(format!("{place}: {}", sentence(&error, place.contains(": vars."), missing))))?;
             Ok(())
         }
         Value::Array(items) => items.iter_mut().try_for_each(|item| render(item, environment, vars, place)),
@@ -85,13 +88,37 @@ fn render(value: &mut Value, environment: &Environment<'_>, vars: &minijinja::Va
     }
 }
 
-fn sentence(error: &minijinja::Error) -> String {
-    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-    let hint = match error.kind() {
-        minijinja::ErrorKind::UndefinedError => "; give it with --var NAME=VALUE, or under [vars]",
-        _ => "",
+/// What a text names that is not there, in the order of the names.
+fn missing(text: &str, environment: &Environment<'_>, vars: &minijinja::Value) -> Vec<String> {
+    let Ok(template) = environment.template_from_str(text) else { return Vec::new() };
+    let is_there = |path: &String| {
+        let found = path.split('.').try_fold(vars.clone(), |value, name| value.get_attr(name).ok().filter(|value| !value.is_undefined()));
+        found.is_some()
     };
-    format!("{}{detail}{hint}", error.kind())
+    // A function of the template language is no variable.
+    let names = template.undeclared_variables(true).into_iter().filter(|path| environment.globals().all(|(name, _)| name != path));
+    let mut missing: Vec<String> = names.filter(|path| !is_there(path)).collect();
+    missing.sort_unstable();
+    missing
+}
+
+fn sentence(error: &minijinja::Error, is_outer: bool, missing: impl Fn() -> Vec<String>) -> String {
+    let names = if error.kind() == minijinja::ErrorKind::UndefinedError { missing() } else { Vec::new() };
+    if names.is_empty() {
+        let hint = if error.kind() == minijinja::ErrorKind::UndefinedError { ": a variable that it names is not there" } else { "" };
+        return format!("{}{hint}{}", error.kind(), error.detail().map(|detail| format!(": {detail}")).unwrap_or_default());
+    }
+    let one = |path: &String| match path.strip_prefix("env.") {
+        Some(name) => format!("the environment has no variable {name}; set it before the command: {name}=VALUE arrowload run …"),
+        None if is_outer => {
+            format!("there is no `{path}` here: [vars] are made of the environment's variables only, as {{{{ env.NAME }}}}")
+        }
+        None => {
+            let name = path.split('.').next().unwrap_or(path);
+            format!("there is no variable `{path}`; give it with --var {name}=VALUE, or under [vars]")
+        }
+    };
+    names.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// Refuses a variable that the job neither has nor uses: with it in the loads' ids, nothing would be known again.
@@ -122,7 +149,8 @@ impl Job {
         }
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        let env: BTreeMap<String, String> = std::env::vars().collect();
+        let text_of = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let env: BTreeMap<String, String> = std::env::vars_os().filter_map(text_of).collect();
         // Variables may be made of the environment's.
         let outer = context! { env => env.clone() };
         for (name, value) in &mut job.vars {

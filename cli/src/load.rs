@@ -1,6 +1,6 @@
 //! `arrowload load` and `arrowload replay`.
 
-use arrowload::core::url_scheme;
+use arrowload::core::{KeySchema, LoadOptions, LoaderDescriptor, nearest, url_scheme};
 use arrowload::{Client, LoadBuilder, LoadReport, QueryBuilder};
 
 use crate::args::{Common, LoadArgs, ReplayArgs, Report, To};
@@ -44,8 +44,10 @@ fn destination(client: &Client, to: &To) -> Result<Destination, Failure> {
         if to.connection.is_some() {
             return Err(Failure::usage("--to is a URL, which says how to connect; leave --connection out, or name the loader in --to"));
         }
-        let loader = connections.loader_of(registry, &to.to)?.name().to_owned();
+        let loader = connections.loader_of(registry, &to.to)?;
         let (url, named) = target_of(&to.to);
+        check_parameters(loader, &url)?;
+        let loader = loader.name().to_owned();
         let target = to.target.clone().or(named).ok_or_else(missing)?;
         return Ok(Destination { loader, connection: Some(url), target });
     }
@@ -64,8 +66,22 @@ fn destination(client: &Client, to: &To) -> Result<Destination, Failure> {
     Ok(Destination { loader: loader.name().to_owned(), connection, target: to.target.clone().ok_or_else(missing)? })
 }
 
+/// Refuses what a URL says that nobody knows: it may be the target's name, misspelt.
+fn check_parameters(loader: &LoaderDescriptor, url: &str) -> Result<(), Failure> {
+    // What is wrong with the URL itself is said where it is read.
+    let Ok(keys) = loader.config_from_url(url) else { return Ok(()) };
+    let schemas = [loader.config_schema(), loader.options_schema(), KeySchema::of::<LoadOptions>()];
+    let known: Vec<&str> = schemas.iter().flat_map(KeySchema::keys).chain(["table", "target", "upsert_key"]).collect();
+    let Some(unknown) = keys.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+    let hint = nearest(unknown, known.iter().copied()).map_or_else(|| ".".to_owned(), |near| format!("; did you mean `{near}`?"));
+    Err(Failure::usage(format!(
+        "--to: the URL's parameter `{unknown}` is unknown{hint} The target is `table`; `arrowload describe {}` lists the others",
+        loader.name()
+    )))
+}
+
 /// A URL without its `table=` or `target=`, and what that was.
-fn target_of(url: &str) -> (String, Option<String>) {
+pub(crate) fn target_of(url: &str) -> (String, Option<String>) {
     let Some((address, query)) = url.split_once('?') else { return (url.to_owned(), None) };
     let (mut target, mut rest) = (None, Vec::new());
     for pair in query.split('&') {

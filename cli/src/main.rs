@@ -1,10 +1,13 @@
 //! The `arrowload` command: everything the client does, without writing Rust. See the README beside this folder.
 
 mod args;
+mod begun;
 mod connections;
 mod describe;
 mod exit;
+mod floats;
 mod input;
+mod ipc;
 mod job;
 mod list;
 mod load;

@@ -2,10 +2,12 @@
 
 use std::io::{BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_json::writer::{JsonArray, LineDelimited};
-use arrow_schema::{ArrowError, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
@@ -14,6 +16,7 @@ use tempfile::NamedTempFile;
 
 use crate::args::Format;
 use crate::exit::Failure;
+use crate::floats::Floats;
 
 /// Where bytes go.
 enum Place {
@@ -43,7 +46,8 @@ enum Writer {
     Json(Box<arrow_json::Writer<Place, JsonArray>>),
     Ndjson(Box<arrow_json::Writer<Place, LineDelimited>>),
     Parquet(Box<ArrowWriter<Place>>),
-    Arrow(Box<arrow_ipc::writer::StreamWriter<Place>>),
+    ArrowFile(Box<FileWriter<Place>>, SchemaRef),
+    ArrowStream(Box<StreamWriter<Place>>),
 }
 
 /// An output under way. A file that is not finished is not there.
@@ -86,13 +90,17 @@ impl Sink {
                 writer.write(&RecordBatch::new_empty(schema.clone())).map_err(failed)?;
                 Writer::Csv(Box::new(writer))
             }
-            Format::Json => Writer::Json(Box::new(arrow_json::WriterBuilder::new().with_explicit_nulls(true).build(place))),
-            Format::Ndjson => Writer::Ndjson(Box::new(arrow_json::WriterBuilder::new().with_explicit_nulls(true).build(place))),
+            Format::Json => Writer::Json(Box::new(json().build(place))),
+            Format::Ndjson => Writer::Ndjson(Box::new(json().build(place))),
             Format::Parquet => {
                 let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
                 Writer::Parquet(Box::new(ArrowWriter::try_new(place, schema.clone(), Some(properties)).map_err(parquet_failed)?))
             }
-            Format::Arrow => Writer::Arrow(Box::new(arrow_ipc::writer::StreamWriter::try_new(place, plain(schema)).map_err(failed)?)),
+            Format::ArrowFile => {
+                let schema = plain(schema);
+                Writer::ArrowFile(Box::new(FileWriter::try_new(place, &schema).map_err(failed)?), schema)
+            }
+            Format::Arrow | Format::ArrowStream => Writer::ArrowStream(Box::new(StreamWriter::try_new(place, schema).map_err(failed)?)),
         }))
     }
 
@@ -109,7 +117,8 @@ impl Sink {
             Writer::Json(writer) => writer.write(batch).map_err(failed),
             Writer::Ndjson(writer) => writer.write(batch).map_err(failed),
             Writer::Parquet(writer) => writer.write(batch).map_err(parquet_failed),
-            Writer::Arrow(writer) => writer.write(batch).map_err(failed),
+            Writer::ArrowFile(writer, schema) => write_plain(writer, schema, batch).map_err(failed),
+            Writer::ArrowStream(writer) => writer.write(batch).map_err(failed),
         }
     }
 
@@ -132,7 +141,11 @@ impl Sink {
                 writer.into_inner()
             }
             Writer::Parquet(writer) => writer.into_inner().map_err(parquet_failed)?,
-            Writer::Arrow(writer) => writer.into_inner().map_err(failed)?,
+            Writer::ArrowFile(mut writer, _) => {
+                writer.finish().map_err(failed)?;
+                writer.into_inner().map_err(failed)?
+            }
+            Writer::ArrowStream(writer) => writer.into_inner().map_err(failed)?,
         };
         place.flush()?;
         if let Place::File(out, path) = place {
@@ -144,8 +157,24 @@ impl Sink {
     }
 }
 
-fn plain(schema: &SchemaRef) -> &Schema {
-    schema
+fn json() -> arrow_json::WriterBuilder {
+    arrow_json::WriterBuilder::new().with_explicit_nulls(true).with_encoder_factory(Arc::new(Floats))
+}
+
+/// The schema with dictionaries decoded: the IPC file format has one for the whole file, and batches come with their own.
+fn plain(schema: &SchemaRef) -> SchemaRef {
+    let decoded = |field: &FieldRef| match field.data_type() {
+        DataType::Dictionary(_, values) => Arc::new(Field::clone(field).with_data_type(values.as_ref().clone())),
+        _ => Arc::clone(field),
+    };
+    Arc::new(Schema::new_with_metadata(schema.fields().iter().map(decoded).collect::<Vec<_>>(), schema.metadata().clone()))
+}
+
+fn write_plain(writer: &mut FileWriter<Place>, schema: &SchemaRef, batch: &RecordBatch) -> Result<(), ArrowError> {
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(array, field)| arrow_cast::cast(array, field.data_type())).collect::<Result<Vec<_>, _>>()?;
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    writer.write(&RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows)?)
 }
 
 /// Temporary files are for their owner only; a result is for whom other files are.

@@ -57,16 +57,25 @@ pub(crate) async fn show_answer(mut batches: BatchStream, format: Format, output
 /// What was asked for, else by the file's name, else by who reads it.
 pub(crate) fn format(format: Option<Format>, output: Option<&Path>) -> Result<Format, Failure> {
     let format = match (format, output) {
+        (Some(Format::Arrow), file) => arrow(file),
         (Some(format), _) => format,
         (None, Some(file)) => by_name(file)?,
         (None, None) if std::io::stdout().is_terminal() => Format::Table,
         (None, None) => Format::Csv,
     };
-    let binary = matches!(format, Format::Parquet | Format::Arrow);
+    let binary = matches!(format, Format::Parquet | Format::ArrowFile | Format::ArrowStream);
     if binary && output.is_none() && std::io::stdout().is_terminal() {
         return Err(Failure::usage("this format is no text for a terminal; name a file with -o, or pipe it"));
     }
     Ok(format)
+}
+
+/// By Arrow's convention, `.arrows` is the stream format and `.arrow` the file format; only a stream is of use in a pipe.
+fn arrow(file: Option<&Path>) -> Format {
+    match file {
+        Some(file) if !file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("arrows")) => Format::ArrowFile,
+        _ => Format::ArrowStream,
+    }
 }
 
 fn by_name(file: &Path) -> Result<Format, Failure> {
@@ -76,7 +85,7 @@ fn by_name(file: &Path) -> Result<Format, Failure> {
         "json" => Format::Json,
         "ndjson" | "jsonl" => Format::Ndjson,
         "parquet" | "pq" => Format::Parquet,
-        "arrow" | "arrows" | "ipc" | "feather" => Format::Arrow,
+        "arrow" | "arrows" | "ipc" | "feather" => arrow(Some(file)),
         "txt" => Format::Table,
         _ => {
             let message = format!("{} does not say its format; add --format csv, json, ndjson, parquet or arrow", file.display());

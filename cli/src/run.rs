@@ -10,6 +10,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
 
 use crate::args::{Common, From, Report, RunArgs, To};
+use crate::begun::{Begun, Load};
 use crate::exit::{Exit, Failure};
 use crate::input::Question;
 use crate::job::{Job, JobLoad};
@@ -39,6 +40,7 @@ pub(crate) async fn command(args: RunArgs, common: &Common) -> Result<Exit, Fail
     }
     let number = run_number(&job, &folder, args.resume).await?;
     let display = Display::new(common);
+    remember(&job, &args, &folder, number, &display).await?;
     let started = Instant::now();
     let ended = run_all(&job, &folder, number, &display).await?;
     summarise(&job, &ended, number, started, args.output)
@@ -74,6 +76,7 @@ fn build(name: &str, load: &JobLoad, folder: &Path, load_id: Option<String>) -> 
         table: load.table.clone(),
         params: texts(&load.params),
         input_format: None,
+        no_end_marker: false,
     };
     let given = [load.sql.is_some(), load.sql_file.is_some(), load.table.is_some()];
     let place = |failure: Failure| match failure {
@@ -116,6 +119,43 @@ async fn run_number(job: &Job, folder: &Path, resume: bool) -> Result<u32, Failu
         }
     }
     Ok(if resume { last.max(1) } else { last + 1 })
+}
+
+/// Refuses to go on with loads that are no longer what they were, and keeps what they are.
+async fn remember(job: &Job, args: &RunArgs, folder: &Path, number: u32, display: &Display) -> Result<(), Failure> {
+    let Some(begun) = Begun::read(job.name.as_deref().unwrap_or_default()) else { return Ok(()) };
+    let mut loads = Vec::new();
+    for (name, load) in &job.loads {
+        let now = Load::of(numbered(job, name, number), load, &args.job, folder);
+        let then = begun.find(&now);
+        if args.resume && then.is_none_or(|then| now.has_changed(then)) {
+            let (_question, builder) = build(name, load, folder, Some(now.load_id.clone()))?;
+            match (builder.find().await?, then) {
+                (LoadState::Committed(_), Some(then)) => return Err(changed(name, then)),
+                (LoadState::Committed(_), None) => {
+                    display.line(&format!("{name}: loaded already, and this machine has no record of what it was then: that it is still the same cannot be told"));
+                    // Nor is it known for the next time.
+                    continue;
+                }
+                _ => {}
+            }
+        }
+        loads.push(now);
+    }
+    if let Err(error) = begun.keep(&loads) {
+        display.line(&format!("--resume will not notice whether the job has changed, as what it is cannot be kept: {error}"));
+    }
+    Ok(())
+}
+
+fn changed(name: &str, then: &Load) -> Failure {
+    Failure::usage(format!(
+        "--resume: loads.{name} was loaded as {}, and is another load now: what it reads, its mode, keys or options differ from those in \
+         {} as they were then. Undo the change, leave the load out with --only, give the job a `name` of its own, or run without \
+         --resume, which loads everything again",
+        then.load_id,
+        then.file.display()
+    ))
 }
 
 async fn dry_run(job: &Job, folder: &Path) -> Result<Exit, Failure> {

@@ -54,11 +54,8 @@ pub(crate) fn report(report: &LoadReport) -> String {
     let seconds = report.elapsed.as_secs_f64();
     let (loader, target) = (&report.loader, &report.target);
     if report.already_loaded {
-        return format!(
-            "{loader} `{target}`: load {} was already there, {} rows; nothing was written\n",
-            report.load_id,
-            count(report.rows)
-        );
+        let there = format!("load {} was already there, {} rows; nothing was written", report.load_id, count(report.rows));
+        return format!("{loader} `{target}`: {there}\n{}", set_aside(report));
     }
     let speed = count((report.rows as f64 / seconds.max(1e-9)) as u64);
     let mut text =
@@ -72,15 +69,18 @@ pub(crate) fn report(report: &LoadReport) -> String {
             count(keys.duplicate)
         );
     }
-    if let Some(file) = &report.dead_letters {
-        text += &format!(
-            "  {} rows were set aside in {}; load them again with: arrowload replay {}\n",
-            count(report.rows_rejected),
-            file.display(),
-            file.display()
-        );
+    text + &set_aside(report)
+}
+
+fn set_aside(report: &LoadReport) -> String {
+    let rows = count(report.rows_rejected);
+    match &report.dead_letters {
+        Some(file) => {
+            format!("  {rows} rows were set aside in {}; load them again with: arrowload replay {}\n", file.display(), file.display())
+        }
+        None if report.rows_rejected > 0 => format!("  {rows} rows had been set aside, in a dead-letter file that is not here\n"),
+        None => String::new(),
     }
-    text
 }
 
 /// Log lines go to standard error: warnings, more with -v, nothing with --quiet.

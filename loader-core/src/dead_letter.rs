@@ -32,7 +32,7 @@ pub struct Rejects(Option<Arc<Mutex<Writer>>>);
 
 struct Writer {
     folder: PathBuf,
-    file_name: String,
+    file: PathBuf,
     schema: SchemaRef,
     out: Option<StreamWriter<BufWriter<NamedTempFile>>>,
     rows: u64,
@@ -74,7 +74,7 @@ impl Rejects {
         metadata.extend(entries.collect::<HashMap<_, _>>());
         Self(Some(Arc::new(Mutex::new(Writer {
             folder: folder.to_owned(),
-            file_name: format!("{}.arrows", file_name(&origin.load_id)),
+            file: dead_letter_file(folder, &origin.load_id),
             schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
             out: None,
             rows: 0,
@@ -125,7 +125,7 @@ impl Rejects {
     pub(crate) fn publish(&self) -> Result<Option<PathBuf>> {
         let Some(mut writer) = self.writer() else { return Ok(None) };
         let Some(out) = writer.out.take() else { return Ok(None) };
-        let path = writer.folder.join(&writer.file_name);
+        let path = writer.file.clone();
         let file = out.into_inner()?.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         file.as_file().sync_all()?;
         file.persist(&path).map_err(|error| Error::from(error.error).with("file", path.display()))?;
@@ -171,6 +171,11 @@ impl fmt::Debug for Rejects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Rejects({})", if self.accepts() { "set aside" } else { "fail" })
     }
+}
+
+/// Where the rows of a load that were set aside are.
+pub(crate) fn dead_letter_file(folder: &Path, load_id: &str) -> PathBuf {
+    folder.join(format!("{}.arrows", file_name(load_id)))
 }
 
 /// A load id as the name of a file: what is not a letter, digit, `-`, `_` or `.` becomes `%XX`.

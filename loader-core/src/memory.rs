@@ -30,7 +30,8 @@ struct Table {
 #[derive(Debug, Default)]
 struct Store {
     tables: HashMap<String, Arc<Table>>,
-    loads: BTreeMap<(String, String), u64>,
+    /// Rows that arrived, and that were set aside.
+    loads: BTreeMap<(String, String), (u64, u64)>,
 }
 
 type SharedStore = Arc<Mutex<Store>>;
@@ -104,9 +105,13 @@ impl DataLoader for MemoryLoader {
 
     async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
         let key = (target.to_owned(), load_id.to_owned());
-        let rows = lock(&self.store).loads.get(&key).copied();
-        Ok(rows.map_or(LoadState::NotCommitted, |rows| LoadState::Committed(Receipt::rows(rows))))
+        let found = lock(&self.store).loads.get(&key).copied();
+        Ok(found.map_or(LoadState::NotCommitted, |found| LoadState::Committed(recorded(found))))
     }
+}
+
+fn recorded((rows, rows_rejected): (u64, u64)) -> Receipt {
+    Receipt { rows_rejected, ..Receipt::rows(rows) }
 }
 
 /// How the columns of a load fill the table as it will be.
@@ -172,8 +177,8 @@ impl LoadSession for MemorySession {
     async fn commit(self) -> Result<Receipt> {
         let mut store = lock(&self.store);
         let id = (self.request.target.clone(), self.request.load_id.clone());
-        if let Some(rows) = store.loads.get(&id) {
-            return Ok(Receipt { already_loaded: true, ..Receipt::rows(*rows) });
+        if let Some(found) = store.loads.get(&id) {
+            return Ok(Receipt { already_loaded: true, ..recorded(*found) });
         }
         let table = store.tables.get(&self.request.target).cloned();
         let mapping = resolve(&self.request, table.as_deref())?;
@@ -200,7 +205,7 @@ impl LoadSession for MemorySession {
             }
         };
         store.tables.insert(self.request.target.clone(), Arc::new(Table { schema: mapping.schema, batches }));
-        store.loads.insert(id, first_row);
+        store.loads.insert(id, (first_row, self.request.rejects.rows()));
         Ok(receipt)
     }
 

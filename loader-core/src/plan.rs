@@ -45,6 +45,8 @@ pub struct Plan {
     pub atomicity: Option<Atomicity>,
     /// Whether repeating the load with its `load_id` is harmless; where a loader leaves it open, what it declares.
     pub exactly_once: Option<bool>,
+    /// A load with this `load_id` has committed, of this many rows: nothing would be written, and nothing else was looked at.
+    pub already_loaded: Option<u64>,
 }
 
 impl Plan {
@@ -70,7 +72,14 @@ impl Plan {
             resources: Vec::new(),
             atomicity: None,
             exactly_once: None,
+            already_loaded: None,
         }
+    }
+
+    /// The plan of a load that is there already.
+    pub(crate) fn of_nothing(loader: &str, target: &str, mode: Mode, rows: u64) -> Self {
+        let nothing = Self::from_types(&Schema::empty(), |_| TypeSupport::Exact);
+        Self { loader: loader.into(), target: target.into(), mode, target_exists: true, already_loaded: Some(rows), ..nothing }
     }
 
     /// Refuses a plan with a column that cannot be held, naming all such columns.
@@ -93,6 +102,9 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let found = if self.target_exists { "exists" } else { "would be created" };
         writeln!(f, "{} into {} `{}` ({found})", self.mode, self.loader, self.target)?;
+        if let Some(rows) = self.already_loaded {
+            return write!(f, "  a load with this load_id is there already, {rows} rows: nothing would be written");
+        }
         let width = |get: fn(&ColumnPlan) -> usize| self.columns.iter().map(get).max().unwrap_or(0);
         let (names, types) = (width(|column| column.name.len()), width(|column| column.arrow_type.len()));
         for column in &self.columns {

@@ -46,6 +46,9 @@ pub struct Receipt {
     pub rows: u64,
     /// Bytes sent to or written by the store, where it is known.
     pub bytes: u64,
+    /// Rows that were set aside, where `already_loaded` or a [`LoadState::Committed`] says what was recorded; else it is not
+    /// looked at.
+    pub rows_rejected: u64,
     /// For `upsert`.
     pub keys: Option<KeyCounts>,
     /// Another run with this `load_id` committed first, and this one wrote nothing.
@@ -96,7 +99,7 @@ pub struct LoadReport {
     pub rows: u64,
     /// Rows that the source gave.
     pub rows_read: u64,
-    /// Rows that were set aside under `on_error = skip`.
+    /// Rows that were set aside under `on_error = skip`: by the load that committed, where it had already.
     pub rows_rejected: u64,
     /// Where the rows that were set aside are, as an Arrow IPC stream.
     pub dead_letters: Option<PathBuf>,

@@ -60,7 +60,9 @@ fn mistakes_in_a_job_are_found_before_it_runs() {
         ("at_once = 2", "at_onse = 2", "at_onse"),
         ("after = [\"people\"]", "after = [\"peple\"]", "did you mean `people`?"),
         ("[vars]", "[other]", "other"),
-        ("{{ day }}", "{{ dya }}", "--var"),
+        ("{{ day }}", "{{ dya }}", "no variable `dya`; give it with --var dya=VALUE, or under [vars]"),
+        ("{{ day }}", "{{ day }}{{ env.NO_SUCH }}", "the environment has no variable NO_SUCH; set it before the command: NO_SUCH=VALUE"),
+        ("2024-01-01", "{{ env.NO_SUCH }}", "vars.day: the environment has no variable NO_SUCH"),
         ("table = \"second.csv\"", "sqll = \"x\"", "sqll"),
         ("after = [\"people\"]", "after = [\"second\"]", "wait for each other"),
         ("to = \"file\"\ntarget = \"out/people/\"", "to = \"fil\"\ntarget = \"out/people/\"", "did you mean `file`?"),
@@ -76,4 +78,33 @@ fn mistakes_in_a_job_are_found_before_it_runs() {
     place.write("job.toml", JOB);
     assert!(place.refused(2, &["run", "job.toml", "--only", "nmes"]).contains("did you mean `names`?"));
     assert!(place.refused(2, &["run", "job.toml", "--var", "day"]).contains("KEY=VALUE"));
+}
+
+#[test]
+fn a_run_is_not_gone_on_with_by_another_job_of_its_name() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE).write("job.toml", JOB);
+    assert_eq!(place.run(&["run", "job.toml"]).code, 1);
+    let rows = || place.ok(&["query", "--sql", "SELECT count(*) AS n FROM 'out/people/*.parquet'", "--format", "csv"]);
+    // What failed may be mended; what was loaded may not be another load.
+    place.write("second.csv", "a\n1\n").write("third.csv", "a\n1\n");
+    std::fs::create_dir(place.path().join("other")).expect("a folder");
+    for (file, from, to) in [
+        ("job.toml", "from = \"people.csv\"", "from = \"second.csv\""),
+        ("job.toml", "WHERE id > $least", "WHERE id >= $least"),
+        ("job.toml", "least = 1", "least = 0"),
+        ("other/job.toml", "from = \"people.csv\"", "from = \"third.csv\""),
+    ] {
+        place.write(file, &JOB.replacen(from, to, 1));
+        let error = place.refused(2, &["run", file, "--resume"]);
+        assert!(error.contains("is another load now") && error.contains("--only") && error.contains("job.toml"), "{to}: {error}");
+        assert_eq!(rows(), "n\n2\n", "{to}");
+    }
+    place.write("job.toml", &JOB.replacen("second.csv", "third.csv", 1));
+    let resumed = place.ok(&["run", "job.toml", "--resume"]);
+    assert_eq!((resumed.matches("already there").count(), rows().as_str()), (2, "n\n2\n"), "{resumed}");
+    // A machine that knows nothing of the run says so, and goes on as the stores say.
+    std::fs::remove_dir_all(place.path().join(".local")).expect("removed");
+    let elsewhere = place.run(&["run", "job.toml", "--resume"]);
+    assert!(elsewhere.code == 0 && elsewhere.err.contains("has no record"), "{elsewhere:?}");
 }

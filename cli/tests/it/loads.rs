@@ -88,3 +88,14 @@ fn log_lines_can_be_json() {
     let lines: Vec<Value> = ended.err.lines().map(json).collect();
     assert!(lines.iter().any(|line| line["fields"]["message"] == "loaded"), "{}", ended.err);
 }
+
+#[test]
+fn an_error_says_how_often_and_how_long_it_was_tried() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE);
+    let load = ["load", "--quiet", "--from", "people.csv", "--to", "postgresql://u@127.0.0.1:1/d?table=t"];
+    let error = place.refused(1, &[&load[..], &["-o", "max_retries=2"]].concat());
+    assert!(error.contains("tried: 3 times in ") && error.lines().count() == 1, "{error}");
+    let once = place.refused(1, &[&load[..], &["-o", "max_retries=0"]].concat());
+    assert!(!once.contains("tried"), "{once}");
+}

@@ -33,8 +33,18 @@ pub(crate) struct Ended {
 }
 
 /// Variables that would change what the program does.
-const DEAF: [&str; 9] =
-    ["DATABASE_URL", "PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "ARROWLOAD_CONFIG", "XDG_CONFIG_HOME", "RUST_LOG"];
+const DEAF: [&str; 10] = [
+    "DATABASE_URL",
+    "PGHOST",
+    "PGPORT",
+    "PGUSER",
+    "PGPASSWORD",
+    "PGDATABASE",
+    "ARROWLOAD_CONFIG",
+    "XDG_CONFIG_HOME",
+    "XDG_STATE_HOME",
+    "RUST_LOG",
+];
 
 impl Place {
     pub(crate) fn new() -> Self {

@@ -23,6 +23,8 @@ fn each_mistake_is_named_with_what_to_do() {
         (load(&["--to", "postgres//u:hunter2@h/d", "--target", "t"]), "may hold a password"),
         (load(&["--to", "pg://h/d", "--target", "t"]), "pg"),
         (load(&["--to", "postgresql://h/d"]), "--target is missing"),
+        (load(&["--to", "postgresql://h/d?tabel=ttt"]), "did you mean `table`?"),
+        (load(&["--to", "postgresql://h/d?sslmod=require", "--target", "t"]), "did you mean `sslmode`?"),
         (load(&["--to", "file", "--target", "x.csv", "--mode", "overwrit"]), "overwrite"),
         (load(&["--to", "file", "--target", "x.csv", "--mode", "upsert", "--keys", "id"]), "upsert"),
         (load(&["--to", "file", "--target", "x.parquet", "--option", "compresion=zstd"]), "did you mean `compression`?"),

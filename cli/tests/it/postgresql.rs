@@ -31,6 +31,12 @@ fn one_command_takes_a_file_into_postgresql() {
         place.ok(&["query", "--from", &url, "--sql", "SELECT name FROM people WHERE id = $id", "--param", "id=3", "--format", "csv"]);
     assert_eq!(back, "name\nEdsger\n");
     assert_eq!(run(&["query", "--from", "postgresql", "--table", "people", "--format", "ndjson"]).lines().count(), 3);
+    // A name is the same to --target and --table.
+    for name in ["My_Table", "user", "public.Odd name", "\"a.b\""] {
+        run(&["load", "--from", "people.csv", "--to", "postgresql", "--target", name]);
+        let back = run(&["query", "--from", "postgresql", "--table", name, "--format", "csv"]);
+        assert_eq!(back, PEOPLE, "{name}");
+    }
     let plan = run(&["load", "--from", "people.csv", "--to", "postgresql", "--target", "fresh", "--dry-run"]);
     assert!(plan.contains("CREATE TABLE \"public\".\"fresh\"") && plan.contains("bigint"), "{plan}");
     assert_eq!(server.psql("arrowload_cli", "SELECT count(*) FROM pg_class WHERE relname = 'fresh'").expect("a count"), "0");
@@ -43,9 +49,15 @@ fn rows_that_are_refused_end_with_code_3_and_can_be_replayed() {
     let place = Place::new();
     place.write("people.csv", PEOPLE);
     server.psql("arrowload_cli_skip", "CREATE TABLE people (id bigint CHECK (id <> 2), name text)").expect("a table");
-    let load = ["load", "--from", "people.csv", "--to", "postgresql", "--target", "people", "--option", "on_error=skip"];
+    let load =
+        ["load", "--from", "people.csv", "--to", "postgresql", "--target", "people", "--option", "on_error=skip", "--load-id", "once"];
     let ended = Ended::of(place.command(&load).env("DATABASE_URL", &url));
     assert!(ended.code == 3 && ended.out.contains("arrowload replay "), "{ended:?}");
+    // Repeated, it says the same again.
+    let again = Ended::of(place.command(&load).env("DATABASE_URL", &url));
+    let plan = Ended::of(place.command(&[&load[..], &["--dry-run"]].concat()).env("DATABASE_URL", &url));
+    assert!(plan.code == 0 && plan.out.contains("there already, 1 rows: nothing would be written"), "{plan:?}");
+    assert!(again.code == 3 && again.out.contains("already there") && again.out.contains("1 rows were set aside in "), "{again:?}");
     let file = ended.out.split("arrowload replay ").nth(1).map(str::trim).expect("a file").to_owned();
     server.psql("arrowload_cli_skip", "ALTER TABLE people DROP CONSTRAINT people_id_check").expect("dropped");
     let replayed = Ended::of(place.command(&["replay", &file]).env("DATABASE_URL", &url));

@@ -41,6 +41,69 @@ fn what_is_piped_in_is_a_table() {
 }
 
 #[test]
+fn arrow_files_are_of_the_format_that_their_names_say() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE);
+    let bytes = |arguments: &[&str]| {
+        let output = place.command(&[&["query", "--from", "people.csv"][..], arguments].concat()).output().expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        match arguments.iter().position(|argument| *argument == "-o") {
+            Some(index) => std::fs::read(place.path().join(arguments[index + 1])).expect("a file"),
+            None => output.stdout,
+        }
+    };
+    let is_file = |bytes: &[u8]| bytes.starts_with(b"ARROW1") && bytes.ends_with(b"ARROW1");
+    let is_stream = |bytes: &[u8]| bytes.starts_with(&[0xFF; 4]) && bytes.ends_with(&[0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0]);
+    for arguments in
+        [&["-o", "x.arrow"][..], &["-o", "x.ipc"], &["-o", "x.bin", "--format", "arrow"], &["-o", "x.arrows", "--format", "arrow-file"]]
+    {
+        assert!(is_file(&bytes(arguments)), "{arguments:?}");
+    }
+    for arguments in [&["-o", "x.arrows"][..], &["--format", "arrow"], &["-o", "x.arrow", "--format", "arrow-stream"]] {
+        assert!(is_stream(&bytes(arguments)), "{arguments:?}");
+    }
+    // A dictionary of each batch's own.
+    let sql = "SELECT arrow_cast(name, 'Dictionary(Int32, Utf8)') AS name FROM 'people.csv' UNION ALL SELECT arrow_cast('Alan', 'Dictionary(Int32, Utf8)')";
+    place.ok(&["query", "--sql", sql, "-o", "words.arrow"]);
+    let back = place.ok(&["query", "--sql", "SELECT name FROM 'words.arrow' ORDER BY 1", "--format", "csv"]);
+    assert_eq!(back, "name\nAda\nAlan\nGrace\n");
+}
+
+#[test]
+fn a_stream_that_was_cut_off_is_refused() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE);
+    let whole = place.command(&["query", "--from", "people.csv", "--format", "arrow"]).output().expect("it runs").stdout;
+    let read = |bytes: &[u8], more: &[&str]| {
+        let arguments = [&["query", "--from", "-", "--format", "csv"][..], more].concat();
+        Ended::of(place.command(&arguments).write_stdin(bytes.to_vec()))
+    };
+    assert_eq!(read(&whole, &[]).out, PEOPLE);
+    let cut = &whole[..whole.len() - 8];
+    let refused = read(cut, &[]);
+    assert!(refused.code == 1 && refused.err.contains("without its end marker") && refused.out.is_empty(), "{refused:?}");
+    assert_eq!(read(cut, &["--no-end-marker"]).out, PEOPLE);
+    // Within a batch, or followed by another stream.
+    let broken = read(&whole[..whole.len() - 16], &["--no-end-marker"]);
+    assert!(broken.code == 1 && !broken.out.contains("Ada"), "{broken:?}");
+    let two = read(&[whole.as_slice(), &whole].concat(), &[]);
+    assert!(two.code == 1 && two.err.contains("two streams are not one"), "{two:?}");
+}
+
+#[test]
+fn floats_without_a_number_in_json_are_not_lost() {
+    let place = Place::new();
+    let sql = "SELECT arrow_cast(v, 'Float32') AS f, v AS d, [v] AS l FROM (VALUES (1.5e0), ('NaN'::double), ('inf'::double), ('-inf'::double), (NULL)) AS t(v)";
+    let shown = place.ok(&["query", "--sql", sql, "--format", "ndjson"]);
+    let expected =
+        [("1.5", "1.5"), ("\"NaN\"", "\"NaN\""), ("\"Infinity\"", "\"Infinity\""), ("\"-Infinity\"", "\"-Infinity\""), ("null", "null")]
+            .map(|(float, double)| format!("{{\"f\":{float},\"d\":{double},\"l\":[{double}]}}\n"))
+            .concat();
+    assert_eq!(shown, expected);
+    assert!(place.ok(&["query", "--sql", sql, "--format", "json"]).contains("{\"f\":\"NaN\""));
+}
+
+#[test]
 fn parameters_are_bound() {
     let place = Place::new();
     place.write("people.csv", PEOPLE);

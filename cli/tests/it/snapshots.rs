@@ -16,7 +16,9 @@ pub(crate) fn assert_shown(place: &Place, name: &str, text: &str) {
 fn every_command_has_its_help() {
     let place = Place::new();
     assert_shown(&place, "help.txt", &place.ok(&["--help"]));
-    for command in ["load", "query", "list", "run", "replay", "loaders", "sources", "describe", "connections", "init", "completions", "schema"] {
+    for command in
+        ["load", "query", "list", "run", "replay", "loaders", "sources", "describe", "connections", "init", "completions", "schema"]
+    {
         assert_shown(&place, &format!("help-{command}.txt"), &place.ok(&[command, "--help"]));
     }
     for command in ["list", "test", "add"] {

@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use self::attempt::Attempt;
 use self::progress::Meter;
 use self::retry::with_retries;
+use crate::dead_letter::dead_letter_file;
 use crate::{
     Atomicity, BatchStream, Error, ErrorKind, LoadOptions, LoadReport, LoadState, Loader, LoaderDescriptor, Mode, Plan, Progress, Receipt,
     Result, Retry, Settings,
@@ -126,8 +127,15 @@ pub async fn load(loader: &Loader, spec: &LoadSpec, input: &Input) -> Result<Loa
 /// As for [`load`]. A column that cannot be held is no error: the plan says so.
 pub async fn plan(loader: &Loader, spec: &LoadSpec, schema: arrow_schema::SchemaRef) -> Result<Plan> {
     spec.check(&loader.descriptor)?;
+    let name = loader.descriptor.name();
+    let at = |error: Error| error.with("loader", name).with("target", &spec.target);
+    if let Some(load_id) = &spec.load.load_id
+        && let LoadState::Committed(receipt) = loader.inner.find_load(&spec.target, load_id).await.map_err(at)?
+    {
+        return Ok(Plan::of_nothing(name, &spec.target, spec.load.mode, receipt.rows));
+    }
     let request = attempt::request(spec, "plan", schema, crate::Rejects::none())?;
-    loader.inner.plan(request).await.map_err(|error| error.with("loader", loader.descriptor.name()).with("target", &spec.target))
+    loader.inner.plan(request).await.map_err(at)
 }
 
 pub(crate) struct Run<'a> {
@@ -207,7 +215,8 @@ impl Run<'_> {
 
     fn already_loaded(&self, mut receipt: Receipt) -> LoadReport {
         receipt.already_loaded = true;
-        Meter::new(self).report(receipt, None, None)
+        let file = (receipt.rows_rejected > 0).then(|| dead_letter_file(&self.spec.load.dead_letters, &self.load_id));
+        Meter::new(self).report(receipt, file.filter(|file| file.is_file()), None)
     }
 
     pub(crate) fn time_left(&self) -> Option<Duration> {

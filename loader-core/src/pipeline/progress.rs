@@ -89,6 +89,8 @@ impl<'a> Meter<'a> {
     /// The report of a load that is in the target, from the store's receipt and these counts.
     pub(crate) fn report(&self, receipt: Receipt, dead_letters: Option<PathBuf>, checksums: Option<Vec<ColumnChecksum>>) -> LoadReport {
         self.call_back(true);
+        // Rows that this run set aside are not those of the load that is there.
+        let rows_rejected = if receipt.already_loaded { receipt.rows_rejected } else { get(&self.rows_rejected) };
         let mut keys = receipt.keys;
         if let Some(keys) = &mut keys {
             keys.null += get(&self.null_keys);
@@ -100,7 +102,7 @@ impl<'a> Meter<'a> {
             mode: self.run.spec.load.mode,
             rows: receipt.rows,
             rows_read: get(&self.rows_read),
-            rows_rejected: get(&self.rows_rejected),
+            rows_rejected,
             dead_letters,
             bytes: if receipt.bytes > 0 { receipt.bytes } else { get(&self.bytes) },
             batches: get(&self.batches),

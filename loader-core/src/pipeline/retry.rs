@@ -1,6 +1,7 @@
 //! Trying again: exponential backoff with jitter, on transient errors only, no sooner than the other side asks.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 
@@ -10,7 +11,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Calls until it succeeds, fails for good, or was repeated `max_retries` times. All
-/// pauses together last no longer than `pauses_within`. `notify` sees each error that is answered by another try.
+/// pauses together last no longer than `pauses_within`. `notify` sees each error that is answered by another try; the last one
+/// says how often and how long it was tried.
 pub(crate) async fn with_retries<T, F: Future<Output = Result<T>>>(
     max_retries: u32,
     pauses_within: Option<Duration>,
@@ -23,7 +25,9 @@ pub(crate) async fn with_retries<T, F: Future<Output = Result<T>>>(
         .with_max_delay(LONGEST_PAUSE)
         .with_max_times(max_retries as usize)
         .with_total_delay(pauses_within);
-    call.retry(backoff)
+    let (started, repeated) = (Instant::now(), AtomicU32::new(0));
+    let outcome = call
+        .retry(backoff)
         .when(Error::is_transient)
         .adjust(|error, pause| match error.retry() {
             Retry::Transient { after: Some(asked) } => pause.map(|pause| pause.max(asked)),
@@ -31,7 +35,15 @@ pub(crate) async fn with_retries<T, F: Future<Output = Result<T>>>(
         })
         .notify(|error, pause| {
             tracing::warn!(%error, ?pause, "trying again");
+            repeated.fetch_add(1, Ordering::Relaxed);
             notify(error);
         })
-        .await
+        .await;
+    match repeated.into_inner() {
+        0 => outcome,
+        more => {
+            let tried = format!("{} times in {:.1} s", more + 1, started.elapsed().as_secs_f64());
+            outcome.map_err(|error| error.replace("tried", tried))
+        }
+    }
 }

@@ -26,6 +26,8 @@ impl Place {
 pub(crate) struct Table {
     pub(crate) partitioned: bool,
     pub(crate) columns: Vec<Column>,
+    /// Columns that count towards the server's limit: dropped ones do.
+    pub(crate) attributes: usize,
 }
 
 /// A column that is there.
@@ -59,7 +61,7 @@ pub(crate) struct Reference {
     pub(crate) checks_at_end: bool,
 }
 
-fn get<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, index: usize) -> Result<T> {
+pub(crate) fn get<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, index: usize) -> Result<T> {
     row.try_get(index).map_err(from_pg)
 }
 
@@ -93,29 +95,6 @@ pub(crate) async fn check_schema(client: &Client, schema: &str) -> Result<()> {
     })
 }
 
-/// Refuses a load that the user has no right to: what the first statement would be refused for, said beforehand.
-pub(crate) async fn check_rights(client: &Client, place: &Place, oid: Option<u32>, wanted: &[&str]) -> Result<()> {
-    const TABLE: &str = "SELECT pg_catalog.has_table_privilege($1::oid, $2::text), current_user::text";
-    const SCHEMA: &str = "SELECT pg_catalog.has_schema_privilege($1::text, $2::text), current_user::text";
-    let (sql, what, rights) = match oid {
-        Some(_) => (TABLE, place.sql(), wanted),
-        None => (SCHEMA, format!("SCHEMA {}", quote(&place.schema)), &["CREATE"][..]),
-    };
-    for right in rights {
-        let row = match oid {
-            Some(oid) => client.query_one(sql, &[&oid, right]).await,
-            None => client.query_one(sql, &[&place.schema, right]).await,
-        };
-        let row = row.map_err(from_pg)?;
-        let (has, user): (bool, String) = (get(&row, 0)?, get(&row, 1)?);
-        if !has {
-            let message = format!("the user {user} lacks a right: GRANT {right} ON {what} TO {}", quote(&user));
-            return Err(Error::new(ErrorKind::PermissionDenied, message));
-        }
-    }
-    Ok(())
-}
-
 /// The server's version, as in 150004.
 pub(crate) async fn version(client: &Client) -> Result<u32> {
     let row = client.query_one("SELECT pg_catalog.current_setting('server_version_num')", &[]).await.map_err(from_pg)?;
@@ -140,6 +119,14 @@ pub(crate) async fn find(client: &Client, place: &Place) -> Result<Option<(u32, 
         _ => "no table",
     };
     Err(Error::new(ErrorKind::Unsupported, format!("{} is {what}; loads go into tables", place.sql())))
+}
+
+/// A table that was found.
+pub(crate) async fn table(client: &Client, oid: u32, partitioned: bool) -> Result<Table> {
+    const COUNT: &str = "SELECT relnatts::int FROM pg_catalog.pg_class WHERE oid = $1";
+    let row = client.query_one(COUNT, &[&oid]).await.map_err(from_pg)?;
+    let attributes = usize::try_from(get::<i32>(&row, 0)?).unwrap_or(0);
+    Ok(Table { partitioned, columns: columns(client, oid).await?, attributes })
 }
 
 /// The columns of a table, in its order.

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrowload_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use futures::SinkExt;
-use tokio_postgres::{Client, CopyInSink};
+use tokio_postgres::{Client, CopyInSink, ToStatement};
 
 use crate::encode::{CopyEncoder, HEADER, Pieces, TRAILER};
 use crate::error::{copy_line, from_pg};
@@ -28,7 +28,7 @@ pub(crate) struct CopyIn {
 
 impl CopyIn {
     /// Starts the statement.
-    pub(crate) async fn start(client: &Client, sql: &str, first_row: u64, pieces: &mut Pieces) -> Result<Self> {
+    pub(crate) async fn start(client: &Client, sql: &(impl ToStatement + ?Sized), first_row: u64, pieces: &mut Pieces) -> Result<Self> {
         let sink = Box::pin(client.copy_in(sql).await.map_err(from_pg)?);
         pieces.clear();
         pieces.take_room(HEADER.len()).copy_from_slice(HEADER);
@@ -114,6 +114,12 @@ impl CopyIn {
     fn at_row(&self, error: tokio_postgres::Error) -> Error {
         let line = copy_line(&error).filter(|line| (1..=self.rows).contains(line));
         let error = from_pg(error);
+        // Where the server was when its time was up, or its disk full, says nothing of the row.
+        let is_of_row = !matches!(
+            error.kind(),
+            ErrorKind::Timeout | ErrorKind::Connection | ErrorKind::ResourceExhausted | ErrorKind::Conflict | ErrorKind::PermissionDenied
+        );
+        let line = line.filter(|_| is_of_row);
         line.map_or(error.clone(), |line| error.at_row(self.number(line - 1)))
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Layout {
     pub(crate) before: Vec<String>,
     /// Statements after rows were staged, and before they are moved.
     pub(crate) after: Vec<String>,
+    /// How many columns those statements add.
+    added: usize,
     pub(crate) keys: Option<Keys>,
     /// Whether a unique index over the keys treats nulls as equal.
     pub(crate) null_keys: NullKeys,
@@ -75,6 +77,9 @@ pub(crate) struct Found {
     pub(crate) ours: bool,
     pub(crate) version: u32,
 }
+
+/// The most columns of a table (`MaxHeapAttributeNumber`).
+const MOST_COLUMNS: usize = 1_600;
 
 type Request = LoadRequest<PostgresqlOptions>;
 
@@ -134,6 +139,7 @@ fn existing_column(field: &Field, column: &catalog::Column, options: &Postgresql
 impl Layout {
     /// Decides everything that can be decided before rows come.
     pub(crate) fn resolve(request: &Request, place: Place, found: Found) -> Result<Self> {
+        request.options.check(request.mode)?;
         let names = names(&request.schema, &request.options)?;
         let create = request.must_create(found.table.is_some())?;
         let mut layout = Self {
@@ -144,6 +150,7 @@ impl Layout {
             stage: crate::apply::STAGE.to_owned(),
             before: Vec::new(),
             after: Vec::new(),
+            added: 0,
             keys: None,
             null_keys: request.null_keys,
             referred: false,
@@ -155,13 +162,35 @@ impl Layout {
         }
         if request.mode == Mode::Upsert {
             layout.way = Way::Staged;
-            layout.keys = Some(layout.find_keys(request, key_names, &found)?);
+            layout.keys = Some(layout.find_keys(request, key_names.clone(), &found)?);
             layout.check_update_columns(request)?;
+        }
+        if request.mode != Mode::Upsert && !create {
+            layout.check_keys(request, key_names, &found)?;
         }
         if request.mode == Mode::Overwrite && !create {
             layout.refer(&found.references)?;
         }
+        layout.check_width()?;
         Ok(layout)
+    }
+
+    /// No table has more columns than the server allows: not the target, and not the one that rows are staged in.
+    fn check_width(&self) -> Result<()> {
+        let staged = self.columns.len() + usize::from(self.keys.is_some());
+        let target = self.table.as_ref().map_or(self.columns.len(), |table| table.attributes + self.added);
+        let (what, count) = match self.way {
+            Way::Staged if staged > MOST_COLUMNS => ("the table in which its rows are staged", staged),
+            _ => ("the table", target),
+        };
+        if count <= MOST_COLUMNS {
+            return Ok(());
+        }
+        let dropped = if self.table.is_some() { " (those that were dropped count)" } else { "" };
+        let message = format!(
+            "{what} would have {count} columns{dropped}, and PostgreSQL's have {MOST_COLUMNS} at most; load fewer, or gather some in an array"
+        );
+        Err(Error::new(ErrorKind::Unsupported, message))
     }
 
     fn create(&mut self, request: &Request, names: Vec<String>, keys: &[String], version: u32) -> Result<()> {
@@ -212,13 +241,13 @@ impl Layout {
                 }
                 Some(_) => {
                     self.alter(format!("DROP COLUMN {}", quote(&name)));
-                    self.alter(format!("ADD COLUMN {}", definition(&fresh)));
+                    self.add_column(&fresh);
                     self.columns.push(fresh);
                 }
                 None if request.schema_evolution => {
                     // Rows that are there already have no value for it.
                     let fresh = LoadColumn { not_null: fresh.not_null && replace, ..fresh };
-                    self.alter(format!("ADD COLUMN {}", definition(&fresh)));
+                    self.add_column(&fresh);
                     self.columns.push(fresh);
                 }
                 None => {
@@ -249,6 +278,28 @@ impl Layout {
     fn alter(&mut self, action: String) {
         self.way = Way::Staged;
         self.after.push(format!("ALTER TABLE {} {action}", self.place.sql()));
+    }
+
+    fn add_column(&mut self, column: &LoadColumn) {
+        self.added += 1;
+        self.alter(format!("ADD COLUMN {}", definition(column)));
+    }
+
+    /// Keys of a table that is there are its own: a load of another mode than upsert does not make them unique.
+    fn check_keys(&self, request: &Request, mut keys: Vec<String>, found: &Found) -> Result<()> {
+        keys.sort();
+        if keys.is_empty() || found.indexes.iter().any(|index| index.columns == keys) {
+            return Ok(());
+        }
+        let message = format!(
+            "`keys` are for mode upsert, and for a table that the load creates; {} is there, has no unique index over them, and mode {} \
+             makes none: leave them out, or CREATE UNIQUE INDEX ON {} ({})",
+            self.place.sql(),
+            request.mode,
+            self.place.sql(),
+            quote_all(keys.iter().map(String::as_str))
+        );
+        Err(Error::new(ErrorKind::InvalidOption, message).with("key", "keys"))
     }
 
     fn find_keys(&self, request: &Request, columns: Vec<String>, found: &Found) -> Result<Keys> {

@@ -4,7 +4,7 @@ use arrowload_core::{Error, ErrorKind, KeyCounts, Mode, Receipt, Result};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
-use crate::catalog::Place;
+use crate::catalog::{self, Place};
 use crate::error::from_pg;
 use crate::ident::quote;
 
@@ -37,12 +37,26 @@ impl Ledger {
         Err(Error::new(ErrorKind::InvalidOption, message).with("target", target.sql()))
     }
 
+    /// Where it is.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Its id, if it is there.
+    pub(crate) async fn oid(&self, client: &Client) -> Result<Option<u32>> {
+        match self.exists(client).await? {
+            true => Ok(catalog::find(client, &self.place).await?.map(|(oid, _)| oid)),
+            false => Ok(None),
+        }
+    }
+
     /// Whether the table is there, and refuses another of its name.
     pub(crate) async fn exists(&self, client: &Client) -> Result<bool> {
         const FIND: &str = "SELECT (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 \
                 AND a.attname = ANY ($3)) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
             WHERE n.nspname = $1 AND c.relname = $2";
-        let known: &[&str] = &["target_schema", "target_table", "load_id", "rows", "rows_inserted", "created_table", "attempt"];
+        let known: &[&str] =
+            &["target_schema", "target_table", "load_id", "rows", "rows_rejected", "rows_inserted", "created_table", "attempt"];
         let found = client.query_opt(FIND, &[&self.place.schema, &self.place.table, &known]).await.map_err(from_pg)?;
         let Some(row) = found else { return Ok(false) };
         if row.try_get::<_, i64>(0).map_err(from_pg)? == known.len() as i64 {
@@ -59,8 +73,8 @@ impl Ledger {
     fn create_sql(&self) -> String {
         format!(
             "CREATE TABLE IF NOT EXISTS {} (target_schema text NOT NULL, target_table text NOT NULL, load_id text NOT NULL, \
-             mode text NOT NULL, rows bigint NOT NULL, bytes bigint NOT NULL, rows_inserted bigint, rows_updated bigint, \
-             rows_duplicate bigint, created_table oid, attempt text, committed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), \
+             mode text NOT NULL, rows bigint NOT NULL, rows_rejected bigint NOT NULL, bytes bigint NOT NULL, rows_inserted bigint, \
+             rows_updated bigint, rows_duplicate bigint, created_table oid, attempt text, committed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), \
              PRIMARY KEY (target_schema, target_table, load_id))",
             self.place.sql()
         )
@@ -76,16 +90,17 @@ impl Ledger {
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('{TABLE}', 0)); {}; COMMIT",
             self.create_sql()
         );
-        client.batch_execute(&sql).await.map_err(|error| {
-            let create = self.create_sql();
-            let error = from_pg(error);
-            let message = format!(
-                "the table {} that records loads cannot be created: {}; create it once, or name another schema with the connection key `ledger_schema`",
-                self.place.sql(),
-                error.message()
-            );
-            Error::new(error.kind(), message).with("statement", create).with_retry(error.retry())
-        })
+        client.batch_execute(&sql).await.map_err(|error| self.explain_creation(from_pg(error)))
+    }
+
+    /// Says what to do where it cannot be created.
+    pub(crate) fn explain_creation(&self, error: Error) -> Error {
+        let message = format!(
+            "the table {} that records loads cannot be created: {}; create it once, or name another schema with the connection key `ledger_schema`",
+            self.place.sql(),
+            error.message()
+        );
+        Error::new(error.kind(), message).with("statement", self.create_sql()).with_retry(error.retry())
     }
 
     /// Waits for the commit of any attempt of this load that is under way. Held to the end of the transaction.
@@ -99,7 +114,7 @@ impl Ledger {
     pub(crate) async fn find(&self, client: &Client, load: &Load<'_>) -> Result<Option<Receipt>> {
         self.lock(client, load).await?;
         let sql = format!(
-            "SELECT rows, bytes, rows_inserted, rows_updated, rows_duplicate FROM {} \
+            "SELECT rows, bytes, rows_inserted, rows_updated, rows_duplicate, rows_rejected FROM {} \
              WHERE target_schema = $1 AND target_table = $2 AND load_id = $3",
             self.place.sql()
         );
@@ -108,6 +123,7 @@ impl Ledger {
         let count = |index: usize| row.try_get::<_, Option<i64>>(index).map_err(from_pg).map(|count| count.map(i64::cast_unsigned));
         let mut receipt = Receipt::rows(count(0)?.unwrap_or(0));
         receipt.bytes = count(1)?.unwrap_or(0);
+        receipt.rows_rejected = count(5)?.unwrap_or(0);
         if let (Some(inserted), Some(updated), Some(duplicate)) = (count(2)?, count(3)?, count(4)?) {
             receipt.keys = Some(KeyCounts { inserted, updated, duplicate, ..KeyCounts::default() });
         }
@@ -127,16 +143,16 @@ impl Ledger {
         self.lock(client, load).await?;
         let sql = format!(
             "INSERT INTO {} (target_schema, target_table, load_id, mode, rows, bytes, rows_inserted, rows_updated, rows_duplicate, \
-             created_table, attempt) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+             created_table, attempt, rows_rejected) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
             self.place.sql()
         );
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        let (rows, bytes) = (count(receipt.rows), count(receipt.bytes));
+        let (rows, bytes, rejected) = (count(receipt.rows), count(receipt.bytes), count(receipt.rows_rejected));
         let keys = receipt.keys.map(|keys| [count(keys.inserted), count(keys.updated), count(keys.duplicate)]);
         let [inserted, updated, duplicate] = keys.map_or([None; 3], |keys| keys.map(Some));
         let (target, mode) = (load.target, mode.name());
-        let values: [&(dyn ToSql + Sync); 11] =
-            [&target.schema, &target.table, &load.id, &mode, &rows, &bytes, &inserted, &updated, &duplicate, &created, &attempt];
+        let values: [&(dyn ToSql + Sync); 12] =
+            [&target.schema, &target.table, &load.id, &mode, &rows, &bytes, &inserted, &updated, &duplicate, &created, &attempt, &rejected];
         Ok(client.execute(&sql, &values).await.map_err(from_pg)? == 1)
     }
 

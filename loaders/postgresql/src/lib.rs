@@ -18,6 +18,7 @@ mod options;
 mod passfile;
 mod prepared;
 mod read;
+mod rights;
 mod session;
 mod share;
 mod tls;

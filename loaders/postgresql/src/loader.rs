@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tokio_postgres::Client;
 
 use crate::PostgresqlOptions;
-use crate::catalog::{self, Place, Table};
+use crate::catalog::{self, Place};
 use crate::config::{self, PostgresqlConfig};
 use crate::connect::{Connections, Lease};
 use crate::error::from_pg;
@@ -16,6 +16,7 @@ use crate::ident::{TableName, check};
 use crate::layout::{Found, Layout};
 use crate::ledger::{Ledger, Load};
 use crate::prepared;
+use crate::rights;
 use crate::session::{Begun, PostgresqlSession, transaction_id};
 use crate::share;
 
@@ -45,9 +46,11 @@ impl PostgresqlLoader {
     async fn look(&self, client: &Client, request: &Request, place: &Place) -> Result<Found> {
         let mut found = Found { version: catalog::version(client).await?, ..Found::default() };
         let Some((oid, partitioned)) = catalog::find(client, place).await? else { return Ok(found) };
-        found.table = Some(Table { partitioned, columns: catalog::columns(client, oid).await? });
-        if request.mode == Mode::Upsert {
+        found.table = Some(catalog::table(client, oid, partitioned).await?);
+        if !request.keys.is_empty() {
             found.indexes = catalog::unique_indexes(client, oid).await?;
+        }
+        if request.mode == Mode::Upsert {
             found.ours = self.ledger(place).created(client, oid).await?;
         }
         if request.mode == Mode::Overwrite {
@@ -156,19 +159,14 @@ impl DataLoader for PostgresqlLoader {
         let place = self.place(&lease, &request.target).await?;
         catalog::check_schema(&lease, &place.schema).await?;
         let found = self.look(&lease, request, &place).await?;
-        let wanted: &[&str] = match request.mode {
-            Mode::Overwrite => &["INSERT", "DELETE", "SELECT"],
-            Mode::Upsert => &["INSERT", "UPDATE", "SELECT"],
-            _ => &["INSERT"],
-        };
-        let oid = catalog::find(&lease, &place).await?.map(|(oid, _)| oid);
-        catalog::check_rights(&lease, &place, oid, wanted).await?;
-        lease.give_back();
         let layout = Layout::resolve(request, place, found)?;
+        let connections = share::connections(request, &self.connections);
+        let oid = catalog::find(&lease, &layout.place).await?.map(|(oid, _)| oid);
+        rights::check(&lease, &layout, oid, request.mode, &self.ledger(&layout.place), connections).await?;
+        lease.give_back();
         let mut plan = Plan::from_types(&request.schema, Self::supports_type);
         plan.target_exists = layout.table.is_some();
         plan.ddl = layout.statements(request);
-        let connections = share::connections(request, &self.connections);
         plan.resources = vec![match connections {
             1 => format!("1 connection to {}", self.connections.place()),
             more => format!("{} connections to {}, {more} of which copy", more + 1, self.connections.place()),

@@ -1,10 +1,13 @@
 //! One load: one connection, one transaction, from `BEGIN` to the ledger's row and `COMMIT`.
 
+mod skip;
+
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrowload_core::{ColumnChecksum, Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt, Result, Verify};
 
+use self::skip::Skipping;
 use crate::PostgresqlOptions;
 use crate::apply::{self, Moved};
 use crate::connect::{Connections, Lease};
@@ -52,6 +55,7 @@ pub struct PostgresqlSession {
     floor: Option<String>,
     /// The connections that share the load, if they are several.
     shared: Option<Shared>,
+    skipping: Skipping,
 }
 
 impl std::fmt::Debug for PostgresqlSession {
@@ -103,6 +107,7 @@ impl PostgresqlSession {
             proof,
             floor: None,
             shared,
+            skipping: Skipping::new(),
             lease,
             ledger,
             request,
@@ -199,66 +204,6 @@ impl PostgresqlSession {
         Ok(())
     }
 
-    /// Copies a batch so that the rows the server refuses are set aside: each try is undone by a savepoint, and halved or
-    /// split at the row that the error names.
-    async fn copy_or_set_aside(&mut self, batch: &RecordBatch) -> Result<()> {
-        let first = self.given;
-        let mut parts = vec![(0, batch.num_rows())];
-        while let Some((start, length)) = parts.pop() {
-            let Err(error) = self.try_copy(&batch.slice(start, length), first + start as u64).await else { continue };
-            if error.kind() != ErrorKind::InvalidData {
-                return Err(error);
-            }
-            if length == 1 {
-                let code = error.get("sqlstate").map(str::to_owned);
-                self.request.rejects.set_aside(&batch.slice(start, 1), first + start as u64, error.message(), code.as_deref())?;
-                continue;
-            }
-            let named = error.get("row").and_then(|row| row.parse::<u64>().ok()).and_then(|row| row.checked_sub(first + start as u64));
-            match named.map(|row| row as usize).filter(|row| *row < length) {
-                // The last comes first from the stack.
-                Some(row) => {
-                    parts.extend([(start + row + 1, length - row - 1), (start + row, 1), (start, row)].iter().filter(|part| part.1 > 0))
-                }
-                None => parts.extend([(start + length / 2, length - length / 2), (start, length / 2)]),
-            }
-        }
-        Ok(())
-    }
-
-    async fn try_copy(&mut self, part: &RecordBatch, first_row: u64) -> Result<()> {
-        self.lease.run("SAVEPOINT arrowload_rows").await?;
-        let mark = self.proof.as_ref().map(|proof| proof.sent.mark());
-        let copied = self.copy_part(part, first_row).await;
-        match copied {
-            Ok(rows) => {
-                self.lease.run("RELEASE SAVEPOINT arrowload_rows").await?;
-                self.taken += rows;
-                Ok(())
-            }
-            Err(error) => {
-                self.lease.run("ROLLBACK TO SAVEPOINT arrowload_rows; RELEASE SAVEPOINT arrowload_rows").await?;
-                if let (Some(proof), Some(mark)) = (&mut self.proof, mark) {
-                    proof.sent.go_back(mark);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    async fn copy_part(&mut self, part: &RecordBatch, first_row: u64) -> Result<u64> {
-        let mut copy = CopyIn::start(&self.lease, &self.copy_sql, first_row, &mut self.pieces).await?;
-        let mut sent = self.proof.as_mut().map(|proof| &mut proof.sent);
-        if let Some(sent) = &mut sent {
-            sent.start();
-        }
-        copy.write(&mut self.encoder, part, &mut self.pieces, sent.as_deref_mut()).await?;
-        let bytes = copy.bytes();
-        let rows = copy.finish(&mut self.pieces, sent).await?;
-        self.bytes += bytes;
-        Ok(rows)
-    }
-
     /// Moves staged rows into the table, after changing its columns.
     async fn move_rows(&mut self) -> Result<Moved> {
         let limits = self.request.limits;
@@ -325,6 +270,7 @@ impl PostgresqlSession {
         let mut receipt = Receipt::rows(self.taken).with("table", self.layout.place.sql()).with("copy", way);
         receipt = receipt.with("connections", self.shared.as_ref().map_or(1, Shared::count));
         receipt.bytes = self.bytes;
+        receipt.rows_rejected = self.request.rejects.rows();
         receipt.keys = self.keys;
         if apply::overwrites(self.request.mode, &self.layout) {
             receipt = receipt.with("rows_deleted", self.deleted);

@@ -312,7 +312,8 @@ impl LoadSession for RedisSession {
         let ttl = self.request.options.ledger_ttl;
         // A server that was started anew may have lost what it had acknowledged; the connections would not be the same.
         self.nodes.still_there().await?;
-        let load = Load { rows: self.taken, bytes: self.bytes, moving: self.movement() };
+        let rejected = self.request.rejects.rows();
+        let load = Load { rows: self.taken, bytes: self.bytes, rejected, moving: self.movement() };
         if let Some(other) = load.record(&mut self.nodes, &self.own, &self.record, self.generation.as_deref(), ttl).await? {
             // Its rows are where ours would go.
             if let Some(movement) = &other.moving {

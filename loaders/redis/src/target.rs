@@ -164,6 +164,9 @@ pub(crate) struct Load {
     /// Rows of the load.
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
+    /// Rows that were set aside.
+    #[serde(default)]
+    pub(crate) rejected: u64,
     /// What was built aside and is to be moved, if that is not done yet.
     pub(crate) moving: Option<Move>,
 }
@@ -186,7 +189,7 @@ pub(crate) struct Move {
 impl Load {
     pub(crate) fn receipt(&self) -> Receipt {
         let mut receipt = Receipt::rows(self.rows);
-        receipt.bytes = self.bytes;
+        (receipt.bytes, receipt.rows_rejected) = (self.bytes, self.rejected);
         receipt
     }
 

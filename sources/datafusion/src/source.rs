@@ -67,6 +67,7 @@ impl DataSource for DataFusionSource {
 
     async fn query(&self, query: &Query) -> Result<BatchStream> {
         let plan = self.plan(&query.sql).await?;
+        params::check_used(&plan, &query.params)?;
         let mut frame = self.context.execute_logical_plan(plan).await.map_err(from_datafusion)?;
         if let Some(values) = params::values(&query.params)? {
             frame = frame.with_param_values(values).map_err(from_datafusion)?;

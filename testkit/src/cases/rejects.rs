@@ -163,6 +163,8 @@ async fn repeated(context: &Context<'_>) -> CaseResult {
     let once = context.load(&spec, &coming()).await?;
     let again = context.load(&spec, &coming()).await?;
     ensure!(again.already_loaded, "the repeated load reports {again:?}");
+    let said = |report: &LoadReport| (report.rows, report.rows_rejected, report.dead_letters.clone());
+    ensure!(said(&again) == said(&once), "the load reports {once:?}, and repeated {again:?}");
     let arrived = if once.rows_rejected == 0 { coming() } else { good() };
     context.expect(&target, &[&first, &arrived]).await?;
     Ok(Verdict::Passed)

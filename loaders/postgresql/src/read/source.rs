@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
-use arrowload_core::{BatchStream, DataSource, Error, ErrorKind, Listing, Param, Query, Result};
+use arrowload_core::{BatchStream, DataSource, Error, ErrorKind, Listing, Query, Result};
 use serde_json::{Map, Value};
 use tokio_postgres::Statement;
 use tokio_postgres::types::Type;
@@ -73,7 +73,7 @@ impl PostgresqlSource {
         Ok((readable, statement.params().to_vec()))
     }
 
-    async fn rows(&self, lease: &Lease, readable: &Readable, types: &[Type], values: &[Param]) -> Result<Answer> {
+    async fn rows(&self, lease: &Lease, readable: &Readable, types: &[Type], values: &[params::Value]) -> Result<Answer> {
         let bound: Vec<Bound> = params::bound(lease, types, values).await?;
         let statement = lease.prepare_typed(&readable.sql, types).await.map_err(from_pg)?;
         let rows = lease.query_raw(&statement, &bound).await.map_err(from_pg)?;
@@ -137,9 +137,10 @@ impl DataSource for PostgresqlSource {
 
     async fn schema(&self, query: &Query) -> Result<SchemaRef> {
         let parsed = Sql::parse(&query.sql);
-        let (sql, _) = params::numbered(&parsed, &query.params)?;
+        let (sql, values) = params::numbered(&parsed, &query.params)?;
         let lease = self.connections.lease().await?;
-        let (readable, _) = self.prepare(&lease, &sql).await?;
+        let (readable, types) = self.prepare(&lease, &sql).await?;
+        params::check_count(&types, &values)?;
         lease.run("COMMIT").await?;
         lease.give_back();
         Ok(readable.schema)

@@ -227,6 +227,7 @@ async fn timeouts_of_the_server_end_a_load() {
     // In the COPY itself.
     let error = outcome("-c statement_timeout=300ms").await.expect_err("too slow");
     assert!(error.kind() == ErrorKind::Timeout && error.to_string().contains("raise statement_timeout"), "{error:?}");
+    assert_eq!(error.get("row"), None, "{error}");
     let holder = database.client().await;
     holder.batch_execute("BEGIN; LOCK TABLE t").await.expect("locked");
     let error = outcome("-c lock_timeout=100ms").await.expect_err("locked");

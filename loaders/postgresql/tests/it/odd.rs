@@ -145,6 +145,16 @@ async fn policies_that_would_hide_rows_refuse_the_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_an_object_has_twice_is_jsonbs_to_drop() {
+    let Some(database) = database("json_twice").await else { return };
+    database.run("CREATE TABLE t (a json, b jsonb)").await;
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["{\"z\": 1, \"k\": 1, \"k\": 2}"]));
+    database.load(&spec("t", Mode::Append), &batch(vec![("a", text.clone()), ("b", text)])).await;
+    // As the README says.
+    assert_eq!(database.rows("SELECT * FROM t").await, ["{\"z\": 1, \"k\": 1, \"k\": 2}|{\"k\": 2, \"z\": 1}"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn constraints_of_every_kind_are_named() {
     let Some(database) = database("constraints").await else { return };
     database

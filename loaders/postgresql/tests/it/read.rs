@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
-use arrow_array::{Array, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow_buffer::IntervalMonthDayNano;
 use arrow_schema::{DataType, IntervalUnit, TimeUnit};
 use arrowload_core::{Error, ErrorKind, Param, Params, Query, Result, Source, SourceDescriptor};
@@ -210,17 +210,24 @@ async fn parameters_are_bound_as_the_server_takes_them() {
     let batch = database.try_read(&[], named).await.expect("rows");
     assert_eq!((batch.num_rows(), batch.column(2).as_string::<i32>().value(0)), (2, "$id"));
     assert_eq!(rows(positional("SELECT 1 WHERE $1::text IS NULL", vec![Param::null()])).await.expect("a row"), 1);
+    let time = std::sync::Arc::new(TimestampMicrosecondArray::from(vec![1_i64]).with_timezone("UTC"));
+    let named = |sql: &str, value| Query::new(sql).with_params(Params::Named(vec![("day".into(), value)]));
     for (query, words) in [
-        (Query::new("SELECT $1::int"), "1 parameters, and 0 values"),
-        (positional("SELECT 1", vec![Param::from(1)]), "0 parameters, and 1 values"),
+        (Query::new("SELECT $1::int"), "the parameter $1, and no value"),
+        (positional("SELECT 1", vec![Param::from(1)]), "a value is given for $1, and the query has no such parameter"),
         (Query::new("SELECT $a::int").with_params(Params::Named(vec![("b".into(), Param::from(1))])), "$a"),
         (Query::new("SELECT 1").with_params(Params::Named(vec![("b".into(), Param::from(1))])), "$b"),
-        (positional("SELECT $1", vec![Param::from(1)]), "$1::bigint"),
+        (positional("SELECT $1", vec![Param::from(1)]), "$1::integer"),
+        (named("SELECT $day", Param::new(time.clone()).expect("one")), "the parameter $day: "),
+        (named("SELECT $day", Param::new(time).expect("one")), "$day::timestamptz"),
         (positional("SELECT $1::smallint", vec![Param::from(70_000)]), "smallint"),
     ] {
         let error = rows(query).await.expect_err(words);
         assert!(error.kind() == ErrorKind::InvalidOption && error.to_string().contains(words), "{words}: {error}");
     }
+    // A dry run asks for the schema only.
+    let unused = positional("SELECT 1", vec![Param::from(1)]);
+    assert!(database.source(&[]).await.schema(&unused).await.expect_err("unused").to_string().contains("$1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

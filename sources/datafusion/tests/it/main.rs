@@ -145,6 +145,18 @@ async fn parameters_are_bound() {
     let stream = source.query(&Query::new("SELECT * FROM generate_series(1, 10) LIMIT $n").with_params(named)).await.expect("bound");
     let rows: usize = stream.try_collect::<Vec<RecordBatch>>().await.expect("rows").iter().map(RecordBatch::num_rows).sum();
     assert_eq!(rows, 3);
+    let twice = Query::new("SELECT * FROM (SELECT $N AS n WHERE $N IN (SELECT $Other)) WHERE n = $N");
+    let both = |names: [&str; 2]| Params::Named(names.iter().map(|name| ((*name).to_owned(), Param::from(1_i64))).collect());
+    let stream = source.query(&twice.clone().with_params(both(["N", "Other"]))).await.expect("bound");
+    assert_eq!(stream.try_collect::<Vec<RecordBatch>>().await.expect("rows").iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
+    for (query, unused) in [
+        (Query::new("SELECT 1").with_params(Params::Positional(vec![Param::from(1)])), "$1"),
+        (Query::new("SELECT $1").with_params(Params::Positional(vec![Param::from(1), Param::from(2)])), "$2"),
+        (Query::new("SELECT $n").with_params(both(["n", "m"])), "$m"),
+    ] {
+        let Err(error) = source.query(&query).await else { panic!("{unused} is not noticed") };
+        assert!(error.kind() == ErrorKind::InvalidOption && error.to_string().contains(&format!("given for {unused}, ")), "{error}");
+    }
     let missing = source.query(&Query::new("SELECT $1 + 1")).await;
     let missing = match missing {
         Ok(stream) => stream.try_collect::<Vec<RecordBatch>>().await.expect_err("no value"),
