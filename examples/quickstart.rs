@@ -2,13 +2,15 @@
 //!
 //! `cargo run --release --example quickstart` makes TPC-H `lineitem` (600,000 rows) and works on that;
 //! `cargo run --release --example quickstart -- my.parquet` works on a file of yours (Parquet, CSV, NDJSON or Arrow).
+//!
+//! It loads a Parquet file; built with `--features delta-lake`, which takes some minutes more, a Delta Lake table too.
 
 #![expect(clippy::print_stdout, reason = "a program's way to speak")]
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use arrowload::{BatchStream, Client, LoadReport, Progress};
+use arrowload::{BatchStream, Client, LoadBuilder, LoadReport, Mode, Progress};
 use futures::stream;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -28,17 +30,29 @@ async fn main() -> Result<()> {
     println!("\nthe first rows:");
     println!("{}", client.sql(format!("SELECT * FROM '{input}' LIMIT 3")).to_arrow().await?);
 
-    println!("\nSELECT * FROM '{input}'  ->  {FOLDER}/copy.parquet");
-    let load = client.sql(format!("SELECT * FROM '{input}'")).to_parquet(format!("{FOLDER}/copy.parquet"));
+    let query = format!("SELECT * FROM '{input}'");
+    println!("\n{query}  ->  {FOLDER}/copy.parquet");
+    load(client.sql(&query).to_parquet(format!("{FOLDER}/copy.parquet"))).await?;
+    // What arrived is read back, and counted by the engine.
+    let counted = client.sql(format!("SELECT count(*) AS rows FROM '{FOLDER}/copy.parquet'")).to_arrow().await?;
+    println!("\nread back:\n{counted}");
+
+    if client.available_loaders().contains(&"delta_lake") {
+        println!("\n{query}  ->  the Delta Lake table {FOLDER}/lake/copy");
+        load(client.sql(&query).load("delta_lake", format!("{FOLDER}/lake/copy")).mode(Mode::Overwrite)).await?;
+        let lake = Client::connect(format!("delta://{FOLDER}/lake")).await?;
+        println!("\nread back:\n{}", lake.sql("SELECT count(*) AS rows FROM copy").to_arrow().await?);
+    }
+    Ok(())
+}
+
+/// Loads with a progress bar, and prints the report.
+async fn load(load: LoadBuilder) -> Result<()> {
     let bar = progress_bar();
     let shown = bar.clone();
     let report = load.on_progress(move |progress| show(&shown, progress)).await?;
     bar.finish();
     print_report(&report);
-
-    // What arrived is read back, and counted by the engine.
-    let counted = client.sql(format!("SELECT count(*) AS rows FROM '{FOLDER}/copy.parquet'")).to_arrow().await?;
-    println!("\nread back:\n{counted}");
     Ok(())
 }
 

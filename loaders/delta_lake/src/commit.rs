@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::error::{from_delta, store_kind};
 use crate::partitions::Partitions;
+use crate::physical::tolerate;
 use crate::table::{Table, app_id};
 
 /// How often a commit is tried while other writers are faster.
@@ -99,7 +100,7 @@ impl Commit<'_> {
         }
         let unwritten = |error| Error::new(ErrorKind::Unexpected, "the commit could not be written").with_source(error);
         if let Some(table) = &self.base {
-            PROTOCOL.can_commit(&table.state, &data.actions, &self.operation).map_err(|error| from_delta(error.into()))?;
+            tolerate(PROTOCOL.can_commit(&table.state, &data.actions, &self.operation)).map_err(|error| from_delta(error.into()))?;
         }
         let mut bytes = data.get_bytes().map_err(|error| from_delta(error.into()))?.to_vec();
         for action in &self.actions {

@@ -12,6 +12,7 @@ mod loader;
 mod merge;
 mod options;
 mod partitions;
+mod physical;
 mod place;
 mod predicate;
 mod removal;

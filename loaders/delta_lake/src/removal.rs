@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_buffer::BooleanBufferBuilder;
+use arrow_schema::SchemaRef;
 use arrow_select::filter::filter_record_batch;
 use arrowload_common_parquet::{FileInfo, ParquetWriter};
 use arrowload_core::Result;
@@ -12,6 +13,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::commit::Scope;
 use crate::error::from_parquet;
 use crate::partitions::Partitions;
+use crate::physical::relabel_batch;
 use crate::predicate::Expression;
 use crate::scan::Scan;
 use crate::stats::{note_nan, partition_values};
@@ -111,9 +113,10 @@ impl Removal {
     }
 }
 
-/// Takes rows that stay.
+/// Takes rows that stay, and writes them as files have them.
 pub(crate) struct Rewriter<'a> {
     pub(crate) writer: &'a mut ParquetWriter,
+    pub(crate) file_schema: &'a SchemaRef,
     pub(crate) with_nan: &'a mut std::collections::HashSet<String>,
 }
 
@@ -122,8 +125,9 @@ impl Rewriter<'_> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
-        note_nan(batch, self.with_nan);
-        self.writer.write(batch).await.map_err(from_parquet)
+        let batch = relabel_batch(batch, self.file_schema)?;
+        note_nan(&batch, self.with_nan);
+        self.writer.write(&batch).await.map_err(from_parquet)
     }
 }
 
@@ -146,6 +150,7 @@ pub(crate) fn scan_of(target: &crate::target::Target) -> Scan {
     Scan {
         store: target.place.log_store.object_store(None),
         schema: Arc::clone(&target.mapping.schema),
+        file_schema: Arc::clone(&target.file_schema),
         partition_by: target.partition_by.clone(),
     }
 }

@@ -17,6 +17,7 @@ use parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStream
 use percent_encoding::percent_decode_str;
 
 use crate::options::Nanoseconds;
+use crate::physical::relabel;
 use crate::table::TableFile;
 use crate::types::convert;
 
@@ -29,13 +30,16 @@ pub(crate) struct Scan {
     pub(crate) store: Arc<dyn ObjectStore>,
     /// The columns to read, a part of the table's.
     pub(crate) schema: SchemaRef,
+    /// The same columns as files have them.
+    pub(crate) file_schema: SchemaRef,
     pub(crate) partition_by: Vec<String>,
 }
 
 impl Scan {
     /// The same, with these columns only.
     pub(crate) fn project(&self, columns: &[usize]) -> Result<Self> {
-        Ok(Self { schema: Arc::new(self.schema.project(columns)?), ..self.clone() })
+        let (schema, file_schema) = (self.schema.project(columns)?, self.file_schema.project(columns)?);
+        Ok(Self { schema: Arc::new(schema), file_schema: Arc::new(file_schema), ..self.clone() })
     }
 
     /// The rows of a file, in the order in which it has them.
@@ -61,12 +65,12 @@ impl Scan {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await.map_err(failed(&file.uri))?;
         let parquet = builder.parquet_schema();
-        let wanted = |root: &str| self.schema.column_with_name(root).is_some();
+        let wanted = |root: &str| self.file_schema.column_with_name(root).is_some();
         let roots = parquet.root_schema().get_fields().iter().enumerate().filter(|(_, field)| wanted(field.name())).map(|(index, _)| index);
         let mask = ProjectionMask::roots(parquet, roots);
         let stream = builder.with_projection(mask).with_batch_size(ROWS).build().map_err(failed(&file.uri))?;
-        let (schema, failed) = (Arc::clone(&self.schema), failed(&file.uri));
-        Ok(stream.map(move |batch| arrange(&batch.map_err(&failed)?, &schema, &constants)).boxed())
+        let (schema, file_schema, failed) = (Arc::clone(&self.schema), Arc::clone(&self.file_schema), failed(&file.uri));
+        Ok(stream.map(move |batch| arrange(&batch.map_err(&failed)?, &schema, &file_schema, &constants)).boxed())
     }
 
     /// All columns of all rows of a file, if they have one value each; one row.
@@ -79,11 +83,11 @@ impl Scan {
     /// For each column, the one value that a file's partition has for it.
     pub(crate) fn constants(&self, file: &TableFile) -> Result<Vec<Option<ArrayRef>>> {
         let values = file.partition_values();
-        let constant = |field: &FieldRef| match self.partition_by.contains(field.name()) {
-            true => constant(values.get(field.name()).cloned().flatten(), field.data_type()).map(Some),
+        let constant = |(field, in_file): (&FieldRef, &FieldRef)| match self.partition_by.contains(field.name()) {
+            true => constant(values.get(in_file.name()).cloned().flatten(), field.data_type()).map(Some),
             false => Ok(None),
         };
-        self.schema.fields().iter().map(constant).collect()
+        self.schema.fields().iter().zip(self.file_schema.fields()).map(constant).collect()
     }
 }
 
@@ -114,14 +118,17 @@ fn location(uri: &str) -> Result<Path> {
     Path::parse(decoded.as_ref()).map_err(|_| broken())
 }
 
-fn arrange(batch: &RecordBatch, schema: &SchemaRef, constants: &[Option<ArrayRef>]) -> Result<RecordBatch> {
+fn arrange(batch: &RecordBatch, schema: &SchemaRef, file_schema: &SchemaRef, constants: &[Option<ArrayRef>]) -> Result<RecordBatch> {
     let rows = batch.num_rows();
-    let column = |(field, constant): (&FieldRef, &Option<ArrayRef>)| match (constant, batch.column_by_name(field.name())) {
+    let column = |((field, in_file), constant): ((&FieldRef, &FieldRef), &Option<ArrayRef>)| match (
+        constant,
+        batch.column_by_name(in_file.name()),
+    ) {
         (Some(value), _) => Ok(take(value.as_ref(), &UInt32Array::from(vec![0; rows]), None)?),
-        (None, Some(array)) => convert(array, field.data_type(), field.name(), Nanoseconds::Truncate),
+        (None, Some(array)) => relabel(&convert(array, in_file.data_type(), field.name(), Nanoseconds::Truncate)?, field.data_type()),
         (None, None) => Ok(new_null_array(field.data_type(), rows)),
     };
-    let columns = schema.fields().iter().zip(constants).map(column).collect::<Result<Vec<_>>>()?;
+    let columns = schema.fields().iter().zip(file_schema.fields()).zip(constants).map(column).collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }

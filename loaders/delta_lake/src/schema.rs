@@ -48,7 +48,7 @@ fn unexpected(what: &str, error: impl std::error::Error + Send + Sync + 'static)
 }
 
 /// Without metadata inside of nested types, which Delta would take for its own.
-fn plain(schema: &Schema) -> Schema {
+pub(crate) fn plain(schema: &Schema) -> Schema {
     fn inner(field: &FieldRef) -> FieldRef {
         Arc::new(Field::new(field.name(), data_type(field.data_type()), field.is_nullable()))
     }

@@ -10,6 +10,7 @@ use crate::keys::KeyHasher;
 use crate::merge::Merge;
 use crate::options::DeltaLakeOptions;
 use crate::partitions::Partitions;
+use crate::physical::relabel_batch;
 use crate::removal::{Removal, Rewriter, scan_of};
 use crate::spool::{Spool, Spooled};
 use crate::stats::note_nan;
@@ -78,9 +79,9 @@ impl Load {
         settings.row_group_rows = request.options.row_group_rows.unwrap_or(settings.row_group_rows);
         settings.max_file_bytes = Some(self.max_file_bytes());
         settings.sync = request.options.sync.unwrap_or(settings.sync);
-        settings.partition_by.clone_from(&target.partition_by);
+        settings.partition_by = target.partitions_in_files()?;
         let naming = FileNaming::prefix(format!("part-{}", self.attempt));
-        ParquetWriter::new(target.place.destination(), target.mapping.schema.clone(), settings, naming).map_err(from_parquet)
+        ParquetWriter::new(target.place.destination(), target.file_schema.clone(), settings, naming).map_err(from_parquet)
     }
 
     /// The key columns, as places in the table's schema.
@@ -97,7 +98,7 @@ impl Load {
         let files = self.old_files()?;
         match &self.target.replaces {
             Some(predicate) => {
-                let mut rewriter = Rewriter { writer, with_nan: &mut self.with_nan };
+                let mut rewriter = Rewriter { writer, file_schema: &self.target.file_schema, with_nan: &mut self.with_nan };
                 Removal::matching(&scan_of(&self.target), files, predicate, &mut rewriter).await
             }
             None => Ok(Removal::none()),
@@ -108,7 +109,7 @@ impl Load {
     fn overwrite(&self, new: &[FileInfo]) -> Result<Removal> {
         let files = self.old_files()?;
         if self.request.options.overwrite_partitions {
-            let partitions = Partitions::new(&self.target.mapping.schema, &self.target.partition_by)?;
+            let partitions = Partitions::new(&self.target.file_schema, &self.target.partitions_in_files()?)?;
             return Removal::partitions(files, new, partitions);
         }
         Ok(Removal::files(files, crate::commit::Scope::Whole))
@@ -119,7 +120,7 @@ impl Load {
         let (files, mut writer) = (self.old_files()?, self.writer()?);
         let old_rows: u64 = files.iter().filter_map(|file| file.rows).sum();
         let merge = Merge { spooled: &spooled, keys: self.keys()?, seed, scan: scan_of(&self.target), options: &self.request.options };
-        let mut rewriter = Rewriter { writer: &mut writer, with_nan: &mut self.with_nan };
+        let mut rewriter = Rewriter { writer: &mut writer, file_schema: &self.target.file_schema, with_nan: &mut self.with_nan };
         let merged = merge.run(files, &mut rewriter).await?;
         self.request.limits.check(merged.counts.updated, merged.deleted, old_rows)?;
         self.counts = Some(KeyCounts { null: null_keys, ..merged.counts });
@@ -158,6 +159,7 @@ impl LoadSession for DeltaLakeSession {
         let rows = batch.num_rows() as u64;
         match std::mem::replace(&mut self.state, State::Torn) {
             State::Writing(mut writer) => {
+                let batch = relabel_batch(&batch, &self.load.target.file_schema)?;
                 note_nan(&batch, &mut self.load.with_nan);
                 writer.write(&batch).await.map_err(from_parquet)?;
                 self.state = State::Writing(writer);

@@ -14,6 +14,7 @@ use deltalake::table::state::DeltaTableState;
 use serde_json::{Value, json};
 
 use crate::error::from_delta;
+use crate::physical::tolerate;
 
 /// The application that a load is in a table's log.
 pub(crate) fn app_id(load_id: &str) -> String {
@@ -77,7 +78,7 @@ impl Table {
     /// whether files would be written again.
     pub(crate) fn check_writable(&self, removes: bool, rewrites: bool) -> Result<()> {
         let unsupported = |what: String| Err(Error::new(ErrorKind::Unsupported, what));
-        PROTOCOL.can_write_to(&self.state).map_err(|source| from_delta(source.into()))?;
+        tolerate(PROTOCOL.can_write_to(&self.state)).map_err(|source| from_delta(source.into()))?;
         let set = |key: &str| self.state.metadata().configuration().get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
         if removes && set("delta.appendOnly") {
             return unsupported("the table is append-only (`delta.appendOnly`); use mode append".into());

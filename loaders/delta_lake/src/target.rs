@@ -8,10 +8,11 @@ use arrowload_core::{ColumnMapping, Error, ErrorKind, LoadRequest, Mode, Result}
 use deltalake::kernel::{Metadata, Protocol, StructType};
 
 use crate::options::{DeltaLakeOptions, Nanoseconds, invalid};
+use crate::physical::{file_schema, is_mapped};
 use crate::place::Place;
 use crate::predicate::{Expression, first_false};
 use crate::rules::Rules;
-use crate::schema::{check_names, check_protocol, metadata, protocol, stored_schema, to_arrow, to_delta, with_schema};
+use crate::schema::{check_names, check_protocol, metadata, plain, protocol, stored_schema, to_arrow, to_delta, with_schema};
 use crate::table::{INDEXED_COLUMNS, Table};
 use crate::types::{convert, fits};
 
@@ -23,6 +24,8 @@ pub(crate) struct Target {
     pub(crate) table: Option<Table>,
     /// The columns of the table after the load, and what fills them.
     pub(crate) mapping: ColumnMapping,
+    /// The same columns as files have them.
+    pub(crate) file_schema: SchemaRef,
     pub(crate) partition_by: Vec<String>,
     /// For a new table.
     pub(crate) protocol: Option<Protocol>,
@@ -73,7 +76,19 @@ impl Target {
             None => Rules::default(),
         };
         let nanoseconds = request.options.nanoseconds;
-        Ok(Self { place, table, mapping, partition_by, protocol, metadata: Some(metadata), nanoseconds, rules, replaces: None })
+        let file_schema = Arc::clone(&mapping.schema);
+        Ok(Self {
+            place,
+            table,
+            mapping,
+            file_schema,
+            partition_by,
+            protocol,
+            metadata: Some(metadata),
+            nanoseconds,
+            rules,
+            replaces: None,
+        })
     }
 
     /// A table that keeps its columns, or gets more of them.
@@ -87,24 +102,27 @@ impl Target {
             if !asked.is_empty() && *asked != partition_by {
                 return Err(other_partitions(&partition_by));
             }
+            refuse_new_columns(&table)?;
             return Self::new(place, Some(table), request, load);
         }
         if !asked.is_empty() && *asked != partition_by {
             return Err(other_partitions(&partition_by));
         }
         let known = table.schema();
-        let mapping = ColumnMapping::by_name(load, to_arrow(&known)?.as_ref(), request.schema_evolution, fits)?;
+        let mapping = ColumnMapping::by_name(load, &plain(to_arrow(&known)?.as_ref()), request.schema_evolution, fits)?;
         let rules = Rules::of(&table, &known, &mapping.schema, &mapping.sources)?;
         let replaces = request.options.replace_where.as_deref().map(|sql| predicate(sql, &mapping.schema)).transpose()?;
         if request.options.overwrite_partitions && partition_by.is_empty() {
             return Err(invalid("overwrite_partitions", "the table is not partitioned; overwrite it as a whole, or set `replace_where`"));
         }
         let nanoseconds = request.options.nanoseconds;
+        let file_schema = file_schema(Some(&table), &mapping.schema)?;
         if mapping.added.is_empty() {
             return Ok(Self {
                 place,
                 table: Some(table),
                 mapping,
+                file_schema,
                 partition_by,
                 protocol: None,
                 metadata: None,
@@ -113,6 +131,7 @@ impl Target {
                 replaces,
             });
         }
+        refuse_new_columns(&table)?;
         check_names(&mapping.added, &mapping.schema.fields()[..known.fields().len()])?;
         check_protocol(&mapping.added, table.state.protocol())?;
         let added = to_delta(&Schema::new(mapping.added.clone()))?;
@@ -120,7 +139,14 @@ impl Target {
             .map_err(|error| Error::new(ErrorKind::SchemaMismatch, format!("the columns cannot be added: {error}")).with_source(error))?;
         let metadata = Some(with_schema(table.state.metadata(), &schema)?);
         let mapping = ColumnMapping { schema: to_arrow(&schema)?, ..mapping };
-        Ok(Self { place, table: Some(table), mapping, partition_by, protocol: None, metadata, nanoseconds, rules, replaces })
+        let file_schema = Arc::clone(&mapping.schema);
+        Ok(Self { place, table: Some(table), mapping, file_schema, partition_by, protocol: None, metadata, nanoseconds, rules, replaces })
+    }
+
+    /// The partition columns as files and the log have them.
+    pub(crate) fn partitions_in_files(&self) -> Result<Vec<String>> {
+        let name = |column: &String| Ok(self.file_schema.field(self.mapping.schema.index_of(column)?).name().clone());
+        self.partition_by.iter().map(name).collect()
     }
 
     /// How many columns get statistics.
@@ -156,12 +182,25 @@ impl Target {
     }
 }
 
+/// New columns of a table that maps its columns need names and ids that its engine gives.
+fn refuse_new_columns(table: &Table) -> Result<()> {
+    if !is_mapped(table) {
+        return Ok(());
+    }
+    let message = "the table maps its columns (columnMapping), and this loader gives it no new ones; add them with ALTER TABLE … ADD COLUMN first, or leave them out";
+    Err(Error::new(ErrorKind::Unsupported, message))
+}
+
 /// What is to follow the load must be possible.
 fn check_after(table: Option<&Table>, options: &DeltaLakeOptions, load: &Schema) -> Result<()> {
     let retention = table.map_or(chrono::Duration::days(7), Table::retention);
     if options.vacuum_retention()?.is_some_and(|asked| asked < retention) {
         let message = format!("the table keeps removed files for {} hours; give `vacuum_retention` at least that", retention.num_hours());
         return Err(invalid("vacuum_retention", message));
+    }
+    if table.is_some_and(is_mapped) && (options.optimize_after_write || !options.z_order_by.is_empty()) {
+        let message = "the table maps its columns (columnMapping), and only its own engine can rewrite it; leave optimize_after_write and z_order_by out";
+        return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let columns = table.map(Table::schema);
     let known = |column: &&String| {

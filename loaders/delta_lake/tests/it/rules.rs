@@ -111,7 +111,6 @@ async fn what_is_not_known_is_refused_by_name_before_anything_is_written() {
         |features: &[&str]| json!({ "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features });
     let cases = [
         ("rowTracking", new(&["rowTracking", "domainMetadata"]), &plain, json!({}), "append"),
-        ("columnMapping", both(&["columnMapping"]), &plain, json!({}), "append"),
         ("clustering", new(&["clustering", "domainMetadata"]), &plain, json!({}), "append"),
         ("typeWidening", both(&["typeWidening"]), &plain, json!({}), "append"),
         ("v2Checkpoint", both(&["v2Checkpoint"]), &plain, json!({}), "append"),

@@ -12,13 +12,13 @@ use serde_json::json;
 
 use crate::support::{rows, run};
 
-async fn source(url: &str) -> Source {
+pub(crate) async fn source(url: &str) -> Source {
     let descriptor = SourceDescriptor::of::<DeltaLakeSource>(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     let settings = Settings::from_map(descriptor.config_from_url(url).expect("a URL"), "the test");
     Source::connect(&descriptor, &settings, 0).await.expect("it connects")
 }
 
-async fn ask(source: &Source, sql: &str) -> Result<Vec<RecordBatch>, Error> {
+pub(crate) async fn ask(source: &Source, sql: &str) -> Result<Vec<RecordBatch>, Error> {
     source.query(&Query::new(sql)).await?.try_collect().await
 }
 

@@ -7,9 +7,14 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    StructArray, TimestampMicrosecondArray,
 };
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{DataType, Field};
 use arrowload_core::ErrorKind;
 use serde_json::{Value, json};
 
@@ -130,6 +135,7 @@ async fn spark_and_we_read_and_write_the_same_tables() {
     ours_are_read(&mut spark, &folder.path().join("ours")).await;
     timestamps_partition(&mut spark, &folder.path().join("times")).await;
     theirs_are_kept(&mut spark, folder.path()).await;
+    mapped_are_kept(&mut spark, folder.path()).await;
     theirs_are_refused(&mut spark, folder.path()).await;
 }
 
@@ -255,9 +261,85 @@ async fn theirs_are_kept(spark: &mut Spark, folder: &Path) {
     assert_eq!(changes, json!([{ "id": 3 }]));
 }
 
+/// Tables whose columns have other names in files: renamed, nested, partitioned, by name and by id.
+async fn mapped_are_kept(spark: &mut Spark, folder: &Path) {
+    for mode in ["name", "id"] {
+        let path = folder.join(format!("mapped_{mode}"));
+        let table = format!("delta.`{}`", path.display());
+        spark.sql(&format!(
+            "CREATE TABLE {table} (id BIGINT, `the name` STRING, old STRING, inside STRUCT<a: BIGINT, b: ARRAY<STRUCT<c: STRING>>>) USING delta \
+             PARTITIONED BY (old) TBLPROPERTIES ('delta.columnMapping.mode' = '{mode}', 'delta.enableDeletionVectors' = 'false')"
+        ));
+        spark.sql(&format!(
+            "INSERT INTO {table} VALUES (1, 'n1', 'p', named_struct('a', 10, 'b', array(named_struct('c', 'x')))), (2, NULL, 'q', NULL)"
+        ));
+        // `day` is `old` in files, and the new `old` is something else there.
+        spark.sql(&format!("ALTER TABLE {table} RENAME COLUMN old TO day"));
+        spark.sql(&format!("ALTER TABLE {table} ADD COLUMN (old BIGINT)"));
+        let rows = |ids: &[i64], day: &str| {
+            let values = StructArray::from(vec![(
+                Arc::new(Field::new("c", DataType::Utf8, true)),
+                Arc::new(StringArray::from(ids.iter().map(|id| format!("c{id}")).collect::<Vec<_>>())) as ArrayRef,
+            )]);
+            let item = Arc::new(Field::new("element", values.data_type().clone(), true));
+            let lists = ListArray::new(item, OffsetBuffer::from_lengths(ids.iter().map(|_| 1)), Arc::new(values), None);
+            let inside = StructArray::from(vec![
+                (
+                    Arc::new(Field::new("a", DataType::Int64, true)),
+                    Arc::new(Int64Array::from(ids.iter().map(|id| id * 10).collect::<Vec<_>>())) as ArrayRef,
+                ),
+                (Arc::new(Field::new("b", lists.data_type().clone(), true)), Arc::new(lists) as ArrayRef),
+            ]);
+            batch([
+                ("day", Arc::new(StringArray::from(vec![day; ids.len()])) as ArrayRef),
+                ("id", Arc::new(Int64Array::from(ids.to_vec()))),
+                ("the name", Arc::new(StringArray::from(ids.iter().map(|id| format!("n{id}")).collect::<Vec<_>>()))),
+                ("old", Arc::new(Int64Array::from(ids.iter().map(|id| -id).collect::<Vec<_>>()))),
+                ("inside", Arc::new(inside)),
+            ])
+        };
+        let checked = json!({ "verify": "checksum", "checkpoint_interval": 1 });
+        run(&path, &rows(&[3, 4], "p"), checked).await.expect("it loads");
+        assert_eq!(spark.column(&path, "id"), json!([1, 2, 3, 4]), "{mode}");
+        assert_eq!(spark.column(&path, "`the name`"), json!(["n1", null, "n3", "n4"]), "{mode}");
+        assert_eq!(spark.column(&path, "day"), json!(["p", "q", "p", "p"]), "{mode}");
+        assert_eq!(spark.column(&path, "old"), json!([null, null, -3, -4]), "{mode}");
+        assert_eq!(spark.column(&path, "inside.b[0].c"), json!(["x", null, "c3", "c4"]), "{mode}");
+        assert_eq!(spark.column(&path, "inside.a"), json!([10, null, 30, 40]), "{mode}");
+        // Statistics are found under the names that files have.
+        let skipped = spark.sql(&format!("SELECT id FROM {table} WHERE id > 3 AND day = 'p'"));
+        assert_eq!(skipped, json!([{ "id": 4 }]));
+        // Rows of old files are read and written again.
+        run(&path, &rows(&[1, 5], "p"), json!({ "mode": "upsert", "keys": ["id"] })).await.expect("it merges");
+        assert_eq!(spark.column(&path, "id"), json!([1, 2, 3, 4, 5]), "{mode}");
+        assert_eq!(spark.column(&path, "inside.b[0].c"), json!(["c1", null, "c3", "c4", "c5"]), "{mode}");
+        assert_eq!(spark.column(&path, "old"), json!([-1, null, -3, -4, -5]), "{mode}");
+        run(&path, &rows(&[6], "q"), json!({ "mode": "overwrite", "overwrite_partitions": true })).await.expect("it overwrites");
+        assert_eq!(spark.column(&path, "id"), json!([1, 3, 4, 5, 6]), "{mode}");
+        run(&path, &rows(&[7], "p"), json!({ "mode": "overwrite", "replace_where": "day = 'p' AND id > 3" })).await.expect("it overwrites");
+        assert_eq!(spark.column(&path, "id"), json!([1, 3, 6, 7]), "{mode}");
+        // Our own source reads the same.
+        let source = crate::source::source(&format!("delta://{}", path.display())).await;
+        let batches = crate::source::ask(&source, "SELECT id, old, day, inside['a'] AS a FROM delta ORDER BY id").await.expect("rows");
+        let ids: Vec<i64> = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+        let a: Vec<i64> = batches.iter().flat_map(|batch| batch.column(3).as_primitive::<Int64Type>().values().to_vec()).collect();
+        assert_eq!((ids, a), (vec![1, 3, 6, 7], vec![10, 30, 60, 70]), "{mode}");
+        run(&path, &rows(&[8], "z"), json!({ "mode": "overwrite" })).await.expect("it overwrites");
+        assert_eq!(spark.column(&path, "id"), json!([8]), "{mode}");
+        // What would need new names and ids is refused.
+        let more = batch([("id", Arc::new(Int64Array::from(vec![9])) as ArrayRef), ("more", Arc::new(Int64Array::from(vec![9])))]);
+        for options in [json!({ "schema_evolution": true }), json!({ "mode": "overwrite", "schema_evolution": true })] {
+            let error = run(&path, &more, options).await.expect_err("new columns");
+            assert!(error.kind() == ErrorKind::Unsupported && error.message().contains("columnMapping"), "{error:#}");
+        }
+        let error = run(&path, &rows(&[9], "z"), json!({ "optimize_after_write": true })).await.expect_err("it rewrites");
+        assert!(error.kind() == ErrorKind::Unsupported && error.message().contains("columnMapping"), "{error:#}");
+        assert_eq!(spark.column(&path, "id"), json!([8]), "{mode}");
+    }
+}
+
 async fn theirs_are_refused(spark: &mut Spark, folder: &Path) {
     for (name, columns, more) in [
-        ("columnMapping", "", "TBLPROPERTIES ('delta.columnMapping.mode' = 'name')"),
         ("rowTracking", "", "TBLPROPERTIES ('delta.enableRowTracking' = 'true')"),
         ("v2Checkpoint", "", "TBLPROPERTIES ('delta.checkpointPolicy' = 'v2')"),
         ("inCommitTimestamp", "", "TBLPROPERTIES ('delta.enableInCommitTimestamps' = 'true')"),

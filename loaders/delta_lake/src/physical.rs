@@ -1,0 +1,112 @@
+//! Column mapping: what the columns of a table are called in its files and its log, where that differs.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, make_array};
+use arrow_data::ArrayData;
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
+use arrowload_core::{Error, ErrorKind, Result};
+use deltalake::kernel::transaction::TransactionError;
+use deltalake::kernel::{DataType as DeltaType, MetadataValue, StructField, StructType};
+use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
+
+use crate::table::Table;
+
+const FEATURE: &str = "columnMapping";
+const NAME: &str = "delta.columnMapping.physicalName";
+const ID: &str = "delta.columnMapping.id";
+
+/// Whether a table maps its columns.
+pub(crate) fn is_mapped(table: &Table) -> bool {
+    let mode = table.state.metadata().configuration().get("delta.columnMapping.mode");
+    mode.is_some_and(|mode| !mode.eq_ignore_ascii_case("none"))
+}
+
+/// The library refuses to write tables with this feature; this loader knows it.
+pub(crate) fn tolerate(outcome: Result<(), TransactionError>) -> Result<(), TransactionError> {
+    match outcome {
+        Err(TransactionError::UnsupportedTableFeatures(features))
+            if !features.is_empty() && features.iter().all(|feature| feature.to_string() == FEATURE) =>
+        {
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
+/// The columns as files have them: those of the table, or what it maps them to, with their ids.
+pub(crate) fn file_schema(table: Option<&Table>, schema: &SchemaRef) -> Result<SchemaRef> {
+    match table.filter(|table| is_mapped(table)) {
+        Some(table) => Ok(Arc::new(Schema::new(fields(schema.fields(), &table.schema())?))),
+        None => Ok(Arc::clone(schema)),
+    }
+}
+
+fn fields(fields: &[FieldRef], delta: &StructType) -> Result<Vec<FieldRef>> {
+    fields
+        .iter()
+        .map(|logical| {
+            let mapped = delta.field(logical.name()).and_then(|field| Some((field, name_and_id(field)?)));
+            let (field, (name, id)) = mapped.ok_or_else(|| {
+                let message = format!("the table maps its columns (columnMapping), and column `{}` to nothing", logical.name());
+                Error::new(ErrorKind::Unsupported, message).with("column", logical.name())
+            })?;
+            let data_type = data_type(logical.data_type(), field.data_type())?;
+            let id = [(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string())];
+            Ok(Arc::new(Field::new(name, data_type, logical.is_nullable()).with_metadata(id.into())))
+        })
+        .collect()
+}
+
+fn name_and_id(field: &StructField) -> Option<(String, i64)> {
+    match (field.metadata().get(NAME)?, field.metadata().get(ID)?) {
+        (MetadataValue::String(name), MetadataValue::Number(id)) => Some((name.clone(), *id)),
+        _ => None,
+    }
+}
+
+fn data_type(logical: &DataType, delta: &DeltaType) -> Result<DataType> {
+    let inner = |field: &FieldRef, delta: &DeltaType| -> Result<FieldRef> {
+        Ok(Arc::new(field.as_ref().clone().with_data_type(data_type(field.data_type(), delta)?)))
+    };
+    Ok(match (logical, delta) {
+        (DataType::Struct(inside), DeltaType::Struct(delta)) => DataType::Struct(fields(inside, delta)?.into()),
+        (DataType::List(item), DeltaType::Array(delta)) => DataType::List(inner(item, delta.element_type())?),
+        (DataType::Map(entries, sorted), DeltaType::Map(delta)) => {
+            let DataType::Struct(pair) = entries.data_type() else { return Ok(logical.clone()) };
+            let [key, value] = &pair[..] else { return Ok(logical.clone()) };
+            let pair = DataType::Struct(vec![inner(key, delta.key_type())?, inner(value, delta.value_type())?].into());
+            DataType::Map(Arc::new(entries.as_ref().clone().with_data_type(pair)), *sorted)
+        }
+        _ => logical.clone(),
+    })
+}
+
+/// The same columns under other names, all the way down.
+pub(crate) fn relabel_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    if batch.schema_ref() == schema {
+        return Ok(batch.clone());
+    }
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| relabel(column, field.data_type()));
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect::<Result<_>>()?, &rows)?)
+}
+
+/// The same values in a type that differs in the names inside of it.
+pub(crate) fn relabel(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    if array.data_type() == to {
+        return Ok(Arc::clone(array));
+    }
+    Ok(make_array(relabel_data(array.to_data(), to)?))
+}
+
+fn relabel_data(data: ArrayData, to: &DataType) -> Result<ArrayData, ArrowError> {
+    let inside: Vec<&DataType> = match to {
+        DataType::Struct(fields) => fields.iter().map(|field| field.data_type()).collect(),
+        DataType::List(item) | DataType::Map(item, _) => vec![item.data_type()],
+        _ => Vec::new(),
+    };
+    let children = data.child_data().iter().zip(inside).map(|(child, to)| relabel_data(child.clone(), to));
+    let children = children.collect::<Result<Vec<_>, _>>()?;
+    data.into_builder().data_type(to.clone()).child_data(children).build()
+}
