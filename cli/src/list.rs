@@ -1,6 +1,13 @@
 //! `arrowload list`.
 
-use arrowload::{Client, Connections, Listed, Listing, Registry};
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
+use arrowload::{BatchStream, Client, Connections, Listed, Listing, Registry};
+
+use futures::StreamExt;
 
 use crate::args::{Kind, ListArgs};
 use crate::exit::{Exit, Failure};
@@ -25,5 +32,36 @@ pub(crate) async fn command(args: ListArgs) -> Result<Exit, Failure> {
     (listing.catalog, listing.schema, listing.name) = (args.catalog, args.schema, args.name);
     let client = Client::builder().registry(Registry::linked()?).connections(Connections::discover()?).source(args.from).build()?;
     let format = query::format(args.format, args.output.as_deref())?;
-    query::show_answer(client.list(listing).await?, format, args.output.as_deref()).await
+    let batches = client.list(listing).await?;
+    let schema = shown_schema(batches.schema());
+    let shown = {
+        let schema = Arc::clone(&schema);
+        batches.map(move |batch| Ok(as_shown(&batch?, &schema)?))
+    };
+    query::show_answer(&client, BatchStream::new(schema, shown), format, args.output.as_deref()).await
+}
+
+/// Columns of unions and lists are text, which every format can hold.
+fn shown_schema(schema: &SchemaRef) -> SchemaRef {
+    let shown = |field: &FieldRef| match is_nested(field.data_type()) {
+        true => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
+        false => Arc::clone(field),
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
+}
+
+fn is_nested(data_type: &DataType) -> bool {
+    data_type.is_nested() || matches!(data_type, DataType::Union(..))
+}
+
+fn as_shown(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = batch.columns().iter().map(|column| -> Result<ArrayRef, ArrowError> {
+        if !is_nested(column.data_type()) {
+            return Ok(Arc::clone(column));
+        }
+        let formatter = ArrayFormatter::try_new(column, &FormatOptions::default())?;
+        let text = (0..column.len()).map(|row| column.is_valid(row).then(|| formatter.value(row).try_to_string()).transpose());
+        Ok(Arc::new(text.collect::<Result<StringArray, _>>()?))
+    });
+    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)
 }

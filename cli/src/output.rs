@@ -8,10 +8,6 @@ use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_json::writer::{JsonArray, LineDelimited};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
 use tempfile::NamedTempFile;
 
 use crate::args::Format;
@@ -45,7 +41,6 @@ enum Writer {
     Csv(Box<arrow_csv::Writer<Place>>),
     Json(Box<arrow_json::Writer<Place, JsonArray>>),
     Ndjson(Box<arrow_json::Writer<Place, LineDelimited>>),
-    Parquet(Box<ArrowWriter<Place>>),
     ArrowFile(Box<FileWriter<Place>>, SchemaRef),
     ArrowStream(Box<StreamWriter<Place>>),
 }
@@ -59,16 +54,6 @@ fn failed(error: ArrowError) -> Failure {
         other => Failure::failed(format!(
             "the answer cannot be written in this format: {other}; cast the column in the query, or choose another --format"
         )),
-    }
-}
-
-fn parquet_failed(error: ParquetError) -> Failure {
-    match error {
-        ParquetError::External(error) => match error.downcast::<std::io::Error>() {
-            Ok(error) => (*error).into(),
-            Err(error) => Failure::failed(error.to_string()),
-        },
-        other => Failure::failed(format!("the answer cannot be written as Parquet: {other}")),
     }
 }
 
@@ -92,15 +77,12 @@ impl Sink {
             }
             Format::Json => Writer::Json(Box::new(json().build(place))),
             Format::Ndjson => Writer::Ndjson(Box::new(json().build(place))),
-            Format::Parquet => {
-                let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-                Writer::Parquet(Box::new(ArrowWriter::try_new(place, schema.clone(), Some(properties)).map_err(parquet_failed)?))
-            }
             Format::ArrowFile => {
                 let schema = plain(schema);
                 Writer::ArrowFile(Box::new(FileWriter::try_new(place, &schema).map_err(failed)?), schema)
             }
-            Format::Arrow | Format::ArrowStream => Writer::ArrowStream(Box::new(StreamWriter::try_new(place, schema).map_err(failed)?)),
+            // Parquet is written by the loader of files.
+            Format::Arrow | Format::ArrowStream | Format::Parquet => Writer::ArrowStream(Box::new(StreamWriter::try_new(place, schema).map_err(failed)?)),
         }))
     }
 
@@ -113,11 +95,10 @@ impl Sink {
                 batches.push(batch.clone());
                 Ok(())
             }
-            Writer::Csv(writer) => writer.write(batch).map_err(failed),
-            Writer::Json(writer) => writer.write(batch).map_err(failed),
-            Writer::Ndjson(writer) => writer.write(batch).map_err(failed),
-            Writer::Parquet(writer) => writer.write(batch).map_err(parquet_failed),
-            Writer::ArrowFile(writer, schema) => write_plain(writer, schema, batch).map_err(failed),
+            Writer::Csv(writer) => writer.write(&decoded(batch, &plain(batch.schema_ref()))?).map_err(failed),
+            Writer::Json(writer) => writer.write(&decoded(batch, &plain(batch.schema_ref()))?).map_err(failed),
+            Writer::Ndjson(writer) => writer.write(&decoded(batch, &plain(batch.schema_ref()))?).map_err(failed),
+            Writer::ArrowFile(writer, schema) => writer.write(&decoded(batch, schema)?).map_err(failed),
             Writer::ArrowStream(writer) => writer.write(batch).map_err(failed),
         }
     }
@@ -140,7 +121,6 @@ impl Sink {
                 writer.finish().map_err(failed)?;
                 writer.into_inner()
             }
-            Writer::Parquet(writer) => writer.into_inner().map_err(parquet_failed)?,
             Writer::ArrowFile(mut writer, _) => {
                 writer.finish().map_err(failed)?;
                 writer.into_inner().map_err(failed)?
@@ -161,20 +141,35 @@ fn json() -> arrow_json::WriterBuilder {
     arrow_json::WriterBuilder::new().with_explicit_nulls(true).with_encoder_factory(Arc::new(Floats))
 }
 
-/// The schema with dictionaries decoded: the IPC file format has one for the whole file, and batches come with their own.
+/// The schema with dictionaries decoded: the IPC file format has one for the whole file, and batches come with their own; and
+/// writers of text take a null among the values of a dictionary for one.
 fn plain(schema: &SchemaRef) -> SchemaRef {
-    let decoded = |field: &FieldRef| match field.data_type() {
-        DataType::Dictionary(_, values) => Arc::new(Field::clone(field).with_data_type(values.as_ref().clone())),
-        _ => Arc::clone(field),
-    };
-    Arc::new(Schema::new_with_metadata(schema.fields().iter().map(decoded).collect::<Vec<_>>(), schema.metadata().clone()))
+    fn field(of: &FieldRef) -> FieldRef {
+        Arc::new(Field::clone(of).with_data_type(data_type(of.data_type())))
+    }
+    fn data_type(of: &DataType) -> DataType {
+        match of {
+            DataType::Dictionary(_, values) => data_type(values),
+            DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
+            DataType::List(item) => DataType::List(field(item)),
+            DataType::LargeList(item) => DataType::LargeList(field(item)),
+            DataType::FixedSizeList(item, size) => DataType::FixedSizeList(field(item), *size),
+            DataType::Map(entries, sorted) => DataType::Map(field(entries), *sorted),
+            other => other.clone(),
+        }
+    }
+    Arc::new(Schema::new_with_metadata(schema.fields().iter().map(field).collect::<Vec<_>>(), schema.metadata().clone()))
 }
 
-fn write_plain(writer: &mut FileWriter<Place>, schema: &SchemaRef, batch: &RecordBatch) -> Result<(), ArrowError> {
+fn decoded(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Failure> {
     let columns = batch.columns().iter().zip(schema.fields());
-    let columns = columns.map(|(array, field)| arrow_cast::cast(array, field.data_type())).collect::<Result<Vec<_>, _>>()?;
+    let columns = columns.map(|(array, field)| match array.data_type() == field.data_type() {
+        true => Ok(Arc::clone(array)),
+        false => arrow_cast::cast(array, field.data_type()),
+    });
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    writer.write(&RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows)?)
+    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows).map_err(failed)
 }
 
 /// Temporary files are for their owner only; a result is for whom other files are.

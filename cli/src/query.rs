@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use arrowload::BatchStream;
+use arrowload::{BatchStream, Client};
 use futures::TryStreamExt;
 
 use crate::args::{Format, QueryArgs};
@@ -18,11 +18,14 @@ const SHOWN: usize = 1_000;
 pub(crate) async fn command(args: QueryArgs) -> Result<Exit, Failure> {
     let question = Question::ask(&args.from)?;
     let format = format(args.format, args.output.as_deref())?;
-    show_answer(question.query.clone().stream().await?, format, args.output.as_deref()).await
+    show_answer(&question.client, question.query.clone().stream().await?, format, args.output.as_deref()).await
 }
 
 /// Prints an answer, or writes it to a file.
-pub(crate) async fn show_answer(mut batches: BatchStream, format: Format, output: Option<&Path>) -> Result<Exit, Failure> {
+pub(crate) async fn show_answer(client: &Client, mut batches: BatchStream, format: Format, output: Option<&Path>) -> Result<Exit, Failure> {
+    if format == Format::Parquet {
+        return parquet(client, batches, output).await;
+    }
     let schema = batches.schema().clone();
     if format == Format::Table && output.is_none() {
         let (mut shown, mut rows, mut more) = (Vec::new(), 0, false);
@@ -51,6 +54,20 @@ pub(crate) async fn show_answer(mut batches: BatchStream, format: Format, output
         sink.write(&batch)?;
     }
     sink.finish()?;
+    Ok(Exit::Done)
+}
+
+/// Writes Parquet as a load into a file does, with the types that it gives columns.
+async fn parquet(client: &Client, batches: BatchStream, output: Option<&Path>) -> Result<Exit, Failure> {
+    let folder = tempfile::tempdir()?;
+    let file = output.map_or_else(|| folder.path().join("answer.parquet"), Path::to_owned);
+    let load = client.load_stream(batches, "file", file.display().to_string());
+    load.option("mode", "overwrite").option("format", "parquet").await?;
+    if output.is_none() {
+        let mut out = std::io::stdout().lock();
+        std::io::copy(&mut std::fs::File::open(&file)?, &mut out)?;
+        std::io::Write::flush(&mut out)?;
+    }
     Ok(Exit::Done)
 }
 
