@@ -15,6 +15,7 @@ use arrow_array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow_select::concat::concat_batches;
 use tempfile::NamedTempFile;
 
 use crate::{BatchStream, Checksums, Error, ErrorKind, Result};
@@ -35,6 +36,8 @@ struct Writer {
     file: PathBuf,
     schema: SchemaRef,
     out: Option<StreamWriter<BufWriter<NamedTempFile>>>,
+    /// What is not written yet.
+    waiting: Vec<RecordBatch>,
     rows: u64,
     /// Source rows that were set aside before a session saw them: their positions shift the session's row numbers.
     hidden: Vec<u64>,
@@ -55,6 +58,9 @@ pub struct DeadLetterOrigin {
     /// The name of its connection, if it had one.
     pub connection: Option<String>,
 }
+
+/// More parts than these do not wait to be written.
+const MOST_WAITING: usize = 1_024;
 
 const ORIGIN_KEYS: [&str; 4] = ["arrowload.load_id", "arrowload.loader", "arrowload.target", "arrowload.connection"];
 
@@ -77,6 +83,7 @@ impl Rejects {
             file: dead_letter_file(folder, &origin.load_id),
             schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
             out: None,
+            waiting: Vec::new(),
             rows: 0,
             hidden: Vec::new(),
             checksums: Checksums::new(schema),
@@ -107,6 +114,11 @@ impl Rejects {
         writer.write(rows, numbers, reason, None)
     }
 
+    /// Writes what was set aside, so that it does not hold the batches that it was part of any longer.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.writer().map_or(Ok(()), |mut writer| writer.flush())
+    }
+
     /// How many rows were set aside.
     pub fn rows(&self) -> u64 {
         self.writer().map_or(0, |writer| writer.rows)
@@ -124,6 +136,7 @@ impl Rejects {
     /// Makes the file durable and puts it under its name, if there are rows.
     pub(crate) fn publish(&self) -> Result<Option<PathBuf>> {
         let Some(mut writer) = self.writer() else { return Ok(None) };
+        writer.flush()?;
         let Some(out) = writer.out.take() else { return Ok(None) };
         let path = writer.file.clone();
         let file = out.into_inner()?.into_inner().map_err(std::io::IntoInnerError::into_error)?;
@@ -152,7 +165,22 @@ impl Writer {
             Arc::new(StringArray::from(vec![code; count])),
         ];
         let columns = rows.columns().iter().cloned().chain(extra).collect();
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        self.waiting.push(RecordBatch::try_new(Arc::clone(&self.schema), columns)?);
+        self.rows += count as u64;
+        if self.waiting.len() >= MOST_WAITING { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what waits as one batch: rows are often set aside one by one.
+    fn flush(&mut self) -> Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        // What cannot be one batch, such as dictionaries that are too large together, stays several.
+        let batches = match concat_batches(&self.schema, &waiting) {
+            Ok(whole) => vec![whole],
+            Err(_) => waiting,
+        };
         if self.out.is_none() {
             let cannot = |error: std::io::Error| Error::from(error).with("dead-letter folder", self.folder.display());
             std::fs::create_dir_all(&self.folder).map_err(cannot)?;
@@ -160,9 +188,8 @@ impl Writer {
             self.out = Some(StreamWriter::try_new(BufWriter::new(file), &self.schema)?);
         }
         if let Some(out) = &mut self.out {
-            out.write(&batch)?;
+            batches.iter().try_for_each(|batch| out.write(batch))?;
         }
-        self.rows += count as u64;
         Ok(())
     }
 }
@@ -246,7 +273,7 @@ mod tests {
         let (stream, found) = read_dead_letters(&path).expect("a dead-letter file");
         assert_eq!(found, origin());
         let batches: Vec<RecordBatch> = stream.try_collect().await.expect("batches");
-        assert_eq!(batches, [batch(vec![5]), batch(vec![6, 7])]);
+        assert_eq!(batches, [batch(vec![5, 6, 7])]);
     }
 
     #[test]

@@ -223,6 +223,7 @@ impl LoadOptions {
         let wishes = [
             ("on_error = skip", self.on_error == OnError::Skip, capabilities.skip_rows),
             ("verify = checksum", self.verify == Verify::Checksum, capabilities.checksum),
+            ("keys", !self.keys.is_empty(), capabilities.supports(Mode::Upsert)),
             ("schema_evolution", self.schema_evolution, capabilities.schema_evolution),
             ("max_updates and max_deletes", self.max_updates.is_some() || self.max_deletes.is_some(), capabilities.change_limits),
             ("parallelism", self.parallelism.is_some_and(|count| count > 1), capabilities.parallel),

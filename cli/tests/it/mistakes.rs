@@ -27,6 +27,8 @@ fn each_mistake_is_named_with_what_to_do() {
         (load(&["--to", "postgresql://h/d?sslmod=require", "--target", "t"]), "did you mean `sslmode`?"),
         (load(&["--to", "file", "--target", "x.csv", "--mode", "overwrit"]), "overwrite"),
         (load(&["--to", "file", "--target", "x.csv", "--mode", "upsert", "--keys", "id"]), "upsert"),
+        (load(&["--to", "file", "--target", "x.csv", "--keys", "id"]), "file does not support keys"),
+        (load(&["--to", "delta_lake", "--target", "x", "--keys", "id", "--load-id", "a"]), "`keys` is an option of mode upsert"),
         (load(&["--to", "file", "--target", "x.parquet", "--option", "compresion=zstd"]), "did you mean `compression`?"),
         (load(&["--to", "file", "--target", "x.parquet", "--option", "compression"]), "KEY=VALUE"),
         (load(&["--to", "file", "--target", "x.parquet", "--option", "batch_size=many"]), "--option batch_size"),

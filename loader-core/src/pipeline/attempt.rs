@@ -108,6 +108,7 @@ impl Attempt<'_> {
         let mut checksums = checks.then(|| Checksums::new(&request.schema));
         let mut handed_over = 0;
         let rows_given = loop {
+            request.rejects.flush()?;
             let (batch, bytes) = match feed.next().await? {
                 Fed::Batch(batch, bytes) => (batch, bytes),
                 Fed::End(rows) => break rows,
