@@ -82,7 +82,9 @@ impl Sink {
                 Writer::ArrowFile(Box::new(FileWriter::try_new(place, &schema).map_err(failed)?), schema)
             }
             // Parquet is written by the loader of files.
-            Format::Arrow | Format::ArrowStream | Format::Parquet => Writer::ArrowStream(Box::new(StreamWriter::try_new(place, schema).map_err(failed)?)),
+            Format::Arrow | Format::ArrowStream | Format::Parquet => {
+                Writer::ArrowStream(Box::new(StreamWriter::try_new(place, schema).map_err(failed)?))
+            }
         }))
     }
 
@@ -204,4 +206,27 @@ pub(crate) fn check_shown(batch: &RecordBatch) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::types::Int32Type;
+    use arrow_array::{ArrayRef, DictionaryArray, Int32Array, Int64Array, StructArray};
+
+    use super::*;
+
+    #[test]
+    fn nulls_among_the_values_of_a_dictionary_are_nulls() {
+        let values: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(5)]));
+        let dictionary: ArrayRef =
+            Arc::new(DictionaryArray::<Int32Type>::new(Int32Array::from(vec![Some(0), Some(1), None]), Arc::clone(&values)));
+        let field = Arc::new(Field::new("d", dictionary.data_type().clone(), true));
+        let nested: ArrayRef = Arc::new(StructArray::from(vec![(field, Arc::clone(&dictionary))]));
+        let batch = RecordBatch::try_from_iter([("top", dictionary), ("nested", nested)]).expect("a batch");
+        let batch = decoded(&batch, &plain(batch.schema_ref())).expect("decoded");
+        let mut writer = arrow_json::LineDelimitedWriter::new(Vec::new());
+        writer.write(&batch).expect("written");
+        let text = String::from_utf8(writer.into_inner()).expect("text");
+        assert_eq!(text, "{\"nested\":{}}\n{\"top\":5,\"nested\":{\"d\":5}}\n{\"nested\":{}}\n");
+    }
 }

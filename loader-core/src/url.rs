@@ -28,11 +28,14 @@ pub fn url_to_config(url: &str) -> Result<Map<String, Value>> {
     set("password", url.password().map(decode).unwrap_or_default());
     set("host", url.host_str().map(decode).unwrap_or_default().trim_matches(['[', ']']).to_owned());
     set("database", decode(url.path().trim_matches('/')));
-    for (key, value) in url.query_pairs() {
-        set(&key, value.into_owned());
-    }
     if let Some(port) = url.port() {
         keys.insert("port".into(), port.into());
+    }
+    for (key, value) in url.query_pairs().filter(|(_, value)| !value.is_empty()) {
+        if keys.contains_key(key.as_ref()) {
+            return Err(malformed(format!("it gives `{key}` twice")));
+        }
+        keys.insert(key.into_owned(), Value::String(value.into_owned()));
     }
     Ok(keys)
 }

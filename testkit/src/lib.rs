@@ -18,7 +18,7 @@ mod type_cases;
 
 pub use canonical::canonical_rows;
 #[cfg(feature = "flight-sql")]
-pub use flight_sql::{AnnouncedSchema, FlightSqlBehaviour, ThrowawayFlightSql};
+pub use flight_sql::{AnnouncedSchema, ExpiredTickets, FlightSqlBehaviour, ThrowawayFlightSql};
 pub use postgres::{PostgresPrograms, PostgresSetup, ThrowawayPostgres};
 pub use redis::ThrowawayRedis;
 pub use report::{CaseOutcome, ConformanceReport};

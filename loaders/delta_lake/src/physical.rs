@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, make_array};
-use arrow_data::ArrayData;
-use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
-use arrowload_core::{Error, ErrorKind, Result};
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrowload_core::{Error, ErrorKind, Result, relabel};
 use deltalake::kernel::transaction::TransactionError;
 use deltalake::kernel::{DataType as DeltaType, MetadataValue, StructField, StructType};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
@@ -90,23 +89,4 @@ pub(crate) fn relabel_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<R
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| relabel(column, field.data_type()));
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect::<Result<_>>()?, &rows)?)
-}
-
-/// The same values in a type that differs in the names inside of it.
-pub(crate) fn relabel(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-    if array.data_type() == to {
-        return Ok(Arc::clone(array));
-    }
-    Ok(make_array(relabel_data(array.to_data(), to)?))
-}
-
-fn relabel_data(data: ArrayData, to: &DataType) -> Result<ArrayData, ArrowError> {
-    let inside: Vec<&DataType> = match to {
-        DataType::Struct(fields) => fields.iter().map(|field| field.data_type()).collect(),
-        DataType::List(item) | DataType::Map(item, _) => vec![item.data_type()],
-        _ => Vec::new(),
-    };
-    let children = data.child_data().iter().zip(inside).map(|(child, to)| relabel_data(child.clone(), to));
-    let children = children.collect::<Result<Vec<_>, _>>()?;
-    data.into_builder().data_type(to.clone()).child_data(children).build()
 }

@@ -6,7 +6,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray,
 use arrow_cast::cast;
 use arrow_schema::{DataType, FieldRef, SchemaRef};
 use arrow_select::take::take;
-use arrowload_core::{Error, ErrorKind, Result};
+use arrowload_core::{Error, ErrorKind, Result, relabel};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::ObjectStore;
@@ -17,7 +17,6 @@ use parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStream
 use percent_encoding::percent_decode_str;
 
 use crate::options::Nanoseconds;
-use crate::physical::relabel;
 use crate::table::TableFile;
 use crate::types::convert;
 

@@ -108,11 +108,12 @@ async fn stream(socket: Option<PathBuf>, address: &str, tls: Option<tls::Connect
 fn failed(error: tonic::transport::Error, place: &Place) -> Error {
     let mut causes = Vec::new();
     let mut next: Option<&dyn std::error::Error> = Some(&error);
-    let mut is_untrusted = false;
+    let (mut is_untrusted, mut is_tls) = (false, false);
     while let Some(cause) = next {
         // An io::Error carries rustls' own error, and does not name it as its source.
         let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref).and_then(|inner| inner.downcast_ref());
         is_untrusted |= matches!(inner, Some(rustls::Error::InvalidCertificate(_)));
+        is_tls |= inner.is_some() || cause.to_string().contains("tls handshake");
         causes.push(cause.to_string());
         next = cause.source();
     }
@@ -120,10 +121,11 @@ fn failed(error: tonic::transport::Error, place: &Place) -> Error {
     let hint = match (place.tls, is_untrusted) {
         (true, true) => "; give tls_ca the file of its authority, and tls_server_name where the name differs",
         (true, false) => "; if the server speaks plain text, write grpc:// in place of grpc+tls://",
+        (false, _) if place.socket.is_some() => "; check the path of the socket",
         (false, _) => "; check host and port, and write grpc+tls:// if the server is encrypted",
     };
-    let kind = if is_untrusted { ErrorKind::Tls } else { ErrorKind::Connection };
+    let kind = if is_tls { ErrorKind::Tls } else { ErrorKind::Connection };
     let message = format!("no connection to the Flight SQL server at {}: {}{hint}", place.address, causes.join(": "));
     let error = Error::new(kind, message).with("server", &place.address).with_source(error);
-    if is_untrusted { error } else { error.transient() }
+    if is_tls { error } else { error.transient() }
 }

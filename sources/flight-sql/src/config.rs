@@ -120,6 +120,22 @@ impl FlightSqlConfig {
         if [self.token.is_some(), self.user.is_some(), oauth[0]].into_iter().filter(|given| *given).count() > 1 {
             return invalid("a token, a user and OAuth are three ways to say who asks: give one");
         }
+        if self.password.is_some() && self.user.is_none() {
+            return invalid("there is a password without a user; give both, or a token");
+        }
+        let has_header = |name: &str| self.headers.keys().any(|key| key.eq_ignore_ascii_case(name));
+        if has_header("authorization") && (self.token.is_some() || self.user.is_some() || oauth[0]) {
+            return invalid("the header authorization says who asks, and so does token, user or OAuth: give one");
+        }
+        if has_header("database") && self.database.is_some() {
+            return invalid("database is sent as the header `database`, which is among the headers too: give one");
+        }
+        if self.host.parse::<std::net::IpAddr>().is_err() && self.host.contains([':', '/', ' ']) {
+            return invalid(&format!("`{}` is no host; the port belongs in the key `port`, a URL in the place of all keys", self.host));
+        }
+        if self.max_batch_bytes == 0 {
+            return invalid("max_batch_bytes is 0: no compressed batch would be taken");
+        }
         if self.max_endpoints == 0 {
             return invalid("max_endpoints is 0: at least one endpoint has to be fetched");
         }
@@ -128,7 +144,7 @@ impl FlightSqlConfig {
         }
         for (key, seconds) in [("connect_timeout", self.connect_timeout), ("idle_timeout", self.idle_timeout)] {
             if !(seconds > 0.0 && seconds < 1e9) {
-                return invalid(&format!("{key} is {seconds}: write seconds, more than 0"));
+                return invalid(&format!("{key} is {seconds}: write seconds, more than 0 and less than 1e9"));
             }
         }
         Ok(())
@@ -161,6 +177,11 @@ impl FlightSqlConfig {
 pub(crate) fn config_from_url(url: &str) -> Result<Map<String, Value>> {
     let scheme = url_scheme(url).unwrap_or_default();
     let mut keys = url_to_config(url)?;
+    let is_encrypted = ["grpc+tls", "https"].contains(&scheme.as_str());
+    if is_encrypted && keys.get("tls").is_some_and(|tls| tls != "true") {
+        let message = format!("{scheme}:// is encrypted, and tls says otherwise; write grpc:// for plain text");
+        return Err(Error::new(ErrorKind::InvalidOption, message));
+    }
     match scheme.as_str() {
         "grpc+unix" => {
             let path = keys.remove("database").and_then(|path| path.as_str().map(str::to_owned)).unwrap_or_default();

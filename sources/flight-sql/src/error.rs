@@ -48,7 +48,6 @@ fn classify(code: Code) -> (ErrorKind, bool) {
         Code::Unimplemented => (ErrorKind::Unsupported, false),
         Code::NotFound => (ErrorKind::NotFound, false),
         Code::AlreadyExists => (ErrorKind::Conflict, false),
-        Code::Cancelled => (ErrorKind::Connection, true),
         Code::DataLoss => (ErrorKind::InvalidData, false),
         _ => (ErrorKind::Query, false),
     }

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_flight::{FlightEndpoint, FlightInfo, RenewFlightEndpointRequest};
-use arrow_schema::{Schema, SchemaRef};
-use arrowload_core::{BatchStream, Error, ErrorKind, Result};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrowload_core::{BatchStream, Error, ErrorKind, Result, relabel};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use prost::Message;
@@ -60,6 +60,38 @@ impl FlightStream {
     /// The metadata of the application that came with the announcement of the rows; empty if there was none.
     pub fn app_metadata(&self) -> &Bytes {
         &self.app_metadata
+    }
+
+    /// Runs the query again, once, if its tickets have expired before any row came.
+    pub(crate) fn or_again<F>(mut self, again: impl FnOnce() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<Self>> + Send,
+    {
+        let schema = Arc::clone(&self.schema);
+        let first = std::mem::replace(&mut self.batches, stream::empty().boxed());
+        let batches = stream::unfold((first, Some(again)), move |(mut batches, mut again)| {
+            let schema = Arc::clone(&schema);
+            async move {
+                let mut item = batches.next().await;
+                if let (Some(Err(error)), Some(again)) = (&item, again.take())
+                    && error.get(EXPIRED).is_some()
+                {
+                    tracing::debug!(%error, "the query is run again");
+                    item = match again().await {
+                        Ok(second) => {
+                            batches = second.batches;
+                            match check_schema(&schema, &second.schema) {
+                                Ok(()) => batches.next().await,
+                                Err(error) => Some(Err(error)),
+                            }
+                        }
+                        Err(error) => Some(Err(error)),
+                    };
+                }
+                Some((item?, (batches, again)))
+            }
+        });
+        Self { batches: batches.boxed(), ..self }
     }
 
     /// The rows alone.
@@ -207,8 +239,13 @@ async fn endpoint_rows(
     announced: Option<SchemaRef>,
     sender: mpsc::Sender<Item>,
 ) -> Result<()> {
+    let mut expired = None;
     if is_expired(&endpoint) {
-        endpoint = renew(&server, endpoint).await?;
+        match renew(&server, &endpoint).await {
+            Ok(renewed) => endpoint = renewed,
+            // The server may take it all the same: its clock is another.
+            Err(error) => expired = Some(error),
+        }
     }
     let locations: Vec<String> = match endpoint.location.is_empty() {
         true => vec![String::new()],
@@ -234,7 +271,14 @@ async fn endpoint_rows(
         }
         Err(failure.unwrap_or_else(|| malformed("an endpoint has no location")))
     };
-    server.retrying(ask).await?
+    let outcome = match expired {
+        None => server.retrying(ask).await,
+        Some(_) => ask().await,
+    };
+    match (outcome, expired) {
+        (Err(error), Some(why)) => Err(expired_ticket(&why).with_source(error)),
+        (outcome, _) => outcome?,
+    }
 }
 
 async fn location_rows(
@@ -262,8 +306,7 @@ async fn location_rows(
             },
             Decoded::Batch(batch) => {
                 let batch = match announced {
-                    // The same columns, with the names and metadata that were announced.
-                    Some(schema) => batch.with_schema(Arc::clone(schema)).map_err(malformed)?,
+                    Some(schema) => as_announced(&batch, schema)?,
                     None => batch,
                 };
                 sent.store(true, Ordering::Relaxed);
@@ -277,10 +320,10 @@ async fn location_rows(
     Ok(())
 }
 
-/// Refuses rows of other columns than were announced.
+/// Refuses rows of other columns than were announced. What is only said of them, their metadata, may differ.
 fn check_schema(announced: &Schema, sent: &Schema) -> Result<()> {
     let columns = |schema: &Schema| -> Vec<String> {
-        schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect()
+        schema.fields().iter().map(|field| format!("{} {}", field.name(), bare(field.data_type()))).collect()
     };
     let (before, now) = (columns(announced), columns(sent));
     if before == now {
@@ -290,17 +333,51 @@ fn check_schema(announced: &Schema, sent: &Schema) -> Result<()> {
     Err(Error::new(ErrorKind::SchemaMismatch, message))
 }
 
+/// A type without metadata inside of it, and with nulls everywhere.
+fn bare(of: &DataType) -> DataType {
+    let field = |field: &FieldRef| Arc::new(Field::new(field.name(), bare(field.data_type()), true));
+    match of {
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
+        DataType::List(item) => DataType::List(field(item)),
+        DataType::LargeList(item) => DataType::LargeList(field(item)),
+        DataType::ListView(item) => DataType::ListView(field(item)),
+        DataType::LargeListView(item) => DataType::LargeListView(field(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(field(item), *size),
+        DataType::Map(entries, sorted) => DataType::Map(field(entries), *sorted),
+        DataType::Union(fields, mode) => DataType::Union(fields.iter().map(|(id, of)| (id, field(of))).collect(), *mode),
+        DataType::RunEndEncoded(ends, values) => DataType::RunEndEncoded(field(ends), field(values)),
+        DataType::Dictionary(keys, values) => DataType::Dictionary(keys.clone(), Box::new(bare(values))),
+        other => other.clone(),
+    }
+}
+
+/// The same rows with what was announced of them.
+fn as_announced(batch: &RecordBatch, announced: &SchemaRef) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().zip(announced.fields()).map(|(column, field)| relabel(column, field.data_type()));
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let batch =
+        columns.collect::<Result<_>>().and_then(|columns| Ok(RecordBatch::try_new_with_options(Arc::clone(announced), columns, &rows)?));
+    batch.map_err(|error| {
+        let message = format!("the server announced other columns than it sends: {}", error.message());
+        Error::new(ErrorKind::SchemaMismatch, message).with_source(error)
+    })
+}
+
 fn is_expired(endpoint: &FlightEndpoint) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     endpoint.expiration_time.as_ref().is_some_and(|time| u64::try_from(time.seconds).unwrap_or(0) <= now)
 }
 
-/// Asks for more time. A server that gives none has to be asked for the rows anew: the load as a whole tries again.
-async fn renew(server: &Server, endpoint: FlightEndpoint) -> Result<FlightEndpoint> {
-    let answer = server.action("RenewFlightEndpoint", RenewFlightEndpointRequest { endpoint: Some(endpoint) }).await;
-    let body = answer.map_err(|error| {
-        let message = format!("the ticket for the rows has expired, and the server does not renew it: {}", error.message());
-        Error::new(ErrorKind::Connection, message).transient()
-    })?;
-    FlightEndpoint::decode(body).map_err(malformed)
+/// Asks for more time.
+async fn renew(server: &Server, endpoint: &FlightEndpoint) -> Result<FlightEndpoint> {
+    let request = RenewFlightEndpointRequest { endpoint: Some(endpoint.clone()) };
+    FlightEndpoint::decode(server.action("RenewFlightEndpoint", request).await?).map_err(malformed)
+}
+
+/// The key of an error that another run of the query may mend.
+const EXPIRED: &str = "expired";
+
+fn expired_ticket(why: &Error) -> Error {
+    let message = format!("the ticket for the rows has expired, and the server does not renew it: {}", why.message());
+    Error::new(ErrorKind::Connection, message).with(EXPIRED, true).transient()
 }

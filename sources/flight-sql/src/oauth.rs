@@ -98,12 +98,12 @@ impl OAuth {
         Ok(Token { text: answer.access_token().secret().clone(), good_until })
     }
 
-    fn refused<R: oauth2::ErrorResponse + 'static>(&self, error: RequestTokenError<Error, R>) -> Error {
+    fn refused<R: oauth2::ErrorResponse + std::fmt::Display + 'static>(&self, error: RequestTokenError<Error, R>) -> Error {
         let url = self.asker.token_uri();
         match error {
             RequestTokenError::Request(error) => error,
             RequestTokenError::ServerResponse(answer) => {
-                let message = format!("{url} gives no token: {answer:?}; check oauth_client_id, oauth_client_secret and oauth_scope");
+                let message = format!("{url} gives no token: {answer}; check oauth_client_id, oauth_client_secret and oauth_scope");
                 Error::new(ErrorKind::Authentication, message)
             }
             // The body might hold a token: it is not shown.

@@ -52,8 +52,12 @@ pub(crate) async fn execute(server: &Arc<Server>, query: &Query, transaction: Op
 
 /// The rows that a command stands for.
 pub(crate) async fn rows_of(server: &Arc<Server>, command: &Any) -> Result<FlightStream> {
-    let (info, cancel) = server.info(command).await?;
-    fetch(Arc::clone(server), info, cancel).await
+    let ask = |server: Arc<Server>, command: Any| async move {
+        let (info, cancel) = server.info(&command).await?;
+        fetch(server, info, cancel).await
+    };
+    let (again, command_again) = (Arc::clone(server), command.clone());
+    Ok(ask(Arc::clone(server), command.clone()).await?.or_again(move || ask(again, command_again)))
 }
 
 /// A statement that the server has prepared; dropped, it is closed, beside what is going on.

@@ -37,8 +37,8 @@ pub struct FlightSqlBehaviour {
     pub cut_after: Option<(usize, usize)>,
     /// Announces another schema, or none.
     pub announces: AnnouncedSchema,
-    /// The tickets have expired; and whether they can be renewed.
-    pub expired: Option<bool>,
+    /// The tickets have expired, and what comes of that.
+    pub expired: Option<ExpiredTickets>,
     /// Sends bytes in the place of the second message.
     pub garbage: bool,
     /// Is not ready the first so many times.
@@ -59,6 +59,19 @@ pub struct FlightSqlBehaviour {
     pub growing_dictionaries: bool,
 }
 
+/// What the server does with tickets that have expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpiredTickets {
+    /// It renews them.
+    Renewed,
+    /// It takes them all the same.
+    Taken,
+    /// It refuses them.
+    Refused,
+    /// It refuses those of the first answer; others do not expire.
+    FirstRefused,
+}
+
 /// The schema that an answer announces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AnnouncedSchema {
@@ -67,6 +80,8 @@ pub enum AnnouncedSchema {
     Truth,
     /// Another.
     Other,
+    /// That of its rows, with other metadata.
+    OtherMetadata,
     /// None: it comes with the rows.
     Nothing,
 }

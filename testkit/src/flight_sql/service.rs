@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::messages;
-use super::{AnnouncedSchema, FlightSqlBehaviour};
+use super::{AnnouncedSchema, ExpiredTickets, FlightSqlBehaviour};
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
@@ -47,12 +47,22 @@ pub(super) struct Service {
     /// What was announced, until the server ends: its endpoints are asked for one after the other.
     answers: Arc<Mutex<HashMap<String, Rows>>>,
     calls: Arc<AtomicUsize>,
+    infos: Arc<AtomicUsize>,
     pub(super) log: Arc<Mutex<Vec<String>>>,
     /// The token that every call needs.
     pub(super) token: Arc<Mutex<Option<String>>>,
     /// What the statements of open transactions will do.
     transactions: Arc<Mutex<HashMap<String, Vec<String>>>>,
 }
+
+fn other_metadata(schema: &Schema) -> Schema {
+    let more = || HashMap::from([("announced".to_owned(), "yes".to_owned())]);
+    let fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true).with_metadata(more())).collect();
+    Schema::new_with_metadata(fields, more())
+}
+
+/// The mark of tickets that are refused.
+const REFUSED: &str = "!";
 
 fn failed(error: impl std::fmt::Display) -> Status {
     Status::invalid_argument(error.to_string())
@@ -69,6 +79,7 @@ impl Service {
             bound: Arc::default(),
             answers: Arc::default(),
             calls: Arc::default(),
+            infos: Arc::default(),
             log: Arc::default(),
             transactions: Arc::default(),
         }
@@ -148,6 +159,7 @@ impl Service {
         let announced = match self.behaviour.announces {
             AnnouncedSchema::Truth => messages::sent_schema(&schema, &self.behaviour).as_ref().clone(),
             AnnouncedSchema::Other => Schema::new(vec![Field::new("other", DataType::Utf8, true)]),
+            AnnouncedSchema::OtherMetadata => other_metadata(&messages::sent_schema(&schema, &self.behaviour)),
             AnnouncedSchema::Nothing => Schema::empty(),
         };
         let mut info = FlightInfo::new().with_descriptor(descriptor).with_ordered(self.behaviour.ordered);
@@ -158,11 +170,19 @@ impl Service {
             info = info.with_app_metadata("announced");
         }
         let parts = self.behaviour.endpoints.max(1);
+        let is_first = self.infos.fetch_add(1, Ordering::SeqCst) == 0;
+        let (expires, is_refused) = match self.behaviour.expired {
+            None => (false, false),
+            Some(ExpiredTickets::Renewed | ExpiredTickets::Taken) => (true, false),
+            Some(ExpiredTickets::Refused) => (true, true),
+            Some(ExpiredTickets::FirstRefused) => (is_first, is_first),
+        };
         for part in 0..parts {
-            let ticket = TicketStatementQuery { statement_handle: format!("{part}/{parts} {handle}").into_bytes().into() };
+            let mark = if is_refused { REFUSED } else { "" };
+            let ticket = TicketStatementQuery { statement_handle: format!("{part}/{parts}{mark} {handle}").into_bytes().into() };
             let mut endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.as_any().encode_to_vec()));
             endpoint.location = self.behaviour.locations.iter().map(|uri| Location { uri: uri.clone() }).collect();
-            if self.behaviour.expired.is_some() {
+            if expires {
                 endpoint = endpoint.with_expiration_time(prost_types::Timestamp { seconds: 1, nanos: 0 });
             }
             info = info.with_endpoint(endpoint);
@@ -213,6 +233,9 @@ impl FlightSqlService for Service {
         self.note(format!("get {handle}"));
         let (part, handle) = handle.split_once(' ').ok_or_else(|| failed("a ticket"))?;
         let (part, parts) = part.split_once('/').ok_or_else(|| failed("a ticket"))?;
+        if parts.ends_with(REFUSED) {
+            return Err(Status::not_found("the ticket has expired"));
+        }
         let (part, parts): (usize, usize) = (part.parse().map_err(failed)?, part_count(parts)?);
         let announced = self.answers.lock().expect("answers").get(handle).cloned();
         let (schema, batches) = match announced {
@@ -330,7 +353,7 @@ impl FlightSqlService for Service {
     async fn do_action_fallback(&self, request: Request<Action>) -> Answer<<Self as FlightService>::DoActionStream> {
         self.note(request.get_ref().r#type.clone());
         let action = request.into_inner();
-        if action.r#type == "RenewFlightEndpoint" && self.behaviour.expired == Some(true) {
+        if action.r#type == "RenewFlightEndpoint" && self.behaviour.expired == Some(ExpiredTickets::Renewed) {
             let renewed = RenewFlightEndpointRequest::decode(action.body).map_err(failed)?.endpoint.ok_or_else(|| failed("an endpoint"))?;
             let mut renewed = renewed;
             renewed.expiration_time = None;

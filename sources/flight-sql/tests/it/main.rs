@@ -13,7 +13,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrowload_core::{DataSource, Error, ErrorKind, Param, Params, Query, Result, Settings};
 use arrowload_flight_sql::FlightSqlSource;
-use arrowload_testkit::{AnnouncedSchema, FlightSqlBehaviour, ThrowawayFlightSql};
+use arrowload_testkit::{AnnouncedSchema, ExpiredTickets, FlightSqlBehaviour, ThrowawayFlightSql};
 use futures::TryStreamExt;
 
 const NUMBERS: &str = "SELECT value AS id, CAST(value AS VARCHAR) AS name FROM generate_series(1, 1000)";
@@ -151,7 +151,7 @@ async fn each_misbehaviour_is_an_error_that_says_what_to_do() {
             ErrorKind::SchemaMismatch,
             "announced the columns other Utf8",
         ),
-        (FlightSqlBehaviour { expired: Some(false), ..usual() }, "", ErrorKind::Connection, "expired"),
+        (FlightSqlBehaviour { expired: Some(ExpiredTickets::Refused), ..usual() }, "", ErrorKind::Connection, "expired"),
         (FlightSqlBehaviour { garbage: true, ..usual() }, "", ErrorKind::InvalidData, "malformed"),
         (FlightSqlBehaviour { unavailable: 100, ..usual() }, "", ErrorKind::Connection, "it is starting"),
         (FlightSqlBehaviour { locations: vec!["nosuch://x".into()], ..usual() }, "", ErrorKind::Unsupported, "nosuch://"),
@@ -165,8 +165,11 @@ async fn each_misbehaviour_is_an_error_that_says_what_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_be_mended_is_mended() {
     for behaviour in [
-        FlightSqlBehaviour { expired: Some(true), ..FlightSqlBehaviour::default() },
+        FlightSqlBehaviour { expired: Some(ExpiredTickets::Renewed), ..FlightSqlBehaviour::default() },
+        FlightSqlBehaviour { expired: Some(ExpiredTickets::Taken), ..FlightSqlBehaviour::default() },
+        FlightSqlBehaviour { expired: Some(ExpiredTickets::FirstRefused), endpoints: 3, ..FlightSqlBehaviour::default() },
         FlightSqlBehaviour { announces: AnnouncedSchema::Nothing, ..FlightSqlBehaviour::default() },
+        FlightSqlBehaviour { announces: AnnouncedSchema::OtherMetadata, ..FlightSqlBehaviour::default() },
     ] {
         let server = ThrowawayFlightSql::start(behaviour).await;
         let source = source(&server.url()).await.expect("a source");
@@ -251,6 +254,35 @@ async fn a_server_may_want_to_know_the_client() {
         let error = source_of(keys).await.expect_err("refused");
         assert!(matches!(error.kind(), ErrorKind::Connection | ErrorKind::Tls), "{error:#}");
         assert!(error.to_string().contains("tls_cert"), "{error:#}");
+    }
+}
+
+#[tokio::test]
+async fn connections_that_contradict_themselves_are_refused() {
+    for (url, words) in [
+        ("grpc+tls://h?tls=false", "write grpc:// for plain text"),
+        ("grpc://h:1?port=2", "`port` twice"),
+        ("grpc://h?idle_timeout=3&idle_timeout=4", "`idle_timeout` twice"),
+        ("grpc://h?idle_timeout=0", "more than 0"),
+        ("grpc://h?password=c", "a password without a user"),
+        ("grpc://ada:pw@h?token=t", "give one"),
+        ("grpc://h?max_batch_bytes=0", "max_batch_bytes is 0"),
+        ("grpc://h?max_endpoints=0", "max_endpoints is 0"),
+        ("grpc://h?tls_ca=x.pem", "set tls"),
+        ("grpc://h?oauth_scope=x", "oauth_token_url"),
+        ("grpc://h?host=h:1", "twice"),
+    ] {
+        let error = source(url).await.expect_err(url);
+        assert!(error.kind() == ErrorKind::InvalidOption && error.to_string().contains(words), "{url}: {error:#}");
+    }
+    for (keys, words) in [
+        (serde_json::json!({"token": "t", "headers": {"Authorization": "x"}}), "authorization"),
+        (serde_json::json!({"database": "d", "headers": {"database": "e"}}), "database"),
+        (serde_json::json!({"host": "h:8815"}), "the key `port`"),
+        (serde_json::json!({"tls": true, "tls_cert": "x"}), "tls_cert and tls_key go together"),
+    ] {
+        let error = FlightSqlSource::connect(serde_json::from_value(keys.clone()).expect("a config")).await.expect_err("refused");
+        assert!(error.kind() == ErrorKind::InvalidOption && error.to_string().contains(words), "{keys}: {error:#}");
     }
 }
 
