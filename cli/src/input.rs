@@ -114,7 +114,7 @@ fn given_sql(from: &From) -> Result<Option<String>, Failure> {
 /// put in quotes.
 pub(crate) fn table_sql(table: &str) -> String {
     let is_file = table.contains(['/', '*', '\\']) || Path::new(table).is_file();
-    if table.starts_with(['"', '\'']) {
+    if table.starts_with(['"', '\'', '`']) {
         return table.to_owned();
     }
     if is_file {

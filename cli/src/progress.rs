@@ -79,12 +79,19 @@ impl Meter {
                     ));
                 }
                 bar.set_position(progress.rows_written);
-                bar.set_message(HumanBytes(progress.bytes).to_string());
+                bar.set_message(match waits(progress) {
+                    Some(query) => query,
+                    None => HumanBytes(progress.bytes).to_string(),
+                });
             }
             Self::Lines { name, last } => {
                 let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
                 if last.elapsed() >= INTERVAL {
                     *last = Instant::now();
+                    if let Some(query) = waits(progress) {
+                        complain(&format!("{name}: {query}"));
+                        return;
+                    }
                     let total = progress.expected_rows.map(|rows| format!(" of {}", count(rows))).unwrap_or_default();
                     let seconds = progress.elapsed.as_secs_f64();
                     let speed = count((progress.rows_written as f64 / seconds.max(1e-9)) as u64);
@@ -104,4 +111,10 @@ impl Meter {
             bar.finish_and_clear();
         }
     }
+}
+
+/// What is said before the first rows come, where the engine says how far it is.
+fn waits(progress: &Progress) -> Option<String> {
+    let done = progress.query_done.filter(|_| progress.rows_read == 0)?;
+    Some(format!("the query is {:.0}% done", done * 100.0))
 }

@@ -14,6 +14,7 @@ mod options;
 mod params;
 mod pipeline;
 mod plan;
+mod query_progress;
 mod rebatch;
 mod registry;
 mod relabel;
@@ -36,6 +37,7 @@ pub use options::{ChangeLimit, ChangeLimits, LoadOptions, NullKeys, OnError, Spl
 pub use params::{Param, Params, Query};
 pub use pipeline::{Input, LoadSpec, OnProgress, load, plan as plan_load};
 pub use plan::{ColumnPlan, Plan};
+pub use query_progress::report_query_progress;
 pub use registry::{LoaderDescriptor, Registry, SourceDescriptor, is_snake_case};
 pub use relabel::relabel;
 pub use report::{KeyCounts, LoadReport, LoadState, Prepared, Progress, Receipt};

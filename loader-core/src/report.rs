@@ -145,6 +145,8 @@ pub struct Progress {
     pub elapsed: Duration,
     /// How many rows will come, where the source knows.
     pub expected_rows: Option<u64>,
+    /// How much of the query the engine has done, from 0 to 1, where it says so before the first rows.
+    pub query_done: Option<f64>,
     /// Which attempt this is, from 1: a load that is run again starts from 0 rows.
     pub attempt: u32,
     /// The commit succeeded: this is the last call.

@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -14,8 +15,12 @@ use crate::dead_letter::DeadLetterOrigin;
 use crate::erased::{DynSession, UntypedRequest};
 use crate::schema::check_loadable;
 use crate::{
-    Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, LoadRequest, NullKeys, OnError, Receipt, Rejects, Result, Verify, keys,
+    BatchStream, Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, LoadRequest, NullKeys, OnError, Receipt, Rejects, Result, Verify,
+    keys,
 };
+
+/// How long a query is waited for before it is told how far it is.
+const WAITS: Duration = Duration::from_millis(100);
 
 pub(crate) struct Attempt<'a> {
     pub(crate) run: &'a Run<'a>,
@@ -42,7 +47,7 @@ pub(crate) fn request(spec: &LoadSpec, load_id: &str, schema: SchemaRef, rejects
 impl Attempt<'_> {
     pub(crate) async fn run(&self) -> Result<LoadReport> {
         let run = self.run;
-        let stream = run.within_timeout(run.input.open()).await?;
+        let stream = run.within_timeout(self.open()).await?;
         *self.meter.expected_rows.lock().unwrap_or_else(PoisonError::into_inner) = stream.expected_rows();
         let rejects = self.rejects(stream.schema());
         let request = request(run.spec, &run.load_id, stream.schema().clone(), rejects.clone())?;
@@ -71,6 +76,19 @@ impl Attempt<'_> {
         };
         check_receipt(&receipt, acknowledged)?;
         Ok(self.meter.report(receipt, dead_letters, checksums))
+    }
+
+    /// Opens the input, and tells meanwhile how far its query is.
+    async fn open(&self) -> Result<BatchStream> {
+        let query = &self.meter.query;
+        let mut opening = std::pin::pin!(query.hear(self.run.input.open()));
+        loop {
+            match tokio::time::timeout(WAITS, &mut opening).await {
+                Ok(stream) => return stream,
+                Err(_) if query.done().is_some() => self.meter.tick(),
+                Err(_) => {}
+            }
+        }
     }
 
     fn rejects(&self, schema: &SchemaRef) -> Rejects {
@@ -145,7 +163,7 @@ impl Attempt<'_> {
     async fn write(&self, session: &mut dyn DynSession, batch: &RecordBatch) -> Result<()> {
         let idempotent = self.run.loader.descriptor.capabilities().idempotent_writes;
         let mut tries = if idempotent { self.run.spec.load.max_retries } else { 0 };
-        let mut pause = std::time::Duration::from_millis(100);
+        let mut pause = Duration::from_millis(100);
         loop {
             match session.write(batch).await {
                 Err(error) if error.is_transient() && tries > 0 => {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Run;
+use crate::query_progress::QueryProgress;
 use crate::{ColumnChecksum, LoadReport, Progress, Receipt};
 
 const CALLBACK_INTERVAL: Duration = Duration::from_millis(100);
@@ -21,6 +22,7 @@ pub(crate) struct Meter<'a> {
     pub(crate) bytes: AtomicU64,
     pub(crate) batches: AtomicU64,
     pub(crate) expected_rows: Mutex<Option<u64>>,
+    pub(crate) query: QueryProgress,
     told: Mutex<(Instant, Instant)>,
 }
 
@@ -40,6 +42,7 @@ impl<'a> Meter<'a> {
             bytes: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             expected_rows: Mutex::new(None),
+            query: QueryProgress::new(),
             told: Mutex::new((now, now)),
         }
     }
@@ -81,6 +84,7 @@ impl<'a> Meter<'a> {
             bytes: get(&self.bytes),
             elapsed: self.run.started.elapsed(),
             expected_rows: *self.expected_rows.lock().unwrap_or_else(PoisonError::into_inner),
+            query_done: self.query.done(),
             attempt: self.run.retries.load(Ordering::Relaxed) + 1,
             done,
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{Action, FlightDescriptor, FlightInfo};
-use arrowload_core::{Error, ErrorKind, Result, Retry};
+use arrowload_core::{Error, ErrorKind, Result, Retry, report_query_progress};
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use prost::Message;
@@ -210,7 +210,7 @@ impl Server {
                 answer => answer?,
             };
             if let Some(progress) = answer.progress {
-                tracing::info!("the server has done {:.0}% of the query", progress * 100.0);
+                report_query_progress(progress);
             }
             cancel.set(answer.info.clone());
             match (answer.flight_descriptor, answer.info) {

@@ -1,13 +1,16 @@
 //! What lies beyond a plain query: progress, busy servers, metadata, compression, dictionaries, changes, transactions.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_ipc::CompressionType;
 use arrow_schema::DataType;
-use arrowload_core::{DataSource, ErrorKind, Listed, Listing, Param, Params, Query};
+use arrowload_core::memory::MemoryLoader;
+use arrowload_core::{
+    DataSource, ErrorKind, Input, Listed, Listing, LoadSpec, Loader, LoaderDescriptor, Param, Params, Query, Settings, load,
+};
 use arrowload_testkit::{FlightSqlBehaviour, ThrowawayFlightSql, type_cases};
 use futures::{StreamExt, TryStreamExt};
 use tonic::codec::CompressionEncoding;
@@ -29,6 +32,24 @@ async fn a_long_query_is_asked_after_until_it_is_done() {
     assert_eq!(server.times_told("poll"), 4);
     let error = rows(&polling, &Query::new("SELECT nosuch")).await.expect_err("no column");
     assert!(error.kind() == ErrorKind::Query && error.to_string().contains("nosuch"), "{error:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_says_how_far_its_query_is() {
+    let server = ThrowawayFlightSql::start(FlightSqlBehaviour { polls: 4, ..usual() }).await;
+    let source = Arc::new(source(&server.url()).await.expect("a source"));
+    let input = Input::query(move || {
+        let source = Arc::clone(&source);
+        Box::pin(async move { source.query(&Query::new(NUMBERS)).await })
+    });
+    let loader = Loader::connect(&LoaderDescriptor::of::<MemoryLoader>("test", "0"), &Settings::new(), 0).await.expect("a loader");
+    let told = Arc::<Mutex<Vec<f64>>>::default();
+    let hears = Arc::clone(&told);
+    let mut spec = LoadSpec::new("numbers");
+    spec.on_progress = Some(Arc::new(move |progress| hears.lock().expect("a list").extend(progress.query_done.filter(|_| !progress.done))));
+    assert_eq!(load(&loader, &spec, &input).await.expect("it loads").rows, 1000);
+    let told = told.lock().expect("a list").clone();
+    assert!(told.contains(&0.25) && told.contains(&0.5) && told.contains(&0.75), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
