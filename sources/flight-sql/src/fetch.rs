@@ -3,124 +3,32 @@
 //! Each endpoint is a task with a bounded channel, so that decoding overlaps what is done with the rows, and nothing is
 //! fetched that there is no room for.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_flight::{FlightEndpoint, FlightInfo, RenewFlightEndpointRequest};
-use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
-use arrowload_core::{BatchStream, Error, ErrorKind, Result, relabel};
-use bytes::Bytes;
-use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+use arrow_schema::SchemaRef;
+use arrowload_core::{Error, ErrorKind, Result};
+use futures::stream::{self, Stream, StreamExt};
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
+use crate::announced;
 use crate::cancel::CancelOnDrop;
 use crate::connect::Server;
 use crate::decode::{Decoded, Decoder};
 use crate::error::malformed;
+use crate::stream::{EXPIRED, FlightBatch, FlightStream};
 
 /// Batches of an endpoint that may wait: the next is decoded while one is used.
 const WAITING: usize = 2;
 
-/// Rows, and what the server said with them for the application. Dropping it before its end tells the server to stop.
-pub struct FlightStream {
-    schema: SchemaRef,
-    expected_rows: Option<u64>,
-    app_metadata: Bytes,
-    batches: BoxStream<'static, Result<FlightBatch>>,
-}
-
-/// A batch, and what the server said with it.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct FlightBatch {
-    /// The rows.
-    pub batch: RecordBatch,
-    /// The metadata of the application that came with them; empty if there was none.
-    pub app_metadata: Bytes,
-}
-
-impl FlightStream {
-    /// The columns.
-    pub fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    /// How many rows the server says there are.
-    pub fn expected_rows(&self) -> Option<u64> {
-        self.expected_rows
-    }
-
-    /// The metadata of the application that came with the announcement of the rows; empty if there was none.
-    pub fn app_metadata(&self) -> &Bytes {
-        &self.app_metadata
-    }
-
-    /// Runs the query again, once, if its tickets have expired before any row came.
-    pub(crate) fn or_again<F>(mut self, again: impl FnOnce() -> F + Send + 'static) -> Self
-    where
-        F: Future<Output = Result<Self>> + Send,
-    {
-        let schema = Arc::clone(&self.schema);
-        let first = std::mem::replace(&mut self.batches, stream::empty().boxed());
-        let batches = stream::unfold((first, Some(again)), move |(mut batches, mut again)| {
-            let schema = Arc::clone(&schema);
-            async move {
-                let mut item = batches.next().await;
-                if let (Some(Err(error)), Some(again)) = (&item, again.take())
-                    && error.get(EXPIRED).is_some()
-                {
-                    tracing::debug!(%error, "the query is run again");
-                    item = match again().await {
-                        Ok(second) => {
-                            batches = second.batches;
-                            match check_schema(&schema, &second.schema) {
-                                Ok(()) => batches.next().await,
-                                Err(error) => Some(Err(error)),
-                            }
-                        }
-                        Err(error) => Some(Err(error)),
-                    };
-                }
-                Some((item?, (batches, again)))
-            }
-        });
-        Self { batches: batches.boxed(), ..self }
-    }
-
-    /// The rows alone.
-    pub fn into_batches(self) -> BatchStream {
-        let stream = BatchStream::new(self.schema, self.batches.map_ok(|item| item.batch));
-        match self.expected_rows {
-            Some(rows) => stream.with_expected_rows(rows),
-            None => stream,
-        }
-    }
-}
-
-impl std::fmt::Debug for FlightStream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FlightStream").field("schema", &self.schema).finish_non_exhaustive()
-    }
-}
-
-impl Stream for FlightStream {
-    type Item = Result<FlightBatch>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.batches.poll_next_unpin(context)
-    }
-}
-
 /// Fetches the rows of an answer.
 pub(crate) async fn fetch(server: Arc<Server>, info: FlightInfo, cancel: CancelOnDrop) -> Result<FlightStream> {
-    let announced = announced_schema(&info)?;
+    let announced = announced::schema(&info)?;
     let expected_rows = u64::try_from(info.total_records).ok();
     let app_metadata = info.app_metadata.clone();
     let (mut receivers, tasks) = start(&server, info, announced.clone());
@@ -130,15 +38,6 @@ pub(crate) async fn fetch(server: Arc<Server>, info: FlightInfo, cancel: CancelO
         None => first_schema(&mut receivers).await?,
     };
     Ok(FlightStream { schema, expected_rows, app_metadata, batches: stream_of(receivers, cancel, tasks).boxed() })
-}
-
-fn announced_schema(info: &FlightInfo) -> Result<Option<SchemaRef>> {
-    if info.schema.is_empty() {
-        return Ok(None);
-    }
-    let schema = std::panic::catch_unwind(|| Schema::try_from(arrow_flight::IpcMessage(info.schema.clone())));
-    let schema = schema.map_err(|_| malformed("the schema cannot be decoded"))?.map_err(malformed)?;
-    Ok(Some(Arc::new(schema)))
 }
 
 /// What a task of an endpoint sends: its schema once, then batches.
@@ -299,14 +198,14 @@ async fn location_rows(
             Decoded::Nothing => continue,
             Decoded::Schema(schema) => match announced {
                 Some(announced) => {
-                    check_schema(announced, &schema)?;
+                    announced::check(announced, &schema)?;
                     continue;
                 }
                 None => Item::Schema(schema),
             },
             Decoded::Batch(batch) => {
                 let batch = match announced {
-                    Some(schema) => as_announced(&batch, schema)?,
+                    Some(schema) => announced::conform(&batch, schema)?,
                     None => batch,
                 };
                 sent.store(true, Ordering::Relaxed);
@@ -320,49 +219,6 @@ async fn location_rows(
     Ok(())
 }
 
-/// Refuses rows of other columns than were announced. What is only said of them, their metadata, may differ.
-fn check_schema(announced: &Schema, sent: &Schema) -> Result<()> {
-    let columns = |schema: &Schema| -> Vec<String> {
-        schema.fields().iter().map(|field| format!("{} {}", field.name(), bare(field.data_type()))).collect()
-    };
-    let (before, now) = (columns(announced), columns(sent));
-    if before == now {
-        return Ok(());
-    }
-    let message = format!("the server announced the columns {} and sends {}", before.join(", "), now.join(", "));
-    Err(Error::new(ErrorKind::SchemaMismatch, message))
-}
-
-/// A type without metadata inside of it, and with nulls everywhere.
-fn bare(of: &DataType) -> DataType {
-    let field = |field: &FieldRef| Arc::new(Field::new(field.name(), bare(field.data_type()), true));
-    match of {
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
-        DataType::List(item) => DataType::List(field(item)),
-        DataType::LargeList(item) => DataType::LargeList(field(item)),
-        DataType::ListView(item) => DataType::ListView(field(item)),
-        DataType::LargeListView(item) => DataType::LargeListView(field(item)),
-        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(field(item), *size),
-        DataType::Map(entries, sorted) => DataType::Map(field(entries), *sorted),
-        DataType::Union(fields, mode) => DataType::Union(fields.iter().map(|(id, of)| (id, field(of))).collect(), *mode),
-        DataType::RunEndEncoded(ends, values) => DataType::RunEndEncoded(field(ends), field(values)),
-        DataType::Dictionary(keys, values) => DataType::Dictionary(keys.clone(), Box::new(bare(values))),
-        other => other.clone(),
-    }
-}
-
-/// The same rows with what was announced of them.
-fn as_announced(batch: &RecordBatch, announced: &SchemaRef) -> Result<RecordBatch> {
-    let columns = batch.columns().iter().zip(announced.fields()).map(|(column, field)| relabel(column, field.data_type()));
-    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let batch =
-        columns.collect::<Result<_>>().and_then(|columns| Ok(RecordBatch::try_new_with_options(Arc::clone(announced), columns, &rows)?));
-    batch.map_err(|error| {
-        let message = format!("the server announced other columns than it sends: {}", error.message());
-        Error::new(ErrorKind::SchemaMismatch, message).with_source(error)
-    })
-}
-
 fn is_expired(endpoint: &FlightEndpoint) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     endpoint.expiration_time.as_ref().is_some_and(|time| u64::try_from(time.seconds).unwrap_or(0) <= now)
@@ -373,9 +229,6 @@ async fn renew(server: &Server, endpoint: &FlightEndpoint) -> Result<FlightEndpo
     let request = RenewFlightEndpointRequest { endpoint: Some(endpoint.clone()) };
     FlightEndpoint::decode(server.action("RenewFlightEndpoint", request).await?).map_err(malformed)
 }
-
-/// The key of an error that another run of the query may mend.
-const EXPIRED: &str = "expired";
 
 fn expired_ticket(why: &Error) -> Error {
     let message = format!("the ticket for the rows has expired, and the server does not renew it: {}", why.message());

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{FlightSqlConfig, config_from_url};
 use crate::connect::Server;
-use crate::fetch::FlightStream;
+use crate::stream::FlightStream;
 use crate::transaction::Transaction;
 use crate::{listing, statement};
 

@@ -18,7 +18,8 @@ use prost::Message;
 
 use crate::connect::Server;
 use crate::error::{from_flight, malformed};
-use crate::fetch::{FlightStream, fetch};
+use crate::fetch::fetch;
+use crate::stream::FlightStream;
 
 /// Runs a statement for its rows, in a transaction or in none.
 pub(crate) async fn query(server: &Arc<Server>, query: &Query, transaction: Option<&Bytes>) -> Result<FlightStream> {
