@@ -23,6 +23,19 @@ impl Database {
         load(&self.loader().await, &with(target, options), &Input::stream(stream)).await
     }
 
+    /// Nothing of a load's own is left, at the latest after another load that shares: it removes what a dropped one left, once
+    /// the server has noticed that nobody is there any more.
+    pub(crate) async fn assert_clean_after_another(&self) {
+        for _ in 0..100 {
+            if self.rows("SELECT relname FROM pg_class WHERE relname LIKE 'arrowload_part%'").await.is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            self.load_many("another", json!({ "parallelism": 3, "mode": "overwrite" }), many(0..300)).await.expect("it loads");
+        }
+        self.assert_clean().await;
+    }
+
     /// Nothing of a load's own is left.
     pub(crate) async fn assert_clean(&self) {
         assert!(self.rows("SELECT relname FROM pg_class WHERE relname LIKE 'arrowload_part%'").await.is_empty());
