@@ -31,6 +31,8 @@ pub(crate) struct Load {
     pub(crate) rows: u64,
     /// What goes.
     pub(crate) removal: Removal,
+    /// Rows that an upsert took away, and put none in their place.
+    pub(crate) deleted: u64,
     /// For an upsert.
     pub(crate) counts: Option<KeyCounts>,
 }
@@ -38,7 +40,7 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn new(target: Target, request: LoadRequest<DeltaLakeOptions>) -> Self {
         let attempt = uuid::Uuid::now_v7().to_string();
-        Self { target, request, attempt, with_nan: HashSet::new(), rows: 0, removal: Removal::none(), counts: None }
+        Self { target, request, attempt, with_nan: HashSet::new(), rows: 0, removal: Removal::none(), deleted: 0, counts: None }
     }
 
     /// Commits files that have their names, and which no commit names yet.
@@ -156,6 +158,9 @@ impl Load {
     fn receipt(&self, files: &[FileInfo], version: u64) -> Receipt {
         let removed = self.removal.files.len();
         let mut receipt = Receipt::rows(self.rows).with("version", version).with("files", files.len()).with("files_removed", removed);
+        if self.deleted > 0 {
+            receipt = receipt.with("rows_deleted", self.deleted);
+        }
         receipt.bytes = files.iter().map(|file| file.bytes).sum();
         receipt.keys = self.counts;
         receipt

@@ -21,6 +21,7 @@ mod scan;
 mod schema;
 mod session;
 mod source;
+mod spark;
 mod spool;
 mod stats;
 mod table;

@@ -33,6 +33,8 @@ pub(crate) struct Merge<'a> {
 pub(crate) struct Merged {
     pub(crate) removal: Removal,
     pub(crate) counts: KeyCounts,
+    /// Rows of the table whose keys the load has.
+    met: u64,
     /// Rows of the table that are gone and not replaced.
     pub(crate) deleted: u64,
     /// Rows of the load that were written.
@@ -56,9 +58,13 @@ impl Merge<'_> {
             matches = Some(self.meet(&keys, matches, &files).await?);
             self.decide(&keys, &mut left_out, &mut counts);
         }
-        let mut merged = Merged { removal: Removal::files(Vec::new(), Scope::Derived), counts, deleted: 0, written: 0 };
+        let mut merged = Merged { removal: Removal::files(Vec::new(), Scope::Derived), counts, met: 0, deleted: 0, written: 0 };
         for (file, matched) in matches.unwrap_or_default() {
             self.rewrite(file, &matched, &mut merged, writer).await?;
+        }
+        if self.options.when_matched == WhenMatched::Update {
+            // The table had several rows of a key, and gets one.
+            merged.deleted += merged.met.saturating_sub(merged.counts.updated);
         }
         self.write_rows(&left_out, &mut merged, writer).await?;
         Ok(merged)
@@ -134,6 +140,7 @@ impl Merge<'_> {
             (false, false) => return Ok(()),
         };
         let met = matched.true_count();
+        merged.met += met as u64;
         if self.options.when_matched == WhenMatched::Delete {
             merged.deleted += met as u64;
         }

@@ -13,6 +13,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::scan::Scan;
+use crate::spark::alike;
 
 /// An expression that is ready to be evaluated.
 #[derive(Debug, Clone)]
@@ -26,17 +27,27 @@ pub(crate) struct Expression {
 impl Expression {
     /// Reads an expression, in standard SQL or, where that fails, as Spark writes names.
     pub(crate) fn new(sql: &str, schema: &SchemaRef) -> Result<Self, DataFusionError> {
-        Self::in_dialect(sql, schema, Dialect::Generic)
-            .or_else(|error| Self::in_dialect(sql, schema, Dialect::Databricks).map_err(|_| error))
+        Self::in_dialect(sql, schema, Dialect::Generic, false)
+            .or_else(|error| Self::in_dialect(sql, schema, Dialect::Databricks, false).map_err(|_| error))
     }
 
-    fn in_dialect(sql: &str, schema: &SchemaRef, dialect: Dialect) -> Result<Self, DataFusionError> {
+    /// Reads an expression that Spark wrote, and that has to mean the same here.
+    pub(crate) fn of_spark(sql: &str, schema: &SchemaRef) -> Result<Self, DataFusionError> {
+        Self::in_dialect(sql, schema, Dialect::Databricks, true)
+    }
+
+    fn in_dialect(sql: &str, schema: &SchemaRef, dialect: Dialect, is_sparks: bool) -> Result<Self, DataFusionError> {
         let mut config = SessionConfig::new();
         config.options_mut().sql_parser.enable_ident_normalization = false;
         config.options_mut().sql_parser.dialect = dialect;
+        // A number with a point is a decimal to Spark.
+        config.options_mut().sql_parser.parse_float_as_decimal = is_sparks;
         let state = SessionContext::new_with_config(config).state();
         let columns = DFSchema::try_from(schema.as_ref().clone())?;
-        let logical = state.create_logical_expr(sql, &columns)?;
+        let mut logical = state.create_logical_expr(sql, &columns)?;
+        if is_sparks {
+            logical = alike(logical, &columns)?;
+        }
         let expression = state.create_physical_expr(logical, &columns)?;
         let mut columns: Vec<usize> = collect_columns(&expression).into_iter().map(|column| column.index()).collect();
         columns.sort_unstable();

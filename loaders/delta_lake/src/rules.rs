@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_cast::cast;
+use arrow_cast::{CastOptions, cast_with_options};
 use arrow_ord::cmp::not_distinct;
 use arrow_schema::SchemaRef;
 use arrowload_core::{Error, ErrorKind, Result};
-use deltalake::kernel::{StructType, StructTypeExt};
+use deltalake::kernel::{MetadataValue, StructField, StructType, StructTypeExt};
 
 use crate::predicate::{Expression, first_false};
 use crate::table::Table;
@@ -41,6 +41,13 @@ impl Rules {
         };
         for invariant in columns.get_invariants().map_err(unreadable)? {
             rules.add_check(format!("the invariant of column `{}`", invariant.field_name), &invariant.invariant_sql, schema)?;
+        }
+        for field in columns.fields() {
+            if let Some(length) = longest_text(field) {
+                let name = field.name().replace('`', "``");
+                let sql = format!("`{name}` IS NULL OR character_length(`{name}`) <= {length}");
+                rules.add_check(format!("the length of column `{}`", field.name()), &sql, schema)?;
+            }
         }
         for generated in columns.get_generated_columns().map_err(unreadable)? {
             let what = format!("the generated column `{}`", generated.name);
@@ -77,10 +84,18 @@ impl Rules {
     }
 }
 
+/// The length that a text may have, where Spark knows the column as `CHAR(n)` or `VARCHAR(n)`.
+fn longest_text(field: &StructField) -> Option<u32> {
+    let MetadataValue::String(kind) = field.metadata().get("__CHAR_VARCHAR_TYPE_STRING")? else { return None };
+    let (kind, length) = kind.strip_suffix(')')?.split_once('(')?;
+    ["char", "varchar"].contains(&kind.to_ascii_lowercase().as_str()).then(|| length.parse().ok())?
+}
+
 impl Generated {
     fn apply(&self, batch: &RecordBatch, first_row: u64) -> Result<RecordBatch> {
         let field = batch.schema_ref().field(self.column).clone();
-        let computed: ArrayRef = cast(&self.expression.evaluate(batch)?, field.data_type())?;
+        let strict = CastOptions { safe: false, ..CastOptions::default() };
+        let computed: ArrayRef = cast_with_options(&self.expression.evaluate(batch)?, field.data_type(), &strict)?;
         if self.given {
             if let Some(row) = first_false(&not_distinct(batch.column(self.column), &computed)?) {
                 let message = format!(
@@ -104,9 +119,10 @@ impl Generated {
 }
 
 fn compile(what: &str, sql: &str, schema: &SchemaRef) -> Result<Expression> {
-    Expression::new(sql, schema).map_err(|error| {
-        let message =
-            format!("{what} of the table is `{sql}`, which this loader cannot compute; write the table with the engine that made it");
+    Expression::of_spark(sql, schema).map_err(|error| {
+        let message = format!(
+            "{what} of the table is `{sql}`, which this loader cannot compute as its own engine does: {error}; write the table with that"
+        );
         Error::new(ErrorKind::Unsupported, message).with_source(error)
     })
 }

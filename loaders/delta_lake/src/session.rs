@@ -126,6 +126,7 @@ impl Load {
         self.counts = Some(KeyCounts { null: null_keys, ..merged.counts });
         let expected = merged.removal.kept + merged.written;
         self.removal = merged.removal;
+        self.deleted = merged.deleted;
         let staged = writer.finish().await.map_err(from_parquet)?;
         let found: u64 = staged.files().iter().map(|file| file.rows).sum();
         if found != expected {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrowload_core::{BatchStream, DataSource, Error, ErrorKind, Param, Params, Query, Result};
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::ParamValues;
 use datafusion::common::stats::Precision;
@@ -135,10 +136,26 @@ impl Tables {
                 Some(Version::Time(time)) => table.load_with_datetime(time).await,
             };
             opened.map_err(from_delta)?;
+            if let Some(Version::Time(time)) = version {
+                check_time(&table, time)?;
+            }
             table.update_datafusion_session(&self.state.state()).map_err(from_delta)?;
             return table.table_provider().await.map(Some).map_err(from_datafusion);
         }
         Ok(None)
+    }
+}
+
+/// Refuses a time before the table was there: its first version would stand for it.
+fn check_time(table: &DeltaTable, asked: DateTime<Utc>) -> Result<()> {
+    let state = table.snapshot().map_err(from_delta)?;
+    let made = state.version_timestamp(state.version()).and_then(DateTime::from_timestamp_millis);
+    match made.filter(|made| asked < *made) {
+        Some(made) => {
+            let message = format!("the table has no version of {asked}: the first that is left is of {made}");
+            Err(Error::new(ErrorKind::NotFound, message))
+        }
+        None => Ok(()),
     }
 }
 

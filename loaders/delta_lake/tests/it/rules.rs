@@ -136,3 +136,59 @@ async fn what_is_not_known_is_refused_by_name_before_anything_is_written() {
         assert_eq!(entries(&path), 2, "{name} was refused, and something is left");
     }
 }
+
+/// Expressions that the embedded engine can run, and computes otherwise than Spark.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_mean_something_else_to_spark_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (index, (kind, expression)) in [
+        ("double", "id / 2"),
+        ("string", "substring(name, 0, 3)"),
+        ("string", "substring(name, -2, 2)"),
+        ("string", "date_format(at, 'yyyy-MM')"),
+        ("string", "initcap(name)"),
+        ("string", "CAST(at AS STRING)"),
+        ("string", "CAST(real AS STRING)"),
+        ("long", "CAST(at AS BIGINT)"),
+        ("long", "CAST(name AS BIGINT)"),
+        ("long", "ceil(real)"),
+        ("boolean", "id = name"),
+        ("boolean", "name > 5"),
+        ("boolean", "name LIKE 'a\\\\_%'"),
+        ("boolean", "at > '1900-01-01'"),
+        ("timestamp", "date_trunc('HOUR', at)"),
+        ("long", "CAST(real AS BIGINT)"),
+        ("double", "real / 3"),
+        ("date", "current_date()"),
+        ("string", "regexp_replace(name, 'a', 'b')"),
+        ("long", "list[0]"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = folder.path().join(index.to_string());
+        let fields = json!([
+            field("id", "long", json!({})),
+            field("name", "string", json!({})),
+            field("at", "timestamp", json!({})),
+            field("real", "double", json!({})),
+            { "name": "list", "type": { "type": "array", "elementType": "long", "containsNull": true }, "nullable": true, "metadata": {} },
+            field("made", kind, json!({ "delta.generationExpression": expression })),
+        ]);
+        table(&path, &json!({ "minReaderVersion": 1, "minWriterVersion": 4 }), &fields, &json!({}));
+        let error = run(&path, &people(&[1]), json!({})).await.expect_err(expression);
+        assert!(error.kind() == ErrorKind::Unsupported && error.message().contains("`made`"), "{expression}: {error:#}");
+        assert_eq!(entries(&path), 2, "{expression} was refused, and something is left");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_are_no_longer_than_their_columns() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let short = json!({ "__CHAR_VARCHAR_TYPE_STRING": "varchar(2)" });
+    let fields = json!([field("id", "long", json!({})), field("name", "string", short)]);
+    table(folder.path(), &json!({ "minReaderVersion": 1, "minWriterVersion": 2 }), &fields, &json!({}));
+    run(folder.path(), &people(&[1]), json!({})).await.expect("n1 has two letters");
+    let error = run(folder.path(), &people(&[10]), json!({})).await.expect_err("n10 has three");
+    assert!(error.kind() == ErrorKind::InvalidData && error.message().contains("length of column `name`"), "{error:#}");
+}

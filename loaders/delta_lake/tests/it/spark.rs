@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
     StructArray, TimestampMicrosecondArray,
 };
 use arrow_buffer::OffsetBuffer;
@@ -134,6 +134,7 @@ async fn spark_and_we_read_and_write_the_same_tables() {
     let folder = tempfile::tempdir().expect("a folder");
     ours_are_read(&mut spark, &folder.path().join("ours")).await;
     timestamps_partition(&mut spark, &folder.path().join("times")).await;
+    expressions_mean_the_same(&mut spark, folder.path()).await;
     theirs_are_kept(&mut spark, folder.path()).await;
     mapped_are_kept(&mut spark, folder.path()).await;
     theirs_are_refused(&mut spark, folder.path()).await;
@@ -259,6 +260,73 @@ async fn theirs_are_kept(spark: &mut Spark, folder: &Path) {
     assert!(error.message().contains("small"), "{error:#}");
     let changes = spark.sql(&format!("SELECT id FROM table_changes_by_path('{}', 3) WHERE _change_type = 'insert'", ruled.display()));
     assert_eq!(changes, json!([{ "id": 3 }]));
+}
+
+/// Expressions that this loader computes.
+const KEPT: [(&str, &str); 30] = [
+    ("BIGINT", "id * 2 + 1"),
+    ("BIGINT", "id % 3 - v"),
+    ("BIGINT", "coalesce(v, id, 7)"),
+    ("BIGINT", "abs(id)"),
+    ("BIGINT", "CASE WHEN v > 2 THEN id WHEN s IS NULL THEN id * 3 ELSE id - 1 END"),
+    ("STRING", "concat(s, '-', s)"),
+    ("STRING", "s || 'x'"),
+    ("STRING", "upper(s)"),
+    ("STRING", "CAST(id AS STRING)"),
+    ("STRING", "CAST(d AS STRING)"),
+    ("DATE", "CAST(at AS DATE)"),
+    ("INT", "EXTRACT(YEAR FROM d)"),
+    ("BOOLEAN", "f >= 0"),
+    ("BOOLEAN", "f = 0.0"),
+    ("BOOLEAN", "f IN (0, 1)"),
+    ("BOOLEAN", "f >= 0 AND f <= 2"),
+    ("BOOLEAN", "f = f"),
+    ("BOOLEAN", "v <= 3"),
+    ("BOOLEAN", "v <=> NULL"),
+    ("BOOLEAN", "NOT (v > 3 AND s = 'a_b')"),
+    ("BOOLEAN", "v > 3 OR s = 'a_b'"),
+    ("BOOLEAN", "s LIKE 'a_%'"),
+    ("BOOLEAN", "s > 'a'"),
+    ("BOOLEAN", "length(s) > 3"),
+    ("BOOLEAN", "d > '1999-12-31'"),
+    ("BOOLEAN", "price > 0.5"),
+    ("BOOLEAN", "price = 1"),
+    ("BOOLEAN", "ntz > '1900-01-01 12:00:00'"),
+    ("BOOLEAN", "s IN ('abc', 'a_b')"),
+    ("BOOLEAN", "v IS NOT NULL"),
+];
+
+/// Each as a generated column, which Spark then computes again.
+async fn expressions_mean_the_same(spark: &mut Spark, folder: &Path) {
+    let path = folder.join("expressions");
+    let columns = ["id BIGINT", "v INT", "s STRING", "f DOUBLE", "d DATE", "at TIMESTAMP", "ntz TIMESTAMP_NTZ", "price DECIMAL(10,2)"];
+    let mut made: String =
+        columns.iter().map(|column| column.replace(' ', "', '")).map(|column| format!(".addColumn('{column}')")).collect();
+    for (index, (kind, expression)) in KEPT.iter().enumerate() {
+        made += &format!(".addColumn('g{index}', '{kind}', generatedAlwaysAs={})", Value::from(*expression));
+    }
+    spark.sql(&format!("python delta.DeltaTable.create(spark).location('{}'){made}.execute()", path.display()));
+    let days = [Some(0), Some(-60_000), Some(20_000), None, Some(-700_000), Some(2_932_896)];
+    let micros = days.map(|day: Option<i64>| day.map(|day| day * 86_400_000_000 + 43_200_000_001));
+    let prices = Decimal128Array::from(vec![Some(100), Some(50), Some(-50), None, Some(51), Some(0)]);
+    let rows = batch([
+        ("id", Arc::new(Int64Array::from(vec![1, 2, -3, 4, 5, 6])) as ArrayRef),
+        ("v", Arc::new(Int32Array::from(vec![Some(3), None, Some(-7), Some(4), Some(0), Some(i32::MAX)]))),
+        ("s", Arc::new(StringArray::from(vec![Some("abc"), None, Some("a_b"), Some(""), Some("ünï"), Some("A%")]))),
+        ("f", Arc::new(Float64Array::from(vec![Some(-0.0), Some(f64::NAN), None, Some(1.0), Some(1e20), Some(f64::NEG_INFINITY)]))),
+        ("d", Arc::new(days.iter().map(|day| day.map(|day| day as i32)).collect::<Date32Array>())),
+        ("at", Arc::new(micros.iter().copied().collect::<TimestampMicrosecondArray>().with_timezone("UTC"))),
+        ("ntz", Arc::new(micros.iter().copied().collect::<TimestampMicrosecondArray>())),
+        ("price", Arc::new(prices.with_precision_and_scale(10, 2).expect("it fits"))),
+    ]);
+    run(&path, &rows, json!({})).await.expect("it loads");
+    for (index, (kind, expression)) in KEPT.iter().enumerate() {
+        let wrong = spark.sql(&format!(
+            "SELECT id, g{index} AS ours, CAST({expression} AS {kind}) AS theirs FROM delta.`{}` WHERE NOT (g{index} <=> CAST({expression} AS {kind}))",
+            path.display()
+        ));
+        assert_eq!(wrong, json!([]), "{expression}");
+    }
 }
 
 /// Tables whose columns have other names in files: renamed, nested, partitioned, by name and by id.
