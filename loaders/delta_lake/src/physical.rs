@@ -23,14 +23,10 @@ pub(crate) fn is_mapped(table: &Table) -> bool {
 
 /// The library refuses to write tables with this feature; this loader knows it.
 pub(crate) fn tolerate(outcome: Result<(), TransactionError>) -> Result<(), TransactionError> {
-    match outcome {
-        Err(TransactionError::UnsupportedTableFeatures(features))
-            if !features.is_empty() && features.iter().all(|feature| feature.to_string() == FEATURE) =>
-        {
-            Ok(())
-        }
-        outcome => outcome,
-    }
+    let Err(TransactionError::UnsupportedTableFeatures(mut features)) = outcome else { return outcome };
+    features.retain(|feature| feature.to_string() != FEATURE);
+    features.sort_by_key(ToString::to_string);
+    if features.is_empty() { Ok(()) } else { Err(TransactionError::UnsupportedTableFeatures(features)) }
 }
 
 /// The columns as files have them: those of the table, or what it maps them to, with their ids.

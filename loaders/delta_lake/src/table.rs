@@ -84,7 +84,7 @@ impl Table {
             return unsupported("the table is append-only (`delta.appendOnly`); use mode append".into());
         }
         if rewrites && set("delta.enableChangeDataFeed") {
-            return unsupported("the table keeps a change data feed (`delta.enableChangeDataFeed`), which an upsert would have to write; use mode append, or merge with Spark".into());
+            return unsupported("the table keeps a change data feed (`delta.enableChangeDataFeed`), which upserts and replace_where would have to write; use mode append, or change rows with Spark".into());
         }
         let schema = self.schema();
         for field in schema.fields() {

@@ -79,3 +79,19 @@ async fn files_without_a_match_stay_and_limits_hold() {
     let empty = run(folder.path(), &people(&[]), upsert(json!({}))).await.expect("it loads");
     assert_eq!(empty.keys, Some(KeyCounts::default()));
 }
+
+/// A key is there once after an upsert; rows that go for it are counted, and limited.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_the_table_has_twice_of_a_key_are_counted_as_they_go() {
+    if !python::available() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    run(folder.path(), &people(&[(Some(1), "a"), (Some(1), "b"), (Some(1), "c"), (Some(2), "d")]), json!({})).await.expect("it loads");
+    let new = people(&[(Some(1), "new")]);
+    let error = run(folder.path(), &new, upsert(json!({ "max_deletes": 1 }))).await.expect_err("two rows would go");
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error:#}");
+    let report = run(folder.path(), &new, upsert(json!({ "max_deletes": 2 }))).await.expect("it loads");
+    assert_eq!(report.details["rows_deleted"].as_str(), "2");
+    assert_eq!(delta(folder.path(), ROWS), json!([[1, "new"], [2, "d"]]));
+}
