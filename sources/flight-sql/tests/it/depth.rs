@@ -15,7 +15,7 @@ use arrowload_testkit::{FlightSqlBehaviour, ThrowawayFlightSql, type_cases};
 use futures::{StreamExt, TryStreamExt};
 use tonic::codec::CompressionEncoding;
 
-use crate::{NUMBERS, ids, rows, source};
+use crate::{NUMBERS, assert_cancelled, ids, rows, source};
 
 fn usual() -> FlightSqlBehaviour {
     FlightSqlBehaviour::default()
@@ -58,13 +58,7 @@ async fn a_query_that_is_given_up_while_it_runs_is_cancelled() {
     let source = source(&server.url()).await.expect("a source");
     let query = Query::new(NUMBERS);
     tokio::time::timeout(Duration::from_millis(700), source.query(&query)).await.expect_err("it runs on");
-    for _ in 0..100 {
-        if server.was_told("CancelFlightInfo") {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("the server was not told to cancel");
+    assert_cancelled(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,17 @@ fn ids(batches: &[RecordBatch]) -> Vec<i64> {
     batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
 }
 
+/// Waits until the server was told to cancel.
+async fn assert_cancelled(server: &ThrowawayFlightSql) {
+    for _ in 0..100 {
+        if server.was_told("CancelFlightInfo") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the server was not told to cancel");
+}
+
 /// Runs a query against a server that behaves so, and answers with its error, which must come soon.
 async fn fails(behaviour: FlightSqlBehaviour, keys: &str) -> Error {
     let server = ThrowawayFlightSql::start(behaviour).await;
@@ -185,13 +196,7 @@ async fn a_stream_that_is_dropped_cancels_the_query() {
     let mut stream = source.query(&Query::new(NUMBERS)).await.expect("a stream");
     stream.try_next().await.expect("a batch");
     drop(stream);
-    for _ in 0..100 {
-        if server.was_told("CancelFlightInfo") {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("the server was not told to cancel");
+    assert_cancelled(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
