@@ -6,7 +6,6 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 use arrowload::{BatchStream, Client, Connections, Listed, Listing, Registry};
-
 use futures::StreamExt;
 
 use crate::args::{Kind, ListArgs};
@@ -43,20 +42,16 @@ pub(crate) async fn command(args: ListArgs) -> Result<Exit, Failure> {
 
 /// Columns of unions and lists are text, which every format can hold.
 fn shown_schema(schema: &SchemaRef) -> SchemaRef {
-    let shown = |field: &FieldRef| match is_nested(field.data_type()) {
+    let shown = |field: &FieldRef| match field.data_type().is_nested() {
         true => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
         false => Arc::clone(field),
     };
     Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
 }
 
-fn is_nested(data_type: &DataType) -> bool {
-    data_type.is_nested() || matches!(data_type, DataType::Union(..))
-}
-
 fn as_shown(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().map(|column| -> Result<ArrayRef, ArrowError> {
-        if !is_nested(column.data_type()) {
+        if !column.data_type().is_nested() {
             return Ok(Arc::clone(column));
         }
         let formatter = ArrayFormatter::try_new(column, &FormatOptions::default())?;

@@ -81,10 +81,8 @@ impl Sink {
                 let schema = plain(schema);
                 Writer::ArrowFile(Box::new(FileWriter::try_new(place, &schema).map_err(failed)?), schema)
             }
-            // Parquet is written by the loader of files.
-            Format::Arrow | Format::ArrowStream | Format::Parquet => {
-                Writer::ArrowStream(Box::new(StreamWriter::try_new(place, schema).map_err(failed)?))
-            }
+            Format::Arrow | Format::ArrowStream => Writer::ArrowStream(Box::new(StreamWriter::try_new(place, schema).map_err(failed)?)),
+            Format::Parquet => return Err(Failure::failed("Parquet is written by the loader of files")),
         }))
     }
 

@@ -30,10 +30,10 @@ pub(crate) fn tolerate(outcome: Result<(), TransactionError>) -> Result<(), Tran
 }
 
 /// The columns as files have them: those of the table, or what it maps them to, with their ids.
-pub(crate) fn file_schema(table: Option<&Table>, schema: &SchemaRef) -> Result<SchemaRef> {
-    match table.filter(|table| is_mapped(table)) {
-        Some(table) => Ok(Arc::new(Schema::new(fields(schema.fields(), &table.schema())?))),
-        None => Ok(Arc::clone(schema)),
+pub(crate) fn file_schema(table: &Table, schema: &SchemaRef) -> Result<SchemaRef> {
+    match is_mapped(table) {
+        true => Ok(Arc::new(Schema::new(fields(schema.fields(), &table.schema())?))),
+        false => Ok(Arc::clone(schema)),
     }
 }
 

@@ -116,7 +116,7 @@ impl Target {
             return Err(invalid("overwrite_partitions", "the table is not partitioned; overwrite it as a whole, or set `replace_where`"));
         }
         let nanoseconds = request.options.nanoseconds;
-        let file_schema = file_schema(Some(&table), &mapping.schema)?;
+        let file_schema = file_schema(&table, &mapping.schema)?;
         if mapping.added.is_empty() {
             return Ok(Self {
                 place,
