@@ -1,10 +1,13 @@
 //! What the benchmarks share: medians, CPU time and memory from Linux's `/proc`, and the peers that live in Python.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use arrow_array::RecordBatch;
+use arrow_ipc::writer::FileWriter;
 use serde_json::Value;
 
 /// Writes a benchmark's results to `benches/results`.
@@ -94,6 +97,29 @@ impl Peers {
         let (seconds, cpu) = answer.trim().split_once(' ').with_context(|| format!("Python failed at `{request}`"))?;
         Ok((seconds.parse()?, cpu.parse()?))
     }
+}
+
+impl Drop for Peers {
+    fn drop(&mut self) {
+        // The end of its input ends it.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// The rows as an Arrow IPC file that Python reads.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn arrow_file(folder: &Path, batches: &[RecordBatch]) -> Result<PathBuf> {
+    let path = folder.join("lineitem.arrow");
+    let first = batches.first().context("no rows")?;
+    let mut writer = FileWriter::try_new(File::create(&path)?, &first.schema())?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    writer.finish()?;
+    Ok(path)
 }
 
 fn python(folder: &Path, packages: &[&str]) -> Result<PathBuf> {

@@ -5,21 +5,25 @@
 
 #![expect(clippy::print_stdout, reason = "a program's way to speak")]
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrowload::{BatchStream, Client};
+use arrowload_benches::{Peers, arrow_file, median, save};
 use clap::Parser;
 use futures::stream;
 use serde_json::{Value, json};
 
 const WRITERS: [&str; 3] = ["ours", "deltalake", "polars"];
+const SCRIPT: &str = "delta_peers.py";
 const PACKAGES: [&str; 3] = ["polars", "deltalake<2", "pyarrow"];
+
+/// As the command line has, and polars one of its own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 struct Args {
@@ -64,10 +68,7 @@ async fn main() -> Result<()> {
     if !skips("memory") {
         results.insert("memory".into(), memory(&folder)?);
     }
-    let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-    std::fs::create_dir_all(&out)?;
-    std::fs::write(out.join("delta.json"), serde_json::to_string_pretty(&Value::Object(results))? + "\n")?;
-    Ok(())
+    save("delta", &Value::Object(results))
 }
 
 /// One write: seconds, and the bytes of the data files.
@@ -79,7 +80,7 @@ struct Run {
 
 async fn write(folder: &Path, args: &Args) -> Result<Value> {
     let batches: Vec<RecordBatch> = arrowload_tpch::lineitem_rows(args.rows, 8192).collect();
-    let mut peers = Peers::start(folder, &batches)?;
+    let mut peers = Peers::start(folder, SCRIPT, &PACKAGES, &[&arrow_file(folder, &batches)?.display().to_string()])?;
     let mut runs: Vec<Vec<Run>> = vec![Vec::new(); WRITERS.len()];
     for round in 0..=args.runs {
         for (index, writer) in WRITERS.iter().enumerate() {
@@ -140,7 +141,12 @@ fn merge(folder: &Path, args: &Args) -> Result<Value> {
             ensure!(status.success(), "the table could not be copied");
             runs[index].push(match name {
                 "ours" => child(folder, "merge", &path, args)?,
-                _ => Peers::start_with(folder, &[])?.ask(&format!("merge {} {} {}", path.display(), args.merge_into, args.merge_rows))?,
+                _ => Peers::start(folder, SCRIPT, &PACKAGES, &[])?.ask(&format!(
+                    "merge {} {} {}",
+                    path.display(),
+                    args.merge_into,
+                    args.merge_rows
+                ))?,
             });
         }
     }
@@ -246,78 +252,7 @@ fn data_bytes(path: &Path) -> Result<u64> {
     Ok(files.filter(std::fs::Metadata::is_file).map(|file| file.len()).sum())
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 fn pair(text: &str) -> Result<(f64, f64)> {
     let (first, second) = text.trim().split_once(' ').with_context(|| format!("no answer, but {text:?}"))?;
     Ok((first.parse()?, second.parse()?))
-}
-
-/// One Python that has the rows in memory.
-struct Peers {
-    child: Child,
-    answers: BufReader<ChildStdout>,
-    versions: String,
-}
-
-impl Peers {
-    fn start(folder: &Path, batches: &[RecordBatch]) -> Result<Self> {
-        let file = folder.join("lineitem.arrow");
-        let mut writer = arrow_ipc::writer::FileWriter::try_new(File::create(&file)?, &batches[0].schema())?;
-        for batch in batches {
-            writer.write(batch)?;
-        }
-        writer.finish()?;
-        Self::start_with(folder, &[&file])
-    }
-
-    fn start_with(folder: &Path, arguments: &[&Path]) -> Result<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/delta_peers.py");
-        let mut command = Command::new(python(folder)?);
-        let mut child = command.arg(script).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut answers = BufReader::new(child.stdout.take().context("Python has no output")?);
-        let mut versions = String::new();
-        answers.read_line(&mut versions)?;
-        let versions = versions.trim().strip_prefix("ready ").context("Python did not start")?.to_owned();
-        Ok(Self { child, answers, versions })
-    }
-
-    fn ask(&mut self, request: &str) -> Result<(f64, f64)> {
-        let input = self.child.stdin.as_mut().context("Python has no input")?;
-        writeln!(input, "{request}")?;
-        input.flush()?;
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer)?;
-        pair(&answer)
-    }
-}
-
-impl Drop for Peers {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
-
-/// A virtual environment with the peers, made at the first run.
-fn python(folder: &Path) -> Result<PathBuf> {
-    let environment = folder.join("python");
-    let python = environment.join("bin/python");
-    let has_peers = |python: &Path| {
-        let import = Command::new(python).args(["-c", "import polars, deltalake, pyarrow"]).stderr(Stdio::null()).status();
-        import.is_ok_and(|status| status.success())
-    };
-    if !has_peers(&python) {
-        let run = |command: &mut Command| -> Result<()> {
-            ensure!(command.status()?.success(), "{command:?} failed");
-            Ok(())
-        };
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
-    }
-    Ok(python)
 }

@@ -5,14 +5,12 @@
 
 #![expect(clippy::print_stdout, reason = "a program's way to speak")]
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use arrow_array::RecordBatch;
+use arrowload_benches::{Peers, arrow_file, cpu_seconds, median, save};
 use arrowload_common_parquet::{Compression, Destination, FileNaming, ParquetOptions, ParquetWriter};
 use clap::Parser;
 use serde_json::{Value, json};
@@ -57,7 +55,8 @@ async fn main() -> Result<()> {
     if args.alone {
         return alone(&folder, &batches, args.runs).await;
     }
-    let mut peers = Peers::start(&folder, &batches)?;
+    let rows_file = arrow_file(&folder, &batches)?.display().to_string();
+    let mut peers = Peers::start(&folder, "parquet_peers.py", &PACKAGES, &[&rows_file])?;
     let mut results = serde_json::Map::new();
     for codec in ["snappy", "zstd"] {
         let mut runs: Vec<Vec<Run>> = vec![Vec::new(); PEERS.len()];
@@ -65,7 +64,12 @@ async fn main() -> Result<()> {
             for (index, peer) in PEERS.iter().enumerate() {
                 let path = folder.join(format!("{peer}-{codec}.parquet"));
                 remove(&path)?;
-                let run = if *peer == "ours" { ours(&path, codec, &batches).await? } else { peers.write(peer, codec, &path)? };
+                let run = if *peer == "ours" {
+                    ours(&path, codec, &batches).await?
+                } else {
+                    let (seconds, cpu) = peers.ask(&format!("{peer} {codec} {}", path.display()))?;
+                    Run { seconds, cpu, bytes: path.metadata()?.len() }
+                };
                 // The first round warms caches and allocators.
                 if round > 0 {
                     runs[index].push(run);
@@ -75,10 +79,7 @@ async fn main() -> Result<()> {
         results.insert(codec.into(), report(codec, args.rows, &runs));
     }
     results.insert("peers".into(), peers.versions.clone().into());
-    let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-    std::fs::create_dir_all(&out)?;
-    std::fs::write(out.join("parquet.json"), serde_json::to_string_pretty(&Value::Object(results))? + "\n")?;
-    Ok(())
+    save("parquet", &Value::Object(results))
 }
 
 /// Every run makes a new file: over an old one, some file systems write the new one's blocks to the disk first.
@@ -110,28 +111,14 @@ async fn ours(path: &Path, codec: &str, batches: &[RecordBatch]) -> Result<Run> 
     // No peer flushes its file to the disk.
     let options = ParquetOptions { compression, sync: false, ..ParquetOptions::default() };
     let (folder, name) = (path.parent().context("a folder")?, path.file_name().context("a name")?.to_string_lossy());
-    let (cpu, started) = (cpu_seconds()?, Instant::now());
+    let (cpu, started) = (cpu_seconds()?.0, Instant::now());
     let mut writer = ParquetWriter::new(Destination::local(folder), batches[0].schema(), options, FileNaming::single(name))?;
     for batch in batches {
         writer.write(batch).await?;
     }
     writer.finish().await?.publish().await?;
     let seconds = started.elapsed().as_secs_f64();
-    Ok(Run { seconds, cpu: cpu_seconds()? - cpu, bytes: path.metadata()?.len() })
-}
-
-/// The CPU time of this process, from Linux's /proc.
-fn cpu_seconds() -> Result<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").context("CPU time is read from Linux's /proc")?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok()).context("ticks");
-    Ok((ticks(11)? + ticks(12)?) / 100.0)
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    Ok(Run { seconds, cpu: cpu_seconds()?.0 - cpu, bytes: path.metadata()?.len() })
 }
 
 fn report(codec: &str, rows: usize, runs: &[Vec<Run>]) -> Value {
@@ -152,58 +139,4 @@ fn report(codec: &str, rows: usize, runs: &[Vec<Run>]) -> Value {
         );
     }
     Value::Object(results)
-}
-
-/// One Python that has the rows in memory.
-struct Peers {
-    child: Child,
-    answers: BufReader<ChildStdout>,
-    versions: String,
-}
-
-impl Peers {
-    fn start(folder: &Path, batches: &[RecordBatch]) -> Result<Self> {
-        let file = folder.join("lineitem.arrow");
-        let mut writer = arrow_ipc::writer::FileWriter::try_new(File::create(&file)?, &batches[0].schema())?;
-        for batch in batches {
-            writer.write(batch)?;
-        }
-        writer.finish()?;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/parquet_peers.py");
-        let mut child = Command::new(python(folder)?).arg(script).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut answers = BufReader::new(child.stdout.take().context("Python has no output")?);
-        let mut versions = String::new();
-        answers.read_line(&mut versions)?;
-        let versions = versions.trim().strip_prefix("ready ").context("Python did not start")?.to_owned();
-        Ok(Self { child, answers, versions })
-    }
-
-    fn write(&mut self, peer: &str, codec: &str, path: &Path) -> Result<Run> {
-        let input = self.child.stdin.as_mut().context("Python has no input")?;
-        writeln!(input, "{peer} {codec} {}", path.display())?;
-        input.flush()?;
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer)?;
-        let (seconds, cpu) = answer.trim().split_once(' ').context("Python failed")?;
-        Ok(Run { seconds: seconds.parse()?, cpu: cpu.parse()?, bytes: path.metadata()?.len() })
-    }
-}
-
-/// A virtual environment with the peers, made at the first run.
-fn python(folder: &Path) -> Result<PathBuf> {
-    let environment = folder.join("python");
-    let python = environment.join("bin/python");
-    let has_peers = |python: &Path| {
-        let import = Command::new(python).args(["-c", "import polars, duckdb, pyarrow"]).stderr(Stdio::null()).status();
-        import.is_ok_and(|status| status.success())
-    };
-    if !has_peers(&python) {
-        let run = |command: &mut Command| -> Result<()> {
-            ensure!(command.status()?.success(), "{command:?} failed");
-            Ok(())
-        };
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
-    }
-    Ok(python)
 }

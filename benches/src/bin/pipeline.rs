@@ -18,6 +18,7 @@ use arrowload::core::{
     register_loader,
 };
 use arrowload::{Client, Connections, Mode as LoadMode};
+use arrowload_benches::{median, save};
 use clap::Parser;
 use futures::{TryStreamExt, stream};
 use schemars::JsonSchema;
@@ -30,7 +31,7 @@ struct Args {
     #[arg(long, default_value_t = 6_000_000)]
     rows: usize,
     /// Alternating runs
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 21)]
     runs: usize,
     /// Drains this many generated rows through the pipeline, and prints the peak memory in KiB: what this program calls
     /// itself with
@@ -50,10 +51,10 @@ async fn main() -> Result<()> {
     }
     let file = lineitem(&client, args.rows).await?;
     let (bare, loaded) = alternate(&client, &file, args.runs).await?;
-    let ratio = bare.as_secs_f64() / loaded.as_secs_f64();
+    let ratio = bare / loaded;
     println!("{} rows of lineitem from Parquet, medians of {} alternating runs", args.rows, args.runs);
-    println!("  bare stream           {bare:>10.3?}");
-    println!("  through the pipeline  {loaded:>10.3?}   {ratio:.3} of the bare stream's speed");
+    println!("  bare stream           {bare:>10.3} s");
+    println!("  through the pipeline  {loaded:>10.3} s   {ratio:.3} of the bare stream's speed");
     let a_batch = batch_cost(&client).await?;
     println!("a batch costs {a_batch:.2?}");
     let (small, large) = (memory(1_000_000)?, memory(20_000_000)?);
@@ -61,13 +62,10 @@ async fn main() -> Result<()> {
     println!("peak memory: 1M rows {} KiB, 20M rows {} KiB, {growth:.3} times", small, large);
     let results = json!({
         "rows": args.rows, "runs": args.runs,
-        "bare_seconds": bare.as_secs_f64(), "pipeline_seconds": loaded.as_secs_f64(), "speed_ratio": ratio,
+        "bare_seconds": bare, "pipeline_seconds": loaded, "speed_ratio": ratio,
         "batch_seconds": a_batch.as_secs_f64(), "peak_kib_1m": small, "peak_kib_20m": large,
     });
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-    std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("pipeline.json"), serde_json::to_string_pretty(&results)? + "\n")?;
-    Ok(())
+    save("pipeline", &results)
 }
 
 /// The file that is drained, made once.
@@ -81,37 +79,45 @@ async fn lineitem(client: &Client, rows: usize) -> Result<PathBuf> {
     Ok(file)
 }
 
-async fn alternate(client: &Client, file: &Path, runs: usize) -> Result<(Duration, Duration)> {
+async fn alternate(client: &Client, file: &Path, runs: usize) -> Result<(f64, f64)> {
     let sql = format!("SELECT * FROM '{}'", file.display());
     let (mut bare, mut loaded) = (Vec::new(), Vec::new());
-    for _ in 0..=runs {
-        // Both run as tasks of the runtime, as a server's do: not on the thread that waits for them.
-        let query = client.sql(&sql);
-        let started = Instant::now();
-        let rows = tokio::spawn(async move {
-            let mut batches = query.stream().await?;
-            let mut rows = 0;
-            while let Some(batch) = batches.try_next().await? {
-                rows += batch.num_rows() as u64;
+    for round in 0..=runs {
+        // Which of the two goes first alternates too: the second finds the caches warmer.
+        let (mut stream_rows, mut load_rows) = (0, 0);
+        for first in [true, false] {
+            let started = Instant::now();
+            if (round % 2 == 0) == first {
+                stream_rows = drain_stream(client, &sql).await?;
+                bare.push(started.elapsed().as_secs_f64());
+            } else {
+                load_rows = drain_load(client, &sql).await?;
+                loaded.push(started.elapsed().as_secs_f64());
             }
-            anyhow::Ok(rows)
-        });
-        let rows = rows.await??;
-        bare.push(started.elapsed());
-
-        let load = client.sql(&sql).load("nothing", "nowhere");
-        let started = Instant::now();
-        let report = tokio::spawn(load.into_future()).await??;
-        loaded.push(started.elapsed());
-        ensure!(report.rows == rows, "both drain all rows");
+        }
+        ensure!(stream_rows == load_rows && load_rows > 0, "both drain all rows");
     }
     // The first pair warms the file cache.
     Ok((median(bare.split_off(1)), median(loaded.split_off(1))))
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
+// Both run as tasks of the runtime, as a server's do: not on the thread that waits for them.
+
+async fn drain_stream(client: &Client, sql: &str) -> Result<u64> {
+    let query = client.sql(sql);
+    let rows = tokio::spawn(async move {
+        let mut batches = query.stream().await?;
+        let mut rows = 0;
+        while let Some(batch) = batches.try_next().await? {
+            rows += batch.num_rows() as u64;
+        }
+        anyhow::Ok(rows)
+    });
+    rows.await?
+}
+
+async fn drain_load(client: &Client, sql: &str) -> Result<u64> {
+    Ok(tokio::spawn(client.sql(sql).load("nothing", "nowhere").into_future()).await??.rows)
 }
 
 /// The cost of one batch that is passed on as it is: nothing but the pipeline.

@@ -14,8 +14,9 @@ use arrow_schema::{FieldRef, SchemaRef};
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::extremes::{self, Extremes};
 use crate::pool::{Pool, lock};
-use crate::{Error, Result};
+use crate::{Error, Result, Statistics};
 
 /// Rows on their way into the lanes; the budget they take is given back when the last lane is done with them.
 pub(crate) struct Piece {
@@ -39,7 +40,13 @@ pub(crate) struct RowGroup {
 
 impl RowGroup {
     /// `writers` are those of the leaves of `schema`, in order; `leaves` says how many each field has.
-    pub(crate) fn new(schema: &SchemaRef, leaves: &[usize], writers: Vec<ArrowColumnWriter>, pool: &Arc<Pool>) -> Self {
+    pub(crate) fn new(
+        schema: &SchemaRef,
+        leaves: &[usize],
+        writers: Vec<ArrowColumnWriter>,
+        statistics: Statistics,
+        pool: &Arc<Pool>,
+    ) -> Self {
         let (sender, encoded) = oneshot::channel();
         let columns = schema.fields().len();
         let shared = Arc::new(Shared {
@@ -49,8 +56,9 @@ impl RowGroup {
         });
         let mut writers = writers.into_iter();
         let lanes = schema.fields().iter().zip(leaves).enumerate().map(|(column, (field, leaves))| {
-            let writers = writers.by_ref().take(*leaves).collect();
-            let state = State { writers: Some(writers), queue: VecDeque::new(), closing: false };
+            let leaves = writers.by_ref().take(*leaves).collect();
+            let extremes = (statistics == Statistics::Chunk && extremes::found_here(field.data_type())).then(Extremes::default);
+            let state = State { encoder: Some(Encoder { leaves, extremes }), queue: VecDeque::new(), closing: false };
             Arc::new(Lane { column, field: field.clone(), shared: shared.clone(), state: Mutex::new(state) })
         });
         Self { lanes: lanes.collect(), shared: shared.clone(), encoded, rows: 0 }
@@ -156,9 +164,16 @@ struct Lane {
     state: Mutex<State>,
 }
 
+/// What a column's values go into.
+struct Encoder {
+    leaves: Vec<ArrowColumnWriter>,
+    /// Where the statistics are not the leaf's own.
+    extremes: Option<Extremes>,
+}
+
 struct State {
     /// Not there while a thread works with them, and after the end or a failure.
-    writers: Option<Vec<ArrowColumnWriter>>,
+    encoder: Option<Encoder>,
     queue: VecDeque<Arc<Piece>>,
     closing: bool,
 }
@@ -178,25 +193,25 @@ impl Lane {
     }
 
     fn schedule(self: &Arc<Self>, state: &mut State) {
-        let Some(writers) = state.writers.take() else { return };
+        let Some(encoder) = state.encoder.take() else { return };
         let lane = self.clone();
-        self.shared.pool.spawn(move || lane.work(writers));
+        self.shared.pool.spawn(move || lane.work(encoder));
     }
 
     /// Encodes one piece, or closes the column, and queues itself again behind the others if more is there.
-    fn work(self: Arc<Self>, writers: Vec<ArrowColumnWriter>) {
+    fn work(self: Arc<Self>, encoder: Encoder) {
         let piece = lock(&self.state).queue.pop_front();
         let step = || match &piece {
-            Some(piece) => self.encode(writers, piece).map(Step::More),
-            None => close(writers).map(Step::Closed),
+            Some(piece) => self.encode(encoder, piece).map(Step::More),
+            None => self.close(encoder).map(Step::Closed),
         };
         let result = catch_unwind(AssertUnwindSafe(step))
             .unwrap_or_else(|_| Err(Error::Worker(format!("the encoder of column '{}' panicked", self.field.name()))));
         drop(piece);
         match result {
-            Ok(Step::More(writers)) => {
+            Ok(Step::More(encoder)) => {
                 let mut state = lock(&self.state);
-                state.writers = Some(writers);
+                state.encoder = Some(encoder);
                 if !state.queue.is_empty() || state.closing {
                     self.schedule(&mut state);
                 }
@@ -210,27 +225,35 @@ impl Lane {
         }
     }
 
-    fn encode(&self, mut writers: Vec<ArrowColumnWriter>, piece: &Piece) -> Result<Vec<ArrowColumnWriter>> {
+    fn encode(&self, mut encoder: Encoder, piece: &Piece) -> Result<Encoder> {
         for batch in &piece.batches {
-            let leaves = compute_leaves(&self.field, batch.column(self.column))?;
-            for (writer, leaf) in writers.iter_mut().zip(&leaves) {
+            let column = batch.column(self.column);
+            if let Some(extremes) = &mut encoder.extremes {
+                extremes.add(column);
+            }
+            let leaves = compute_leaves(&self.field, column)?;
+            for (writer, leaf) in encoder.leaves.iter_mut().zip(&leaves) {
                 writer.write(leaf)?;
             }
         }
         let progress = &self.shared.progress[self.column];
-        let sum = |size: fn(&ArrowColumnWriter) -> usize| writers.iter().map(size).sum();
+        let sum = |size: fn(&ArrowColumnWriter) -> usize| encoder.leaves.iter().map(size).sum();
         progress.bytes.store(sum(ArrowColumnWriter::get_estimated_total_bytes), Ordering::Relaxed);
         progress.memory.store(sum(ArrowColumnWriter::memory_size), Ordering::Relaxed);
         progress.rows.fetch_add(piece.rows, Ordering::Relaxed);
-        Ok(writers)
+        Ok(encoder)
+    }
+
+    fn close(&self, encoder: Encoder) -> Result<Chunks> {
+        let mut chunks = encoder.leaves.into_iter().map(ArrowColumnWriter::close).collect::<Result<Chunks, _>>()?;
+        if let (Some(extremes), [chunk]) = (encoder.extremes, chunks.as_mut_slice()) {
+            extremes.describe(&self.field, chunk)?;
+        }
+        Ok(chunks)
     }
 }
 
 enum Step {
-    More(Vec<ArrowColumnWriter>),
+    More(Encoder),
     Closed(Chunks),
-}
-
-fn close(writers: Vec<ArrowColumnWriter>) -> Result<Chunks> {
-    Ok(writers.into_iter().map(ArrowColumnWriter::close).collect::<Result<_, _>>()?)
 }

@@ -137,7 +137,7 @@ impl OpenFile {
         if self.group.is_none() {
             let writers = self.factory.create_column_writers(self.groups_begun)?;
             self.groups_begun += 1;
-            self.group = Some(RowGroup::new(&self.shared.schema, &self.leaves, writers, &self.shared.pool));
+            self.group = Some(RowGroup::new(&self.shared.schema, &self.leaves, writers, self.shared.options.statistics, &self.shared.pool));
         }
         if let Some(group) = &mut self.group {
             group.submit(piece);

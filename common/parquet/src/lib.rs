@@ -5,6 +5,7 @@ mod compression;
 mod destination;
 mod encode;
 mod error;
+mod extremes;
 mod file;
 mod local;
 mod options;

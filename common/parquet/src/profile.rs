@@ -16,7 +16,7 @@ use parquet::basic::Encoding;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
-use crate::{Encodings, ParquetOptions, Result, Statistics};
+use crate::{Encodings, ParquetOptions, Result, Statistics, extremes};
 
 /// The rows that are looked at.
 const SAMPLE_ROWS: usize = 8192;
@@ -27,7 +27,7 @@ const DICTIONARY_BYTES: usize = 1 << 20;
 /// Pages of this size keep a page's three copies (plain, levels and values, compressed) in the second-level cache.
 const PAGE_BYTES: usize = 1 << 20;
 /// Bytes of a string that statistics keep.
-const TRUNCATE_BYTES: usize = 64;
+pub(crate) const TRUNCATE_BYTES: usize = 64;
 
 /// The writer properties for a file that begins with `batches`.
 pub(crate) fn properties(options: &ParquetOptions, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<WriterProperties> {
@@ -50,6 +50,9 @@ pub(crate) fn properties(options: &ParquetOptions, schema: &SchemaRef, batches: 
         // Ours ends row groups itself.
         .set_max_row_group_row_count(None);
     for (index, field) in schema.fields().iter().enumerate() {
+        if statistics == EnabledStatistics::Chunk && extremes::found_here(field.data_type()) {
+            builder = builder.set_column_statistics_enabled(ColumnPath::from(field.name().as_str()), EnabledStatistics::None);
+        }
         // Nested columns keep the defaults: their leaves are not sampled.
         if pays(batches, index, options.row_group_rows) {
             continue;

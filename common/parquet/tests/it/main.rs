@@ -4,6 +4,7 @@
 mod batches;
 mod partitions;
 mod staging;
+mod statistics;
 mod types;
 
 use std::sync::Arc;
