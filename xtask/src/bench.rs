@@ -23,6 +23,9 @@ fn run_named(name: &str, rest: &[String]) -> Result<()> {
         command.args(["run", "--release", "--manifest-path"]).arg(manifest).arg("--").args(rest);
         return run(&mut command);
     }
+    // Between two of our runs come those of the peers: without this the allocator would give back the pages that the last one
+    // freed, which polars' does not. A load in one go never waits so long.
+    command.env("MIMALLOC_PURGE_DELAY", "10000");
     command.args(["run", "--release", "--package", "arrowload-benches", "--bin", name, "--"]).args(rest);
     run(&mut command)
 }
@@ -36,6 +39,9 @@ pub(crate) fn run_task(args: Args) -> Result<()> {
     match args.name {
         Some(name) if names.contains(&name) => run_named(&name, &args.rest),
         Some(name) => bail!("there is no benchmark `{name}`; there is: {}", names.join(", ")),
-        None => bail!("name a benchmark: {}", names.join(", ")),
+        None => {
+            println!("{}", names.join("\n"));
+            Ok(())
+        }
     }
 }
