@@ -1,9 +1,10 @@
 //! `cargo xtask new-loader NAME`: a copy of the plugin template under another name, ready to test.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use toml_edit::{DocumentMut, InlineTable, Item, Value};
 
 use crate::tools::{root, say};
 
@@ -13,20 +14,72 @@ const TEMPLATE: &str = "examples/plugin-template";
 pub(crate) struct Args {
     /// The loader's name in snake_case, as in `.load("NAME", …)`
     name: String,
+    /// Make a crate of its own in this folder, outside this workspace; without it, the loader stands in `loaders/NAME`
+    #[arg(long, value_name = "FOLDER")]
+    into: Option<PathBuf>,
 }
 
 pub(crate) fn run_task(args: Args) -> Result<()> {
     let name = args.name.as_str();
     check_name(name)?;
-    let folder = root().join("loaders").join(name);
+    let package = format!("arrowload-{}", name.replace('_', "-"));
+    let taken = fs::read_to_string(root().join("Cargo.lock"))?.contains(&format!("name = \"{package}\"\n"));
+    let folder = args.into.clone().unwrap_or_else(|| root().join("loaders").join(name));
+    if taken || name == "memory" {
+        bail!("arrowload has a `{name}` of its own; choose another name");
+    }
     if folder.exists() {
-        bail!("{} exists already; choose another name", folder.display());
+        bail!("{} exists already; choose another {}", folder.display(), if args.into.is_some() { "folder" } else { "name" });
     }
     copy(&root().join(TEMPLATE), &folder, &|text| rename(text, name))?;
-    let package = format!("arrowload-{}", name.replace('_', "-"));
-    say(&format!("made {}; test it: cargo test --package {package}", folder.display()));
-    say(&format!("to ship it with the client, add a feature `loader-{}` and its `use arrowload_{name} as _;`", name.replace('_', "-")));
+    if args.into.is_none() {
+        say(&format!("made {}; test it: cargo test --package {package}", folder.display()));
+        let feature = name.replace('_', "-");
+        say(&format!("to ship it with the client, add a feature `loader-{feature}` and its `use arrowload_{name} as _;`"));
+        return Ok(());
+    }
+    let manifest = folder.join("Cargo.toml");
+    let alone = standalone(&fs::read_to_string(&manifest)?, &fs::read_to_string(root().join("Cargo.toml"))?, &root())?;
+    fs::write(&manifest, alone)?;
+    say(&format!("made {}; test it: cd {0} && cargo test", folder.display()));
+    say(&format!("it finds arrowload in {}; a program that depends on it links it by `use arrowload_{name} as _;`", root().display()));
     Ok(())
+}
+
+/// The manifest of a crate on its own: what it inherits from the workspace is written out, and paths begin at `root`.
+fn standalone(manifest: &str, workspace: &str, root: &Path) -> Result<String> {
+    let mut manifest: DocumentMut = manifest.parse()?;
+    let workspace: DocumentMut = workspace.parse()?;
+    let inherited = |table: &str, key: &str| {
+        let value = workspace["workspace"][table].get(key).and_then(Item::as_value);
+        value.cloned().with_context(|| format!("the workspace has no {table}.{key}"))
+    };
+    manifest.remove("lints");
+    let package = manifest["package"].as_table_mut().context("the template has no [package]")?;
+    for ours in ["repository", "authors", "publish"] {
+        package.remove(ours);
+    }
+    for (key, item) in package.iter_mut().filter(|(_, item)| inherits(item)) {
+        let value = inherited("package", key.get())?;
+        *item = Item::Value(value);
+    }
+    for table in ["dependencies", "dev-dependencies"] {
+        let Some(dependencies) = manifest.get_mut(table).and_then(Item::as_table_mut) else { continue };
+        for (name, item) in dependencies.iter_mut().filter(|(_, item)| inherits(item)) {
+            let mut value = inherited("dependencies", name.get())?;
+            if let Some(path) = value.get("path").and_then(Value::as_str) {
+                let path = root.join(path).display().to_string();
+                value = Value::InlineTable(InlineTable::from_iter([("path", path)]));
+            }
+            value.decor_mut().clear();
+            *item = Item::Value(value);
+        }
+    }
+    Ok(manifest.to_string())
+}
+
+fn inherits(item: &Item) -> bool {
+    item.get("workspace").and_then(Item::as_bool) == Some(true)
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -76,6 +129,16 @@ mod tests {
     fn every_spelling_is_renamed() {
         let text = "arrowload-plugin-template arrowload_plugin_template plugin_template PluginTemplateLoader";
         assert_eq!(rename(text, "click_house2"), "arrowload-click-house2 arrowload_click_house2 click_house2 ClickHouse2Loader");
+    }
+
+    #[test]
+    fn a_crate_on_its_own_inherits_nothing() {
+        let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+        let manifest = standalone(&read("examples/plugin-template/Cargo.toml"), &read("Cargo.toml"), &root()).unwrap();
+        assert!(!manifest.contains("workspace"), "{manifest}");
+        let core = format!("arrowload-core = {{ path = \"{}\" }}", root().join("loader-core").display());
+        assert!(manifest.contains(&core), "{manifest}");
+        assert!(manifest.contains("edition = \"2024\""), "{manifest}");
     }
 
     #[test]
