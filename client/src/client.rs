@@ -1,14 +1,15 @@
 //! The client: a source to query, connections to load into, and what is linked in.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use arrowload_connections::Connections;
 use arrowload_core::{
-    BatchStream, Error, ErrorKind, Input, Listing, LoadOptions, LoadReport, LoadSpec, Loader, LoaderDescriptor, Query, Registry, Result,
-    Settings, Source, SourceDescriptor, read_dead_letters,
+    BatchStream, Error, ErrorKind, Input, Listing, LoadOptions, LoadReport, LoadSpec, Loader, LoaderDescriptor, Mode, Query, Registry,
+    Result, Settings, Source, SourceDescriptor, read_dead_letters, url_scheme,
 };
 use serde_json::Value;
 
@@ -108,19 +109,30 @@ impl Client {
         Ok(LoadBuilder::new(self.clone(), Rows::Table(Table::new(schema, batches)), loader.into(), target.into()))
     }
 
-    /// Loads the rows of a dead-letter file again, where they were to go, under the connection they had. A replay that
-    /// committed is not repeated: its `load_id` is the first load's with `.replay` at the end.
+    /// Loads the rows of a dead-letter file again, where they were to go: under the named connection they had, with the loader's
+    /// options and, for `upsert`, the keys. Rows of a load in another mode are appended, as `create` and `overwrite` are over. A
+    /// replay that committed is not repeated: its `load_id` is the first load's with `.replay` at the end.
+    ///
+    /// A connection that was a URL, or given with the load, is not kept: name it again, or the load is refused.
     ///
     /// # Errors
     /// If the file is missing or no dead-letter file.
     pub fn replay(&self, path: impl Into<PathBuf>) -> Result<LoadBuilder> {
         let path = path.into();
         let (_, origin) = read_dead_letters(&path)?;
-        let replay_id = format!("{}.replay", origin.load_id);
-        let builder = LoadBuilder::new(self.clone(), Rows::DeadLetters(path), origin.loader, origin.target).load_id(replay_id);
-        Ok(match origin.connection {
-            Some(connection) => builder.connection(connection),
-            None => builder,
+        let replay_id = origin.replay_id();
+        let mut builder = LoadBuilder::new(self.clone(), Rows::DeadLetters(path), origin.loader, origin.target).load_id(replay_id);
+        let mut options = Settings::from_map(origin.options, "the load that set the rows aside");
+        if origin.mode == Mode::Upsert {
+            options.set("mode", origin.mode.name(), "the load that set the rows aside");
+            options.set("keys", origin.keys, "the load that set the rows aside");
+            options.set("null_keys", origin.null_keys.name(), "the load that set the rows aside");
+        }
+        builder = builder.with_options(options);
+        Ok(match (origin.connection, origin.connection_is_kept) {
+            (_, false) => builder.needing_a_connection(),
+            (Some(connection), true) => builder.connection(connection),
+            (None, true) => builder,
         })
     }
 
@@ -207,11 +219,19 @@ impl Client {
 }
 
 /// Sets up a [`Client`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct ClientBuilder {
     registry: Option<Registry>,
     connections: Option<Connections>,
     source: Option<String>,
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A URL may hold a password.
+        let source = self.source.as_deref().map(|source| url_scheme(source).unwrap_or_else(|| source.to_owned()));
+        f.debug_struct("ClientBuilder").field("source", &source).field("connections", &self.connections).finish_non_exhaustive()
+    }
 }
 
 impl ClientBuilder {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow_schema::SchemaRef;
 use arrowload_core::{
@@ -37,13 +38,20 @@ pub struct LoadBuilder {
     config: Option<Value>,
     config_settings: Settings,
     options: Settings,
+    /// The load is a replay of one whose connection is not kept.
+    needs_connection: bool,
     on_progress: Option<OnProgress>,
 }
 
 impl LoadBuilder {
     pub(crate) fn new(client: Client, rows: Rows, loader: String, target: String) -> Self {
-        let (connection, config, config_settings, options, on_progress) = Default::default();
-        Self { client, rows, loader, target, connection, config, config_settings, options, on_progress }
+        let (connection, config, config_settings, options, needs_connection, on_progress) = Default::default();
+        Self { client, rows, loader, target, connection, config, config_settings, options, needs_connection, on_progress }
+    }
+
+    pub(crate) fn needing_a_connection(mut self) -> Self {
+        self.needs_connection = true;
+        self
     }
 
     /// Loads through a named connection. Without one, that of the loader's own name, or the environment, serves.
@@ -154,7 +162,9 @@ impl LoadBuilder {
     }
 
     async fn run(self) -> Result<LoadReport> {
-        let (client, rows, prepared) = self.prepare()?;
+        let started = Instant::now();
+        let (client, rows, mut prepared) = self.prepare()?;
+        prepared.spec.started = Some(started);
         let loader = prepared.connect(&client).await?;
         client.run(&loader, &prepared.spec, rows).await
     }
@@ -168,11 +178,21 @@ impl LoadBuilder {
             None => Settings::new(),
         };
         inline.overlay(self.config_settings);
+        let by_url = self.connection.as_deref().is_some_and(|name| url_scheme(name).is_some());
+        let connection_is_inline = by_url || !inline.is_empty();
+        if self.needs_connection && self.connection.is_none() && !connection_is_inline {
+            let message = "the load that set these rows aside had its connection by a URL or with the load, and dead letters do not \
+                           keep those: name the connection again";
+            return Err(Error::new(ErrorKind::InvalidOption, message));
+        }
         let mut settings = self.client.connections().for_loader_with(&descriptor, self.connection.as_deref(), inline)?;
+        let keys_are_defaults = !["keys", "upsert_key"].iter().any(|key| self.options.get(key).is_some());
         settings.overlay(self.options);
         let (split, load) = descriptor.split(settings).map_err(|error| error.with("loader", descriptor.name()))?;
         let mut spec = LoadSpec::new(self.target);
         spec.load = load;
+        spec.load.keys_are_defaults = keys_are_defaults;
+        spec.connection_is_inline = connection_is_inline;
         spec.options = split.options;
         // A URL may hold a password, and dead-letter files keep the name of their connection.
         spec.connection = self.connection.filter(|name| url_scheme(name).is_none());

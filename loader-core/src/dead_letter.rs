@@ -1,8 +1,9 @@
 //! Rows that were set aside: written with their reason to an Arrow IPC stream, and read back for a replay.
 //!
 //! A dead-letter file has the columns of the load and three more: [`ROW`], [`REASON`] and [`CODE`]. It is the *stream*
-//! format, as dictionaries may grow from batch to batch. It appears under its name, `LOAD_ID.arrows`, just before the
-//! load commits; a load that fails leaves none.
+//! format, as dictionaries may grow from batch to batch. It appears just before the load commits, under a name of its own that
+//! begins with the load's id; a load that fails leaves none. One that was killed while it committed may leave its file whether
+//! it committed or not.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,9 +17,12 @@ use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
-use crate::{BatchStream, Checksums, Error, ErrorKind, Result};
+use crate::options::LOAD_ID_LIMIT;
+use crate::{BatchStream, Checksums, Error, ErrorKind, Mode, NullKeys, Result, looks_secret};
 
 /// The column with the row's number in the load, from 0.
 pub const ROW: &str = "_arrowload_row";
@@ -33,7 +37,8 @@ pub struct Rejects(Option<Arc<Mutex<Writer>>>);
 
 struct Writer {
     folder: PathBuf,
-    file: PathBuf,
+    /// What the name of the file begins with.
+    stem: String,
     schema: SchemaRef,
     out: Option<StreamWriter<BufWriter<NamedTempFile>>>,
     /// What is not written yet.
@@ -57,12 +62,48 @@ pub struct DeadLetterOrigin {
     pub target: String,
     /// The name of its connection, if it had one.
     pub connection: Option<String>,
+    /// Whether that name is all of its connection, and none of it was a URL or given with the load.
+    pub connection_is_kept: bool,
+    /// Its mode.
+    pub mode: Mode,
+    /// Its keys.
+    pub keys: Vec<String>,
+    /// Its rule for null keys.
+    pub null_keys: NullKeys,
+    /// The loader's own options, but for secrets.
+    pub options: Map<String, Value>,
 }
+
+impl DeadLetterOrigin {
+    /// The id of the load that brings these rows again: the first one's with `.replay` at the end.
+    pub fn replay_id(&self) -> String {
+        let id = format!("{}.replay", self.load_id);
+        if id.len() <= LOAD_ID_LIMIT {
+            return id;
+        }
+        let hash = xxhash_rust::xxh3::xxh3_64(self.load_id.as_bytes());
+        let kept: String = self.load_id.char_indices().take_while(|(at, _)| *at < LOAD_ID_LIMIT - 40).map(|(_, letter)| letter).collect();
+        format!("{kept}-{hash:016x}.replay")
+    }
+}
+
+/// What a file keeps of the load beside its ids.
+#[derive(Serialize, Deserialize)]
+struct HowLoaded {
+    connection_is_kept: bool,
+    mode: Mode,
+    keys: Vec<String>,
+    null_keys: NullKeys,
+    options: Map<String, Value>,
+}
+
+/// File systems allow 255 bytes.
+const LONGEST_NAME: usize = 120;
 
 /// More parts than these do not wait to be written.
 const MOST_WAITING: usize = 1_024;
 
-const ORIGIN_KEYS: [&str; 4] = ["arrowload.load_id", "arrowload.loader", "arrowload.target", "arrowload.connection"];
+const ORIGIN_KEYS: [&str; 5] = ["arrowload.load_id", "arrowload.loader", "arrowload.target", "arrowload.connection", "arrowload.how"];
 
 impl Rejects {
     /// Takes no rows: `on_error = fail`.
@@ -75,12 +116,20 @@ impl Rejects {
             [Field::new(ROW, DataType::UInt64, false), Field::new(REASON, DataType::Utf8, false), Field::new(CODE, DataType::Utf8, true)];
         let fields: Vec<FieldRef> = schema.fields().iter().cloned().chain(extra.map(Arc::new)).collect();
         let mut metadata = schema.metadata().clone();
-        let values = [Some(&origin.load_id), Some(&origin.loader), Some(&origin.target), origin.connection.as_ref()];
+        let how = HowLoaded {
+            connection_is_kept: origin.connection_is_kept,
+            mode: origin.mode,
+            keys: origin.keys.clone(),
+            null_keys: origin.null_keys,
+            options: origin.options.clone().into_iter().filter(|(key, _)| !looks_secret(key)).collect(),
+        };
+        let how = serde_json::to_string(&how).ok();
+        let values = [Some(&origin.load_id), Some(&origin.loader), Some(&origin.target), origin.connection.as_ref(), how.as_ref()];
         let entries = ORIGIN_KEYS.into_iter().zip(values).filter_map(|(key, value)| Some((key.to_owned(), value?.clone())));
         metadata.extend(entries.collect::<HashMap<_, _>>());
         Self(Some(Arc::new(Mutex::new(Writer {
             folder: folder.to_owned(),
-            file: dead_letter_file(folder, &origin.load_id),
+            stem: stem(&origin.load_id, &origin.loader, &origin.target),
             schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
             out: None,
             waiting: Vec::new(),
@@ -138,10 +187,12 @@ impl Rejects {
         let Some(mut writer) = self.writer() else { return Ok(None) };
         writer.flush()?;
         let Some(out) = writer.out.take() else { return Ok(None) };
-        let path = writer.file.clone();
+        // Its own name: two runs of one load, or an earlier one that did not come to its end, may have a file here.
+        let unique = uuid::Uuid::now_v7().simple().to_string();
+        let path = writer.folder.join(format!("{}-{unique}.arrows", writer.stem));
         let file = out.into_inner()?.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         file.as_file().sync_all()?;
-        file.persist(&path).map_err(|error| Error::from(error.error).with("file", path.display()))?;
+        file.persist_noclobber(&path).map_err(|error| Error::from(error.error).with("file", path.display()))?;
         Ok(Some(path))
     }
 
@@ -152,9 +203,13 @@ impl Rejects {
 
 impl Writer {
     fn source_row(&self, written: u64) -> u64 {
-        // The k-th hidden row lies before the wanted one if fewer than `written + 1` visible rows precede it.
-        let before = self.hidden.iter().enumerate().take_while(|(index, row)| **row - *index as u64 <= written).count();
-        written + before as u64
+        // The k-th hidden row lies before the wanted one if at most `written` visible rows precede it.
+        let (mut low, mut high) = (0, self.hidden.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if self.hidden[middle] - middle as u64 <= written { low = middle + 1 } else { high = middle }
+        }
+        written + low as u64
     }
 
     fn write(&mut self, rows: &RecordBatch, numbers: Vec<u64>, reason: &str, code: Option<&str>) -> Result<()> {
@@ -200,16 +255,26 @@ impl fmt::Debug for Rejects {
     }
 }
 
-/// Where the rows of a load that were set aside are.
-pub(crate) fn dead_letter_file(folder: &Path, load_id: &str) -> PathBuf {
-    folder.join(format!("{}.arrows", file_name(load_id)))
+/// Where the rows of a load that were set aside are; the newest file, where an earlier run did not come to its end.
+pub(crate) fn find_dead_letters(folder: &Path, load_id: &str, loader: &str, target: &str) -> Option<PathBuf> {
+    let stem = stem(load_id, loader, target);
+    let names = std::fs::read_dir(folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let newest = names.filter(|name| name.starts_with(&stem) && name.ends_with(".arrows")).max()?;
+    Some(folder.join(newest))
 }
 
-/// A load id as the name of a file: what is not a letter, digit, `-`, `_` or `.` becomes `%XX`.
+/// What the names of a load's files begin with: its id, as far as it goes, and what tells it from the same id elsewhere.
+fn stem(load_id: &str, loader: &str, target: &str) -> String {
+    let hash = xxhash_rust::xxh3::xxh3_64(format!("{load_id}\n{loader}\n{target}").as_bytes());
+    format!("{}-{:08x}", file_name(load_id), hash >> 32)
+}
+
+/// A load id as the name of a file: what is not a letter, digit, `-`, `_` or `.` becomes `%XX`, and a long one ends early.
 fn file_name(load_id: &str) -> String {
     let mut name = String::new();
     for byte in load_id.bytes() {
         match byte {
+            _ if name.len() >= LONGEST_NAME => break,
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(byte.into()),
             b'.' if !name.is_empty() => name.push('.'),
             _ => name.push_str(&format!("%{byte:02X}")),
@@ -232,8 +297,10 @@ pub fn read_dead_letters(path: &Path) -> Result<(BatchStream, DeadLetterOrigin)>
     let reader = StreamReader::try_new(BufReader::new(file), None).map_err(|error| at(not_ours().with_source(error)))?;
     let schema = reader.schema();
     let mut metadata = schema.metadata().clone();
-    let [load_id, loader, target, connection] = ORIGIN_KEYS.map(|key| metadata.remove(key));
-    let (Some(load_id), Some(loader), Some(target)) = (load_id, loader, target) else { return Err(at(not_ours())) };
+    let [load_id, loader, target, connection, how] = ORIGIN_KEYS.map(|key| metadata.remove(key));
+    let (Some(load_id), Some(loader), Some(target), Some(how)) = (load_id, loader, target, how) else { return Err(at(not_ours())) };
+    let how: HowLoaded = serde_json::from_str(&how).map_err(|error| at(not_ours().with_source(error)))?;
+    let HowLoaded { connection_is_kept, mode, keys, null_keys, options } = how;
     let own = schema.fields().len().checked_sub(3).ok_or_else(|| at(not_ours()))?;
     let original: SchemaRef = Arc::new(Schema::new_with_metadata(schema.fields()[..own].to_vec(), metadata));
     let announced = Arc::clone(&original);
@@ -241,7 +308,7 @@ pub fn read_dead_letters(path: &Path) -> Result<(BatchStream, DeadLetterOrigin)>
         let columns = batch?.columns()[..own].to_vec();
         Ok(RecordBatch::try_new(Arc::clone(&announced), columns)?)
     });
-    let origin = DeadLetterOrigin { load_id, loader, target, connection };
+    let origin = DeadLetterOrigin { load_id, loader, target, connection, connection_is_kept, mode, keys, null_keys, options };
     Ok((BatchStream::new(original, futures::stream::iter(batches)), origin))
 }
 
@@ -257,8 +324,17 @@ mod tests {
     }
 
     fn origin() -> DeadLetterOrigin {
-        let load_id = "a/b".to_owned();
-        DeadLetterOrigin { load_id, loader: "memory".into(), target: "t".into(), connection: None }
+        DeadLetterOrigin {
+            load_id: "a/b".into(),
+            loader: "memory".into(),
+            target: "t".into(),
+            connection: None,
+            connection_is_kept: true,
+            mode: Mode::Upsert,
+            keys: vec!["a".into()],
+            null_keys: NullKeys::Match,
+            options: Map::from_iter([("indexed".to_owned(), Value::Bool(true))]),
+        }
     }
 
     #[tokio::test]
@@ -269,7 +345,10 @@ mod tests {
         rejects.set_aside(&batch(vec![6, 7]), 4, "too large", None).expect("written");
         assert_eq!(rejects.rows(), 3);
         let path = rejects.publish().expect("published").expect("a file");
-        assert!(path.ends_with("a%2Fb.arrows"));
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+        assert!(name.starts_with("a%2Fb-") && name.ends_with(".arrows"), "{name}");
+        assert_eq!(find_dead_letters(folder.path(), "a/b", "memory", "t"), Some(path.clone()));
+        assert_eq!(find_dead_letters(folder.path(), "a/b", "memory", "u"), None);
         let (stream, found) = read_dead_letters(&path).expect("a dead-letter file");
         assert_eq!(found, origin());
         let batches: Vec<RecordBatch> = stream.try_collect().await.expect("batches");
@@ -283,6 +362,21 @@ mod tests {
         rejects.set_aside_unseen(&batch(vec![1, 2]), vec![0, 3], "null key").expect("written");
         let numbers: Vec<u64> = (0..4).map(|row| rejects.source_row(row)).collect();
         assert_eq!(numbers, [1, 2, 4, 5]);
+    }
+
+    #[test]
+    fn no_run_of_a_load_takes_the_place_of_another() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let long = DeadLetterOrigin { load_id: "\u{65E5}".repeat(60), ..origin() };
+        let publish = || {
+            let rejects = Rejects::to_folder(folder.path(), &batch(vec![]).schema(), &long);
+            rejects.set_aside(&batch(vec![5]), 0, "no", None).expect("written");
+            rejects.publish().expect("published").expect("a file")
+        };
+        let (first, second) = (publish(), publish());
+        assert!(first.is_file() && second.is_file() && first != second);
+        let found = find_dead_letters(folder.path(), &long.load_id, "memory", "t");
+        assert!(found.is_some_and(|file| file == first || file == second));
     }
 
     #[test]

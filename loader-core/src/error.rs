@@ -57,7 +57,7 @@ pub enum ErrorKind {
     ResourceExhausted,
     /// The answer to a commit was lost: the load may or may not have been published.
     CommitUnknown,
-    /// Row counts or checksums of source, store and report differ; nothing was published.
+    /// Row counts or checksums of source, store and report differ; nothing was published, unless the message says so.
     Verification,
     /// A local file could not be read or written.
     Io,

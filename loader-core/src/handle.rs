@@ -7,7 +7,7 @@ use arrow_schema::SchemaRef;
 
 use crate::erased::{DynLoader, DynSource};
 use crate::pipeline::retry::with_retries;
-use crate::{BatchStream, Listing, LoadState, LoaderDescriptor, Query, Result, Settings, SourceDescriptor};
+use crate::{BatchStream, Listing, LoadOptions, LoadState, LoaderDescriptor, Query, Result, Settings, SourceDescriptor};
 
 /// A connected loader. Clones share the connection.
 #[derive(Clone)]
@@ -40,12 +40,12 @@ impl Loader {
         self.inner.ping().await
     }
 
-    /// Whether a load committed.
+    /// Whether a load committed, asked again after transient errors.
     ///
     /// # Errors
     /// Whatever the loader says.
     pub async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
-        self.inner.find_load(target, load_id).await
+        with_retries(LoadOptions::default().max_retries, None, &|_| (), || self.inner.find_load(target, load_id)).await
     }
 
     /// Closes its connections.

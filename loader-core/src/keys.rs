@@ -15,8 +15,9 @@ pub(crate) fn key_indices(schema: &Schema, keys: &[String]) -> Result<Vec<usize>
         let names = || schema.fields().iter().map(|field| field.name().as_str());
         let Some(index) = names().position(|name| name == key) else {
             let hint = suggestion(key, names());
+            let full_stop = if hint.is_empty() { "." } else { "" };
             let columns: Vec<&str> = names().collect();
-            let message = format!("the key `{key}` is no column of the query{hint} It has: {}", columns.join(", "));
+            let message = format!("the key `{key}` is no column of the query{hint}{full_stop} It has: {}", columns.join(", "));
             return Err(Error::new(ErrorKind::InvalidOption, message).with("key", key));
         };
         if indices.contains(&index) {

@@ -138,6 +138,9 @@ pub struct LoadRequest<O> {
     pub schema_evolution: bool,
     /// The key columns, each a column of `schema`; never empty for `upsert`.
     pub keys: Vec<String>,
+    /// Whether the keys are a default of the connection, and the mode has no need of them: where they do not fit the target,
+    /// they are passed over. Such a load may bring rows with null keys.
+    pub keys_are_defaults: bool,
     /// Whether a null in a key equals another null. Otherwise rows with null keys do not arrive here.
     pub null_keys: NullKeys,
     /// How many rows of the target the load may change.
@@ -165,6 +168,7 @@ impl<O> LoadRequest<O> {
             create_table: true,
             schema_evolution: false,
             keys: Vec::new(),
+            keys_are_defaults: false,
             null_keys: NullKeys::Refuse,
             limits: ChangeLimits::default(),
             parallelism: None,
@@ -184,6 +188,7 @@ impl<O> LoadRequest<O> {
             create_table: self.create_table,
             schema_evolution: self.schema_evolution,
             keys: self.keys.clone(),
+            keys_are_defaults: self.keys_are_defaults,
             null_keys: self.null_keys,
             limits: self.limits,
             parallelism: self.parallelism,

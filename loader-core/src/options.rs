@@ -32,6 +32,16 @@ pub enum NullKeys {
     Match,
 }
 
+impl NullKeys {
+    /// Its name, as options write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Match => "match",
+        }
+    }
+}
+
 /// What is proved before a load is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -139,6 +149,11 @@ pub struct LoadOptions {
     pub schema_evolution: bool,
     /// The columns that identify a row. `upsert_key` is another name for it.
     pub keys: Vec<String>,
+    /// Whether the keys are a default of the connection, which serves many tables: a mode other than `upsert`, which has no
+    /// need of keys, then passes over those that do not fit.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub keys_are_defaults: bool,
     /// A null in a key column: `refuse` it, or `match` nulls as equal.
     pub null_keys: NullKeys,
     /// Refuse a load that would update more rows than this number, or percentage of the target such as `"10%"`.
@@ -174,6 +189,7 @@ impl Default for LoadOptions {
             create_table: true,
             schema_evolution: false,
             keys: Vec::new(),
+            keys_are_defaults: false,
             null_keys: NullKeys::Refuse,
             max_updates: None,
             max_deletes: None,
@@ -211,7 +227,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
 }
 
 /// The longest `load_id`, in bytes.
-const LOAD_ID_LIMIT: usize = 200;
+pub(crate) const LOAD_ID_LIMIT: usize = 200;
 
 impl LoadOptions {
     /// Refuses, before any I/O, what these capabilities do not allow.
@@ -223,7 +239,7 @@ impl LoadOptions {
         let wishes = [
             ("on_error = skip", self.on_error == OnError::Skip, capabilities.skip_rows),
             ("verify = checksum", self.verify == Verify::Checksum, capabilities.checksum),
-            ("keys", !self.keys.is_empty(), capabilities.supports(Mode::Upsert)),
+            ("keys", !self.keys.is_empty() && !self.keys_are_defaults, capabilities.supports(Mode::Upsert)),
             ("schema_evolution", self.schema_evolution, capabilities.schema_evolution),
             ("max_updates and max_deletes", self.max_updates.is_some() || self.max_deletes.is_some(), capabilities.change_limits),
             ("parallelism", self.parallelism.is_some_and(|count| count > 1), capabilities.parallel),

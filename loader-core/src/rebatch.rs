@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 
-use crate::BatchSize;
+use crate::{BatchSize, batch_bytes};
 
 /// Takes batches as they come and gives batches of the wanted size. The schema never changes.
 #[derive(Debug)]
@@ -24,23 +24,25 @@ impl Rebatcher {
 
     /// Takes a batch. Empty ones vanish.
     pub(crate) fn push(&mut self, batch: RecordBatch) {
-        let bytes = batch_bytes(&batch);
-        let bytes_a_row = (bytes / batch.num_rows().max(1)).max(1);
+        let batch_rows = batch.num_rows();
+        let whole = batch_bytes(&batch);
+        let bytes_a_row = (whole / batch_rows.max(1)).max(1);
         let mut start = 0;
-        while start < batch.num_rows() {
-            let left = batch.num_rows() - start;
-            let room = self.size.max_bytes.saturating_sub(self.pending_bytes) / bytes_a_row;
-            let rows = left.min(self.size.max_rows - self.pending_rows).min(room);
+        while start < batch_rows {
+            let room = self.size.max_bytes.saturating_sub(self.pending_bytes);
+            let rows = (batch_rows - start).min(self.size.max_rows - self.pending_rows).min(room / bytes_a_row);
             if rows == 0 && self.pending_rows > 0 {
                 self.flush();
                 continue;
             }
-            let rows = rows.max(1);
-            let piece = if rows == batch.num_rows() { batch.clone() } else { batch.slice(start, rows) };
+            let (piece, bytes) = match rows {
+                all if all == batch_rows => (batch.clone(), whole),
+                _ => slice(&batch, start, rows.max(1), room),
+            };
+            start += piece.num_rows();
+            self.pending_rows += piece.num_rows();
+            self.pending_bytes += bytes;
             self.pending.push(piece);
-            self.pending_rows += rows;
-            self.pending_bytes += rows * bytes_a_row;
-            start += rows;
             if self.pending_rows >= self.size.min_rows || self.pending_bytes >= self.size.max_bytes {
                 self.flush();
             }
@@ -69,13 +71,16 @@ impl Rebatcher {
     }
 }
 
-/// The bytes that the rows of a batch take, not those of the buffers they are a slice of.
-fn batch_bytes(batch: &RecordBatch) -> usize {
-    let column = |array: &arrow_array::ArrayRef| {
-        let data = arrow_array::Array::to_data(array);
-        data.get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
-    };
-    batch.columns().iter().map(column).sum()
+/// Rows of a batch, fewer than `rows` where these are much larger than the batch's others, and their bytes.
+fn slice(batch: &RecordBatch, start: usize, mut rows: usize, room: usize) -> (RecordBatch, usize) {
+    loop {
+        let piece = batch.slice(start, rows);
+        let bytes = batch_bytes(&piece);
+        if rows == 1 || bytes <= room.saturating_add(room / 4) {
+            return (piece, bytes);
+        }
+        rows = rows.div_ceil(2);
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +129,19 @@ mod tests {
                 prop_assert!(!small || index + 1 == out.len());
             }
         }
+    }
+
+    #[test]
+    fn a_few_large_rows_do_not_hide_behind_many_small_ones() {
+        let long = "x".repeat(1 << 16);
+        let text = (0..1000).map(|row| if row < 10 { long.as_str() } else { "" });
+        let column = Arc::new(arrow_array::StringViewArray::from_iter_values(text)) as ArrayRef;
+        let mut rebatcher = Rebatcher::new(BatchSize { min_rows: 10_000, max_rows: 10_000, max_bytes: 1 << 17 });
+        rebatcher.push(RecordBatch::try_from_iter([("a", column)]).expect("a batch"));
+        rebatcher.flush();
+        let out: Vec<(usize, usize)> = std::iter::from_fn(|| rebatcher.next()).map(|(batch, bytes)| (batch.num_rows(), bytes)).collect();
+        assert_eq!(out.iter().map(|(rows, _)| rows).sum::<usize>(), 1000);
+        assert!(out.iter().all(|(_, bytes)| *bytes <= (1 << 17) + (1 << 15)), "{out:?}");
     }
 
     #[test]

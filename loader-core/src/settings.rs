@@ -149,9 +149,23 @@ impl fmt::Debug for Setting {
 /// Whether a key's name says that its value is secret, wherever it stands.
 pub fn looks_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["password", "passwd", "secret", "token", "credential", "private", "api_key", "apikey", "access_key", "sas"]
-        .iter()
-        .any(|word| key.contains(word))
+    [
+        "password",
+        "passwd",
+        "passphrase",
+        "pwd",
+        "secret",
+        "token",
+        "credential",
+        "private",
+        "api_key",
+        "apikey",
+        "access_key",
+        "account_key",
+        "sas",
+    ]
+    .iter()
+    .any(|word| key.contains(word))
 }
 
 /// The keys that a config or options type knows, from its JSON schema.
@@ -187,9 +201,13 @@ impl KeySchema {
         self.0.get("additionalProperties") == Some(&Value::Bool(false)) || self.0.get("properties").is_none()
     }
 
-    /// Whether the key's value is a [`Secret`](crate::Secret).
+    /// Whether the key's value is a [`Secret`](crate::Secret), or a map or list of them.
     pub fn is_secret(&self, key: &str) -> bool {
-        self.property(key).is_some_and(|property| self.any_variant(property, &|schema| schema.get("writeOnly") == Some(&Value::Bool(true))))
+        let secret = |schema: &Value| schema.get("writeOnly") == Some(&Value::Bool(true));
+        let within = |schema: &Value| {
+            ["additionalProperties", "items"].iter().filter_map(|part| schema.get(part)).any(|part| self.any_variant(part, &secret))
+        };
+        self.property(key).is_some_and(|property| self.any_variant(property, &|schema| secret(schema) || within(schema)))
     }
 
     fn property(&self, key: &str) -> Option<&Value> {

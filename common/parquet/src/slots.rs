@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow_array::{Array, RecordBatch};
+use arrow_array::RecordBatch;
+use arrowload_core::batch_bytes;
 use object_store::path::{Path, PathPart};
 
 use crate::file::{OpenFile, Shared, StagedFile, Task};
@@ -64,7 +65,7 @@ impl Slots {
         let key = partition.as_ref().map_or("", |partition| partition.folder.as_str());
         for start in (0..batch.num_rows()).step_by(PIECE_ROWS) {
             let piece = batch.slice(start, PIECE_ROWS.min(batch.num_rows() - start));
-            let bytes = slice_bytes(&piece);
+            let bytes = batch_bytes(&piece);
             self.pending_bytes += bytes;
             if !self.slots.contains_key(key) {
                 self.slots.insert(key.to_owned(), Slot { partition: partition.clone(), ..Slot::default() });
@@ -219,13 +220,4 @@ impl Slots {
         }
         first
     }
-}
-
-/// The bytes of the rows of a batch, and not of the larger buffers that it may be a slice of.
-fn slice_bytes(batch: &RecordBatch) -> usize {
-    let bytes = |array: &arrow_array::ArrayRef| {
-        // Views and the like cannot tell; the whole buffers are then the nearest answer.
-        array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
-    };
-    batch.columns().iter().map(bytes).sum()
 }

@@ -8,15 +8,15 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::feed::{Fed, Feed};
-use super::progress::Meter;
-use super::retry::with_retries;
+use super::progress::{Meter, Settled};
+use super::retry::{at_least, pauses, with_retries};
 use super::{LoadSpec, Run};
 use crate::dead_letter::DeadLetterOrigin;
 use crate::erased::{DynSession, UntypedRequest};
 use crate::schema::check_loadable;
 use crate::{
-    BatchStream, Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, LoadRequest, NullKeys, OnError, Receipt, Rejects, Result, Verify,
-    keys,
+    BatchStream, Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, LoadRequest, Mode, NullKeys, OnError, Receipt, Rejects, Result,
+    Verify, keys,
 };
 
 /// How long a query is waited for before it is told how far it is.
@@ -30,12 +30,18 @@ pub(crate) struct Attempt<'a> {
 /// Makes the request of a load whose schema is known.
 pub(crate) fn request(spec: &LoadSpec, load_id: &str, schema: SchemaRef, rejects: Rejects) -> Result<UntypedRequest> {
     check_loadable(&schema)?;
-    keys::key_indices(&schema, &spec.load.keys)?;
+    let optional_keys = spec.load.keys_are_defaults && spec.load.mode != Mode::Upsert;
+    let key_indices = keys::key_indices(&schema, &spec.load.keys);
     let mut request = LoadRequest::new(load_id, &spec.target, schema, spec.options.clone());
+    match key_indices {
+        Ok(_) => request.keys.clone_from(&spec.load.keys),
+        Err(_) if optional_keys => {}
+        Err(error) => return Err(error),
+    }
+    request.keys_are_defaults = optional_keys;
     request.mode = spec.load.mode;
     request.create_table = spec.load.create_table;
     request.schema_evolution = spec.load.schema_evolution;
-    request.keys.clone_from(&spec.load.keys);
     request.null_keys = spec.load.null_keys;
     request.limits = spec.load.limits();
     request.parallelism = spec.load.parallelism;
@@ -55,7 +61,7 @@ impl Attempt<'_> {
 
         let size = run.spec.load.batch_size(run.loader.descriptor.capabilities().batch);
         let feed = Feed::start(stream, size);
-        let written = run.within_timeout(self.write_all(&mut *session, feed, &request)).await;
+        let written = run.within_timeout(self.ticking(self.write_all(&mut *session, feed, &request))).await;
         let (acknowledged, checksums) = match written {
             Ok(proof) => proof,
             Err(error) => return Err(self.abort(session, error).await),
@@ -64,18 +70,35 @@ impl Attempt<'_> {
             Ok(dead_letters) => dead_letters,
             Err(error) => return Err(self.abort(session, error).await),
         };
-        let receipt = match run.commit_within(session.commit()).await {
+        self.meter.settle(Settled { dead_letters, checksums });
+        let receipt = match run.commit_within(self.ticking(session.commit())).await {
             Ok(receipt) => receipt,
+            // They may have been set aside; who asks the store finds out.
+            Err(error) if error.kind() == ErrorKind::CommitUnknown => return Err(error),
             Err(error) => {
-                // The rows were not set aside after all; where the commit is unknown they may have been.
-                if let Some(path) = dead_letters.filter(|_| error.kind() != ErrorKind::CommitUnknown) {
-                    let _ = std::fs::remove_file(path);
-                }
+                self.meter.settled().take_back();
                 return Err(error);
             }
         };
+        let settled = self.meter.settled();
+        if receipt.already_loaded {
+            // Another run of this load was first, and has set aside the same rows.
+            settled.take_back();
+            return Ok(run.already_loaded(receipt));
+        }
         check_receipt(&receipt, acknowledged)?;
-        Ok(self.meter.report(receipt, dead_letters, checksums))
+        Ok(self.meter.report(receipt, settled))
+    }
+
+    /// Tells meanwhile how far the load is, as long as nothing else does.
+    async fn ticking<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            match tokio::time::timeout(WAITS, &mut work).await {
+                Ok(done) => return done,
+                Err(_) => self.meter.tick(),
+            }
+        }
     }
 
     /// Opens the input, and tells meanwhile how far its query is.
@@ -101,6 +124,11 @@ impl Attempt<'_> {
             loader: self.run.loader.descriptor.name().into(),
             target: spec.target.clone(),
             connection: spec.connection.clone(),
+            connection_is_kept: !spec.connection_is_inline,
+            mode: spec.load.mode,
+            keys: spec.load.keys.clone(),
+            null_keys: spec.load.null_keys,
+            options: spec.options.iter().map(|(key, setting)| (key.to_owned(), setting.value.clone())).collect(),
         };
         Rejects::to_folder(&spec.load.dead_letters, schema, &origin)
     }
@@ -108,20 +136,19 @@ impl Attempt<'_> {
     /// Plans, refuses what cannot be held, and begins.
     async fn begin(&self, request: UntypedRequest) -> Result<Box<dyn DynSession>> {
         let loader = &self.run.loader.inner;
-        let retries = self.run.spec.load.max_retries;
         let count = |_: &Error| {
             self.run.retries.fetch_add(1, Relaxed);
         };
-        let plan = with_retries(retries, self.run.time_left(), &count, || loader.plan(request.clone())).await?;
+        let plan = with_retries(self.run.retries_left(), self.run.time_left(), &count, || loader.plan(request.clone())).await?;
         plan.check()?;
-        with_retries(retries, self.run.time_left(), &count, || loader.begin(request.clone())).await
+        with_retries(self.run.retries_left(), self.run.time_left(), &count, || loader.begin(request.clone())).await
     }
 
     /// Writes every batch, and proves that the store has every row. Answers with the number of rows that the store
     /// acknowledged, and the checksums, if asked for.
     async fn write_all(&self, session: &mut dyn DynSession, mut feed: Feed, request: &UntypedRequest) -> Result<Proof> {
         let key_indices = request.key_indices()?;
-        let refuse_null_keys = request.null_keys == NullKeys::Refuse && !key_indices.is_empty();
+        let refuse_null_keys = request.null_keys == NullKeys::Refuse && !key_indices.is_empty() && !request.keys_are_defaults;
         let checks = self.run.spec.load.verify == Verify::Checksum;
         let mut checksums = checks.then(|| Checksums::new(&request.schema));
         let mut handed_over = 0;
@@ -142,7 +169,7 @@ impl Attempt<'_> {
             if let Some(checksums) = &mut checksums {
                 checksums.add(&batch)?;
             }
-            self.write(session, &batch).await.map_err(|error| at_source_row(error, &request.rejects))?;
+            self.write(session, &batch, &request.rejects).await.map_err(|error| at_source_row(error, &request.rejects))?;
             handed_over += batch.num_rows() as u64;
             self.count(&batch, bytes, &request.rejects);
         };
@@ -160,20 +187,18 @@ impl Attempt<'_> {
         }
     }
 
-    async fn write(&self, session: &mut dyn DynSession, batch: &RecordBatch) -> Result<()> {
+    async fn write(&self, session: &mut dyn DynSession, batch: &RecordBatch, rejects: &Rejects) -> Result<()> {
         let idempotent = self.run.loader.descriptor.capabilities().idempotent_writes;
-        let mut tries = if idempotent { self.run.spec.load.max_retries } else { 0 };
-        let mut pause = Duration::from_millis(100);
+        let mut pauses = pauses(if idempotent { self.run.retries_left() } else { 0 }, self.run.time_left());
+        let set_aside = rejects.rows();
         loop {
-            match session.write(batch).await {
-                Err(error) if error.is_transient() && tries > 0 => {
-                    tracing::warn!(%error, "writing the batch again");
-                    self.run.retries.fetch_add(1, Relaxed);
-                    tokio::time::sleep(pause).await;
-                    (tries, pause) = (tries - 1, pause * 2);
-                }
-                outcome => return outcome,
-            }
+            let Err(error) = session.write(batch).await else { return Ok(()) };
+            // What this write has set aside it would set aside again.
+            let again = error.is_transient() && rejects.rows() == set_aside;
+            let Some(pause) = again.then(|| pauses.next()).flatten() else { return Err(error) };
+            tracing::warn!(%error, "writing the batch again");
+            self.run.retries.fetch_add(1, Relaxed);
+            tokio::time::sleep(at_least(pause, &error)).await;
         }
     }
 

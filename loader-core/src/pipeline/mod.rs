@@ -16,9 +16,9 @@ use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
 use self::attempt::Attempt;
-use self::progress::Meter;
+use self::progress::{Meter, Settled};
 use self::retry::with_retries;
-use crate::dead_letter::dead_letter_file;
+use crate::dead_letter::find_dead_letters;
 use crate::{
     Atomicity, BatchStream, Error, ErrorKind, LoadOptions, LoadReport, LoadState, Loader, LoaderDescriptor, Mode, Plan, Progress, Receipt,
     Result, Retry, Settings,
@@ -42,6 +42,11 @@ pub struct LoadSpec {
     pub options: Settings,
     /// The name of the connection, for dead letters.
     pub connection: Option<String>,
+    /// Whether the connection, or a part of it, has no name: it was a URL, or given with the load. Dead letters keep none of
+    /// that, so that who replays them has to say it again.
+    pub connection_is_inline: bool,
+    /// When the load began, if something, such as connecting, came before the pipeline: its time counts too.
+    pub started: Option<Instant>,
     /// Sees how far the load is.
     pub on_progress: Option<OnProgress>,
 }
@@ -49,7 +54,15 @@ pub struct LoadSpec {
 impl LoadSpec {
     /// A load with default options.
     pub fn new(target: impl Into<String>) -> Self {
-        Self { target: target.into(), load: LoadOptions::default(), options: Settings::new(), connection: None, on_progress: None }
+        Self {
+            target: target.into(),
+            load: LoadOptions::default(),
+            options: Settings::new(),
+            connection: None,
+            connection_is_inline: false,
+            started: None,
+            on_progress: None,
+        }
     }
 
     /// Refuses, before any I/O, what the loader cannot do.
@@ -100,17 +113,18 @@ impl Input {
 ///
 /// # Errors
 /// Any [`ErrorKind`]. All but [`ErrorKind::CommitUnknown`] mean that the target is as it was, as far as the loader's
-/// [atomicity](crate::Capabilities::atomicity) goes.
+/// [atomicity](crate::Capabilities::atomicity) goes; but for an [`ErrorKind::Verification`] that says that the load is committed,
+/// where the store's receipt contradicts what it had acknowledged.
 pub async fn load(loader: &Loader, spec: &LoadSpec, input: &Input) -> Result<LoadReport> {
     let name = loader.descriptor.name();
     spec.check(&loader.descriptor)?;
     let load_id = spec.load.load_id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    let run = Run { loader, spec, input, load_id, started: Instant::now(), retries: AtomicU32::new(0) };
+    let started = spec.started.unwrap_or_else(Instant::now);
+    let run = Run { loader, spec, input, load_id, started, retries: AtomicU32::new(0), attempts: AtomicU32::new(0) };
     let outcome = run.to_end().await.map_err(|error| error.with("loader", name).with("target", &spec.target).with("load_id", &run.load_id));
     match &outcome {
         Ok(report) => {
-            metrics::counter!("arrowload_rows_loaded_total", "loader" => name).increment(report.rows);
-            metrics::counter!("arrowload_loads_total", "loader" => name, "outcome" => "ok").increment(1);
+            count_in_metrics(name, report);
             tracing::info!(loader = name, target = %spec.target, load_id = %run.load_id, rows = report.rows, elapsed = ?report.elapsed, "loaded");
         }
         Err(error) => {
@@ -119,6 +133,18 @@ pub async fn load(loader: &Loader, spec: &LoadSpec, input: &Input) -> Result<Loa
         }
     }
     outcome
+}
+
+fn count_in_metrics(loader: &'static str, report: &LoadReport) {
+    let outcome = if report.already_loaded { "already_loaded" } else { "ok" };
+    metrics::counter!("arrowload_loads_total", "loader" => loader, "outcome" => outcome).increment(1);
+    metrics::counter!("arrowload_retries_total", "loader" => loader).increment(report.retries.into());
+    if !report.already_loaded {
+        metrics::counter!("arrowload_rows_loaded_total", "loader" => loader).increment(report.rows);
+        metrics::counter!("arrowload_rows_rejected_total", "loader" => loader).increment(report.rows_rejected);
+        metrics::counter!("arrowload_bytes_loaded_total", "loader" => loader).increment(report.bytes);
+        metrics::histogram!("arrowload_load_seconds", "loader" => loader).record(report.elapsed);
+    }
 }
 
 /// Says what a load would do, and changes nothing: neither the target nor, for a query, more than its first rows.
@@ -130,12 +156,12 @@ pub async fn plan(loader: &Loader, spec: &LoadSpec, schema: arrow_schema::Schema
     let name = loader.descriptor.name();
     let at = |error: Error| error.with("loader", name).with("target", &spec.target);
     if let Some(load_id) = &spec.load.load_id
-        && let LoadState::Committed(receipt) = loader.inner.find_load(&spec.target, load_id).await.map_err(at)?
+        && let LoadState::Committed(receipt) = loader.find_load(&spec.target, load_id).await.map_err(at)?
     {
         return Ok(Plan::of_nothing(name, &spec.target, spec.load.mode, receipt.rows));
     }
     let request = attempt::request(spec, "plan", schema, crate::Rejects::none())?;
-    loader.inner.plan(request).await.map_err(at)
+    with_retries(spec.load.max_retries, spec.load.timeout, &|_| (), || loader.inner.plan(request.clone())).await.map_err(at)
 }
 
 pub(crate) struct Run<'a> {
@@ -144,7 +170,10 @@ pub(crate) struct Run<'a> {
     pub(crate) input: &'a Input,
     pub(crate) load_id: String,
     pub(crate) started: Instant,
+    /// How often something was tried again, of `max_retries`.
     pub(crate) retries: AtomicU32,
+    /// How often the whole load was begun.
+    pub(crate) attempts: AtomicU32,
 }
 
 impl Run<'_> {
@@ -162,6 +191,7 @@ impl Run<'_> {
 
     /// One attempt, whose error is transient only if the whole load may be run again.
     async fn once(&self) -> Result<LoadReport> {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
         let meter = Meter::new(self);
         let attempt = Attempt { run: self, meter: &meter };
         match attempt.run().await {
@@ -176,15 +206,26 @@ impl Run<'_> {
     async fn resolve_commit(&self, lost: Error, meter: &Meter<'_>) -> Result<LoadReport> {
         tracing::warn!(error = %lost, "the answer to the commit was lost; asking the store");
         let asked = tokio::time::timeout(ASK_TIMEOUT, self.find_load()).await;
-        match asked {
-            Ok(Ok(LoadState::Committed(receipt))) => Ok(meter.report(receipt, None, None)),
+        match &asked {
+            Ok(Ok(LoadState::Committed(receipt))) => Ok(meter.report(receipt.clone(), meter.settled())),
             Ok(Ok(LoadState::NotCommitted)) if self.may_repeat() => {
+                meter.settled().take_back();
                 Err(Error::new(ErrorKind::Connection, "the commit did not arrive").with_source(lost).transient())
             }
             Ok(Ok(LoadState::NotCommitted)) => {
-                Err(Error::new(ErrorKind::Connection, "the commit did not arrive, and the target is as it was").with_source(lost))
+                meter.settled().take_back();
+                let left = match self.loader.descriptor.capabilities().atomicity {
+                    Atomicity::Load => "the target is as it was",
+                    _ => "the target may hold a part of the load",
+                };
+                Err(Error::new(ErrorKind::Connection, format!("the commit did not arrive, and {left}")).with_source(lost))
             }
-            Ok(Ok(LoadState::Unknown)) | Ok(Err(_)) | Err(_) => {
+            _ if !self.loader.descriptor.capabilities().load_ids || matches!(asked, Ok(Ok(LoadState::Unknown))) => {
+                let message = "the answer to the commit was lost, and this target does not record its loads: look into it before you \
+                               repeat the load, which would write the rows again if it committed";
+                Err(Error::new(ErrorKind::CommitUnknown, message).with_source(lost))
+            }
+            _ => {
                 let message = format!(
                     "the answer to the commit was lost, and the store could not be asked; repeat the load with load_id = \"{}\", which writes nothing if it committed",
                     self.load_id
@@ -215,8 +256,15 @@ impl Run<'_> {
 
     fn already_loaded(&self, mut receipt: Receipt) -> LoadReport {
         receipt.already_loaded = true;
-        let file = (receipt.rows_rejected > 0).then(|| dead_letter_file(&self.spec.load.dead_letters, &self.load_id));
-        Meter::new(self).report(receipt, file.filter(|file| file.is_file()), None)
+        let (folder, loader) = (&self.spec.load.dead_letters, self.loader.descriptor.name());
+        let find = || find_dead_letters(folder, &self.load_id, loader, &self.spec.target);
+        let dead_letters = (receipt.rows_rejected > 0).then(find).flatten();
+        Meter::new(self).report(receipt, Settled { dead_letters, checksums: None })
+    }
+
+    /// What is left of `max_retries`, for what is tried again within an attempt.
+    pub(crate) fn retries_left(&self) -> u32 {
+        self.spec.load.max_retries.saturating_sub(self.retries.load(Ordering::Relaxed))
     }
 
     pub(crate) fn time_left(&self) -> Option<Duration> {

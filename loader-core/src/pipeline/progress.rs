@@ -24,6 +24,27 @@ pub(crate) struct Meter<'a> {
     pub(crate) expected_rows: Mutex<Option<u64>>,
     pub(crate) query: QueryProgress,
     told: Mutex<(Instant, Instant)>,
+    settled: Mutex<Settled>,
+}
+
+/// What stands before the commit begins.
+#[derive(Default)]
+pub(crate) struct Settled {
+    /// The file of the rows that were set aside.
+    pub(crate) dead_letters: Option<PathBuf>,
+    /// Of what was sent and what the store holds, equal.
+    pub(crate) checksums: Option<Vec<ColumnChecksum>>,
+}
+
+impl Settled {
+    /// The load did not commit, so that no row was set aside.
+    pub(crate) fn take_back(self) {
+        if let Some(path) = self.dead_letters
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            tracing::warn!(%error, file = %path.display(), "a dead-letter file of a load that failed could not be removed");
+        }
+    }
 }
 
 fn get(count: &AtomicU64) -> u64 {
@@ -44,7 +65,16 @@ impl<'a> Meter<'a> {
             expected_rows: Mutex::new(None),
             query: QueryProgress::new(),
             told: Mutex::new((now, now)),
+            settled: Mutex::default(),
         }
+    }
+
+    pub(crate) fn settle(&self, settled: Settled) {
+        *self.settled.lock().unwrap_or_else(PoisonError::into_inner) = settled;
+    }
+
+    pub(crate) fn settled(&self) -> Settled {
+        std::mem::take(&mut *self.settled.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Tells the callback and the log, if it is time.
@@ -85,13 +115,13 @@ impl<'a> Meter<'a> {
             elapsed: self.run.started.elapsed(),
             expected_rows: *self.expected_rows.lock().unwrap_or_else(PoisonError::into_inner),
             query_done: self.query.done(),
-            attempt: self.run.retries.load(Ordering::Relaxed) + 1,
+            attempt: self.run.attempts.load(Ordering::Relaxed),
             done,
         }
     }
 
     /// The report of a load that is in the target, from the store's receipt and these counts.
-    pub(crate) fn report(&self, receipt: Receipt, dead_letters: Option<PathBuf>, checksums: Option<Vec<ColumnChecksum>>) -> LoadReport {
+    pub(crate) fn report(&self, receipt: Receipt, settled: Settled) -> LoadReport {
         self.call_back(true);
         // Rows that this run set aside are not those of the load that is there.
         let rows_rejected = if receipt.already_loaded { receipt.rows_rejected } else { get(&self.rows_rejected) };
@@ -107,14 +137,14 @@ impl<'a> Meter<'a> {
             rows: receipt.rows,
             rows_read: get(&self.rows_read),
             rows_rejected,
-            dead_letters,
+            dead_letters: settled.dead_letters,
             bytes: if receipt.bytes > 0 { receipt.bytes } else { get(&self.bytes) },
             batches: get(&self.batches),
             keys,
             already_loaded: receipt.already_loaded,
             retries: self.run.retries.load(Ordering::Relaxed),
             elapsed: self.run.started.elapsed(),
-            checksums,
+            checksums: settled.checksums,
             details: receipt.details,
         }
     }

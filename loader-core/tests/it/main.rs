@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test that cannot go on says so and ends")]
 
+mod faults;
 mod options;
 mod pipeline;
 mod registry;

@@ -206,7 +206,7 @@ async fn null_keys_are_refused_by_row_or_set_aside() {
 /// Memory that loses the answer to its commits, before or after they happen, or loses rows.
 struct Faulty(MemoryLoader);
 
-static LOST_AFTER: AtomicU64 = AtomicU64::new(0);
+static GONE: AtomicU64 = AtomicU64::new(0);
 static LOST_BEFORE: AtomicU64 = AtomicU64::new(0);
 
 struct FaultySession(MemorySession, String);
@@ -234,6 +234,9 @@ impl DataLoader for Faulty {
     async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
         if load_id == "unanswered" {
             return Ok(LoadState::Unknown);
+        }
+        if load_id == "unreachable" && GONE.load(Ordering::Relaxed) > 0 {
+            return Err(Error::new(ErrorKind::Connection, "nobody listens"));
         }
         self.0.find_load(target, load_id).await
     }
@@ -263,8 +266,9 @@ impl LoadSession for FaultySession {
             return lost();
         }
         let receipt = self.0.commit().await?;
-        let loses = ["lost after", "unanswered"].contains(&self.1.as_str());
-        if loses && LOST_AFTER.fetch_add(1, Ordering::Relaxed) < 2 { lost() } else { Ok(receipt) }
+        let loses = ["lost after", "unanswered", "unreachable"].contains(&self.1.as_str());
+        GONE.fetch_add(u64::from(self.1 == "unreachable"), Ordering::Relaxed);
+        if loses { lost() } else { Ok(receipt) }
     }
 
     async fn abort(self) -> Result<()> {
@@ -295,7 +299,12 @@ async fn a_commit_whose_answer_is_lost_is_asked_after() {
     let (outcome, runs) = load_with_id("unanswered", "unanswered").await;
     let error = outcome.expect_err("nobody knows");
     assert_eq!((error.kind(), runs), (ErrorKind::CommitUnknown, 1));
-    assert!(error.message().contains("load_id = \"unanswered\""), "{error}");
+    assert!(error.message().contains("does not record its loads"), "{error}");
+
+    let (outcome, runs) = load_with_id("unreachable", "unreachable").await;
+    let error = outcome.expect_err("nobody answers");
+    assert_eq!((error.kind(), runs), (ErrorKind::CommitUnknown, 1));
+    assert!(error.message().contains("load_id = \"unreachable\""), "{error}");
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ impl DeltaLakeOptions {
         let uses = [
             ("overwrite_partitions", options.overwrite_partitions, Mode::Overwrite),
             ("replace_where", options.replace_where.is_some(), Mode::Overwrite),
-            ("keys", !request.keys.is_empty(), Mode::Upsert),
+            ("keys", !request.keys.is_empty() && !request.keys_are_defaults, Mode::Upsert),
             ("when_matched", options.when_matched != own.when_matched, Mode::Upsert),
             ("when_not_matched", options.when_not_matched != own.when_not_matched, Mode::Upsert),
             ("when_not_matched_by_source", options.when_not_matched_by_source != own.when_not_matched_by_source, Mode::Upsert),

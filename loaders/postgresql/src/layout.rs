@@ -221,6 +221,7 @@ impl Layout {
         match request.null_keys {
             NullKeys::Match if nullable && version < 150_000 => Err(no_equal_nulls()),
             NullKeys::Match if nullable => Ok("UNIQUE NULLS NOT DISTINCT"),
+            NullKeys::Refuse if nullable && request.keys_are_defaults => Ok("UNIQUE"),
             _ => Ok("PRIMARY KEY"),
         }
     }
@@ -288,7 +289,7 @@ impl Layout {
     /// Keys of a table that is there are its own: a load of another mode than upsert does not make them unique.
     fn check_keys(&self, request: &Request, mut keys: Vec<String>, found: &Found) -> Result<()> {
         keys.sort();
-        if keys.is_empty() || found.indexes.iter().any(|index| index.columns == keys) {
+        if keys.is_empty() || request.keys_are_defaults || found.indexes.iter().any(|index| index.columns == keys) {
             return Ok(());
         }
         let message = format!(
