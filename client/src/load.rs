@@ -182,7 +182,7 @@ impl LoadBuilder {
         let connection_is_inline = by_url || !inline.is_empty();
         if self.needs_connection && self.connection.is_none() && !connection_is_inline {
             let message = "the load that set these rows aside had its connection by a URL or with the load, and dead letters do not \
-                           keep those: name the connection again";
+                           keep those: name the connection again (.connection(..), --connection)";
             return Err(Error::new(ErrorKind::InvalidOption, message));
         }
         let mut settings = self.client.connections().for_loader_with(&descriptor, self.connection.as_deref(), inline)?;

@@ -117,7 +117,7 @@ impl Settings {
             let message = format!("{what}: {}", error.inner());
             return Error::new(ErrorKind::InvalidOption, message);
         };
-        let why = match setting.hidden || schema.is_secret(key) || looks_secret(&path) {
+        let why = match setting.hidden || schema.holds_secrets(key) || looks_secret(&path) {
             true => format!("the value is malformed{}", schema.expected(key)),
             // Serde names Rust's types.
             false => ["usize", "u64", "u32", "u16"]
@@ -168,6 +168,11 @@ pub fn looks_secret(key: &str) -> bool {
     .any(|word| key.contains(word))
 }
 
+/// As the schema of a [`Secret`](crate::Secret) says.
+fn is_write_only(schema: &Value) -> bool {
+    schema.get("writeOnly") == Some(&Value::Bool(true))
+}
+
 /// The keys that a config or options type knows, from its JSON schema.
 #[derive(Debug, Clone)]
 pub struct KeySchema(Value);
@@ -201,13 +206,17 @@ impl KeySchema {
         self.0.get("additionalProperties") == Some(&Value::Bool(false)) || self.0.get("properties").is_none()
     }
 
-    /// Whether the key's value is a [`Secret`](crate::Secret), or a map or list of them.
+    /// Whether the key's value is a [`Secret`](crate::Secret).
     pub fn is_secret(&self, key: &str) -> bool {
-        let secret = |schema: &Value| schema.get("writeOnly") == Some(&Value::Bool(true));
+        self.property(key).is_some_and(|property| self.any_variant(property, &is_write_only))
+    }
+
+    /// Whether the key's value is a [`Secret`](crate::Secret), or a map or list of them.
+    pub fn holds_secrets(&self, key: &str) -> bool {
         let within = |schema: &Value| {
-            ["additionalProperties", "items"].iter().filter_map(|part| schema.get(part)).any(|part| self.any_variant(part, &secret))
+            ["additionalProperties", "items"].iter().filter_map(|part| schema.get(part)).any(|part| self.any_variant(part, &is_write_only))
         };
-        self.property(key).is_some_and(|property| self.any_variant(property, &|schema| secret(schema) || within(schema)))
+        self.is_secret(key) || self.property(key).is_some_and(|property| self.any_variant(property, &within))
     }
 
     fn property(&self, key: &str) -> Option<&Value> {

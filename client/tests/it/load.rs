@@ -162,3 +162,47 @@ async fn rows_that_are_set_aside_can_be_loaded_again() {
     let (mended, _) = arrowload::core::read_dead_letters(&path).expect("dead letters");
     assert_eq!(client.load_stream(mended, "memory", "client_mended").await.expect("loaded").rows, 1);
 }
+
+#[tokio::test]
+async fn a_replay_keeps_mode_and_keys_and_asks_for_a_connection_that_was_not_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let client = client(folder.path()).await;
+    let letters = folder.path().join("letters").display().to_string();
+    let rows = RecordBatch::try_from_iter_with_nullable([
+        ("id", Arc::new(Int64Array::from(vec![Some(1), None])) as ArrayRef, true),
+        ("name", Arc::new(StringArray::from(vec!["one", "none"])), true),
+    ]);
+    let load = client.load_table(vec![rows.expect("a batch")], "memory", "client_replay").expect("a schema");
+    let load = load.config(serde_json::json!({ "database": "client_replayed" })).mode(Mode::Upsert).keys(["id"]);
+    let report = load.on_error(OnError::Skip).option("dead_letters", letters.as_str()).await.expect("one arrives");
+    let path = report.dead_letters.expect("a file");
+
+    let error = client.replay(&path).expect("dead letters").await.expect_err("no connection");
+    assert!(error.kind() == ErrorKind::InvalidOption && error.message().contains("name the connection again"), "{error}");
+    let replay = || client.replay(&path).expect("dead letters").config(serde_json::json!({ "database": "client_replayed" }));
+    let error = replay().await.expect_err("the key is still null");
+    assert_eq!((error.kind(), error.get("column")), (ErrorKind::NullKey, Some("id")));
+    let report = replay().option("null_keys", "match").await.expect("nulls are equal");
+    assert_eq!((report.mode, report.rows, report.load_id.ends_with(".replay")), (Mode::Upsert, 1, true));
+    assert_eq!(arrowload::core::memory::read_table("client_replayed", "client_replay").expect("a table").num_rows(), 2);
+}
+
+#[tokio::test]
+async fn keys_among_a_connections_defaults_bind_no_append() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let profile = serde_json::json!({ "upsert_key": "order_id", "batch_size": 10_000, "create_table": true });
+    let client = client(folder.path()).await;
+    client.configure_connection("orders", "memory", profile).expect("a connection");
+    let load = || client.load_table(vec![people()], "memory", "client_defaults").expect("a schema").connection("orders");
+    assert_eq!(load().await.expect("an append needs no key").rows, 3);
+    let error = load().mode(Mode::Upsert).await.expect_err("an upsert does");
+    assert!(error.message().contains("order_id"), "{error}");
+    let error = load().keys(["order_id"]).await.expect_err("a key that was asked for");
+    assert!(error.message().contains("order_id"), "{error}");
+}
+
+#[test]
+fn no_debug_shows_a_password() {
+    let builder = arrowload::Client::builder().source("postgresql://ann:hunter2@localhost/db");
+    assert_eq!(format!("{builder:?}").matches("hunter2").count(), 0);
+}

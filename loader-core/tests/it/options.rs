@@ -88,3 +88,18 @@ fn what_a_store_cannot_do_is_refused_by_its_options_alone() {
     assert_eq!(refused(json!({"load_id": "a\nb"})).kind(), ErrorKind::InvalidOption);
     options(json!({"parallelism": 1})).check("memory", MEMORY.capabilities()).expect("one is no parallelism");
 }
+
+#[test]
+fn no_error_shows_a_secret_of_a_map() {
+    #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only parsed")]
+    struct Store {
+        storage_options: std::collections::BTreeMap<String, arrowload_core::Secret>,
+    }
+    let mut settings = Settings::new();
+    settings.set("storage_options", serde_json::json!({ "some_number": 8_847_261_553_u64 }), "a test");
+    let error = settings.parse::<Store>("store").expect_err("a number is no text");
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("storage_options") && !shown.contains("8847261553"), "{shown}");
+}
