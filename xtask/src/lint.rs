@@ -15,8 +15,15 @@ pub(crate) struct Args {
 }
 
 /// The packages whose features are tried one by one.
-const FEATURED: [&str; 5] =
-    ["arrowload", "arrowload-common-object-store", "arrowload-delta-lake", "arrowload-file", "arrowload-datafusion"];
+const FEATURED: [&str; 7] = [
+    "arrowload",
+    "arrowload-cli",
+    "arrowload-common-object-store",
+    "arrowload-datafusion",
+    "arrowload-delta-lake",
+    "arrowload-file",
+    "arrowload-testkit",
+];
 
 pub(crate) fn run_task(args: &Args) -> Result<()> {
     run(cargo().args(["fmt", "--all", "--", "--check"]))?;

@@ -281,3 +281,37 @@ fn metrics_count_what_was_loaded_and_not_what_was_there() {
         assert_eq!(counts.get(name), count, "{name}");
     }
 }
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_log_says_what_was_loaded_and_what_failed() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let folder = tempfile::tempdir().expect("a folder");
+    tracing::subscriber::with_default(subscriber, || {
+        runtime.block_on(async {
+            let loader = troubled("log").await;
+            load(&loader, &skipping("x", &folder), &three()).await.expect("two arrive");
+            load(&loader, &skipping("refuses commits", &folder), &three()).await.expect_err("refused");
+        });
+    });
+    let log = String::from_utf8(log.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).expect("text");
+    let line = |begin: &str, parts: &[&str]| log.lines().any(|line| line.contains(begin) && parts.iter().all(|part| line.contains(part)));
+    assert!(line("INFO", &["loaded", "target=x", "load_id=day1", "rows=2"]), "{log}");
+    assert!(line("ERROR", &["the load failed", "somebody was first"]), "{log}");
+}
