@@ -67,7 +67,8 @@ fn standalone(manifest: &str, workspace: &str, root: &Path) -> Result<String> {
         let Some(dependencies) = manifest.get_mut(table).and_then(Item::as_table_mut) else { continue };
         for (name, item) in dependencies.iter_mut().filter(|(_, item)| inherits(item)) {
             let mut value = inherited("dependencies", name.get())?;
-            if let Some(path) = value.get("path").and_then(Value::as_str) {
+            let path = value.as_inline_table().and_then(|table| table.get("path")).and_then(Value::as_str);
+            if let Some(path) = path {
                 let path = root.join(path).display().to_string();
                 value = Value::InlineTable(InlineTable::from_iter([("path", path)]));
             }
@@ -75,7 +76,7 @@ fn standalone(manifest: &str, workspace: &str, root: &Path) -> Result<String> {
             *item = Item::Value(value);
         }
     }
-    Ok(manifest.to_string())
+    Ok(manifest.to_string().trim_end().to_owned() + "\n")
 }
 
 fn inherits(item: &Item) -> bool {
