@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::tools::{cargo, root, run};
+use crate::tools::{cargo, root, run, say};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -40,7 +40,7 @@ pub(crate) fn run_task(args: Args) -> Result<()> {
         Some(name) if names.contains(&name) => run_named(&name, &args.rest),
         Some(name) => bail!("there is no benchmark `{name}`; there is: {}", names.join(", ")),
         None => {
-            println!("{}", names.join("\n"));
+            say(&names.join("\n"));
             Ok(())
         }
     }
