@@ -23,7 +23,9 @@ pub fn interpreter() -> Result<String, String> {
     if output.status.success() {
         return Ok(python);
     }
-    Err(format!("{python} has no pyarrow and duckdb; run `cargo xtask test`, or set ARROWLOAD_PYTHON"))
+    Err(format!(
+        "{python} has no pyarrow and duckdb; set ARROWLOAD_PYTHON to a Python that has, or run `cargo xtask test`, which makes one"
+    ))
 }
 
 /// Whether tests that need Python run. If not, the reason is printed; if `ARROWLOAD_REQUIRE` names `python`, that is a

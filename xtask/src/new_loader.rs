@@ -33,7 +33,7 @@ pub(crate) fn run_task(args: Args) -> Result<()> {
     }
     copy(&root().join(TEMPLATE), &folder, &|text| rename(text, name))?;
     if args.into.is_none() {
-        say(&format!("made {}; test it: cargo test --package {package}", folder.display()));
+        say(&format!("made {}; test it: cargo xtask test -- --package {package}", folder.display()));
         let feature = name.replace('_', "-");
         say(&format!("to ship it with the client, add a feature `loader-{feature}` and its `use arrowload_{name} as _;`"));
         return Ok(());
@@ -41,7 +41,8 @@ pub(crate) fn run_task(args: Args) -> Result<()> {
     let manifest = folder.join("Cargo.toml");
     let alone = standalone(&fs::read_to_string(&manifest)?, &fs::read_to_string(root().join("Cargo.toml"))?, &root())?;
     fs::write(&manifest, alone)?;
-    say(&format!("made {}; test it: cd {0} && cargo test", folder.display()));
+    say(&format!("made {}; test it: cd {0} && ARROWLOAD_REQUIRE=python cargo test", folder.display()));
+    say("its rows are read back by a python3 that has pyarrow and duckdb: the one on the PATH, or the one that ARROWLOAD_PYTHON names");
     say(&format!("it finds arrowload in {}; a program that depends on it links it by `use arrowload_{name} as _;`", root().display()));
     Ok(())
 }
