@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod disk;
 mod error;
 mod existing;
 mod loader;

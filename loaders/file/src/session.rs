@@ -9,7 +9,7 @@ use arrowload_core::{ColumnChecksum, Error, ErrorKind, LoadRequest, LoadSession,
 use object_store::ObjectStore;
 use object_store::path::Path as StorePath;
 
-use crate::error::{blocking, from_parquet};
+use crate::error::{blocking, commit_unknown, from_parquet};
 use crate::existing::Kind;
 use crate::local::{Publication, Stage, check_exchange};
 use crate::options::{FileOptions, Format};
@@ -89,13 +89,13 @@ impl FileSession {
     async fn publish_local(&mut self, stage: Arc<Stage>) -> Result<Option<Receipt>> {
         let (target, record) = (self.target.clone(), self.record()?);
         let (mode, load_id) = (self.request.mode, self.request.load_id.clone());
-        blocking(move || {
-            let Some(path) = target.local() else { return Err(torn()) };
+        let publishing = blocking(move || {
+            let Some(path) = target.local() else { return Ok(Err(torn())) };
             let (stamp, base) = (target.found.stamp.as_ref(), target.found.record.as_ref());
             let what = Publication { target: path, mode, load_id: &load_id, stamp, base };
-            if target.is_folder { stage.publish_folder(record, &what) } else { stage.publish_file(STAGED, &what) }
-        })
-        .await
+            Ok(if target.is_folder { stage.publish_folder(record, &what) } else { stage.publish_file(STAGED, &what) })
+        });
+        publishing.await.map_err(|error| commit_unknown("the load ended while it was published", error))?
     }
 
     /// Readers of an object store see each object when its upload is completed; the record comes last.
