@@ -4,6 +4,8 @@ mod config;
 mod disk;
 mod error;
 mod existing;
+#[cfg(test)]
+mod faulty_store;
 mod loader;
 mod local;
 mod options;
@@ -11,6 +13,7 @@ mod place;
 mod record;
 mod remote;
 mod session;
+mod store_commit;
 mod target;
 mod types;
 mod verify;
