@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrowload_core::{Error, ErrorKind, LoadState, Receipt, Result};
+use arrowload_core::{Error, ErrorKind, LoadState, Result};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -116,7 +116,7 @@ pub(crate) async fn find_load(store: &Store, path: &Path, load_id: &str) -> Resu
 #[cfg(test)]
 mod tests {
     use arrow_array::{Int64Array, RecordBatch, StringArray};
-    use arrowload_core::{DataLoader, LoadRequest, LoadSession, Mode, Verify};
+    use arrowload_core::{DataLoader, LoadRequest, LoadSession, Mode, Receipt, Verify};
 
     use super::*;
     use crate::place::MEMORY;

@@ -11,6 +11,14 @@ use arrowload_core::{Error, Result, TypeSupport};
 use crate::error::from_parquet;
 use crate::options::Format;
 
+impl Format {
+    /// How a column of this type arrives in new files of this format; [`FileLoader`](crate::FileLoader) as such answers for
+    /// Parquet, its default.
+    pub fn supports_type(self, data_type: &DataType) -> TypeSupport {
+        support(self, data_type)
+    }
+}
+
 /// How a column of this type arrives in files of this format.
 pub(crate) fn support(format: Format, data_type: &DataType) -> TypeSupport {
     match format {
