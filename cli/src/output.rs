@@ -8,6 +8,7 @@ use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_json::writer::{JsonArray, LineDelimited};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
+use arrowload_common_text::{Csv, CsvStyle};
 use tempfile::NamedTempFile;
 
 use crate::args::Format;
@@ -38,11 +39,38 @@ impl Write for Place {
 
 enum Writer {
     Table(Vec<RecordBatch>, SchemaRef, Place),
-    Csv(Box<arrow_csv::Writer<Place>>),
+    Csv(Box<CsvWriter>),
     Json(Box<arrow_json::Writer<Place, JsonArray>>),
     Ndjson(Box<arrow_json::Writer<Place, LineDelimited>>),
     ArrowFile(Box<FileWriter<Place>>, SchemaRef),
     ArrowStream(Box<StreamWriter<Place>>),
+}
+
+/// CSV as the loader of files writes it.
+struct CsvWriter {
+    csv: Csv,
+    place: Place,
+    buffer: Vec<u8>,
+    rows: u64,
+}
+
+impl CsvWriter {
+    /// Writes the header, which stands there even if no row does.
+    fn open(schema: &Schema, place: Place) -> Result<Self, Failure> {
+        let csv = Csv::check(schema).and_then(|()| CsvStyle::new(None, None, None)).map_err(refused)?;
+        // A null in the only column is an empty line: an answer is not refused for it.
+        let mut writer = Self { csv: Csv::new(schema, csv).with_empty_lines(), place, buffer: Vec::new(), rows: 0 };
+        writer.csv.header(&mut writer.buffer);
+        writer.place.write_all(&writer.buffer)?;
+        Ok(writer)
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        self.buffer.clear();
+        self.csv.lines(batch, self.rows, &mut self.buffer).map_err(refused)?;
+        self.rows += batch.num_rows() as u64;
+        Ok(self.place.write_all(&self.buffer)?)
+    }
 }
 
 /// An output under way. A file that is not finished is not there.
@@ -51,10 +79,14 @@ pub(crate) struct Sink(Writer);
 fn failed(error: ArrowError) -> Failure {
     match error {
         ArrowError::IoError(_, error) => error.into(),
-        other => Failure::failed(format!(
-            "the answer cannot be written in this format: {other}; cast the column in the query, or choose another --format"
-        )),
+        other => refused(other),
     }
+}
+
+fn refused(error: impl std::fmt::Display) -> Failure {
+    Failure::failed(format!(
+        "the answer cannot be written in this format: {error}; cast the column in the query, or choose another --format"
+    ))
 }
 
 impl Sink {
@@ -69,12 +101,7 @@ impl Sink {
         };
         Ok(Self(match format {
             Format::Table => Writer::Table(Vec::new(), schema.clone(), place),
-            Format::Csv => {
-                let mut writer = arrow_csv::WriterBuilder::new().with_header(true).build(place);
-                // The header stands there even if no row does.
-                writer.write(&RecordBatch::new_empty(schema.clone())).map_err(failed)?;
-                Writer::Csv(Box::new(writer))
-            }
+            Format::Csv => Writer::Csv(Box::new(CsvWriter::open(schema, place)?)),
             Format::Json => Writer::Json(Box::new(json().build(place))),
             Format::Ndjson => Writer::Ndjson(Box::new(json().build(place))),
             Format::ArrowFile => {
@@ -95,7 +122,7 @@ impl Sink {
                 batches.push(batch.clone());
                 Ok(())
             }
-            Writer::Csv(writer) => writer.write(&decoded(batch, &plain(batch.schema_ref()))?).map_err(failed),
+            Writer::Csv(writer) => writer.write(batch),
             Writer::Json(writer) => writer.write(&decoded(batch, &plain(batch.schema_ref()))?).map_err(failed),
             Writer::Ndjson(writer) => writer.write(&decoded(batch, &plain(batch.schema_ref()))?).map_err(failed),
             Writer::ArrowFile(writer, schema) => writer.write(&decoded(batch, schema)?).map_err(failed),
@@ -110,7 +137,7 @@ impl Sink {
                 writeln!(place, "{}", arrowload::Table::new(schema, batches))?;
                 place
             }
-            Writer::Csv(writer) => writer.into_inner(),
+            Writer::Csv(writer) => writer.place,
             Writer::Json(mut writer) => {
                 writer.finish().map_err(failed)?;
                 let mut place = writer.into_inner();

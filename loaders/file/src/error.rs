@@ -63,6 +63,11 @@ pub(crate) fn from_arrow(path: &Path, error: ArrowError) -> Error {
     }
 }
 
+/// An error after which the load may be there, or is: only the target itself can tell.
+pub(crate) fn commit_unknown(message: &str, error: Error) -> Error {
+    Error::new(ErrorKind::CommitUnknown, message).with_source(error)
+}
+
 /// A blocking task that ended without an answer.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let ended = |error: tokio::task::JoinError| Error::new(ErrorKind::Unexpected, "a disk task ended without an answer").with_source(error);

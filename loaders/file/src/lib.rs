@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod disk;
 mod error;
 mod existing;
+#[cfg(test)]
+mod faulty_store;
 mod loader;
 mod local;
 mod options;
@@ -10,6 +13,7 @@ mod place;
 mod record;
 mod remote;
 mod session;
+mod store_commit;
 mod target;
 mod types;
 mod verify;

@@ -1,21 +1,20 @@
 //! Staging and publishing on the local disk: everything is written into a hidden folder, and appears by one rename where
 //! the target is one file or a whole folder.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use arrowload_core::{Error, ErrorKind, LoadState, Mode, Receipt, Result};
 use tempfile::TempDir;
 
-use crate::error::from_io;
+use crate::disk::{
+    cannot_exchange, exchange, is_mounted, make_and_lock, parent, place_new, publish_record, stage_record, sync_folder, sync_tree,
+};
+use crate::error::{commit_unknown, from_io};
 use crate::existing::{Stamp, data_files, find_local, is_hidden, newest_record, records, stamp};
 use crate::options::Format;
-use crate::record::{RECORD_PREFIX, Record, file_prefix, record_name};
-
-/// How long another load's commit into the same folder is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::record::{RECORD_PREFIX, Record, file_prefix};
 
 /// A hidden folder that vanishes when it is dropped. What a killed process leaves is called `.arrowload-….tmp` and may be
 /// removed.
@@ -70,7 +69,7 @@ impl Stage {
             }
             _ => place_new(&staged, target).map_err(|error| from_io(target, error))?,
         }
-        sync_folder(&parent(target))?;
+        sync_folder(&parent(target)).map_err(published)?;
         Ok(None)
     }
 
@@ -95,31 +94,20 @@ impl Stage {
             Mode::Overwrite if filled => {
                 check_replaceable(target)?;
                 carry(target, &data)?;
-                write_record(&data, &record)?;
+                publish_record(stage_record(&data, &record)?, &data, &record)?;
                 sync_tree(&data)?;
                 exchange(&data, target)?;
             }
             // A folder is renamed over nothing, or over an empty folder; never over files.
             _ => {
-                write_record(&data, &record)?;
+                publish_record(stage_record(&data, &record)?, &data, &record)?;
                 sync_tree(&data)?;
                 fs::rename(&data, target).map_err(|error| from_io(target, error))?;
             }
         }
-        sync_folder(&parent(target))?;
+        sync_folder(&parent(target)).map_err(published)?;
         Ok(None)
     }
-}
-
-/// Whether a folder is the root of another file system than the one it stands in.
-fn is_mounted(folder: &Path, beside: &Path) -> bool {
-    #[cfg(unix)]
-    if let (Ok(folder), Ok(beside)) = (fs::metadata(folder), fs::metadata(beside)) {
-        use std::os::unix::fs::MetadataExt;
-        return folder.is_dir() && folder.dev() != beside.dev();
-    }
-    let _ = (folder, beside);
-    false
 }
 
 fn overtaken(target: &Path) -> Error {
@@ -127,23 +115,14 @@ fn overtaken(target: &Path) -> Error {
     Error::new(ErrorKind::Conflict, message).transient()
 }
 
-/// Gives a file a name that is free, in one step.
-fn place_new(staged: &Path, target: &Path) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::fs::{CWD, RenameFlags, renameat_with};
-        use rustix::io::Errno;
-        match renameat_with(CWD, staged, CWD, target, RenameFlags::NOREPLACE) {
-            // Not every file system knows the flag.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
-            renamed => return renamed.map_err(Into::into),
-        }
-    }
-    fs::hard_link(staged, target)
+/// The names are given, and cannot be taken back; only whether they would survive a power cut is unknown.
+fn published(error: Error) -> Error {
+    commit_unknown("the load was published, and the disk did not confirm it", error)
 }
 
-/// Moves each file to its place, then writes the record, which says that the load is complete. What a killed attempt of
-/// the same load has left is removed first, and what this one has moved if it cannot go on.
+/// Moves each file to its place, then gives the record its name, which says that the load is complete. What a killed attempt
+/// of the same load has left is removed first, and what this one has moved if it cannot go on. From the record on, nothing
+/// is taken back.
 fn add(data: &Path, target: &Path, record: &Record) -> Result<()> {
     let prefix = file_prefix(&record.load_id);
     for file in data_files(target)? {
@@ -151,29 +130,52 @@ fn add(data: &Path, target: &Path, record: &Record) -> Result<()> {
             fs::remove_file(&file).map_err(|error| from_io(&file, error))?;
         }
     }
-    let mut moved = Vec::new();
-    let outcome = move_all(data, target, &mut moved).and_then(|()| write_record(target, record));
-    if outcome.is_err() {
-        for file in moved {
-            let _ = fs::remove_file(file);
-        }
+    let staged = stage_record(target, record)?;
+    let mut moved = Moved::default();
+    if let Err(error) = moved.all(data, target).and_then(|()| publish_record(staged, target, record)) {
+        moved.undo();
+        return Err(error);
     }
-    outcome
+    sync_folder(target).map_err(published)
 }
 
-fn move_all(data: &Path, target: &Path, moved: &mut Vec<PathBuf>) -> Result<()> {
-    let mut folders = vec![target.to_owned()];
-    for file in data_files(data)? {
-        let place = target.join(file.strip_prefix(data).unwrap_or(&file));
-        let folder = parent(&place);
-        fs::create_dir_all(&folder).map_err(|error| from_io(&folder, error))?;
-        fs::rename(&file, &place).map_err(|error| from_io(&place, error))?;
-        moved.push(place);
-        folders.extend(folder.ancestors().take_while(|above| above.starts_with(target)).map(Path::to_owned));
+/// What a load has added to a folder.
+#[derive(Default)]
+struct Moved {
+    files: Vec<PathBuf>,
+    /// Those that were not there, outermost first.
+    folders: Vec<PathBuf>,
+}
+
+impl Moved {
+    fn all(&mut self, data: &Path, target: &Path) -> Result<()> {
+        let mut touched = vec![target.to_owned()];
+        for file in data_files(data)? {
+            let place = target.join(file.strip_prefix(data).unwrap_or(&file));
+            let folder = parent(&place);
+            let above: Vec<PathBuf> = folder.ancestors().take_while(|above| above.starts_with(target)).map(Path::to_owned).collect();
+            self.folders.extend(above.iter().rev().filter(|above| !above.exists()).cloned());
+            fs::create_dir_all(&folder).map_err(|error| from_io(&folder, error))?;
+            fs::rename(&file, &place).map_err(|error| from_io(&place, error))?;
+            self.files.push(place);
+            touched.extend(above);
+        }
+        touched.sort();
+        touched.dedup();
+        touched.iter().try_for_each(|folder| sync_folder(folder))
     }
-    folders.sort();
-    folders.dedup();
-    folders.iter().try_for_each(|folder| sync_folder(folder))
+
+    fn undo(&self) {
+        for file in &self.files {
+            if let Err(error) = fs::remove_file(file) {
+                tracing::warn!(%error, file = %file.display(), "readers see a file of a load that failed; repeating the load removes it");
+            }
+        }
+        for folder in self.folders.iter().rev() {
+            // Not if another program has put something there.
+            let _ = fs::remove_dir(folder);
+        }
+    }
 }
 
 /// Takes the records of earlier loads, and the folder's permissions, along into the new folder.
@@ -184,43 +186,6 @@ fn carry(old: &Path, new: &Path) -> Result<()> {
     }
     let permissions = fs::metadata(old).and_then(|metadata| fs::set_permissions(new, metadata.permissions()));
     permissions.map_err(|error| from_io(new, error))
-}
-
-/// The record appears whole, by a rename.
-fn write_record(folder: &Path, record: &Record) -> Result<()> {
-    let at = |error: io::Error| from_io(folder, error);
-    let mut file = tempfile::Builder::new().prefix(".arrowload-").suffix(".tmp").tempfile_in(folder).map_err(at)?;
-    io::Write::write_all(&mut file, &record.encode()?).map_err(at)?;
-    share(file.as_file()).map_err(at)?;
-    file.as_file().sync_all().map_err(at)?;
-    file.persist(folder.join(record_name(&record.load_id))).map_err(|error| at(error.error))?;
-    sync_folder(folder)
-}
-
-/// A temporary file is its owner's alone; a record is read by everybody who reads the data.
-fn share(file: &File) -> io::Result<()> {
-    #[cfg(unix)]
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    let _ = file;
-    Ok(())
-}
-
-/// Puts the new folder in the place of the old one, and the old one in the stage, which removes it.
-#[cfg(target_os = "linux")]
-fn exchange(new: &Path, old: &Path) -> Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).map_err(|error| from_io(old, error.into()))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn exchange(_: &Path, old: &Path) -> Result<()> {
-    Err(cannot_exchange(old))
-}
-
-fn cannot_exchange(folder: &Path) -> Error {
-    let message =
-        format!("`{}` cannot be replaced at once on this file system; load into a new folder, or into one file", folder.display());
-    Error::new(ErrorKind::Unsupported, message)
 }
 
 /// Refuses, before any rows are written, a folder that cannot be replaced at once.
@@ -253,44 +218,102 @@ pub(crate) fn check_replaceable(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The folder in which a local target stands.
-pub(crate) fn parent(path: &Path) -> PathBuf {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
 
-/// One commit at a time in each folder, also among processes. Where the file system has no locks, renames alone decide.
-fn make_and_lock(folder: &Path) -> Result<Option<File>> {
-    fs::create_dir_all(folder).map_err(|error| from_io(folder, error))?;
-    let Ok(file) = File::open(folder) else { return Ok(None) };
-    let started = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(Some(file)),
-            Err(fs::TryLockError::Error(_)) => return Ok(None),
-            Err(fs::TryLockError::WouldBlock) if started.elapsed() > PATIENCE => {
-                let message = format!("another load has been committing into `{}` for too long", folder.display());
-                return Err(Error::new(ErrorKind::Conflict, message).transient());
+    use arrow_array::{Int64Array, RecordBatch};
+    use arrowload_core::{DataLoader, LoadRequest, LoadSession};
+
+    use super::*;
+    use crate::disk::faults;
+    use crate::{FileConfig, FileLoader, FileOptions};
+
+    async fn run(target: &str, load_id: &str, mode: Mode, options: FileOptions) -> Result<Receipt> {
+        let ids = Arc::new(Int64Array::from_iter_values(0..10));
+        let batch = RecordBatch::try_from_iter([("id", ids as _)])?;
+        let loader = FileLoader::connect(FileConfig::default()).await?;
+        let mut request = LoadRequest::new(load_id, target, batch.schema(), options);
+        request.mode = mode;
+        let mut session = loader.begin(request).await?;
+        session.write(&batch).await?;
+        session.prepare().await?;
+        session.commit().await
+    }
+
+    fn all_below(folder: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            found.extend(if path.is_dir() { all_below(&path) } else { Vec::new() });
+            found.push(path);
+        }
+        found.sort();
+        found
+    }
+
+    /// Loads while a folder's names cannot be made durable, but for some.
+    async fn unknown(name: &str, mode: Mode, syncs: u32, inside: bool) {
+        let root = tempfile::tempdir().expect("a folder");
+        let (target, path) = (format!("{}/{name}", root.path().display()), root.path().join(name.trim_end_matches('/')));
+        let adds = name == "folder/" && mode == Mode::Append;
+        if adds || mode == Mode::Overwrite {
+            run(&target, "before", mode, FileOptions::default()).await.expect("a load");
+        }
+        let broken = if inside { path.as_path() } else { root.path() };
+        faults::break_after(syncs, broken);
+        let error = run(&target, "one", mode, FileOptions::default()).await.expect_err("the disk is broken");
+        assert_eq!(error.kind(), ErrorKind::CommitUnknown, "{name} {mode}: {error:?}");
+        faults::mend(broken);
+        let there = all_below(root.path());
+        let files = if path.is_dir() { data_files(&path).expect("files").len() } else { 1 };
+        assert_eq!(files, if adds { 2 } else { 1 }, "{name} {mode}: a record has its data");
+        match find_local(&path, "one").expect("an answer") {
+            LoadState::Committed(receipt) => assert_eq!(receipt.rows, 10),
+            state => assert!(name == "a.csv" && matches!(state, LoadState::Unknown), "{name} {mode}: {state:?}"),
+        }
+        if name != "a.csv" && (adds || mode == Mode::Overwrite) {
+            assert!(run(&target, "one", mode, FileOptions::default()).await.expect("a repeat").already_loaded);
+        }
+        assert_eq!(all_below(root.path()), there);
+    }
+
+    #[tokio::test]
+    async fn what_has_its_name_and_is_not_known_to_be_durable_is_an_unknown_commit() {
+        for name in ["a.parquet", "a.csv", "a.arrow", "folder/"] {
+            for mode in [Mode::Create, Mode::Append, Mode::Overwrite] {
+                unknown(name, mode, 0, false).await;
             }
-            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
         }
+        // Of a folder that is added to, the second sync is that of the record.
+        unknown("folder/", Mode::Append, 1, true).await;
     }
-}
 
-/// Makes the names below a folder durable.
-fn sync_tree(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(|error| from_io(folder, error))? {
-        let path = entry.map_err(|error| from_io(folder, error))?.path();
-        if path.is_dir() {
-            sync_tree(&path)?;
-        }
-    }
-    sync_folder(folder)
-}
-
-/// Makes names durable. Where folders cannot be opened, as on Windows, the system does it in its own time.
-fn sync_folder(folder: &Path) -> Result<()> {
-    match File::open(folder) {
-        Ok(file) if cfg!(unix) => file.sync_all().map_err(|error| from_io(folder, error)),
-        _ => Ok(()),
+    #[tokio::test]
+    async fn what_fails_before_its_record_leaves_a_folder_as_it_was() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (target, path) = (format!("{}/folder/", root.path().display()), root.path().join("folder"));
+        let options = FileOptions { partition_by: vec!["id".into()], ..FileOptions::default() };
+        // A column of its own beside the partition's: a file of partitions alone has none.
+        let run = async |load_id: &str| {
+            let columns =
+                ["id", "n"].map(|name| (name, Arc::new(Int64Array::from_iter_values(if load_id == "before" { 0..2 } else { 1..4 })) as _));
+            let batch = RecordBatch::try_from_iter(columns)?;
+            let loader = FileLoader::connect(FileConfig::default()).await?;
+            let mut session = loader.begin(LoadRequest::new(load_id, &target, batch.schema(), options.clone())).await?;
+            session.write(&batch).await?;
+            session.prepare().await?;
+            session.commit().await
+        };
+        run("before").await.expect("a load");
+        let before = all_below(root.path());
+        faults::break_after(0, &path);
+        let error = run("one").await.expect_err("the disk is broken");
+        assert_eq!(error.kind(), ErrorKind::Io, "{error:?}");
+        faults::mend(&path);
+        assert_eq!(all_below(root.path()), before);
+        assert!(matches!(find_local(&path, "one"), Ok(LoadState::NotCommitted)));
+        run("one").await.expect("a repeat");
+        assert_eq!(data_files(&path).expect("files").len(), 5);
     }
 }

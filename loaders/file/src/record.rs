@@ -33,6 +33,9 @@ pub(crate) struct Record {
     schema: String,
     /// Counts the loads of a folder, to tell the newest where clocks cannot.
     pub(crate) sequence: u64,
+    /// Which run of the load wrote it: a store may answer a repeated request with the record that the first one wrote.
+    #[serde(default)]
+    pub(crate) attempt: String,
 }
 
 impl Record {
@@ -40,7 +43,16 @@ impl Record {
         let mut bytes = Vec::new();
         StreamWriter::try_new(&mut bytes, schema)?.finish()?;
         let schema = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { load_id: load_id.into(), rows: 0, files: 0, format, partition_by: partition_by.to_vec(), schema, sequence: 0 })
+        Ok(Self {
+            load_id: load_id.into(),
+            rows: 0,
+            files: 0,
+            format,
+            partition_by: partition_by.to_vec(),
+            schema,
+            sequence: 0,
+            attempt: String::new(),
+        })
     }
 
     pub(crate) fn schema(&self) -> Result<SchemaRef> {

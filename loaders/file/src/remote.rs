@@ -1,20 +1,20 @@
-//! Targets in object stores: what is there, and how a load becomes visible.
+//! Targets in object stores: what is there.
 
 use std::sync::Arc;
 
-use arrowload_core::{Error, ErrorKind, LoadState, Receipt, Result};
+use arrowload_core::{Error, ErrorKind, LoadState, Result};
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::ParquetObjectReader;
 
 use crate::error::from_store;
 use crate::existing::{Found, Kind, is_hidden};
 use crate::options::Format;
-use crate::record::{History, RECORD_PREFIX, Record, file_prefix, record_name};
+use crate::record::{History, RECORD_PREFIX, Record, record_name};
 
-type Store = Arc<dyn ObjectStore>;
+pub(crate) type Store = Arc<dyn ObjectStore>;
 
 pub(crate) async fn inspect(store: &Store, path: &Path) -> Result<Found> {
     if let Some(object) = head(store, path).await? {
@@ -32,8 +32,12 @@ pub(crate) async fn inspect(store: &Store, path: &Path) -> Result<Found> {
     inspect_folder(store, path).await
 }
 
+pub(crate) async fn list(store: &Store, folder: &Path) -> Result<Vec<ObjectMeta>> {
+    store.list(Some(folder)).try_collect().await.map_err(from_store)
+}
+
 async fn inspect_folder(store: &Store, path: &Path) -> Result<Found> {
-    let objects: Vec<ObjectMeta> = store.list(Some(path)).try_collect().await.map_err(from_store)?;
+    let objects = list(store, path).await?;
     if objects.is_empty() {
         return Ok(Found::default());
     }
@@ -54,7 +58,7 @@ fn data_name<'a>(folder: &Path, object: &'a Path) -> Option<&'a str> {
     object.filename().filter(|name| !hidden && Format::of_name(name).is_some())
 }
 
-async fn newest_record(store: &Store, folder: &Path, objects: &[ObjectMeta]) -> Result<Option<Record>> {
+pub(crate) async fn newest_record(store: &Store, folder: &Path, objects: &[ObjectMeta]) -> Result<Option<Record>> {
     let prefix = folder.clone().join(RECORD_PREFIX);
     let records: Vec<&ObjectMeta> = objects.iter().filter(|object| object.location.as_ref().starts_with(prefix.as_ref())).collect();
     let newest = records.iter().map(|object| object.last_modified).max();
@@ -74,7 +78,7 @@ async fn head(store: &Store, path: &Path) -> Result<Option<ObjectMeta>> {
     }
 }
 
-async fn read_record(store: &Store, path: &Path) -> Result<Option<Record>> {
+pub(crate) async fn read_record(store: &Store, path: &Path) -> Result<Option<Record>> {
     match store.get(path).await {
         Ok(found) => Record::decode(&found.bytes().await.map_err(from_store)?, path.as_ref()).map(Some),
         Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -109,67 +113,10 @@ pub(crate) async fn find_load(store: &Store, path: &Path, load_id: &str) -> Resu
     })
 }
 
-/// The name beside a target under which an object is uploaded that must not replace another.
-pub(crate) fn staged_name(target: &Path, attempt: &str) -> Path {
-    let parts: Vec<_> = target.parts().collect();
-    let name = format!(".arrowload-{attempt}.tmp");
-    parts.iter().take(parts.len().saturating_sub(1)).cloned().chain([name.as_str().into()]).collect()
-}
-
-/// Gives an uploaded object a name that is free, in one step of the store, and removes the one it had.
-pub(crate) async fn place_new(store: &Store, staged: &Path, target: &Path) -> Result<()> {
-    let copied = store.copy_if_not_exists(staged, target).await;
-    if let Err(error) = store.delete(staged).await {
-        tracing::warn!(%error, object = %staged, "a temporary object could not be removed");
-    }
-    copied.map_err(|error| match error {
-        object_store::Error::AlreadyExists { .. } => {
-            let message = format!("`{target}` has appeared while this load ran; it was not replaced");
-            Error::new(ErrorKind::TargetExists, message).with_source(error)
-        }
-        error => at_commit(from_store(error)),
-    })
-}
-
-/// An answer that was lost while something became visible says neither yes nor no.
-pub(crate) fn at_commit(error: Error) -> Error {
-    if !error.is_transient() {
-        return error;
-    }
-    Error::new(ErrorKind::CommitUnknown, "the object store did not answer the commit").with_source(error)
-}
-
-/// Writes the record of a load whose files are visible. If another run of this load was faster, its receipt is the answer,
-/// and the files of this run are removed; if not, what killed runs have left is.
-pub(crate) async fn complete(store: &Store, folder: &Path, mut record: Record, attempt: &str) -> Result<Option<Receipt>> {
-    let objects: Vec<ObjectMeta> = store.list(Some(folder)).try_collect().await.map_err(from_store)?;
-    record.sequence = newest_record(store, folder, &objects).await?.map_or(0, |newest| newest.sequence + 1);
-    let path = folder.clone().join(record_name(&record.load_id));
-    let payload = record.encode()?;
-    let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-    let mut put = store.put_opts(&path, payload.clone().into(), create).await;
-    if matches!(put, Err(object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. })) {
-        put = store.put(&path, payload.into()).await;
-    }
-    let faster = match put {
-        Ok(_) => None,
-        Err(object_store::Error::AlreadyExists { .. }) => read_record(store, &path).await?.map(|record| record.receipt()),
-        Err(error) => return Err(at_commit(from_store(error))),
-    };
-    let own = format!("{}{attempt}", file_prefix(&record.load_id));
-    for object in &objects {
-        let name = object.location.filename().unwrap_or_default();
-        if name.starts_with(&file_prefix(&record.load_id)) && name.starts_with(&own) == faster.is_some() {
-            store.delete(&object.location).await.map_err(from_store)?;
-        }
-    }
-    Ok(faster)
-}
-
 #[cfg(test)]
 mod tests {
     use arrow_array::{Int64Array, RecordBatch, StringArray};
-    use arrowload_core::{DataLoader, LoadRequest, LoadSession, Mode, Verify};
+    use arrowload_core::{DataLoader, LoadRequest, LoadSession, Mode, Receipt, Verify};
 
     use super::*;
     use crate::place::MEMORY;

@@ -9,13 +9,14 @@ use arrowload_core::{ColumnChecksum, Error, ErrorKind, LoadRequest, LoadSession,
 use object_store::ObjectStore;
 use object_store::path::Path as StorePath;
 
-use crate::error::{blocking, from_parquet};
+use crate::error::{blocking, commit_unknown, from_parquet};
 use crate::existing::Kind;
 use crate::local::{Publication, Stage, check_exchange};
 use crate::options::{FileOptions, Format};
 use crate::place::Place;
 use crate::record::{Record, file_prefix};
 use crate::remote;
+use crate::store_commit;
 use crate::target::Target;
 use crate::types::stored_schema;
 use crate::verify::{self, StagedFile};
@@ -81,7 +82,7 @@ impl FileSession {
     fn record(&self) -> Result<Record> {
         let schema = stored_schema(self.target.format, &self.target.mapping.schema)?;
         let mut record = Record::new(&self.request.load_id, self.target.format, &self.target.partition_by, &schema)?;
-        (record.rows, record.files) = (self.rows, self.file_count);
+        (record.rows, record.files, record.attempt) = (self.rows, self.file_count, self.attempt.clone());
         Ok(record)
     }
 
@@ -89,32 +90,49 @@ impl FileSession {
     async fn publish_local(&mut self, stage: Arc<Stage>) -> Result<Option<Receipt>> {
         let (target, record) = (self.target.clone(), self.record()?);
         let (mode, load_id) = (self.request.mode, self.request.load_id.clone());
-        blocking(move || {
-            let Some(path) = target.local() else { return Err(torn()) };
+        let publishing = blocking(move || {
+            let Some(path) = target.local() else { return Ok(Err(torn())) };
             let (stamp, base) = (target.found.stamp.as_ref(), target.found.record.as_ref());
             let what = Publication { target: path, mode, load_id: &load_id, stamp, base };
-            if target.is_folder { stage.publish_folder(record, &what) } else { stage.publish_file(STAGED, &what) }
-        })
-        .await
+            Ok(if target.is_folder { stage.publish_folder(record, &what) } else { stage.publish_file(STAGED, &what) })
+        });
+        publishing.await.map_err(|error| commit_unknown("the load ended while it was published", error))?
     }
 
     /// Readers of an object store see each object when its upload is completed; the record comes last.
     async fn publish_in_store(&mut self, store: &Arc<dyn ObjectStore>, path: &StorePath) -> Result<Option<Receipt>> {
-        if let LoadState::Committed(receipt) = remote::find_load(store, path, &self.request.load_id).await? {
+        let load_id = self.request.load_id.clone();
+        if let LoadState::Committed(receipt) = remote::find_load(store, path, &load_id).await? {
             return Ok(Some(receipt));
         }
-        match std::mem::replace(&mut self.state, State::Torn) {
-            State::StagedParquet(staged) => drop(staged.publish().await.map_err(from_parquet).map_err(remote::at_commit)?),
-            State::StagedPlain(writer) => writer.publish().await.map_err(remote::at_commit)?,
-            _ => return Err(torn()),
-        }
         if self.target.is_folder {
-            return remote::complete(store, path, self.record()?, &self.attempt).await;
+            let record = self.record()?;
+            let outcome = match self.complete_uploads().await {
+                Ok(()) => store_commit::complete(store, path, record).await,
+                Err(error) => Err(error),
+            };
+            if outcome.as_ref().is_err_and(|error| error.kind() != ErrorKind::CommitUnknown) {
+                store_commit::withdraw(store, path, &load_id, &self.attempt).await;
+            }
+            return outcome;
         }
-        if self.request.mode != Mode::Overwrite {
-            remote::place_new(store, &remote::staged_name(path, &self.attempt), path).await?;
+        if self.request.mode == Mode::Overwrite {
+            return self.complete_uploads().await.map(|()| None).map_err(store_commit::at_commit);
         }
-        Ok(None)
+        let staged = store_commit::staged_name(path, &self.attempt);
+        if let Err(error) = self.complete_uploads().await {
+            store_commit::remove(store, &staged, "a temporary object could not be removed; remove it").await;
+            return Err(error);
+        }
+        store_commit::place_new(store, &staged, path, &load_id).await
+    }
+
+    async fn complete_uploads(&mut self) -> Result<()> {
+        match std::mem::replace(&mut self.state, State::Torn) {
+            State::StagedParquet(staged) => staged.publish().await.map(drop).map_err(from_parquet),
+            State::StagedPlain(writer) => writer.publish().await,
+            _ => Err(torn()),
+        }
     }
 
     fn receipt(&self) -> Receipt {
@@ -138,7 +156,7 @@ fn place(target: &Target, request: &LoadRequest<FileOptions>, stage: Option<&Sta
         (Place::Local(_), Some(stage)) => Ok((Site::Local(stage.data()), Naming::Single(STAGED.into()))),
         (Place::Store(store, path), _) if target.is_folder => Ok((Site::Store(Arc::clone(store), path.clone()), numbered())),
         (Place::Store(store, path), _) => {
-            let object = if request.mode == Mode::Overwrite { path.clone() } else { remote::staged_name(path, attempt) };
+            let object = if request.mode == Mode::Overwrite { path.clone() } else { store_commit::staged_name(path, attempt) };
             let parts: Vec<_> = object.parts().collect();
             let (name, folder) = parts.split_last().ok_or_else(|| Error::new(ErrorKind::InvalidOption, "the target names no object"))?;
             Ok((Site::Store(Arc::clone(store), folder.iter().cloned().collect()), Naming::Single(name.as_ref().to_owned())))

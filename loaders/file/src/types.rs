@@ -2,14 +2,21 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_cast::cast;
-use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrowload_common_parquet as parquet_writer;
+use arrowload_common_text::{is_nested, text_type};
 use arrowload_core::{Error, Result, TypeSupport};
 
 use crate::error::from_parquet;
 use crate::options::Format;
+
+impl Format {
+    /// How a column of this type arrives in new files of this format; [`FileLoader`](crate::FileLoader) as such answers for
+    /// Parquet, its default.
+    pub fn supports_type(self, data_type: &DataType) -> TypeSupport {
+        support(self, data_type)
+    }
+}
 
 /// How a column of this type arrives in files of this format.
 pub(crate) fn support(format: Format, data_type: &DataType) -> TypeSupport {
@@ -53,7 +60,7 @@ pub(crate) fn stored(format: Format, data_type: &DataType) -> DataType {
     match (format, parquet_writer::supports_type(data_type)) {
         (Format::Parquet, parquet_writer::TypeSupport::Widened { to }) => to,
         (Format::Arrow, _) => plain(data_type),
-        (Format::Csv | Format::Ndjson, _) => text_form(data_type),
+        (Format::Csv | Format::Ndjson, _) => text_type(data_type),
         _ => data_type.clone(),
     }
 }
@@ -89,14 +96,6 @@ pub(crate) fn plain(data_type: &DataType) -> DataType {
             T::RunEndEncoded(Arc::clone(ends), child(values))
         }
         other => other.clone(),
-    }
-}
-
-fn is_nested(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Dictionary(_, values) => is_nested(values),
-        DataType::RunEndEncoded(_, values) => is_nested(values.data_type()),
-        other => other.is_nested(),
     }
 }
 
@@ -148,38 +147,4 @@ fn json_support(data_type: &DataType) -> TypeSupport {
 
 fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-}
-
-/// The columns in forms that can be written as text: dictionaries and runs decoded, zoned times in UTC, list views as lists.
-pub(crate) fn as_text_columns(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let columns: Vec<ArrayRef> = batch
-        .columns()
-        .iter()
-        .map(|array| match text_form(array.data_type()) {
-            same if same == *array.data_type() => Ok(Arc::clone(array)),
-            other => cast(array, &other),
-        })
-        .collect::<Result<_, _>>()?;
-    let field =
-        |(field, array): (&FieldRef, &ArrayRef)| field.as_ref().clone().with_data_type(array.data_type().clone()).with_nullable(true);
-    let fields: Vec<Field> = batch.schema_ref().fields().iter().zip(&columns).map(field).collect();
-    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
-}
-
-fn text_form(data_type: &DataType) -> DataType {
-    use DataType as T;
-    let item = |field: &FieldRef| -> FieldRef { Arc::new(Field::clone(field).with_data_type(text_form(field.data_type()))) };
-    match data_type {
-        T::Dictionary(_, values) => text_form(values),
-        T::RunEndEncoded(_, values) => text_form(values.data_type()),
-        T::Timestamp(unit, Some(_)) => T::Timestamp(*unit, Some("+00:00".into())),
-        T::Date64 => T::Date64,
-        T::List(field) | T::ListView(field) => T::List(item(field)),
-        T::LargeList(field) | T::LargeListView(field) => T::LargeList(item(field)),
-        T::FixedSizeList(field, size) => T::FixedSizeList(item(field), *size),
-        T::Struct(fields) => T::Struct(fields.iter().map(item).collect()),
-        T::Map(entries, sorted) => T::Map(item(entries), *sorted),
-        other => other.clone(),
-    }
 }

@@ -5,7 +5,6 @@ mod file;
 mod ipc;
 mod ndjson;
 mod output;
-mod text;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,7 +41,7 @@ pub(crate) struct Layout {
 
 /// Refuses options that contradict each other, before anything is written.
 pub(crate) fn check_layout(format: Format, options: &FileOptions) -> Result<()> {
-    if format == Format::Csv { csv::CsvEncoder::check(options) } else { Ok(()) }
+    if format == Format::Csv { csv::style(options).map(drop) } else { Ok(()) }
 }
 
 fn encoder(output: Output, path: &Path, layout: &Layout) -> Result<Box<dyn Encoder>> {
@@ -56,12 +55,6 @@ fn encoder(output: Output, path: &Path, layout: &Layout) -> Result<Box<dyn Encod
         Format::ArrowStream => Box::new(ipc::StreamEncoder::new(output, shown, schema, *codec)?),
         Format::Parquet => return Err(Error::new(ErrorKind::Unexpected, "Parquet has a writer of its own")),
     })
-}
-
-/// A value that a format refuses.
-fn refused(column: &str, why: &str, row: u64) -> Error {
-    let message = format!("column `{column}` holds {why}");
-    Error::new(ErrorKind::InvalidData, message).with("column", column).at_row(row)
 }
 
 /// Where files are staged.

@@ -8,13 +8,12 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, OffsetSizeTrait, RecordBatch};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Fields};
+use arrowload_common_text::{Column, Form, Refused, refused, text_columns};
 use arrowload_core::Result;
 
+use super::Encoder;
 use super::output::Compressor;
-use super::text::{Column, Form, Refused};
-use super::{Encoder, refused};
 use crate::error::{from_arrow, from_io};
-use crate::types::as_text_columns;
 
 pub(super) struct NdjsonEncoder {
     output: Compressor,
@@ -28,7 +27,7 @@ impl NdjsonEncoder {
     }
 
     fn lines(&self, batch: &RecordBatch, first_row: u64, out: &mut Vec<u8>) -> Result<()> {
-        let batch = as_text_columns(batch).map_err(|error| from_arrow(&self.shown, error))?;
+        let batch = text_columns(batch).map_err(|error| from_arrow(&self.shown, error))?;
         let members = members(batch.schema_ref().fields(), batch.columns());
         for row in 0..batch.num_rows() {
             out.push(b'{');
@@ -161,7 +160,7 @@ fn enclosed(
 /// A value that is not null: numbers and booleans bare, all else as a string.
 fn value(column: &Column<'_>, row: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
     let start = out.len();
-    match column.form {
+    match column.form() {
         Form::Bare => {
             column.write(row, out)?;
             // `NaN`, `inf` and `-inf` end in a letter; so do `true` and `false`, in another.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type};
 use arrow_array::*;
 use arrow_schema::DataType;
@@ -142,6 +143,26 @@ async fn not_a_number_at_any_depth_is_refused_in_ndjson() {
     for array in [Arc::new(list) as ArrayRef, Arc::new(runs)] {
         let error = run(folder.path().join("a.ndjson"), &batch([("x", array)]), json!({})).await.expect_err("not finite");
         assert_eq!((error.kind(), error.get("column"), error.get("row")), (ErrorKind::InvalidData, Some("x"), Some("1")));
+    }
+}
+
+#[tokio::test]
+async fn every_finite_float_of_ndjson_reads_back_in_duckdb() {
+    if !python::available() {
+        return;
+    }
+    let folder = tempdir().expect("a folder");
+    for case in arrowload_testkit::type_cases().into_iter().filter(|case| case.values.data_type().is_floating()) {
+        let wide = arrow_cast::cast(&case.values, &DataType::Float64).expect("doubles");
+        let finite = (0..wide.len()).map(|row| wide.as_primitive::<Float64Type>().value(row).is_finite());
+        let finite = arrow_select::filter::filter(&case.values, &BooleanArray::from_iter(finite.map(Some))).expect("a filter");
+        assert!(finite.len() >= 4);
+        let target = folder.path().join(format!("{}.ndjson", case.name));
+        let sent = batch([("x", finite)]);
+        run(&target, &sent, json!({})).await.expect("a load");
+        let kind = if *case.values.data_type() == DataType::Float64 { "DOUBLE" } else { "FLOAT" };
+        let read = format!("SELECT * FROM read_json($file, format = 'newline_delimited', columns = {{'x': '{kind}'}})");
+        assert_same(&sent, &target, &read);
     }
 }
 

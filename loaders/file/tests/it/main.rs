@@ -9,3 +9,4 @@ mod formats;
 #[cfg(feature = "aws")]
 mod s3;
 mod support;
+mod text;

@@ -11,12 +11,12 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, IntervalUnit, TimeUnit};
 
 /// Why a value has no text.
-pub(super) type Refused = &'static str;
+pub type Refused = &'static str;
 type Cell<'a> = Box<dyn Fn(usize, &mut Vec<u8>) -> Result<(), Refused> + Send + 'a>;
 
 /// What the text of a column may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub enum Form {
     /// A number or boolean.
     Bare,
     /// Letters, digits and signs that no format has to escape.
@@ -26,25 +26,34 @@ pub(super) enum Form {
 }
 
 /// A column whose values are written one by one.
-pub(super) struct Column<'a> {
+pub struct Column<'a> {
     nulls: Option<NullBuffer>,
-    pub(super) form: Form,
+    form: Form,
     cell: Cell<'a>,
 }
 
 impl<'a> Column<'a> {
     /// Of an array that is neither nested nor encoded as a dictionary or in runs; anything else is refused row by row.
-    pub(super) fn new(array: &'a ArrayRef) -> Self {
+    pub fn new(array: &'a ArrayRef) -> Self {
         let (form, cell) = cell(array);
         Self { nulls: array.logical_nulls(), form, cell }
     }
 
-    pub(super) fn is_null(&self, row: usize) -> bool {
+    /// What its text may hold.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Whether the value of a row is null.
+    pub fn is_null(&self, row: usize) -> bool {
         self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
 
     /// Adds the value of a row that is not null.
-    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+    ///
+    /// # Errors
+    /// Why the value has no text.
+    pub fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
         (self.cell)(row, out)
     }
 }
