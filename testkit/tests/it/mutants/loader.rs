@@ -211,7 +211,9 @@ impl LoadSession for Session {
             Fault::PublishesWhileItWrites => put_table(&self.database, &self.request.target, &broken.schema(), self.seen.clone()),
             Fault::KeepsTheFirstRowOfAnUpsert => return Ok(()),
             Fault::LosesRowsAfterHalfAMillion if self.rows > 500_000 => return Ok(()),
-            Fault::ServesOneLoadAtATime | Fault::OverwritesLoadsBesideIt => tokio::time::sleep(Duration::from_millis(20)).await,
+            Fault::ServesOneLoadAtATime | Fault::OverwritesLoadsBesideIt | Fault::LooksForLoadIdsOnlyAtFirst => {
+                tokio::time::sleep(Duration::from_millis(20)).await
+            }
             _ if self.is_odd() => return Ok(()),
             _ => {}
         }
@@ -251,6 +253,11 @@ impl LoadSession for Session {
         }
         let mut receipt = inner.commit().await?;
         receipt.rows = self.rows + u64::from(self.fault == Fault::ReportsOtherRowsThanItHas);
+        match (self.fault, &mut receipt.keys) {
+            (Fault::CountsNoNullKeys, Some(keys)) => keys.null = 0,
+            (Fault::CountsKeysOnlyOfNewTargets, keys) if self.before.is_some() => *keys = None,
+            _ => {}
+        }
         let (database, target) = (&self.database, &self.request.target);
         match (self.fault, &self.before, self.seen.first()) {
             (Fault::LooksForLoadIdsOnlyAtFirst, ..) => {
