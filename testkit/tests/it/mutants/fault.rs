@@ -18,6 +18,8 @@ pub(super) enum Fault {
     MakesATargetThatItMayNotCreate,
     MakesTheTargetInItsPlan,
     PlansOnlyWhatIsMissing,
+    PlansToMakeWhatIsThere,
+    PlansWithoutItsPromises,
     MakesNoTargetWithoutRows,
     ForgetsLoadIds,
     LooksForLoadIdsOnlyAtFirst,
@@ -55,7 +57,20 @@ pub(super) enum Fault {
     ServesOneLoadAtATime,
     OverwritesLoadsBesideIt,
     HoldsAFewBatches,
+    HoldsAThirdOfTheLoad,
     HoldsTheWholeLoad,
+}
+
+impl Fault {
+    /// How many batches it holds at most, where that is what is wrong with it: the suite feeds 64.
+    pub(super) fn holds(self) -> Option<usize> {
+        match self {
+            Self::HoldsAFewBatches => Some(4),
+            Self::HoldsAThirdOfTheLoad => Some(64 / 3),
+            Self::HoldsTheWholeLoad => Some(usize::MAX),
+            _ => None,
+        }
+    }
 }
 
 /// The mutants, each with cases that must fail. `type *` stands for every column.
@@ -83,6 +98,8 @@ pub(super) const MUTANTS: &[(Fault, &[&str])] = &[
     (Fault::MakesATargetThatItMayNotCreate, &["each mode without create_table refuses a missing target"]),
     (Fault::MakesTheTargetInItsPlan, &["a plan changes nothing"]),
     (Fault::PlansOnlyWhatIsMissing, &["a plan changes nothing"]),
+    (Fault::PlansToMakeWhatIsThere, &["a plan says what is declared"]),
+    (Fault::PlansWithoutItsPromises, &["a plan says what is declared"]),
     (Fault::MakesNoTargetWithoutRows, &["no batch, and empty batches, make the target"]),
     (Fault::ForgetsLoadIds, &["repeating a load_id writes nothing", "a load that sets rows aside is not repeated"]),
     (Fault::LooksForLoadIdsOnlyAtFirst, &["two runs of one load_id at once write once"]),
@@ -122,6 +139,7 @@ pub(super) const MUTANTS: &[(Fault, &[&str])] = &[
     (Fault::LosesWhatTheTableRefuses, &["a row that is refused ends a load that does not skip"]),
     (Fault::ServesOneLoadAtATime, &["loads into several targets at once"]),
     (Fault::OverwritesLoadsBesideIt, &["loads into one target at once"]),
+    (Fault::HoldsAThirdOfTheLoad, &["memory stays bounded"]),
     (Fault::HoldsTheWholeLoad, &["memory stays bounded"]),
 ];
 

@@ -148,6 +148,8 @@ impl DataLoader for Mutant {
             Fault::MakesTheTargetInItsPlan if !plan.target_exists => {
                 put_table(&self.database, &request.target, &request.schema, vec![]);
             }
+            Fault::PlansToMakeWhatIsThere => plan.ddl.push(format!("CREATE TABLE {}", request.target)),
+            Fault::PlansWithoutItsPromises => plan.exactly_once = Some(false),
             Fault::PlansOnlyWhatIsMissing if plan.target_exists && request.load_id == "plan" => {
                 return Err(Error::new(ErrorKind::Unexpected, "there is no plan for a target that is there"));
             }
@@ -199,11 +201,10 @@ impl LoadSession for Session {
         }
         self.rows += batch.num_rows() as u64;
         let broken = values::broken(self.fault, batch, &self.request.schema, self.seen.first())?;
-        if [Fault::HoldsTheWholeLoad, Fault::HoldsAFewBatches].contains(&self.fault) {
+        if let Some(most) = self.fault.holds() {
             // Of its rows there are none but those that are held.
             self.seen.push(broken);
-            let surplus = if self.fault == Fault::HoldsAFewBatches { self.seen.len().saturating_sub(3) } else { 0 };
-            self.seen.drain(..surplus);
+            self.seen.drain(..self.seen.len().saturating_sub(most));
             return Ok(());
         }
         self.seen.push(broken.clone());

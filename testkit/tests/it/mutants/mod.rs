@@ -42,7 +42,7 @@ impl Subject for Broken {
     }
 
     fn streams(&self) -> bool {
-        [Fault::HoldsAFewBatches, Fault::HoldsTheWholeLoad].contains(&self.1)
+        self.1.holds().is_some()
     }
 }
 
