@@ -106,10 +106,10 @@ impl DataLoader for Mutant {
                 };
                 request.schema = Arc::new(Schema::new(request.schema.fields().iter().map(cast).collect::<Vec<_>>()));
             }
-            (Fault::WantsColumnsInTheTargetsOrder, Some(there)) => {
-                if there.fields().iter().zip(request.schema.fields()).any(|(there, new)| there.name() != new.name()) {
-                    return Err(Error::new(ErrorKind::SchemaMismatch, "the columns are in another order"));
-                }
+            (Fault::WantsColumnsInTheTargetsOrder, Some(there))
+                if there.fields().iter().zip(request.schema.fields()).any(|(there, new)| there.name() != new.name()) =>
+            {
+                return Err(Error::new(ErrorKind::SchemaMismatch, "the columns are in another order"));
             }
             (Fault::ServesOneLoadAtATime, _) if Arc::strong_count(&self.busy) > 1 => {
                 return Err(Error::new(ErrorKind::Conflict, "another load is under way"));
