@@ -198,10 +198,10 @@ impl LoadSession for MemorySession {
                 new
             }
             Mode::Upsert => {
-                let (batches, counts) = merge(&mapping.schema, &old, &new, &self.request.keys)?;
-                self.request.limits.check(counts.updated, 0, old_rows)?;
-                receipt.keys = Some(counts);
-                batches
+                let merged = merge(&mapping.schema, &old, &new, &self.request.keys)?;
+                self.request.limits.check(merged.counts.updated, merged.deleted, old_rows)?;
+                receipt.keys = Some(merged.counts);
+                merged.batches
             }
         };
         store.tables.insert(self.request.target.clone(), Arc::new(Table { schema: mapping.schema, batches }));
@@ -223,41 +223,55 @@ fn widen(table: &Table, mapping: &ColumnMapping, request: &LoadRequest<MemoryOpt
     table.batches.iter().map(|batch| onto.apply(batch, 0)).collect()
 }
 
+/// What an upsert makes of a table.
+struct Merged {
+    batches: Vec<RecordBatch>,
+    counts: KeyCounts,
+    /// Rows that were there beside another of their key, which one row of the load replaces together.
+    deleted: u64,
+}
+
 /// Old rows and new ones, of which the last with equal keys stays, in the place of the first.
-fn merge(schema: &SchemaRef, old: &[RecordBatch], new: &[RecordBatch], keys: &[String]) -> Result<(Vec<RecordBatch>, KeyCounts)> {
+fn merge(schema: &SchemaRef, old: &[RecordBatch], new: &[RecordBatch], keys: &[String]) -> Result<Merged> {
     let keys = crate::keys::key_indices(schema, keys)?;
     let types = keys.iter().map(|index| SortField::new(schema.field(*index).data_type().clone())).collect();
     let converter = RowConverter::new(types)?;
     let mut counts = KeyCounts::default();
-    let mut places: HashMap<OwnedRow, usize> = HashMap::new();
-    let mut rows: Vec<(usize, usize)> = Vec::new();
+    let mut deleted = 0;
+    let mut places: HashMap<OwnedRow, Vec<usize>> = HashMap::new();
+    let mut rows: Vec<Option<(usize, usize)>> = Vec::new();
     let batches: Vec<&RecordBatch> = old.iter().chain(new).collect();
     for (number, batch) in batches.iter().enumerate() {
+        let is_new = number >= old.len();
+        if is_new && let Some(with_keys) = crate::keys::rows_with_keys(batch, &keys) {
+            counts.null += (with_keys.len() - with_keys.count_set_bits()) as u64;
+        }
         let columns: Vec<_> = keys.iter().map(|index| Arc::clone(batch.column(*index))).collect();
         for (row, key) in converter.convert_columns(&columns)?.iter().enumerate() {
-            let place = places.entry(key.owned()).or_insert(rows.len());
-            let is_new = number >= old.len();
-            match rows.get_mut(*place) {
-                Some(at) if is_new => {
-                    if at.0 < old.len() {
-                        counts.updated += 1
-                    } else {
-                        counts.duplicate += 1
+            let places = places.entry(key.owned()).or_default();
+            match places.first() {
+                Some(first) if is_new => {
+                    match rows[*first] {
+                        Some((before, _)) if before >= old.len() => counts.duplicate += 1,
+                        _ => counts.updated += 1,
                     }
-                    *at = (number, row);
+                    rows[*first] = Some((number, row));
+                    for other in places.drain(1..) {
+                        rows[other] = None;
+                        deleted += 1;
+                    }
                 }
-                Some(_) => rows.push((number, row)),
-                None => {
+                _ => {
                     counts.inserted += u64::from(is_new);
-                    rows.push((number, row));
+                    places.push(rows.len());
+                    rows.push(Some((number, row)));
                 }
             }
         }
     }
-    if rows.is_empty() {
-        return Ok((Vec::new(), counts));
-    }
-    Ok((vec![interleave_record_batch(&batches, &rows)?], counts))
+    let rows: Vec<(usize, usize)> = rows.into_iter().flatten().collect();
+    let batches = if rows.is_empty() { Vec::new() } else { vec![interleave_record_batch(&batches, &rows)?] };
+    Ok(Merged { batches, counts, deleted })
 }
 
 /// Queries memory. Its whole SQL is `SELECT * FROM table`, or a table's name.

@@ -1,11 +1,13 @@
 //! What every case needs: connections, fresh targets, streams that misbehave, and comparisons that say what differs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::SchemaRef;
-use arrowload_core::{BatchStream, Capabilities, Error, ErrorKind, Input, LoadReport, LoadSpec, Loader, Mode, Result as LoadResult, load};
+use arrowload_core::{
+    BatchStream, Capabilities, Error, ErrorKind, Input, KeyCounts, LoadReport, LoadSpec, Loader, Mode, Result as LoadResult, load,
+};
 use futures::stream;
 
 use crate::{Subject, canonical_rows};
@@ -31,11 +33,13 @@ pub(crate) use ensure;
 pub(crate) struct Context<'a> {
     pub(crate) subject: &'a dyn Subject,
     names: AtomicU32,
+    /// Whether the loader counts keys, once an upsert has shown it.
+    counts_keys: OnceLock<bool>,
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn new(subject: &'a dyn Subject) -> Self {
-        Self { subject, names: AtomicU32::new(0) }
+        Self { subject, names: AtomicU32::new(0), counts_keys: OnceLock::new() }
     }
 
     pub(crate) fn capabilities(&self) -> Capabilities {
@@ -63,6 +67,13 @@ impl<'a> Context<'a> {
     pub(crate) async fn load(&self, spec: &LoadSpec, batch: &RecordBatch) -> Result<LoadReport, String> {
         let loader = self.connect().await?;
         load(&loader, spec, &once(batch)).await.map_err(|error| format!("the load failed: {error:#}"))
+    }
+
+    /// The counts of an upsert. A loader reports them of every upsert, or of none.
+    pub(crate) fn key_counts(&self, report: &LoadReport) -> Result<Option<KeyCounts>, String> {
+        let counts = report.keys.is_some();
+        ensure!(*self.counts_keys.get_or_init(|| counts) == counts, "it reports `keys` of some upserts and not of others: {report:?}");
+        Ok(report.keys)
     }
 
     /// Expects a load to fail, with one of these kinds, and answers with the error.

@@ -32,5 +32,15 @@ pub use type_cases::{TypeCase, type_cases};
 ///
 /// A case never stops the others; [`ConformanceReport::assert`] panics with every case that failed.
 pub async fn conformance(subject: &dyn Subject) -> ConformanceReport {
-    cases::run(subject).await
+    cases::run(subject, |_| true).await
+}
+
+/// Runs only the cases whose names are wanted: for looking into one. It is no proof that a loader conforms.
+pub async fn conformance_of(subject: &dyn Subject, wanted: impl Fn(&str) -> bool) -> ConformanceReport {
+    cases::run(subject, wanted).await
+}
+
+/// The names of all cases, in the order in which [`conformance`] runs them.
+pub fn case_names() -> Vec<String> {
+    cases::names()
 }

@@ -182,7 +182,8 @@ fn nested() -> Vec<TypeCase> {
     vec![
         TypeCase::of("List(Int32)", Arc::clone(&list)),
         converted("LargeList(Int32)", &list, &DataType::LargeList(Arc::clone(&item))),
-        converted("ListView(Int32)", &list, &DataType::ListView(item)),
+        converted("ListView(Int32)", &list, &DataType::ListView(Arc::clone(&item))),
+        converted("LargeListView(Int32)", &list, &DataType::LargeListView(item)),
         TypeCase::new("FixedSizeList(2 x Float32)", fixed),
         TypeCase::new("List(Utf8)", lists_of_text.finish()),
         TypeCase::new("List(List(Int32))", list_of_lists(&list)),
@@ -229,12 +230,16 @@ fn union(dense: bool) -> TypeCase {
 }
 
 #[expect(clippy::expect_used, reason = "the parts fit")]
+fn runs<R: RunEndIndexType>(name: &str, ends: Vec<R::Native>) -> TypeCase {
+    let ends = PrimitiveArray::<R>::from_iter_values(ends);
+    TypeCase::new(name, RunArray::<R>::try_new(&ends, &StringArray::from(vec!["a", "b"])).expect("the parts fit"))
+}
+
 fn encoded() -> Vec<TypeCase> {
     let words: DictionaryArray<Int32Type> = ["a", "b", "a", ""].into_iter().collect();
     let bytes: DictionaryArray<UInt8Type> =
         DictionaryArray::new(UInt8Array::from(vec![1, 0]), Arc::new(Int64Array::from(vec![i64::MIN, i64::MAX])));
     let holes = DictionaryArray::new(Int8Array::from(vec![0, 1, 0]), Arc::new(StringArray::from(vec![Some("a"), None])));
-    let runs = RunArray::<Int32Type>::try_new(&Int32Array::from(vec![2, 3]), &StringArray::from(vec!["a", "b"])).expect("the parts fit");
     let mut views = StringViewBuilder::new().with_fixed_block_size(64);
     for index in 0..40 {
         views.append_value(format!("a text that is longer than twelve bytes {index}"));
@@ -243,7 +248,9 @@ fn encoded() -> Vec<TypeCase> {
         TypeCase::new("Dictionary(Int32, Utf8)", words),
         TypeCase::new("Dictionary(UInt8, Int64)", bytes),
         TypeCase::new("Dictionary(Int8, Utf8), a null among the values", holes),
-        TypeCase::new("RunEndEncoded(Int32, Utf8)", runs),
+        runs::<Int16Type>("RunEndEncoded(Int16, Utf8)", vec![2, 3]),
+        runs::<Int32Type>("RunEndEncoded(Int32, Utf8)", vec![2, 3]),
+        runs::<Int64Type>("RunEndEncoded(Int64, Utf8)", vec![2, 3]),
         TypeCase::new("Utf8View over several buffers", views.finish()),
     ]
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use arrowload_core::memory::{MemoryConfig, MemoryLoader, MemorySession, read_table};
+use arrowload_core::memory::{MemoryConfig, MemoryLoader, MemorySession, put_table, read_table};
 use arrowload_core::{
-    Atomicity, BatchStream, Capabilities, DataLoader, Error, ErrorKind, Input, LoadRequest, LoadSession, LoadSpec, LoadState, Loader,
-    LoaderDescriptor, Mode, OnError, Prepared, Progress, Receipt, Result, Settings, TypeSupport, load, read_dead_letters,
+    Atomicity, BatchStream, Capabilities, ChangeLimit, DataLoader, Error, ErrorKind, Input, KeyCounts, LoadRequest, LoadSession, LoadSpec,
+    LoadState, Loader, LoaderDescriptor, Mode, OnError, Prepared, Progress, Receipt, Result, Settings, TypeSupport, load,
+    read_dead_letters,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -201,6 +202,27 @@ async fn null_keys_are_refused_by_row_or_set_aside() {
     assert_eq!((origin.target.as_str(), origin.load_id), ("t", report.load_id));
     let letters: Vec<RecordBatch> = letters.try_collect().await.expect("batches");
     assert_eq!(letters, [keyed(vec![None, None])]);
+}
+
+#[tokio::test]
+async fn an_upsert_replaces_every_row_of_its_key() {
+    let all = batch(0..5);
+    let twice = vec![all.slice(1, 3), all.slice(2, 1), all.slice(2, 2)];
+    put_table("twice_there", "t", &all.schema(), twice);
+    assert_eq!(rows("twice_there"), [1, 2, 3, 2, 2, 3]);
+    let mut spec = spec();
+    spec.load.mode = Mode::Upsert;
+    spec.load.keys = vec!["a".into()];
+    let input = || Input::stream(BatchStream::from_batches(all.schema(), vec![all.slice(2, 1), all.slice(4, 1), all.slice(4, 1)]));
+    // Two of the three rows are deleted.
+    spec.load.max_deletes = Some(ChangeLimit::Rows(1));
+    let error = load(&memory("twice_there").await, &spec, &input()).await.expect_err("two rows would be deleted");
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+    spec.load.max_deletes = Some(ChangeLimit::Rows(2));
+    let report = load(&memory("twice_there").await, &spec, &input()).await.expect("it loads");
+    assert_eq!(report.keys, Some(KeyCounts { inserted: 1, updated: 1, duplicate: 1, ..KeyCounts::default() }));
+    // What the load does not name stays as it was.
+    assert_eq!(rows("twice_there"), [1, 2, 3, 3, 4]);
 }
 
 /// Memory that loses the answer to its commits, before or after they happen, or loses rows.

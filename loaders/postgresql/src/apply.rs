@@ -1,6 +1,6 @@
 //! Moves staged rows into the table: the last of each key, over the rows that are there, or in their place.
 
-use arrowload_core::{Error, ErrorKind, KeyCounts, LoadRequest, Mode, Result};
+use arrowload_core::{Error, ErrorKind, KeyCounts, LoadRequest, Mode, NullKeys, Result};
 use tokio_postgres::{Client, Row};
 
 use crate::PostgresqlOptions;
@@ -141,17 +141,41 @@ pub(crate) async fn upsert(client: &Client, layout: &Layout, keys: &Keys, reques
     if let Some(there) = there.filter(|_| request.options.on_conflict == OnConflict::Update) {
         new = written.saturating_sub(there);
     }
-    let staged = staged_rows(client, layout, &key_list).await?;
-    let keys = KeyCounts { inserted: new, updated: written - new, unchanged: staged.1 - written, duplicate: staged.0 - staged.1, null: 0 };
-    Ok(Moved { rows: staged.0, deleted: 0, keys: Some(keys) })
+    let staged = staged_rows(client, layout, keys, request.null_keys).await?;
+    let counts = KeyCounts {
+        inserted: new,
+        updated: written - new,
+        unchanged: staged.keys - written,
+        duplicate: staged.rows - staged.keys,
+        null: staged.null_keys,
+    };
+    Ok(Moved { rows: staged.rows, deleted: 0, keys: Some(counts) })
 }
 
-/// How many rows were staged, and how many keys they have.
-async fn staged_rows(client: &Client, layout: &Layout, key_list: &str) -> Result<(u64, u64)> {
+/// What was staged.
+struct Staged {
+    rows: u64,
+    /// How many keys the rows have.
+    keys: u64,
+    /// Rows with a null in their key.
+    null_keys: u64,
+}
+
+async fn staged_rows(client: &Client, layout: &Layout, keys: &Keys, null_keys: NullKeys) -> Result<Staged> {
     let stage = &layout.stage;
-    let sql = format!("SELECT (SELECT count(*) FROM {stage}), count(*) FROM (SELECT DISTINCT {key_list} FROM {stage}) AS keys");
+    let names: Vec<String> = keys.columns.iter().map(|name| quote(name)).collect();
+    let nulls = match null_keys {
+        // The pipeline lets none through.
+        NullKeys::Refuse => "false".to_owned(),
+        NullKeys::Match => names.iter().map(|name| format!("{name} IS NOT DISTINCT FROM NULL")).collect::<Vec<_>>().join(" OR "),
+    };
+    let sql = format!(
+        "SELECT (SELECT count(*) FROM {stage}), count(*), (SELECT count(*) FROM {stage} WHERE {nulls}) \
+         FROM (SELECT DISTINCT {} FROM {stage}) AS keys",
+        names.join(", ")
+    );
     let row = client.query_one(&sql, &[]).await.map_err(from_pg)?;
-    Ok((count(&row, 0)?, count(&row, 1)?))
+    Ok(Staged { rows: count(&row, 0)?, keys: count(&row, 1)?, null_keys: count(&row, 2)? })
 }
 
 /// In a partitioned table: how many of the staged keys are there. It is locked against other writers for that.

@@ -1,6 +1,8 @@
 //! What a loader declares: its name, its keys, and that what it does not declare is refused before any I/O.
 
-use arrowload_core::{ErrorKind, KeySchema, LoadOptions, Loader, OnError, Registry, Verify, is_snake_case, load, plan_load};
+use arrowload_core::{
+    Atomicity, ErrorKind, KeySchema, LoadOptions, LoadSpec, Loader, Mode, OnError, Plan, Registry, Verify, is_snake_case, load, plan_load,
+};
 
 use super::Case;
 use super::case;
@@ -13,6 +15,7 @@ pub(super) const CASES: &[Case] = &[
     case!("what is not declared is refused", not_declared),
     case!("secrets do not show", secrets),
     case!("a plan changes nothing", plan),
+    case!("a plan says what is declared", plan_as_declared),
     case!("ping answers", ping),
 ];
 
@@ -41,6 +44,7 @@ async fn keys(context: &Context<'_>) -> CaseResult {
         ensure!(!load.contains(key), "`{key}` is an option of every load already");
     }
     for key in config.keys() {
+        ensure!(!key.is_empty(), "a connection key has no name");
         ensure!(!load.contains(key), "the connection key `{key}` is an option of every load already");
     }
     Ok(Verdict::Passed)
@@ -54,9 +58,6 @@ async fn unknown_keys(context: &Context<'_>) -> CaseResult {
     let text = error.to_string();
     ensure!(error.kind() == ErrorKind::InvalidOption, "it is refused as {:?}", error.kind());
     ensure!(text.contains("did you mean `batch_size`?") && text.contains("the test"), "the answer says too little: {text}");
-    for key in descriptor.config_schema().keys() {
-        ensure!(!key.is_empty(), "a key has no name");
-    }
     let mut settings = context.subject.connection();
     settings.set("no_such_option_at_all", true, "the test");
     ensure!(descriptor.split(settings).is_err(), "an option that does not exist is taken without a word");
@@ -69,7 +70,7 @@ async fn not_declared(context: &Context<'_>) -> CaseResult {
     let target = context.target();
     let spec = || context.spec(&target);
     let mut cases = Vec::new();
-    for mode in arrowload_core::Mode::ALL.into_iter().filter(|mode| !capabilities.supports(*mode)) {
+    for mode in Mode::ALL.into_iter().filter(|mode| !capabilities.supports(*mode)) {
         let mut spec = spec();
         spec.load.mode = mode;
         spec.load.keys = vec!["id".into()];
@@ -121,13 +122,77 @@ async fn plan(context: &Context<'_>) -> CaseResult {
     ensure!(context.rows(&target).await?.is_none(), "planning made the target");
     load(&loader, &spec, &once(&batch)).await.map_err(|error| format!("the load failed: {error:#}"))?;
     let mut again = context.spec(&target);
-    if context.capabilities().supports(arrowload_core::Mode::Overwrite) {
-        again.load.mode = arrowload_core::Mode::Overwrite;
+    if context.capabilities().supports(Mode::Overwrite) {
+        again.load.mode = Mode::Overwrite;
     }
-    if let Ok(plan) = plan_load(&loader, &again, batch.schema()).await {
-        ensure!(plan.target_exists, "the plan does not see the target: {plan}");
+    match plan_load(&loader, &again, batch.schema()).await {
+        Ok(plan) => ensure!(plan.target_exists, "the plan does not see the target: {plan}"),
+        Err(error) if (again.load.mode, error.kind()) == (Mode::Create, ErrorKind::TargetExists) => {}
+        Err(error) => return Err(format!("no plan for a target that is there: {error:#}")),
     }
     context.expect(&target, &[&batch]).await?;
+    Ok(Verdict::Passed)
+}
+
+/// How much of a load readers may see.
+fn exposure(atomicity: Atomicity) -> u8 {
+    match atomicity {
+        Atomicity::Load => 0,
+        Atomicity::Part => 1,
+        Atomicity::Row => 2,
+    }
+}
+
+/// What every plan keeps to.
+fn check_plan(context: &Context<'_>, plan: &Plan, spec: &LoadSpec) -> Result<(), String> {
+    let (descriptor, capabilities) = (context.subject.descriptor(), context.capabilities());
+    let named = (plan.loader.as_str(), plan.target.as_str(), plan.mode);
+    ensure!(named == (descriptor.name(), spec.target.as_str(), spec.load.mode), "the plan is of another load: {plan}");
+    let atomicity = plan.atomicity.ok_or("the plan does not say what readers see")?;
+    ensure!(exposure(atomicity) <= exposure(capabilities.atomicity), "readers see more than is declared: {plan}");
+    ensure!(plan.exactly_once == Some(capabilities.load_ids), "load_ids are declared as {}: {plan}", capabilities.load_ids);
+    let mut texts: Vec<&String> = plan.ddl.iter().chain(&plan.resources).collect();
+    ensure!(texts.iter().all(|text| !text.trim().is_empty()), "a statement or resource is empty: {plan:?}");
+    texts.sort();
+    ensure!(texts.windows(2).all(|pair| pair[0] != pair[1]), "a statement or resource is there twice: {plan}");
+    Ok(())
+}
+
+async fn plan_as_declared(context: &Context<'_>) -> CaseResult {
+    let (descriptor, capabilities) = (context.subject.descriptor(), context.capabilities());
+    let (batch, loader) = (people(0..3, "a"), context.connect().await?);
+    let begins = |text: &str, words: &[&str]| words.iter().any(|word| text.trim_start().to_uppercase().starts_with(word));
+    for mode in capabilities.modes {
+        let mut spec = context.spec(&context.target());
+        spec.load.mode = *mode;
+        spec.load.keys = if *mode == Mode::Upsert { vec!["id".into()] } else { Vec::new() };
+        spec.load.load_id = Some("planned".into());
+        let new = plan_load(&loader, &spec, batch.schema()).await.map_err(|error| format!("{mode}: no plan: {error:#}"))?;
+        check_plan(context, &new, &spec).map_err(|why| format!("{mode}: {why}"))?;
+        ensure!(!new.target_exists && new.already_loaded.is_none(), "{mode}: nothing is there, and the plan says {new}");
+        for (column, field) in new.columns.iter().zip(batch.schema_ref().fields()) {
+            let declared = descriptor.supports_type(field.data_type());
+            ensure!(column.name == *field.name(), "{mode}: the columns are others: {new}");
+            ensure!(column.support.word() == declared.word(), "{mode}: `{}` is declared as {declared}: {new}", column.name);
+        }
+        load(&loader, &spec, &once(&batch)).await.map_err(|error| format!("{mode}: the load failed: {error:#}"))?;
+        if capabilities.load_ids {
+            let known = plan_load(&loader, &spec, batch.schema()).await.map_err(|error| format!("{mode}, repeated: {error:#}"))?;
+            ensure!(known.already_loaded == Some(3), "{mode}: the load is there, and its plan does not say so: {known}");
+        }
+        spec.load.load_id = None;
+        let again = match plan_load(&loader, &spec, batch.schema()).await {
+            Ok(plan) => plan,
+            Err(error) if (*mode, error.kind()) == (Mode::Create, ErrorKind::TargetExists) => continue,
+            Err(error) => return Err(format!("{mode}, there: no plan: {error:#}")),
+        };
+        ensure!(again.target_exists, "{mode}: the plan does not see the target: {again}");
+        check_plan(context, &again, &spec).map_err(|why| format!("{mode}, there: {why}"))?;
+        let made = |text: &&String| begins(text, &["CREATE TABLE"]) && again.ddl.contains(text);
+        ensure!(!new.ddl.iter().any(|text| made(&text)), "{mode}: what is there would be made: {again}");
+        let removes = |text: &String| begins(text, &["DROP", "TRUNCATE", "DELETE"]);
+        ensure!(*mode == Mode::Overwrite || !again.ddl.iter().any(removes), "{mode}: what is there would be removed: {again}");
+    }
     Ok(Verdict::Passed)
 }
 

@@ -32,20 +32,31 @@ macro_rules! case {
 }
 pub(crate) use case;
 
-pub(crate) async fn run(subject: &dyn Subject) -> ConformanceReport {
+const GROUPS: [&[Case]; 8] =
+    [declared::CASES, modes::CASES, shapes::CASES, columns::CASES, atomicity::CASES, loads::CASES, upsert::CASES, rejects::CASES];
+
+fn type_case_name(case: &crate::TypeCase) -> String {
+    format!("type {}", case.name)
+}
+
+/// The names of all cases, in the order in which they are run.
+pub(crate) fn names() -> Vec<String> {
+    let cases = GROUPS.into_iter().flatten().map(|(name, _)| (*name).to_owned());
+    cases.chain(crate::type_cases().iter().map(type_case_name)).collect()
+}
+
+pub(crate) async fn run(subject: &dyn Subject, wanted: impl Fn(&str) -> bool) -> ConformanceReport {
     let context = Context::new(subject);
     let mut report = ConformanceReport { loader: subject.descriptor().name().into(), ..ConformanceReport::default() };
-    let groups: [&[Case]; 8] =
-        [declared::CASES, modes::CASES, shapes::CASES, columns::CASES, atomicity::CASES, loads::CASES, upsert::CASES, rejects::CASES];
-    for (name, case) in groups.into_iter().flatten() {
+    for (name, case) in GROUPS.into_iter().flatten().filter(|(name, _)| wanted(name)) {
         let outcome = guarded(case(&context)).await;
         report.cases.push(((*name).to_owned(), outcome));
     }
-    for type_case in crate::type_cases() {
+    for type_case in crate::type_cases().into_iter().filter(|case| wanted(&type_case_name(case))) {
         let mut arrived = String::new();
         let outcome = guarded(types::arrives(&context, &type_case, &mut arrived).boxed()).await;
         report.types.push((type_case.name.clone(), arrived));
-        report.cases.push((format!("type {}", type_case.name), outcome));
+        report.cases.push((type_case_name(&type_case), outcome));
     }
     report
 }

@@ -146,6 +146,9 @@ async fn null_keys(context: &Context<'_>) -> CaseResult {
     let loader = context.connect().await?;
     let report = load(&loader, &spec, &once(&batch)).await.map_err(|error| format!("the load failed: {error:#}"))?;
     ensure!((report.rows, report.rows_rejected) == (2, 1), "it reports {report:?}");
+    if let Some(keys) = context.key_counts(&report)? {
+        ensure!((keys.inserted, keys.null) == (2, 1), "2 rows are new and 1 has a null key, and it reports {keys:?}");
+    }
     context.expect(&target, &[&batch.slice(0, 1), &batch.slice(2, 1)]).await?;
     let dead = dead_letters(&report).await?;
     ensure!(dead == [(1, batch.slice(1, 1))], "what was set aside is {dead:?}");

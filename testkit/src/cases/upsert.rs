@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrowload_core::{ChangeLimit, ErrorKind, LoadSpec, Mode, NullKeys, load};
+use arrowload_core::{ChangeLimit, ErrorKind, KeyCounts, LoadReport, LoadSpec, Mode, NullKeys, load};
 
 use super::{Case, case};
 use crate::context::{CaseResult, Context, Verdict, ensure, many, people, table};
@@ -24,17 +24,23 @@ fn upsert(context: &Context<'_>, target: &str, keys: &[&str]) -> Option<LoadSpec
     context.capabilities().supports(Mode::Upsert).then_some(spec)
 }
 
+/// What a load reports of its keys, where the loader counts them: a store that can tell calls some of the updated unchanged.
+fn counted(context: &Context<'_>, report: &LoadReport, expected: KeyCounts) -> Result<(), String> {
+    let Some(keys) = context.key_counts(report)? else { return Ok(()) };
+    let found = KeyCounts { updated: keys.updated + keys.unchanged, unchanged: 0, ..keys };
+    ensure!(found == expected, "the rows met {expected:?}, and it reports {keys:?}");
+    Ok(())
+}
+
 async fn replaces(context: &Context<'_>) -> CaseResult {
     let target = context.target();
     let Some(spec) = upsert(context, &target, &["id"]) else { return Ok(Verdict::NotDeclared) };
-    context.load(&spec, &people(0..10, "a")).await?;
+    let first = context.load(&spec, &people(0..10, "a")).await?;
+    counted(context, &first, KeyCounts { inserted: 10, ..KeyCounts::default() })?;
     let new = people(5..15, "b");
     let report = context.load(&spec, &new).await?;
     context.expect(&target, &[&people(0..5, "a"), &new]).await?;
-    if let Some(keys) = report.keys {
-        let counted = (keys.inserted, keys.updated + keys.unchanged, keys.duplicate);
-        ensure!(counted == (5, 5, 0), "5 rows are new and 5 replace others, and it reports {keys:?}");
-    }
+    counted(context, &report, KeyCounts { inserted: 5, updated: 5, ..KeyCounts::default() })?;
     Ok(Verdict::Passed)
 }
 
@@ -50,9 +56,7 @@ async fn last_wins(context: &Context<'_>) -> CaseResult {
     let report = load(&loader, &spec, &many(rows.schema(), batches)).await.map_err(|error| format!("{error:#}"))?;
     context.expect(&target, &[&rows.slice(3, 3)]).await?;
     ensure!(report.rows_read == 6, "6 rows were read, and it reports {}", report.rows_read);
-    if let Some(keys) = report.keys {
-        ensure!((keys.inserted, keys.duplicate) == (3, 3), "3 rows were replaced within the load, and it reports {keys:?}");
-    }
+    counted(context, &report, KeyCounts { inserted: 3, duplicate: 3, ..KeyCounts::default() })?;
     Ok(Verdict::Passed)
 }
 
@@ -65,7 +69,8 @@ async fn composite(context: &Context<'_>) -> CaseResult {
         table(vec![("a", Arc::new(Int64Array::from(a))), ("b", Arc::new(StringArray::from(b))), ("value", values)])
     };
     context.load(&spec, &rows(vec![(1, "x"), (1, "y"), (2, "x")], 1)).await?;
-    context.load(&spec, &rows(vec![(1, "y"), (2, "")], 2)).await?;
+    let report = context.load(&spec, &rows(vec![(1, "y"), (2, "")], 2)).await?;
+    counted(context, &report, KeyCounts { inserted: 1, updated: 1, ..KeyCounts::default() })?;
     context.expect(&target, &[&rows(vec![(1, "x"), (2, "x")], 1), &rows(vec![(1, "y"), (2, "")], 2)]).await?;
     Ok(Verdict::Passed)
 }
@@ -81,8 +86,9 @@ async fn null_keys(context: &Context<'_>) -> CaseResult {
     ensure!(error.get("row") == Some("1") && error.get("column") == Some("id"), "the error does not name row and column: {error}");
     ensure!(context.rows(&target).await?.is_none(), "a target is left behind");
     spec.load.null_keys = NullKeys::Match;
-    for name in ["a", "b"] {
-        context.load(&spec, &rows(name)).await.map_err(|why| format!("null_keys = match: {why}"))?;
+    for (name, inserted, updated) in [("a", 2, 0), ("b", 0, 2)] {
+        let report = context.load(&spec, &rows(name)).await.map_err(|why| format!("null_keys = match: {why}"))?;
+        counted(context, &report, KeyCounts { inserted, updated, null: 1, ..KeyCounts::default() })?;
     }
     context.expect(&target, &[&rows("b")]).await.map_err(|why| format!("null_keys = match: {why}"))?;
     Ok(Verdict::Passed)
@@ -113,7 +119,8 @@ async fn limits(context: &Context<'_>) -> CaseResult {
         spec.load.max_updates = Some(ChangeLimit::Percent(20.0));
         context.refused(&spec, &people(0..3, "b"), &[ErrorKind::LimitExceeded]).await?;
         context.expect(&target, &[&old]).await?;
-        context.load(&spec, &people(0..2, "b")).await?;
+        let report = context.load(&spec, &people(0..2, "b")).await?;
+        counted(context, &report, KeyCounts { updated: 2, ..KeyCounts::default() })?;
         context.expect(&target, &[&people(0..2, "b"), &people(2..10, "a")]).await?;
     }
     if capabilities.supports(Mode::Overwrite) {

@@ -14,7 +14,6 @@ use futures::future::BoxFuture;
 pub(crate) struct InMemory {
     descriptor: LoaderDescriptor,
     database: String,
-    streams: bool,
 }
 
 static STORES: AtomicU32 = AtomicU32::new(0);
@@ -22,12 +21,7 @@ static STORES: AtomicU32 = AtomicU32::new(0);
 impl InMemory {
     pub(crate) fn new(descriptor: LoaderDescriptor) -> Self {
         let number = STORES.fetch_add(1, Ordering::Relaxed);
-        Self { descriptor, database: format!("conformance_{number}"), streams: false }
-    }
-
-    /// The same, which says that it holds only a few batches.
-    pub(crate) fn that_streams(descriptor: LoaderDescriptor) -> Self {
-        Self { streams: true, ..Self::new(descriptor) }
+        Self { descriptor, database: format!("conformance_{number}") }
     }
 }
 
@@ -47,7 +41,7 @@ impl Subject for InMemory {
     }
 
     fn streams(&self) -> bool {
-        self.streams
+        false
     }
 }
 

@@ -29,10 +29,11 @@ impl Subject for Hashes {
 }
 
 /// What arrives as JSON, which the reader does not turn back: see `values.rs` for those.
-const AS_JSON: [&str; 12] = [
+const AS_JSON: [&str; 13] = [
     "type List(Int32)",
     "type LargeList(Int32)",
     "type ListView(Int32)",
+    "type LargeListView(Int32)",
     "type FixedSizeList(2 x Float32)",
     "type List(Utf8)",
     "type List(List(Int32))",
