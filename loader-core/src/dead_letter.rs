@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
 use crate::options::LOAD_ID_LIMIT;
-use crate::{BatchStream, Checksums, Error, ErrorKind, Mode, NullKeys, Result, looks_secret};
+use crate::{BatchStream, Checksums, Error, ErrorKind, Mode, NullKeys, Result};
 
 /// The column with the row's number in the load, from 0.
 pub const ROW: &str = "_arrowload_row";
@@ -121,7 +121,7 @@ impl Rejects {
             mode: origin.mode,
             keys: origin.keys.clone(),
             null_keys: origin.null_keys,
-            options: origin.options.clone().into_iter().filter(|(key, _)| !looks_secret(key)).collect(),
+            options: origin.options.clone(),
         };
         let how = serde_json::to_string(&how).ok();
         let values = [Some(&origin.load_id), Some(&origin.loader), Some(&origin.target), origin.connection.as_ref(), how.as_ref()];
@@ -259,8 +259,11 @@ impl fmt::Debug for Rejects {
 pub(crate) fn find_dead_letters(folder: &Path, load_id: &str, loader: &str, target: &str) -> Option<PathBuf> {
     let stem = stem(load_id, loader, target);
     let names = std::fs::read_dir(folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let newest = names.filter(|name| name.starts_with(&stem) && name.ends_with(".arrows")).max()?;
-    Some(folder.join(newest))
+    let ours = |name: &String| {
+        let unique = name.strip_prefix(&stem).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".arrows"));
+        unique.is_some_and(|unique| unique.len() == 32 && unique.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    Some(folder.join(names.filter(ours).max()?))
 }
 
 /// What the names of a load's files begin with: its id, as far as it goes, and what tells it from the same id elsewhere.

@@ -16,7 +16,7 @@ use crate::erased::{DynSession, UntypedRequest};
 use crate::schema::check_loadable;
 use crate::{
     BatchStream, Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, LoadRequest, Mode, NullKeys, OnError, Receipt, Rejects, Result,
-    Verify, keys,
+    Setting, Verify, keys, looks_secret,
 };
 
 /// How long a query is waited for before it is told how far it is.
@@ -119,6 +119,8 @@ impl Attempt<'_> {
         if spec.load.on_error == OnError::Fail {
             return Rejects::none();
         }
+        let known = self.run.loader.descriptor.options_schema();
+        let shown = |(key, setting): &(&str, &Setting)| !setting.hidden && !known.holds_secrets(key) && !looks_secret(key);
         let origin = DeadLetterOrigin {
             load_id: self.run.load_id.clone(),
             loader: self.run.loader.descriptor.name().into(),
@@ -128,7 +130,7 @@ impl Attempt<'_> {
             mode: spec.load.mode,
             keys: spec.load.keys.clone(),
             null_keys: spec.load.null_keys,
-            options: spec.options.iter().map(|(key, setting)| (key.to_owned(), setting.value.clone())).collect(),
+            options: spec.options.iter().filter(shown).map(|(key, setting)| (key.to_owned(), setting.value.clone())).collect(),
         };
         Rejects::to_folder(&spec.load.dead_letters, schema, &origin)
     }

@@ -10,10 +10,12 @@ use arrow_schema::DataType;
 use arrowload_core::memory::{MemoryConfig, MemoryLoader, MemoryOptions, MemorySession};
 use arrowload_core::{
     Atomicity, BatchStream, Capabilities, DataLoader, Error, ErrorKind, Input, LoadRequest, LoadSession, LoadSpec, LoadState, Loader,
-    LoaderDescriptor, Mode, OnError, Prepared, Receipt, Result, Settings, TypeSupport, Verify, load, read_dead_letters,
+    LoaderDescriptor, Mode, OnError, Prepared, Receipt, Result, Secret, Settings, TypeSupport, Verify, load, read_dead_letters,
 };
 use futures::TryStreamExt;
 use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 /// Memory whose faults the target's name asks for.
 struct Troubled(MemoryLoader);
@@ -27,6 +29,14 @@ struct TroubledSession {
     rows: u64,
 }
 
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct TroubledOptions {
+    note: Option<String>,
+    other_note: Option<String>,
+    pin: Option<Secret>,
+}
+
 fn busy() -> Error {
     Error::new(ErrorKind::ResourceExhausted, "too busy").transient()
 }
@@ -36,14 +46,15 @@ impl DataLoader for Troubled {
     const CAPABILITIES: Capabilities =
         Capabilities::new(&Mode::ALL, Atomicity::Load).create_target().load_ids().skip_rows().checksum().idempotent_writes();
     type Config = MemoryConfig;
-    type Options = MemoryOptions;
+    type Options = TroubledOptions;
     type Session = TroubledSession;
 
     async fn connect(config: MemoryConfig) -> Result<Self> {
         MemoryLoader::connect(config).await.map(Self)
     }
 
-    async fn begin(&self, request: LoadRequest<MemoryOptions>) -> Result<TroubledSession> {
+    async fn begin(&self, request: LoadRequest<TroubledOptions>) -> Result<TroubledSession> {
+        let request = request.with_options(MemoryOptions::default());
         if request.target == "never begins" {
             BEGUN.fetch_add(1, Ordering::Relaxed);
             return Err(busy());
@@ -166,6 +177,19 @@ async fn one_id_for_two_targets_has_two_files() {
         assert_eq!((again.rows_rejected, &again.dead_letters), (1, &report.dead_letters));
     }
     assert_eq!(files(&folder), 2);
+}
+
+#[tokio::test]
+async fn dead_letters_keep_options_but_no_secrets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut spec = skipping("x", &folder);
+    spec.options.set("note", "kept", "a test");
+    spec.options.set("pin", "1234", "a test");
+    spec.options.set("other_note", "from ${env:X}", "a test");
+    spec.options.hide("other_note");
+    let report = load(&troubled("secrets").await, &spec, &three()).await.expect("two arrive");
+    let (_, origin) = read_dead_letters(&report.dead_letters.expect("a file")).expect("dead letters");
+    assert_eq!(origin.options, serde_json::Map::from_iter([("note".to_owned(), "kept".into())]));
 }
 
 #[tokio::test]
