@@ -44,10 +44,17 @@ fn array_bytes(array: &dyn Array) -> usize {
     }
 }
 
-/// Views, and the values that are too long to stand in them.
+/// Views, and the values that are too long to stand in them. Where the buffers are small they are taken whole, and no view is
+/// looked at: most columns have short values.
 fn views<T: ByteViewType>(array: &GenericByteViewArray<T>) -> usize {
-    let long = |view: &u128| Some(*view as u32 as usize).filter(|length| *length > 12);
-    size_of_val(&array.views()[..]) + array.views().iter().filter_map(long).sum::<usize>()
+    let views = array.views();
+    let buffers: usize = array.data_buffers().iter().map(|buffer| buffer.len()).sum();
+    let values = if buffers <= 64 * views.len() {
+        buffers
+    } else {
+        views.iter().map(|view| *view as u32 as usize).filter(|length| *length > 12).sum()
+    };
+    size_of_val(&views[..]) + values
 }
 
 fn ends<O: OffsetSizeTrait>(offsets: &[O]) -> (usize, usize) {
