@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrowload_core::ErrorKind;
+use arrowload_core::{BatchStream, ErrorKind, Input, load};
 use arrowload_testkit::python;
 use serde_json::{Value, json};
 
-use crate::support::{ask, batch, delta, run};
+use crate::support::{ask, batch, delta, prepare, run};
 
 /// Makes a table whose first entry of the log is written by hand.
 fn table(path: &Path, protocol: &Value, fields: &Value, configuration: &Value) {
@@ -134,6 +134,19 @@ async fn what_is_not_known_is_refused_by_name_before_anything_is_written() {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}: {error:#}");
         assert!(format!("{error:#}").contains(name), "{name} is not named: {error:#}");
         assert_eq!(entries(&path), 2, "{name} was refused, and something is left");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_defaults_bind_no_append() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let error = run(folder.path().join("t"), &people(&[1]), json!({ "keys": ["id"] })).await.expect_err("keys that were asked for");
+    assert!(error.kind() == ErrorKind::InvalidOption && error.message().contains("mode upsert"), "{error}");
+    for key in ["id", "order_id"] {
+        let (loader, mut spec) = prepare(&folder.path().join("t"), json!({ "keys": [key] })).await.expect("it connects");
+        spec.load.keys_are_defaults = true;
+        let rows = BatchStream::from_batches(people(&[]).schema(), vec![people(&[1, 1])]);
+        assert_eq!(load(&loader, &spec, &Input::stream(rows)).await.expect("an append needs no key").rows, 2);
     }
 }
 
