@@ -17,7 +17,11 @@ async fn main() -> Result<()> {
     let (server, url) = match arguments.next() {
         Some(url) => (None, url),
         None => {
-            let server = ThrowawayFlightSql::start(FlightSqlBehaviour { endpoints: 4, ..FlightSqlBehaviour::default() }).await;
+            let server = ThrowawayFlightSql::start(FlightSqlBehaviour {
+                endpoints: 4,
+                ..FlightSqlBehaviour::default()
+            })
+            .await;
             let url = server.url();
             (Some(server), url)
         }
@@ -26,11 +30,16 @@ async fn main() -> Result<()> {
 
     let client = Client::connect(&url).await?;
     let load = match std::env::var("DATABASE_URL") {
-        Ok(_) => client.sql(&sql).load("postgresql", "arrowload_example_flight"),
+        Ok(_) => client
+            .sql(&sql)
+            .load("postgresql", "arrowload_example_flight"),
         Err(_) => client.sql(&sql).load("file", "flight.parquet"),
     };
     let report = load.mode(Mode::Overwrite).await?;
-    println!("{} rows from {url} in {:.2?}, load_id {}", report.rows, report.elapsed, report.load_id);
+    println!(
+        "{} rows from {url} in {:.2?}, load_id {}",
+        report.rows, report.elapsed, report.load_id
+    );
     drop(server);
     Ok(())
 }

@@ -28,20 +28,47 @@ async fn main() -> Result<()> {
     let input = input.display().to_string().replace('\'', "''");
 
     println!("\nthe first rows:");
-    println!("{}", client.sql(format!("SELECT * FROM '{input}' LIMIT 3")).to_arrow().await?);
+    println!(
+        "{}",
+        client
+            .sql(format!("SELECT * FROM '{input}' LIMIT 3"))
+            .to_arrow()
+            .await?
+    );
 
     let query = format!("SELECT * FROM '{input}'");
     println!("\n{query}  ->  {FOLDER}/copy.parquet");
-    load(client.sql(&query).to_parquet(format!("{FOLDER}/copy.parquet"))).await?;
+    load(
+        client
+            .sql(&query)
+            .to_parquet(format!("{FOLDER}/copy.parquet")),
+    )
+    .await?;
     // What arrived is read back, and counted by the engine.
-    let counted = client.sql(format!("SELECT count(*) AS rows FROM '{FOLDER}/copy.parquet'")).to_arrow().await?;
+    let counted = client
+        .sql(format!(
+            "SELECT count(*) AS rows FROM '{FOLDER}/copy.parquet'"
+        ))
+        .to_arrow()
+        .await?;
     println!("\nread back:\n{counted}");
 
     if client.available_loaders().contains(&"delta_lake") {
         println!("\n{query}  ->  the Delta Lake table {FOLDER}/lake/copy");
-        load(client.sql(&query).load("delta_lake", format!("{FOLDER}/lake/copy")).mode(Mode::Overwrite)).await?;
+        load(
+            client
+                .sql(&query)
+                .load("delta_lake", format!("{FOLDER}/lake/copy"))
+                .mode(Mode::Overwrite),
+        )
+        .await?;
         let lake = Client::connect(format!("delta://{FOLDER}/lake")).await?;
-        println!("\nread back:\n{}", lake.sql("SELECT count(*) AS rows FROM copy").to_arrow().await?);
+        println!(
+            "\nread back:\n{}",
+            lake.sql("SELECT count(*) AS rows FROM copy")
+                .to_arrow()
+                .await?
+        );
     }
     Ok(())
 }
@@ -50,7 +77,9 @@ async fn main() -> Result<()> {
 async fn load(load: LoadBuilder) -> Result<()> {
     let bar = progress_bar();
     let shown = bar.clone();
-    let report = load.on_progress(move |progress| show(&shown, progress)).await?;
+    let report = load
+        .on_progress(move |progress| show(&shown, progress))
+        .await?;
     bar.finish();
     print_report(&report);
     Ok(())
@@ -63,14 +92,21 @@ async fn make_lineitem(client: &Client) -> Result<PathBuf> {
     let table = arrowload_tpch::lineitem(0.1, 8192);
     let (schema, batches) = (table.schema(), table);
     let rows = BatchStream::new(schema, stream::iter(batches.map(Ok)));
-    let report = client.load_stream(rows, "file", path.display().to_string()).option("mode", "overwrite").await?;
-    ensure!(report.rows == report.rows_read, "all rows arrive, or the load is an error");
+    let report = client
+        .load_stream(rows, "file", path.display().to_string())
+        .option("mode", "overwrite")
+        .await?;
+    ensure!(
+        report.rows == report.rows_read,
+        "all rows arrive, or the load is an error"
+    );
     print_report(&report);
     Ok(path)
 }
 
 fn progress_bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40.green} {pos}/{len} rows  {per_sec}  {elapsed}");
+    let style =
+        ProgressStyle::with_template("{bar:40.green} {pos}/{len} rows  {per_sec}  {elapsed}");
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
@@ -81,9 +117,15 @@ fn show(bar: &ProgressBar, progress: &Progress) {
 
 fn print_report(report: &LoadReport) {
     let seconds = report.elapsed.as_secs_f64();
-    println!("  rows      {} of {} read, {} set aside", report.rows, report.rows_read, report.rows_rejected);
+    println!(
+        "  rows      {} of {} read, {} set aside",
+        report.rows, report.rows_read, report.rows_rejected
+    );
     println!("  bytes     {:.1} MB written", report.bytes as f64 / 1e6);
-    println!("  elapsed   {seconds:.2} s ({:.0} rows/s)", report.rows as f64 / seconds);
+    println!(
+        "  elapsed   {seconds:.2} s ({:.0} rows/s)",
+        report.rows as f64 / seconds
+    );
     println!("  load_id   {}", report.load_id);
     for (key, value) in &report.details {
         println!("  {key:9} {value}");

@@ -22,19 +22,35 @@ async fn main() -> Result<()> {
     let metres: ArrayRef = Arc::new(Float64Array::from(vec![540.0, 23.0, 2850.0]));
     let batch = RecordBatch::try_from_iter([("city", city), ("metres", metres)])?;
     let file = folder.join("cities.parquet").display().to_string();
-    let report = client.load_table(vec![batch], "file", file)?.mode(Mode::Overwrite).await?;
+    let report = client
+        .load_table(vec![batch], "file", file)?
+        .mode(Mode::Overwrite)
+        .await?;
     println!("{} rows loaded", report.rows);
 
     // A stream holds one batch at a time, and dropping it cancels the query. Values are bound, never spliced.
-    let query = client.sql("SELECT city, metres FROM cities WHERE metres > $1 ORDER BY metres").param(100.0);
+    let query = client
+        .sql("SELECT city, metres FROM cities WHERE metres > $1 ORDER BY metres")
+        .param(100.0);
     let mut batches = query.stream().await?;
-    println!("columns: {:?}", batches.schema().fields().iter().map(|field| field.name()).collect::<Vec<_>>());
+    println!(
+        "columns: {:?}",
+        batches
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name())
+            .collect::<Vec<_>>()
+    );
     while let Some(batch) = batches.try_next().await? {
         println!("a batch of {} rows", batch.num_rows());
     }
 
     // A small answer may be collected whole.
-    let table = client.sql("SELECT avg(metres) AS average FROM cities").to_arrow().await?;
+    let table = client
+        .sql("SELECT avg(metres) AS average FROM cities")
+        .to_arrow()
+        .await?;
     println!("{table}");
     Ok(())
 }

@@ -17,7 +17,10 @@ use serde_json::Value;
 pub fn save(name: &str, results: &Value) -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
     std::fs::create_dir_all(&folder)?;
-    Ok(std::fs::write(folder.join(format!("{name}.json")), serde_json::to_string_pretty(results)? + "\n")?)
+    Ok(std::fs::write(
+        folder.join(format!("{name}.json")),
+        serde_json::to_string_pretty(results)? + "\n",
+    )?)
 }
 
 /// The median; the upper of the two in the middle.
@@ -32,10 +35,24 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 /// # Errors
 /// Where there is no `/proc`.
 pub fn cpu_seconds() -> Result<(f64, f64)> {
-    let stat = std::fs::read_to_string("/proc/self/stat").context("CPU time is read from Linux's /proc")?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok()).context("ticks");
-    Ok(((ticks(11)? + ticks(12)?) / 100.0, (ticks(13)? + ticks(14)?) / 100.0))
+    let stat = std::fs::read_to_string("/proc/self/stat")
+        .context("CPU time is read from Linux's /proc")?;
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|ticks| ticks.parse::<f64>().ok())
+            .context("ticks")
+    };
+    Ok((
+        (ticks(11)? + ticks(12)?) / 100.0,
+        (ticks(13)? + ticks(14)?) / 100.0,
+    ))
 }
 
 /// Megabytes of memory that this process holds, and the most that it held since [`forget_peak`].
@@ -43,9 +60,13 @@ pub fn cpu_seconds() -> Result<(f64, f64)> {
 /// # Errors
 /// Where there is no `/proc`.
 pub fn memory() -> Result<(f64, f64)> {
-    let status = std::fs::read_to_string("/proc/self/status").context("memory is read from Linux's /proc")?;
+    let status = std::fs::read_to_string("/proc/self/status")
+        .context("memory is read from Linux's /proc")?;
     let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("a line")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .context("a line")?;
         Ok::<f64, anyhow::Error>(line.trim().trim_end_matches("kB").trim().parse::<f64>()? / 1024.0)
     };
     Ok((field("VmRSS:")?, field("VmHWM:")?))
@@ -73,15 +94,35 @@ impl Peers {
     ///
     /// # Errors
     /// If Python, or a package, is not to be had.
-    pub fn start(folder: &Path, script: &str, packages: &[&str], arguments: &[&str]) -> Result<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
+    pub fn start(
+        folder: &Path,
+        script: &str,
+        packages: &[&str],
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("python")
+            .join(script);
         let python = python(folder, packages)?;
-        let mut child = Command::new(python).arg(script).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut child = Command::new(python)
+            .arg(script)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let mut answers = BufReader::new(child.stdout.take().context("Python has no output")?);
         let mut versions = String::new();
         answers.read_line(&mut versions)?;
-        let versions = versions.trim().strip_prefix("ready ").context("Python did not start")?.to_owned();
-        Ok(Self { child, answers, versions })
+        let versions = versions
+            .trim()
+            .strip_prefix("ready ")
+            .context("Python did not start")?
+            .to_owned();
+        Ok(Self {
+            child,
+            answers,
+            versions,
+        })
     }
 
     /// Sends a request, and answers with seconds of wall clock and of CPU.
@@ -94,7 +135,10 @@ impl Peers {
         input.flush()?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
-        let (seconds, cpu) = answer.trim().split_once(' ').with_context(|| format!("Python failed at `{request}`"))?;
+        let (seconds, cpu) = answer
+            .trim()
+            .split_once(' ')
+            .with_context(|| format!("Python failed at `{request}`"))?;
         Ok((seconds.parse()?, cpu.parse()?))
     }
 }
@@ -124,7 +168,10 @@ pub fn arrow_file(folder: &Path, batches: &[RecordBatch]) -> Result<PathBuf> {
 
 fn python(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
     let environment = folder.join("python");
-    let (python, done) = (environment.join("bin/python"), environment.join(".packages"));
+    let (python, done) = (
+        environment.join("bin/python"),
+        environment.join(".packages"),
+    );
     let wanted = packages.join(" ");
     if std::fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
         return Ok(python);
@@ -133,13 +180,25 @@ fn python(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
         ensure!(command.status()?.success(), "{command:?} failed");
         Ok(())
     };
-    let uv = Command::new("uv").arg("--version").output().is_ok_and(|output| output.status.success());
+    let uv = Command::new("uv")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success());
     if uv {
-        run(Command::new("uv").args(["venv", "--quiet", "--clear"]).arg(&environment))?;
-        run(Command::new("uv").args(["pip", "install", "--quiet", "--python"]).arg(&python).args(packages))?;
+        run(Command::new("uv")
+            .args(["venv", "--quiet", "--clear"])
+            .arg(&environment))?;
+        run(Command::new("uv")
+            .args(["pip", "install", "--quiet", "--python"])
+            .arg(&python)
+            .args(packages))?;
     } else {
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages))?;
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&environment))?;
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(packages))?;
     }
     std::fs::write(done, wanted)?;
     Ok(python)

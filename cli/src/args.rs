@@ -175,7 +175,13 @@ pub(crate) struct To {
     #[arg(short, long, value_name = "MODE", help_heading = "How", value_parser = ["create", "append", "overwrite", "upsert"])]
     pub(crate) mode: Option<String>,
     /// The columns that identify a row
-    #[arg(short, long, value_name = "COLUMN,…", value_delimiter = ',', help_heading = "How")]
+    #[arg(
+        short,
+        long,
+        value_name = "COLUMN,…",
+        value_delimiter = ',',
+        help_heading = "How"
+    )]
     pub(crate) keys: Vec<String>,
     /// An option of every load or of this loader; `arrowload describe LOADER` lists them
     #[arg(short, long = "option", value_name = "KEY=VALUE", help_heading = "How")]

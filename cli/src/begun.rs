@@ -32,19 +32,45 @@ fn digest(text: &str) -> String {
 
 /// A URL without its user, password and options, which may change from run to run.
 fn plain(place: &str) -> &str {
-    let Some((_, rest)) = place.split_once("://") else { return place };
+    let Some((_, rest)) = place.split_once("://") else {
+        return place;
+    };
     let address = rest.split('?').next().unwrap_or_default();
-    address.rsplit_once('@').map_or(address, |(_, address)| address)
+    address
+        .rsplit_once('@')
+        .map_or(address, |(_, address)| address)
 }
 
 impl Load {
     pub(crate) fn of(load_id: String, load: &JobLoad, file: &Path, folder: &Path) -> Self {
-        let sql_file = load.sql_file.as_ref().map(|file| std::fs::read_to_string(folder.join(file)).unwrap_or_default());
-        let destination = format!("{:?}", (plain(&load.to), load::target_of(&load.to).1, &load.target, &load.connection));
-        let read = (load.from.as_deref().map(plain), &load.sql, sql_file, &load.table, &load.params);
+        let sql_file = load
+            .sql_file
+            .as_ref()
+            .map(|file| std::fs::read_to_string(folder.join(file)).unwrap_or_default());
+        let destination = format!(
+            "{:?}",
+            (
+                plain(&load.to),
+                load::target_of(&load.to).1,
+                &load.target,
+                &load.connection
+            )
+        );
+        let read = (
+            load.from.as_deref().map(plain),
+            &load.sql,
+            sql_file,
+            &load.table,
+            &load.params,
+        );
         let definition = format!("{:?}", (read, &load.mode, &load.keys, &load.options));
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        Self { load_id, destination: digest(&destination), definition: digest(&definition), file }
+        Self {
+            load_id,
+            destination: digest(&destination),
+            definition: digest(&definition),
+            file,
+        }
     }
 
     fn is_same_load(&self, other: &Self) -> bool {
@@ -65,21 +91,32 @@ pub(crate) struct Begun {
 impl Begun {
     /// What this machine knows of the jobs of a name; nothing if it keeps no state.
     pub(crate) fn read(job: &str) -> Option<Self> {
-        let file = state_folder()?.join("arrowload").join("jobs").join(format!("{}.json", digest(job)));
+        let file = state_folder()?
+            .join("arrowload")
+            .join("jobs")
+            .join(format!("{}.json", digest(job)));
         let text = std::fs::read(&file).unwrap_or_default();
-        Some(Self { file, loads: serde_json::from_slice(&text).unwrap_or_default() })
+        Some(Self {
+            file,
+            loads: serde_json::from_slice(&text).unwrap_or_default(),
+        })
     }
 
     /// The load with the id and destination of this one, as it began.
     pub(crate) fn find(&self, load: &Load) -> Option<&Load> {
-        self.loads.iter().rev().find(|known| known.is_same_load(load))
+        self.loads
+            .iter()
+            .rev()
+            .find(|known| known.is_same_load(load))
     }
 
     /// Keeps what these loads are.
     pub(crate) fn keep(mut self, loads: &[Load]) -> std::io::Result<()> {
-        self.loads.retain(|known| !loads.iter().any(|load| load.is_same_load(known)));
+        self.loads
+            .retain(|known| !loads.iter().any(|load| load.is_same_load(known)));
         self.loads.extend(loads.iter().cloned());
-        self.loads.drain(..self.loads.len().saturating_sub(MOST_KEPT));
+        self.loads
+            .drain(..self.loads.len().saturating_sub(MOST_KEPT));
         let folder = self.file.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;
         let mut file = NamedTempFile::new_in(folder)?;
@@ -91,8 +128,21 @@ impl Begun {
 
 /// Where this system keeps what a user's programs remember.
 fn state_folder() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let home =
-        || absolute("HOME").map(|home| home.join(if cfg!(target_os = "macos") { "Library/Application Support" } else { ".local/state" }));
-    absolute("XDG_STATE_HOME").or_else(|| absolute("LOCALAPPDATA").filter(|_| cfg!(windows))).or_else(home)
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let home = || {
+        absolute("HOME").map(|home| {
+            home.join(if cfg!(target_os = "macos") {
+                "Library/Application Support"
+            } else {
+                ".local/state"
+            })
+        })
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("LOCALAPPDATA").filter(|_| cfg!(windows)))
+        .or_else(home)
 }

@@ -23,7 +23,12 @@ pub(crate) async fn command(command: ConnectionsCommand) -> Result<Exit, Failure
     match command {
         ConnectionsCommand::List => list(),
         ConnectionsCommand::Test { name, target } => test(&name, target).await,
-        ConnectionsCommand::Add { name, what, keys, force } => add(&name, &what, &keys, force),
+        ConnectionsCommand::Add {
+            name,
+            what,
+            keys,
+            force,
+        } => add(&name, &what, &keys, force),
     }
 }
 
@@ -33,7 +38,13 @@ fn list() -> Result<Exit, Failure> {
         print("no connection is named; see `arrowload init` and `arrowload connections add`")?;
         return Ok(Exit::Done);
     }
-    let rows = all.into_iter().map(|known| vec![known.name, known.kind.unwrap_or_default(), known.origins.join(", ")]);
+    let rows = all.into_iter().map(|known| {
+        vec![
+            known.name,
+            known.kind.unwrap_or_default(),
+            known.origins.join(", "),
+        ]
+    });
     print(&table(&["name", "type", "from"], rows.collect()))?;
     Ok(Exit::Done)
 }
@@ -48,23 +59,42 @@ async fn test(name: &str, target: Option<String>) -> Result<Exit, Failure> {
     }
     let shown = name.split("://").next().unwrap_or(name);
     if let Ok(loader) = loader {
-        let client = Client::builder().registry(registry.clone()).connections(connections.clone()).build()?;
-        let rows = BatchStream::from_batches(Schema::new(vec![Field::new("id", DataType::Int64, true)]).into(), Vec::<RecordBatch>::new());
+        let client = Client::builder()
+            .registry(registry.clone())
+            .connections(connections.clone())
+            .build()?;
+        let rows = BatchStream::from_batches(
+            Schema::new(vec![Field::new("id", DataType::Int64, true)]).into(),
+            Vec::<RecordBatch>::new(),
+        );
         let load = |target: &str| {
             let stream = BatchStream::from_batches(rows.schema().clone(), Vec::new());
             let load = client.load_stream(stream, loader.name(), target);
-            if name == loader.name() { load } else { load.connection(name) }
+            if name == loader.name() {
+                load
+            } else {
+                load.connection(name)
+            }
         };
         load("arrowload_connection_test").ping().await?;
-        print(&format!("{shown}: {} is reached, and takes the credentials", loader.name()))?;
+        print(&format!(
+            "{shown}: {} is reached, and takes the credentials",
+            loader.name()
+        ))?;
         // A plan reads what a load would meet: the target, its columns, and the rights on it.
         let checked = target.as_deref().unwrap_or("arrowload_connection_test");
         match load(checked).plan().await {
-            Ok(plan) if target.is_some() && plan.target_exists => print(&format!("{shown}: `{checked}` is there, and can be loaded into"))?,
-            Ok(_) => print(&format!("{shown}: `{checked}` is not there, and could be created"))?,
+            Ok(plan) if target.is_some() && plan.target_exists => print(&format!(
+                "{shown}: `{checked}` is there, and can be loaded into"
+            ))?,
+            Ok(_) => print(&format!(
+                "{shown}: `{checked}` is not there, and could be created"
+            ))?,
             // The rows of this test need not fit the target's columns.
             Err(error) if target.is_some() && error.kind() == ErrorKind::SchemaMismatch => {
-                print(&format!("{shown}: `{checked}` is there, and can be loaded into"))?;
+                print(&format!(
+                    "{shown}: `{checked}` is there, and can be loaded into"
+                ))?;
             }
             // Not every name is one of a target.
             Err(error) if target.is_none() && error.kind() == ErrorKind::InvalidOption => {}
@@ -72,7 +102,11 @@ async fn test(name: &str, target: Option<String>) -> Result<Exit, Failure> {
         }
     }
     if source.is_ok() {
-        let client = Client::builder().registry(registry).connections(connections).source(name).build()?;
+        let client = Client::builder()
+            .registry(registry)
+            .connections(connections)
+            .source(name)
+            .build()?;
         client.ping().await?;
         print(&format!("{shown}: can be queried"))?;
     }
@@ -89,17 +123,23 @@ fn read(file: &Path) -> Result<DocumentMut, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(Failure::failed(format!("{}: {error}", file.display()))),
     };
-    text.parse().map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+    text.parse()
+        .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
 }
 
 /// Writes a file under a temporary name first.
 fn write(file: &Path, text: &str) -> Result<(), Failure> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let failed = |error: std::io::Error| Failure::failed(format!("{}: {error}", file.display()));
     // Only its owner reads it, as it may hold secrets.
     let temporary = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     std::fs::write(temporary.path(), text).map_err(failed)?;
-    temporary.persist(file).map_err(|error| failed(error.error))?;
+    temporary
+        .persist(file)
+        .map_err(|error| failed(error.error))?;
     Ok(())
 }
 
@@ -112,8 +152,12 @@ fn add(name: &str, what: &str, keys: &[String], force: bool) -> Result<Exit, Fai
     let registry = Registry::linked()?;
     let mut entry = Table::new();
     if let Some(scheme) = url_scheme(what) {
-        if registry.loader_for_scheme(&scheme).is_none() && registry.source_for_scheme(&scheme).is_none() {
-            let message = format!("no loader or source takes {scheme}:// URLs; see `arrowload loaders` and `arrowload sources`");
+        if registry.loader_for_scheme(&scheme).is_none()
+            && registry.source_for_scheme(&scheme).is_none()
+        {
+            let message = format!(
+                "no loader or source takes {scheme}:// URLs; see `arrowload loaders` and `arrowload sources`"
+            );
             return Err(Failure::usage(message));
         }
         entry.insert("url", value(what));
@@ -131,52 +175,101 @@ fn add(name: &str, what: &str, keys: &[String], force: bool) -> Result<Exit, Fai
             ));
         }
         // Numbers and switches are written as such.
-        let item = given.parse::<i64>().map(value).or_else(|_| given.parse::<bool>().map(value));
+        let item = given
+            .parse::<i64>()
+            .map(value)
+            .or_else(|_| given.parse::<bool>().map(value));
         entry.insert(key, item.unwrap_or_else(|_| value(given)));
     }
     check(&registry, name, &entry)?;
     let file = config_file();
     let mut document = read(&file)?;
-    let connections = document.entry("connections").or_insert_with(|| Item::Table(implicit()));
-    let connections = connections.as_table_mut().ok_or_else(|| Failure::usage(format!("{}: `connections` is no table", file.display())))?;
+    let connections = document
+        .entry("connections")
+        .or_insert_with(|| Item::Table(implicit()));
+    let connections = connections
+        .as_table_mut()
+        .ok_or_else(|| Failure::usage(format!("{}: `connections` is no table", file.display())))?;
     if connections.contains_key(name) && !force {
-        return Err(Failure::usage(format!("{} has a connection `{name}` already; --force replaces it", file.display())));
+        return Err(Failure::usage(format!(
+            "{} has a connection `{name}` already; --force replaces it",
+            file.display()
+        )));
     }
     let fresh = !connections.contains_key(name);
     connections.insert(name, Item::Table(entry.clone()));
     // A new connection goes to the end, behind the comments that are there.
     let before = std::fs::read_to_string(&file).unwrap_or_default();
     let gap = if before.trim().is_empty() { "" } else { "\n" };
-    let appended = format!("{}{gap}[connections.{}]\n{entry}", before, toml_edit::Key::new(name).display_repr());
+    let appended = format!(
+        "{}{gap}[connections.{}]\n{entry}",
+        before,
+        toml_edit::Key::new(name).display_repr()
+    );
     let is_whole = appended.parse::<DocumentMut>().is_ok();
-    write(&file, &if fresh && is_whole { appended } else { document.to_string() })?;
-    print(&format!("{}: added `{name}`; try it with: arrowload connections test {name}", file.display()))?;
+    write(
+        &file,
+        &if fresh && is_whole {
+            appended
+        } else {
+            document.to_string()
+        },
+    )?;
+    print(&format!(
+        "{}: added `{name}`; try it with: arrowload connections test {name}",
+        file.display()
+    ))?;
     Ok(Exit::Done)
 }
 
 /// Whether its keys are known: what a load by this connection would say.
 fn check(registry: &Registry, name: &str, entry: &Table) -> Result<(), Failure> {
     let text = entry.to_string();
-    let map: serde_json::Map<String, serde_json::Value> =
-        toml::from_str(&text).map_err(|error| Failure::usage(format!("these keys do not make a connection: {error}")))?;
-    let connections = Connections::builder().no_config_file().environment(std::env::vars()).build()?;
+    let map: serde_json::Map<String, serde_json::Value> = toml::from_str(&text)
+        .map_err(|error| Failure::usage(format!("these keys do not make a connection: {error}")))?;
+    let connections = Connections::builder()
+        .no_config_file()
+        .environment(std::env::vars())
+        .build()?;
     let backend = |map: &serde_json::Map<String, serde_json::Value>| {
-        let kind = map.get("type").and_then(|kind| kind.as_str()).map(str::to_owned);
-        let by_url = || map.get("url").and_then(|url| url.as_str()).and_then(url_scheme);
+        let kind = map
+            .get("type")
+            .and_then(|kind| kind.as_str())
+            .map(str::to_owned);
+        let by_url = || {
+            map.get("url")
+                .and_then(|url| url.as_str())
+                .and_then(url_scheme)
+        };
         kind.or_else(|| {
             let scheme = by_url()?;
-            let loader = registry.loader_for_scheme(&scheme).map(|loader| loader.name());
-            loader.or_else(|| registry.source_for_scheme(&scheme).map(|source| source.name())).map(str::to_owned)
+            let loader = registry
+                .loader_for_scheme(&scheme)
+                .map(|loader| loader.name());
+            loader
+                .or_else(|| {
+                    registry
+                        .source_for_scheme(&scheme)
+                        .map(|source| source.name())
+                })
+                .map(str::to_owned)
         })
     };
-    let Some(kind) = backend(&map) else { return Ok(()) };
+    let Some(kind) = backend(&map) else {
+        return Ok(());
+    };
     connections.configure(name, &kind, map.clone().into())?;
     // References to secrets need not resolve here, and a key of nobody's does not depend on them.
-    if map.values().any(|value| value.as_str().is_some_and(|text| text.contains("${"))) {
+    if map
+        .values()
+        .any(|value| value.as_str().is_some_and(|text| text.contains("${")))
+    {
         return Ok(());
     }
     match registry.loader(&kind) {
-        Ok(loader) => loader.split(connections.for_loader(loader, Some(name), None)?).map(drop)?,
+        Ok(loader) => loader
+            .split(connections.for_loader(loader, Some(name), None)?)
+            .map(drop)?,
         Err(_) => {
             let (source, settings) = connections.for_source(registry, name)?;
             source.split(settings, None).map(drop)?;
@@ -222,11 +315,23 @@ const TEMPLATE: &str = r#"# Connections of arrowload: found in the working direc
 pub(crate) fn init(force: bool) -> Result<Exit, Failure> {
     let file = config_file();
     if file.exists() && !force {
-        let known = Connections::discover().map(|connections| connection_names(&connections)).unwrap_or_default();
-        let has = if known.is_empty() { String::new() } else { format!(" and names {known}") };
-        return Err(Failure::usage(format!("{} is there already{has}; --force replaces it", file.display())));
+        let known = Connections::discover()
+            .map(|connections| connection_names(&connections))
+            .unwrap_or_default();
+        let has = if known.is_empty() {
+            String::new()
+        } else {
+            format!(" and names {known}")
+        };
+        return Err(Failure::usage(format!(
+            "{} is there already{has}; --force replaces it",
+            file.display()
+        )));
     }
     write(&file, TEMPLATE)?;
-    print(&format!("wrote {}; take the # from what you need, or run: arrowload connections add NAME URL", file.display()))?;
+    print(&format!(
+        "wrote {}; take the # from what you need, or run: arrowload connections add NAME URL",
+        file.display()
+    ))?;
     Ok(Exit::Done)
 }

@@ -11,69 +11,125 @@ use crate::job::Job;
 use crate::show::{print, table};
 
 fn schemes(schemes: &[&str]) -> String {
-    schemes.iter().map(|scheme| format!("{scheme}://")).collect::<Vec<_>>().join(", ")
+    schemes
+        .iter()
+        .map(|scheme| format!("{scheme}://"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn modes(loader: &LoaderDescriptor) -> String {
-    loader.capabilities().modes.iter().map(|mode| mode.name()).collect::<Vec<_>>().join(", ")
+    loader
+        .capabilities()
+        .modes
+        .iter()
+        .map(|mode| mode.name())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 pub(crate) fn loaders() -> Result<Exit, Failure> {
     let registry = Registry::linked()?;
     let row = |loader: &LoaderDescriptor| {
-        let once = if loader.capabilities().load_ids { "yes" } else { "no" };
-        vec![loader.name().to_owned(), modes(loader), once.to_owned(), schemes(loader.url_schemes())]
+        let once = if loader.capabilities().load_ids {
+            "yes"
+        } else {
+            "no"
+        };
+        vec![
+            loader.name().to_owned(),
+            modes(loader),
+            once.to_owned(),
+            schemes(loader.url_schemes()),
+        ]
     };
-    print(&table(&["name", "modes", "exactly once", "urls"], registry.loaders().map(row).collect()))?;
+    print(&table(
+        &["name", "modes", "exactly once", "urls"],
+        registry.loaders().map(row).collect(),
+    ))?;
     Ok(Exit::Done)
 }
 
 pub(crate) fn sources() -> Result<Exit, Failure> {
     let registry = Registry::linked()?;
-    let rows = registry.sources().map(|source| vec![source.name().to_owned(), schemes(source.url_schemes())]);
+    let rows = registry
+        .sources()
+        .map(|source| vec![source.name().to_owned(), schemes(source.url_schemes())]);
     print(&table(&["name", "urls"], rows.collect()))?;
     Ok(Exit::Done)
 }
 
 /// The type that a key's value has, as people write it.
 fn kind(schema: &Value, root: &Value) -> String {
-    if let Some(pointer) = schema.get("$ref").and_then(Value::as_str).and_then(|name| name.strip_prefix('#')) {
-        return root.pointer(pointer).map_or_else(String::new, |schema| kind(schema, root));
+    if let Some(pointer) = schema
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|name| name.strip_prefix('#'))
+    {
+        return root
+            .pointer(pointer)
+            .map_or_else(String::new, |schema| kind(schema, root));
     }
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
-        return words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("|");
+        return words
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join("|");
     }
     if let Some(word) = schema.get("const").and_then(Value::as_str) {
         return word.to_owned();
     }
     for key in ["oneOf", "anyOf", "allOf"] {
         if let Some(variants) = schema.get(key).and_then(Value::as_array) {
-            let mut kinds: Vec<String> = variants.iter().map(|variant| kind(variant, root)).filter(|kind| kind != "null").collect();
+            let mut kinds: Vec<String> = variants
+                .iter()
+                .map(|variant| kind(variant, root))
+                .filter(|kind| kind != "null")
+                .collect();
             kinds.dedup();
             return kinds.join("|");
         }
     }
     match schema.get("type") {
         Some(Value::String(name)) => name.clone(),
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect::<Vec<_>>().join("|"),
+        Some(Value::Array(names)) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|name| *name != "null")
+            .collect::<Vec<_>>()
+            .join("|"),
         _ => String::new(),
     }
 }
 
 fn keys(schema: &KeySchema) -> String {
     let root = schema.as_value();
-    let Some(properties) = root.get("properties").and_then(Value::as_object) else { return "  none\n".into() };
+    let Some(properties) = root.get("properties").and_then(Value::as_object) else {
+        return "  none\n".into();
+    };
     let row = |(key, property): (&String, &Value)| {
         let default = match property.get("default") {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),
         };
-        let kind = if schema.is_secret(key) { "secret".to_owned() } else { kind(property, root) };
-        let text = property.get("description").and_then(Value::as_str).unwrap_or_default().replace('\n', " ");
+        let kind = if schema.is_secret(key) {
+            "secret".to_owned()
+        } else {
+            kind(property, root)
+        };
+        let text = property
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .replace('\n', " ");
         vec![key.clone(), kind, default, text]
     };
-    table(&["key", "type", "default", "what it does"], properties.iter().map(row).collect())
+    table(
+        &["key", "type", "default", "what it does"],
+        properties.iter().map(row).collect(),
+    )
 }
 
 pub(crate) fn describe(name: &str) -> Result<Exit, Failure> {
@@ -81,9 +137,14 @@ pub(crate) fn describe(name: &str) -> Result<Exit, Failure> {
     let (loader, source) = (registry.loader(name).ok(), registry.source(name).ok());
     let mut text = String::new();
     if loader.is_none() && source.is_none() {
-        let names: Vec<&str> =
-            registry.loaders().map(|loader| loader.name()).chain(registry.sources().map(|source| source.name())).collect();
-        let hint = nearest(name, names.iter().copied()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_else(|| ".".into());
+        let names: Vec<&str> = registry
+            .loaders()
+            .map(|loader| loader.name())
+            .chain(registry.sources().map(|source| source.name()))
+            .collect();
+        let hint = nearest(name, names.iter().copied())
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_else(|| ".".into());
         let list = |names: Vec<&str>| names.join(", ");
         return Err(Failure::usage(format!(
             "nothing is called `{name}`{hint} Loaders: {}. Sources: {}",
@@ -93,7 +154,13 @@ pub(crate) fn describe(name: &str) -> Result<Exit, Failure> {
     }
     if let Some(loader) = loader {
         let can = loader.capabilities();
-        text += &format!("{} {} {}\n\nloads: {}\n", loader.name(), loader.package(), loader.version(), modes(loader));
+        text += &format!(
+            "{} {} {}\n\nloads: {}\n",
+            loader.name(),
+            loader.package(),
+            loader.version(),
+            modes(loader)
+        );
         let abilities = [
             ("creates targets", can.create_target),
             ("adds columns", can.schema_evolution),
@@ -103,31 +170,57 @@ pub(crate) fn describe(name: &str) -> Result<Exit, Failure> {
             ("verify = checksum", can.checksum),
             ("max_updates, max_deletes", can.change_limits),
         ];
-        let has: Vec<&str> = abilities.iter().filter(|(_, has)| *has).map(|(word, _)| *word).collect();
+        let has: Vec<&str> = abilities
+            .iter()
+            .filter(|(_, has)| *has)
+            .map(|(word, _)| *word)
+            .collect();
         text += &format!("can: {}\n", has.join("; "));
     } else if let Some(source) = source {
-        text += &format!("{} {} {}\n", source.name(), source.package(), source.version());
+        text += &format!(
+            "{} {} {}\n",
+            source.name(),
+            source.package(),
+            source.version()
+        );
     }
     if source.is_some() {
         text += "can be queried: --from\n";
     }
-    let environment = loader.map(|loader| loader.environment()).or(source.map(|source| source.environment())).unwrap_or_default();
+    let environment = loader
+        .map(|loader| loader.environment())
+        .or(source.map(|source| source.environment()))
+        .unwrap_or_default();
     if !environment.is_empty() {
         let names: Vec<&str> = environment.iter().map(|(variable, _)| *variable).collect();
         text += &format!("reads from the environment: {}\n", names.join(", "));
     }
-    let schema = loader.map(|loader| loader.config_schema()).or(source.map(|source| source.config_schema()));
+    let schema = loader
+        .map(|loader| loader.config_schema())
+        .or(source.map(|source| source.config_schema()));
     if let Some(schema) = schema {
-        text += &format!("\nConnection keys (--config, or in a connection)\n\n{}", keys(&schema));
+        text += &format!(
+            "\nConnection keys (--config, or in a connection)\n\n{}",
+            keys(&schema)
+        );
     }
     if let (Some(loader), Some(source)) = (loader, source)
         && loader.config_schema().keys() != source.config_schema().keys()
     {
-        text += &format!("\nConnection keys as a source\n\n{}", keys(&source.config_schema()));
+        text += &format!(
+            "\nConnection keys as a source\n\n{}",
+            keys(&source.config_schema())
+        );
     }
     if let Some(loader) = loader {
-        text += &format!("\nIts own options (--option)\n\n{}", keys(&loader.options_schema()));
-        text += &format!("\nOptions of every load (--option)\n\n{}", keys(&KeySchema::of::<LoadOptions>()));
+        text += &format!(
+            "\nIts own options (--option)\n\n{}",
+            keys(&loader.options_schema())
+        );
+        text += &format!(
+            "\nOptions of every load (--option)\n\n{}",
+            keys(&KeySchema::of::<LoadOptions>())
+        );
     }
     print(&text)?;
     Ok(Exit::Done)
@@ -154,26 +247,53 @@ fn config_schema() -> Result<Value, Failure> {
     let registry = Registry::linked()?;
     let mut variants = Vec::new();
     let mut definitions = Map::new();
-    let mut names: Vec<&str> =
-        registry.loaders().map(|loader| loader.name()).chain(registry.sources().map(|source| source.name())).collect();
+    let mut names: Vec<&str> = registry
+        .loaders()
+        .map(|loader| loader.name())
+        .chain(registry.sources().map(|source| source.name()))
+        .collect();
     names.sort_unstable();
     names.dedup();
     for name in names {
         let loader = registry.loader(name).ok();
-        let schemas = loader.map(|loader| vec![loader.config_schema(), loader.options_schema(), KeySchema::of::<LoadOptions>()]);
-        let schemas = schemas.into_iter().flatten().chain(registry.source(name).ok().map(|source| source.config_schema()));
+        let schemas = loader.map(|loader| {
+            vec![
+                loader.config_schema(),
+                loader.options_schema(),
+                KeySchema::of::<LoadOptions>(),
+            ]
+        });
+        let schemas = schemas.into_iter().flatten().chain(
+            registry
+                .source(name)
+                .ok()
+                .map(|source| source.config_schema()),
+        );
         let mut properties = Map::new();
         for schema in schemas {
             if let Some(own) = schema.as_value().get("$defs").and_then(Value::as_object) {
                 definitions.extend(own.clone());
             }
-            if let Some(own) = schema.as_value().get("properties").and_then(Value::as_object) {
+            if let Some(own) = schema
+                .as_value()
+                .get("properties")
+                .and_then(Value::as_object)
+            {
                 properties.extend(own.clone());
             }
         }
-        properties.insert("type".into(), json!({ "const": name, "description": "The loader or source." }));
-        properties.insert("url".into(), json!({ "type": "string", "description": "The connection as a URL." }));
-        properties.insert("upsert_key".into(), json!({ "type": ["string", "array"], "description": "Another name for `keys`." }));
+        properties.insert(
+            "type".into(),
+            json!({ "const": name, "description": "The loader or source." }),
+        );
+        properties.insert(
+            "url".into(),
+            json!({ "type": "string", "description": "The connection as a URL." }),
+        );
+        properties.insert(
+            "upsert_key".into(),
+            json!({ "type": ["string", "array"], "description": "Another name for `keys`." }),
+        );
         variants.push(json!({ "title": name, "type": "object", "properties": properties, "additionalProperties": false }));
     }
     Ok(json!({
@@ -190,5 +310,10 @@ fn config_schema() -> Result<Value, Failure> {
 
 /// The names of all connections, for messages.
 pub(crate) fn connection_names(connections: &Connections) -> String {
-    connections.list().into_iter().map(|known| known.name).collect::<Vec<_>>().join(", ")
+    connections
+        .list()
+        .into_iter()
+        .map(|known| known.name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

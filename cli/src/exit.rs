@@ -115,7 +115,9 @@ impl From<std::io::Error> for Failure {
 
 /// Runs the work until its end, or until the first interrupt. What is under way is then dropped, which publishes nothing; a
 /// second interrupt does not wait for that.
-pub(crate) async fn interruptible(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+pub(crate) async fn interruptible(
+    work: impl Future<Output = Result<Exit, Failure>>,
+) -> Result<Exit, Failure> {
     let ended = tokio::select! {
         outcome = work => return outcome,
         ended = interrupted() => ended,

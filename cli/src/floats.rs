@@ -21,7 +21,9 @@ impl EncoderFactory for Floats {
         _: &'a EncoderOptions,
     ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
         Ok(match array.data_type() {
-            DataType::Float16 => encoder(array.as_primitive::<Float16Type>(), |value| value.to_f32()),
+            DataType::Float16 => {
+                encoder(array.as_primitive::<Float16Type>(), |value| value.to_f32())
+            }
             DataType::Float32 => encoder(array.as_primitive::<Float32Type>(), |value| value),
             DataType::Float64 => encoder(array.as_primitive::<Float64Type>(), |value| value),
             _ => None,
@@ -34,8 +36,12 @@ fn encoder<'a, T: ArrowPrimitiveType, F: Float + 'a>(
     array: &'a PrimitiveArray<T>,
     number: fn(T::Native) -> F,
 ) -> Option<NullableEncoder<'a>> {
-    let plain = array.values().iter().all(|value| number(*value).wide().is_finite());
-    (!plain).then(|| NullableEncoder::new(Box::new(Values { array, number }), array.nulls().cloned()))
+    let plain = array
+        .values()
+        .iter()
+        .all(|value| number(*value).wide().is_finite());
+    (!plain)
+        .then(|| NullableEncoder::new(Box::new(Values { array, number }), array.nulls().cloned()))
 }
 
 trait Float: Copy + Debug {

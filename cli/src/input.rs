@@ -47,9 +47,14 @@ impl Question {
                 }
             }
         }
-        for (flag, given) in [("--input-format", from.input_format.is_some()), ("--no-end-marker", from.no_end_marker)] {
+        for (flag, given) in [
+            ("--input-format", from.input_format.is_some()),
+            ("--no-end-marker", from.no_end_marker),
+        ] {
             if given && spool.is_none() {
-                return Err(Failure::usage(format!("{flag} is about standard input: --from -")));
+                return Err(Failure::usage(format!(
+                    "{flag} is about standard input: --from -"
+                )));
             }
         }
         if let Some(table) = &from.table {
@@ -60,34 +65,56 @@ impl Question {
         let sql = sql.ok_or_else(|| {
             Failure::usage("there is nothing to read: give a query (--sql, --sql-file), a --table, or a file (--from FILE)")
         })?;
-        let mut builder = Client::builder().registry(registry).connections(connections);
+        let mut builder = Client::builder()
+            .registry(registry)
+            .connections(connections);
         if let Some(source) = source {
             builder = builder.source(source);
         }
         let client = builder.build()?;
         let query = client.sql(sql).with_params(params);
-        Ok(Self { client, query, _spool: spool })
+        Ok(Self {
+            client,
+            query,
+            _spool: spool,
+        })
     }
 }
 
 fn is_known(name: &str, registry: &Registry, connections: &Connections) -> bool {
     url_scheme(name).is_some()
         || registry.source(name).is_ok()
-        || connections.list().iter().any(|known| known.name.eq_ignore_ascii_case(name))
+        || connections
+            .list()
+            .iter()
+            .any(|known| known.name.eq_ignore_ascii_case(name))
 }
 
 /// Whether a name is a data file's, though no file of this name is there: the engine says so best.
 fn is_data_file(path: &Path) -> bool {
-    const EXTENSIONS: [&str; 12] = ["parquet", "pq", "csv", "tsv", "json", "jsonl", "ndjson", "arrow", "arrows", "ipc", "gz", "zst"];
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+    const EXTENSIONS: [&str; 12] = [
+        "parquet", "pq", "csv", "tsv", "json", "jsonl", "ndjson", "arrow", "arrows", "ipc", "gz",
+        "zst",
+    ];
+    let extension = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or_default();
+    EXTENSIONS
+        .iter()
+        .any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// Whether a URL is that of a file in an object store or on the web, and not that of a server.
 fn is_data_url(name: &str) -> bool {
-    let Some((scheme, rest)) = name.split_once("://") else { return false };
+    let Some((scheme, rest)) = name.split_once("://") else {
+        return false;
+    };
     let path = rest.split(['?', '#']).next().unwrap_or_default();
-    ["s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https", "file"].contains(&scheme)
+    [
+        "s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https", "file",
+    ]
+    .contains(&scheme)
         && path.contains('/')
         && is_data_file(Path::new(path))
 }
@@ -99,14 +126,19 @@ fn embedded(folder: &Path) -> String {
 }
 
 fn given_sql(from: &From) -> Result<Option<String>, Failure> {
-    let Some(file) = &from.sql_file else { return Ok(from.sql.clone()) };
+    let Some(file) = &from.sql_file else {
+        return Ok(from.sql.clone());
+    };
     if file == Path::new(STDIN) {
         if from.from.as_deref() == Some(STDIN) {
-            return Err(Failure::usage("standard input cannot be both the query and the rows; give one of them as a file"));
+            return Err(Failure::usage(
+                "standard input cannot be both the query and the rows; give one of them as a file",
+            ));
         }
         return Ok(Some(std::io::read_to_string(std::io::stdin())?));
     }
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("--sql-file {}: {error}", file.display())))?;
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("--sql-file {}: {error}", file.display())))?;
     Ok(Some(text))
 }
 
@@ -120,7 +152,10 @@ pub(crate) fn table_sql(table: &str) -> String {
     if is_file {
         return format!("'{}'", table.replace('\'', "''"));
     }
-    let parts: Vec<String> = table.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
+    let parts: Vec<String> = table
+        .split('.')
+        .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
+        .collect();
     parts.join(".")
 }
 
@@ -141,7 +176,12 @@ fn spool_stdin(format: Option<InputFormat>, no_end_marker: bool) -> Result<TempD
         None => guess(&first),
     };
     let path = folder.path().join(format!("{STDIN_TABLE}.{extension}"));
-    let mut file = File::options().create(true).write(true).read(true).truncate(true).open(path)?;
+    let mut file = File::options()
+        .create(true)
+        .write(true)
+        .read(true)
+        .truncate(true)
+        .open(path)?;
     file.write_all(&first)?;
     std::io::copy(&mut input, &mut file)?;
     if extension == "arrow" && !first.starts_with(b"ARROW1") {

@@ -34,7 +34,11 @@ pub(crate) fn end(file: &File) -> std::io::Result<End> {
         match next(&mut input) {
             Ok(Head::End) => {
                 let behind = length.saturating_sub(input.stream_position()?);
-                return Ok(if behind == 0 { End::Marked } else { End::Followed(behind) });
+                return Ok(if behind == 0 {
+                    End::Marked
+                } else {
+                    End::Followed(behind)
+                });
             }
             Ok(Head::Message(body)) => {
                 input.seek_relative(body)?;
@@ -71,7 +75,10 @@ fn next(input: &mut impl Read) -> std::io::Result<Head> {
     let mut head = Vec::new();
     input.take(length).read_to_end(&mut head)?;
     let body = arrow_ipc::root_as_message(&head).map(|message| message.bodyLength());
-    Ok(body.ok().filter(|body| *body >= 0).map_or(Head::None, Head::Message))
+    Ok(body
+        .ok()
+        .filter(|body| *body >= 0)
+        .map_or(Head::None, Head::Message))
 }
 
 /// Refuses a stream on standard input that may have been cut off.

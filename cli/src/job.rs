@@ -73,49 +73,93 @@ pub(crate) struct JobLoad {
 }
 
 /// Texts of a value, with their variables put in.
-fn render(value: &mut Value, environment: &Environment<'_>, vars: &minijinja::Value, place: &str) -> Result<(), Failure> {
+fn render(
+    value: &mut Value,
+    environment: &Environment<'_>,
+    vars: &minijinja::Value,
+    place: &str,
+) -> Result<(), Failure> {
     match value {
         Value::String(text) => {
             let rendered = environment.render_str(text, vars);
             let missing = || missing(text, environment, vars);
-            *text =
-                rendered.map_err(|error| Failure::usage(format!("{place}: {}", sentence(&error, place.contains(": vars."), missing))))?;
+            *text = rendered.map_err(|error| {
+                Failure::usage(format!(
+                    "{place}: {}",
+                    sentence(&error, place.contains(": vars."), missing)
+                ))
+            })?;
             Ok(())
         }
-        Value::Array(items) => items.iter_mut().try_for_each(|item| render(item, environment, vars, place)),
-        Value::Object(map) => map.iter_mut().try_for_each(|(key, item)| render(item, environment, vars, &format!("{place}.{key}"))),
+        Value::Array(items) => items
+            .iter_mut()
+            .try_for_each(|item| render(item, environment, vars, place)),
+        Value::Object(map) => map
+            .iter_mut()
+            .try_for_each(|(key, item)| render(item, environment, vars, &format!("{place}.{key}"))),
         _ => Ok(()),
     }
 }
 
 /// What a text names that is not there, in the order of the names.
 fn missing(text: &str, environment: &Environment<'_>, vars: &minijinja::Value) -> Vec<String> {
-    let Ok(template) = environment.template_from_str(text) else { return Vec::new() };
+    let Ok(template) = environment.template_from_str(text) else {
+        return Vec::new();
+    };
     let is_there = |path: &String| {
-        let found = path.split('.').try_fold(vars.clone(), |value, name| value.get_attr(name).ok().filter(|value| !value.is_undefined()));
+        let found = path.split('.').try_fold(vars.clone(), |value, name| {
+            value
+                .get_attr(name)
+                .ok()
+                .filter(|value| !value.is_undefined())
+        });
         found.is_some()
     };
     // A function of the template language is no variable.
-    let names = template.undeclared_variables(true).into_iter().filter(|path| environment.globals().all(|(name, _)| name != path));
+    let names = template
+        .undeclared_variables(true)
+        .into_iter()
+        .filter(|path| environment.globals().all(|(name, _)| name != path));
     let mut missing: Vec<String> = names.filter(|path| !is_there(path)).collect();
     missing.sort_unstable();
     missing
 }
 
 fn sentence(error: &minijinja::Error, is_outer: bool, missing: impl Fn() -> Vec<String>) -> String {
-    let names = if error.kind() == minijinja::ErrorKind::UndefinedError { missing() } else { Vec::new() };
+    let names = if error.kind() == minijinja::ErrorKind::UndefinedError {
+        missing()
+    } else {
+        Vec::new()
+    };
     if names.is_empty() {
-        let hint = if error.kind() == minijinja::ErrorKind::UndefinedError { ": a variable that it names is not there" } else { "" };
-        return format!("{}{hint}{}", error.kind(), error.detail().map(|detail| format!(": {detail}")).unwrap_or_default());
+        let hint = if error.kind() == minijinja::ErrorKind::UndefinedError {
+            ": a variable that it names is not there"
+        } else {
+            ""
+        };
+        return format!(
+            "{}{hint}{}",
+            error.kind(),
+            error
+                .detail()
+                .map(|detail| format!(": {detail}"))
+                .unwrap_or_default()
+        );
     }
     let one = |path: &String| match path.strip_prefix("env.") {
-        Some(name) => format!("the environment has no variable {name}; set it before the command: {name}=VALUE arrowload run …"),
+        Some(name) => format!(
+            "the environment has no variable {name}; set it before the command: {name}=VALUE arrowload run …"
+        ),
         None if is_outer => {
-            format!("there is no `{path}` here: [vars] are made of the environment's variables only, as {{{{ env.NAME }}}}")
+            format!(
+                "there is no `{path}` here: [vars] are made of the environment's variables only, as {{{{ env.NAME }}}}"
+            )
         }
         None => {
             let name = path.split('.').next().unwrap_or(path);
-            format!("there is no variable `{path}`; give it with --var {name}=VALUE, or under [vars]")
+            format!(
+                "there is no variable `{path}`; give it with --var {name}=VALUE, or under [vars]"
+            )
         }
     };
     names.iter().map(one).collect::<Vec<_>>().join("; ")
@@ -123,38 +167,66 @@ fn sentence(error: &minijinja::Error, is_outer: bool, missing: impl Fn() -> Vec<
 
 /// Refuses a variable that the job neither has nor uses: with it in the loads' ids, nothing would be known again.
 fn check_used(name: &str, vars: &BTreeMap<String, Value>, text: &str) -> Result<(), Failure> {
-    let tags = text.split("{{").skip(1).filter_map(|rest| rest.split("}}").next());
-    let blocks = text.split("{%").skip(1).filter_map(|rest| rest.split("%}").next());
-    let words = tags.chain(blocks).flat_map(|tag| tag.split(|letter: char| !letter.is_alphanumeric() && letter != '_'));
-    let mut known: Vec<&str> = vars.keys().map(String::as_str).chain(words.filter(|word| !word.is_empty() && *word != "env")).collect();
+    let tags = text
+        .split("{{")
+        .skip(1)
+        .filter_map(|rest| rest.split("}}").next());
+    let blocks = text
+        .split("{%")
+        .skip(1)
+        .filter_map(|rest| rest.split("%}").next());
+    let words = tags
+        .chain(blocks)
+        .flat_map(|tag| tag.split(|letter: char| !letter.is_alphanumeric() && letter != '_'));
+    let mut known: Vec<&str> = vars
+        .keys()
+        .map(String::as_str)
+        .chain(words.filter(|word| !word.is_empty() && *word != "env"))
+        .collect();
     known.sort_unstable();
     known.dedup();
     if known.contains(&name) {
         return Ok(());
     }
-    let hint = nearest(name, known.iter().copied()).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-    let list = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    Err(Failure::usage(format!("--var {name}: the job has no such variable{hint} Known: {list}")))
+    let hint = nearest(name, known.iter().copied())
+        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    let list = if known.is_empty() {
+        "none".to_owned()
+    } else {
+        known.join(", ")
+    };
+    Err(Failure::usage(format!(
+        "--var {name}: the job has no such variable{hint} Known: {list}"
+    )))
 }
 
 impl Job {
     /// Reads a job file and puts its variables in.
     pub(crate) fn read(file: &Path, given: &[(String, String)]) -> Result<Self, Failure> {
         let shown = file.display();
-        let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
-        let mut job: Self = toml::from_str(&text).map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
+        let mut job: Self =
+            toml::from_str(&text).map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
         for (name, value) in given {
             check_used(name, &job.vars, &text)?;
             job.vars.insert(name.clone(), Value::String(value.clone()));
         }
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        let text_of = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let text_of = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
         let env: BTreeMap<String, String> = std::env::vars_os().filter_map(text_of).collect();
         // Variables may be made of the environment's.
         let outer = context! { env => env.clone() };
         for (name, value) in &mut job.vars {
-            render(value, &environment, &outer, &format!("{shown}: vars.{name}"))?;
+            render(
+                value,
+                &environment,
+                &outer,
+                &format!("{shown}: vars.{name}"),
+            )?;
         }
         let vars = context! { env => env, ..minijinja::Value::from_serialize(&job.vars) };
         let mut loads = BTreeMap::new();
@@ -166,7 +238,10 @@ impl Job {
             loads.insert(name, serde_json::from_value(value).map_err(failed)?);
         }
         job.loads = loads;
-        job.name = job.name.or_else(|| file.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+        job.name = job.name.or_else(|| {
+            file.file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned())
+        });
         job.check(file)?;
         Ok(job)
     }
@@ -181,20 +256,34 @@ impl Job {
         }
         for (name, load) in &self.loads {
             if load.from.as_deref() == Some("-") {
-                return wrong(format!("loads.{name}: a job cannot read standard input; name a file"));
+                return wrong(format!(
+                    "loads.{name}: a job cannot read standard input; name a file"
+                ));
             }
             for before in &load.after {
                 if !self.loads.contains_key(before) {
-                    let hint = nearest(before, self.loads.keys().map(String::as_str)).map(|near| format!("; did you mean `{near}`?"));
-                    return wrong(format!("loads.{name}: after names `{before}`, which is no load{}", hint.unwrap_or_default()));
+                    let hint = nearest(before, self.loads.keys().map(String::as_str))
+                        .map(|near| format!("; did you mean `{near}`?"));
+                    return wrong(format!(
+                        "loads.{name}: after names `{before}`, which is no load{}",
+                        hint.unwrap_or_default()
+                    ));
                 }
             }
         }
         // What waits for nothing that is left is taken away, until nothing is, or only circles are.
         let mut left: BTreeSet<&String> = self.loads.keys().collect();
         loop {
-            let free: Vec<&String> =
-                left.iter().copied().filter(|name| self.loads[*name].after.iter().all(|before| !left.contains(before))).collect();
+            let free: Vec<&String> = left
+                .iter()
+                .copied()
+                .filter(|name| {
+                    self.loads[*name]
+                        .after
+                        .iter()
+                        .all(|before| !left.contains(before))
+                })
+                .collect();
             if free.is_empty() {
                 break;
             }
@@ -205,13 +294,23 @@ impl Job {
         if left.is_empty() {
             return Ok(());
         }
-        wrong(format!("these loads wait for each other: {}", left.into_iter().cloned().collect::<Vec<_>>().join(", ")))
+        wrong(format!(
+            "these loads wait for each other: {}",
+            left.into_iter().cloned().collect::<Vec<_>>().join(", ")
+        ))
     }
 
     /// What the id of each of the job's loads begins with: the same for the same job, load and variables.
     pub(crate) fn load_id(&self, load: &str) -> String {
-        let vars: Vec<String> = self.vars.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let vars: Vec<String> = self
+            .vars
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let digest = xxhash_rust::xxh3::xxh3_64(vars.join("\n").as_bytes());
-        format!("{}/{load}/{digest:016x}", self.name.as_deref().unwrap_or_default())
+        format!(
+            "{}/{load}/{digest:016x}",
+            self.name.as_deref().unwrap_or_default()
+        )
     }
 }

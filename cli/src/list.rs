@@ -21,15 +21,31 @@ pub(crate) async fn command(args: ListArgs) -> Result<Exit, Failure> {
         Kind::Types => Listed::Types,
         Kind::Info => Listed::Info,
     });
-    let narrows = |flag: &str, given: bool, kinds: &[Kind]| match given && !kinds.contains(&args.what) {
-        true => Err(Failure::usage(format!("{flag} does not narrow a list of {}", listing.what))),
-        false => Ok(()),
-    };
-    narrows("--catalog", args.catalog.is_some(), &[Kind::Schemas, Kind::Tables])?;
-    narrows("--schema", args.schema.is_some(), &[Kind::Schemas, Kind::Tables])?;
+    let narrows =
+        |flag: &str, given: bool, kinds: &[Kind]| match given && !kinds.contains(&args.what) {
+            true => Err(Failure::usage(format!(
+                "{flag} does not narrow a list of {}",
+                listing.what
+            ))),
+            false => Ok(()),
+        };
+    narrows(
+        "--catalog",
+        args.catalog.is_some(),
+        &[Kind::Schemas, Kind::Tables],
+    )?;
+    narrows(
+        "--schema",
+        args.schema.is_some(),
+        &[Kind::Schemas, Kind::Tables],
+    )?;
     narrows("--name", args.name.is_some(), &[Kind::Tables])?;
     (listing.catalog, listing.schema, listing.name) = (args.catalog, args.schema, args.name);
-    let client = Client::builder().registry(Registry::linked()?).connections(Connections::discover()?).source(args.from).build()?;
+    let client = Client::builder()
+        .registry(Registry::linked()?)
+        .connections(Connections::discover()?)
+        .source(args.from)
+        .build()?;
     let format = query::format(args.format, args.output.as_deref())?;
     let batches = client.list(listing).await?;
     let schema = shown_schema(batches.schema());
@@ -37,7 +53,13 @@ pub(crate) async fn command(args: ListArgs) -> Result<Exit, Failure> {
         let schema = Arc::clone(&schema);
         batches.map(move |batch| Ok(as_shown(&batch?, &schema)?))
     };
-    query::show_answer(&client, BatchStream::new(schema, shown), format, args.output.as_deref()).await
+    query::show_answer(
+        &client,
+        BatchStream::new(schema, shown),
+        format,
+        args.output.as_deref(),
+    )
+    .await
 }
 
 /// Columns of unions and lists are text, which every format can hold.
@@ -46,17 +68,27 @@ fn shown_schema(schema: &SchemaRef) -> SchemaRef {
         true => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
         false => Arc::clone(field),
     };
-    Arc::new(Schema::new(schema.fields().iter().map(shown).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        schema.fields().iter().map(shown).collect::<Vec<_>>(),
+    ))
 }
 
 fn as_shown(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let columns = batch.columns().iter().map(|column| -> Result<ArrayRef, ArrowError> {
-        if !column.data_type().is_nested() {
-            return Ok(Arc::clone(column));
-        }
-        let formatter = ArrayFormatter::try_new(column, &FormatOptions::default())?;
-        let text = (0..column.len()).map(|row| column.is_valid(row).then(|| formatter.value(row).try_to_string()).transpose());
-        Ok(Arc::new(text.collect::<Result<StringArray, _>>()?))
-    });
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|column| -> Result<ArrayRef, ArrowError> {
+            if !column.data_type().is_nested() {
+                return Ok(Arc::clone(column));
+            }
+            let formatter = ArrayFormatter::try_new(column, &FormatOptions::default())?;
+            let text = (0..column.len()).map(|row| {
+                column
+                    .is_valid(row)
+                    .then(|| formatter.value(row).try_to_string())
+                    .transpose()
+            });
+            Ok(Arc::new(text.collect::<Result<StringArray, _>>()?))
+        });
     RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)
 }

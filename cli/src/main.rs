@@ -31,9 +31,14 @@ fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     show::logs(&cli.common);
     let verbose = cli.common.verbose > 0;
-    let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let outcome = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime.block_on(exit::interruptible(dispatch(cli))),
-        Err(error) => Err(Failure::failed(format!("the runtime does not start: {error}"))),
+        Err(error) => Err(Failure::failed(format!(
+            "the runtime does not start: {error}"
+        ))),
     };
     match outcome {
         Ok(exit) => exit.code(),

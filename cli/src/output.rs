@@ -57,9 +57,16 @@ struct CsvWriter {
 impl CsvWriter {
     /// Writes the header, which stands there even if no row does.
     fn open(schema: &Schema, place: Place) -> Result<Self, Failure> {
-        let csv = Csv::check(schema).and_then(|()| CsvStyle::new(None, None, None)).map_err(refused)?;
+        let csv = Csv::check(schema)
+            .and_then(|()| CsvStyle::new(None, None, None))
+            .map_err(refused)?;
         // A null in the only column is an empty line: an answer is not refused for it.
-        let mut writer = Self { csv: Csv::new(schema, csv).with_empty_lines(), place, buffer: Vec::new(), rows: 0 };
+        let mut writer = Self {
+            csv: Csv::new(schema, csv).with_empty_lines(),
+            place,
+            buffer: Vec::new(),
+            rows: 0,
+        };
         writer.csv.header(&mut writer.buffer);
         writer.place.write_all(&writer.buffer)?;
         Ok(writer)
@@ -67,7 +74,9 @@ impl CsvWriter {
 
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         self.buffer.clear();
-        self.csv.lines(batch, self.rows, &mut self.buffer).map_err(refused)?;
+        self.csv
+            .lines(batch, self.rows, &mut self.buffer)
+            .map_err(refused)?;
         self.rows += batch.num_rows() as u64;
         Ok(self.place.write_all(&self.buffer)?)
     }
@@ -90,13 +99,28 @@ fn refused(error: impl std::fmt::Display) -> Failure {
 }
 
 impl Sink {
-    pub(crate) fn open(format: Format, file: Option<&Path>, schema: &SchemaRef) -> Result<Self, Failure> {
+    pub(crate) fn open(
+        format: Format,
+        file: Option<&Path>,
+        schema: &SchemaRef,
+    ) -> Result<Self, Failure> {
         let place = match file {
             None => Place::Stdout(BufWriter::with_capacity(64 << 10, std::io::stdout())),
             Some(path) => {
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                let cannot = |error| Failure::failed(format!("{} cannot be written: {error}", path.display()));
-                Place::File(BufWriter::with_capacity(1 << 20, NamedTempFile::new_in(folder).map_err(cannot)?), path.to_owned())
+                let folder = path
+                    .parent()
+                    .filter(|folder| !folder.as_os_str().is_empty())
+                    .unwrap_or(Path::new("."));
+                let cannot = |error| {
+                    Failure::failed(format!("{} cannot be written: {error}", path.display()))
+                };
+                Place::File(
+                    BufWriter::with_capacity(
+                        1 << 20,
+                        NamedTempFile::new_in(folder).map_err(cannot)?,
+                    ),
+                    path.to_owned(),
+                )
             }
         };
         Ok(Self(match format {
@@ -106,15 +130,25 @@ impl Sink {
             Format::Ndjson => Writer::Ndjson(Box::new(json().build(place))),
             Format::ArrowFile => {
                 let schema = plain(schema);
-                Writer::ArrowFile(Box::new(FileWriter::try_new(place, &schema).map_err(failed)?), schema)
+                Writer::ArrowFile(
+                    Box::new(FileWriter::try_new(place, &schema).map_err(failed)?),
+                    schema,
+                )
             }
-            Format::Arrow | Format::ArrowStream => Writer::ArrowStream(Box::new(StreamWriter::try_new(place, schema).map_err(failed)?)),
-            Format::Parquet => return Err(Failure::failed("Parquet is written by the loader of files")),
+            Format::Arrow | Format::ArrowStream => Writer::ArrowStream(Box::new(
+                StreamWriter::try_new(place, schema).map_err(failed)?,
+            )),
+            Format::Parquet => {
+                return Err(Failure::failed("Parquet is written by the loader of files"));
+            }
         }))
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
-        if matches!(&self.0, Writer::Table(..) | Writer::Json(_) | Writer::Ndjson(_)) {
+        if matches!(
+            &self.0,
+            Writer::Table(..) | Writer::Json(_) | Writer::Ndjson(_)
+        ) {
             check_shown(batch)?;
         }
         match &mut self.0 {
@@ -123,9 +157,15 @@ impl Sink {
                 Ok(())
             }
             Writer::Csv(writer) => writer.write(batch),
-            Writer::Json(writer) => writer.write(&decoded(batch, &plain(batch.schema_ref()))?).map_err(failed),
-            Writer::Ndjson(writer) => writer.write(&decoded(batch, &plain(batch.schema_ref()))?).map_err(failed),
-            Writer::ArrowFile(writer, schema) => writer.write(&decoded(batch, schema)?).map_err(failed),
+            Writer::Json(writer) => writer
+                .write(&decoded(batch, &plain(batch.schema_ref()))?)
+                .map_err(failed),
+            Writer::Ndjson(writer) => writer
+                .write(&decoded(batch, &plain(batch.schema_ref()))?)
+                .map_err(failed),
+            Writer::ArrowFile(writer, schema) => {
+                writer.write(&decoded(batch, schema)?).map_err(failed)
+            }
             Writer::ArrowStream(writer) => writer.write(batch).map_err(failed),
         }
     }
@@ -156,16 +196,26 @@ impl Sink {
         };
         place.flush()?;
         if let Place::File(out, path) = place {
-            let file = out.into_inner().map_err(|error| Failure::from(error.into_error()))?;
+            let file = out
+                .into_inner()
+                .map_err(|error| Failure::from(error.into_error()))?;
             readable(&file)?;
-            file.persist(&path).map_err(|error| Failure::failed(format!("{} cannot be written: {}", path.display(), error.error)))?;
+            file.persist(&path).map_err(|error| {
+                Failure::failed(format!(
+                    "{} cannot be written: {}",
+                    path.display(),
+                    error.error
+                ))
+            })?;
         }
         Ok(())
     }
 }
 
 fn json() -> arrow_json::WriterBuilder {
-    arrow_json::WriterBuilder::new().with_explicit_nulls(true).with_encoder_factory(Arc::new(Floats))
+    arrow_json::WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .with_encoder_factory(Arc::new(Floats))
 }
 
 /// The schema with dictionaries decoded: the IPC file format has one for the whole file, and batches come with their own; and
@@ -185,15 +235,20 @@ fn plain(schema: &SchemaRef) -> SchemaRef {
             other => other.clone(),
         }
     }
-    Arc::new(Schema::new_with_metadata(schema.fields().iter().map(field).collect::<Vec<_>>(), schema.metadata().clone()))
+    Arc::new(Schema::new_with_metadata(
+        schema.fields().iter().map(field).collect::<Vec<_>>(),
+        schema.metadata().clone(),
+    ))
 }
 
 fn decoded(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Failure> {
     let columns = batch.columns().iter().zip(schema.fields());
-    let columns = columns.map(|(array, field)| match array.data_type() == field.data_type() {
-        true => Ok(Arc::clone(array)),
-        false => arrow_cast::cast(array, field.data_type()),
-    });
+    let columns = columns.map(
+        |(array, field)| match array.data_type() == field.data_type() {
+            true => Ok(Arc::clone(array)),
+            false => arrow_cast::cast(array, field.data_type()),
+        },
+    );
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     let columns = columns.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows).map_err(failed)
@@ -203,7 +258,9 @@ fn decoded(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Failu
 #[cfg(unix)]
 fn readable(file: &NamedTempFile) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt;
-    Ok(file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?)
+    Ok(file
+        .as_file()
+        .set_permissions(std::fs::Permissions::from_mode(0o644))?)
 }
 
 #[cfg(not(unix))]
@@ -224,10 +281,12 @@ pub(crate) fn check_shown(batch: &RecordBatch) -> Result<(), Failure> {
         let mut text = String::new();
         for row in 0..column.len() {
             text.clear();
-            formatter
-                .value(row)
-                .write(&mut text)
-                .map_err(|error| Failure::failed(format!("column `{}`, row {row}: {error}; cast it to text in the query", field.name())))?;
+            formatter.value(row).write(&mut text).map_err(|error| {
+                Failure::failed(format!(
+                    "column `{}`, row {row}: {error}; cast it to text in the query",
+                    field.name()
+                ))
+            })?;
         }
     }
     Ok(())
@@ -243,15 +302,21 @@ mod tests {
     #[test]
     fn nulls_among_the_values_of_a_dictionary_are_nulls() {
         let values: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(5)]));
-        let dictionary: ArrayRef =
-            Arc::new(DictionaryArray::<Int32Type>::new(Int32Array::from(vec![Some(0), Some(1), None]), Arc::clone(&values)));
+        let dictionary: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::new(
+            Int32Array::from(vec![Some(0), Some(1), None]),
+            Arc::clone(&values),
+        ));
         let field = Arc::new(Field::new("d", dictionary.data_type().clone(), true));
         let nested: ArrayRef = Arc::new(StructArray::from(vec![(field, Arc::clone(&dictionary))]));
-        let batch = RecordBatch::try_from_iter([("top", dictionary), ("nested", nested)]).expect("a batch");
+        let batch =
+            RecordBatch::try_from_iter([("top", dictionary), ("nested", nested)]).expect("a batch");
         let batch = decoded(&batch, &plain(batch.schema_ref())).expect("decoded");
         let mut writer = arrow_json::LineDelimitedWriter::new(Vec::new());
         writer.write(&batch).expect("written");
         let text = String::from_utf8(writer.into_inner()).expect("text");
-        assert_eq!(text, "{\"nested\":{}}\n{\"top\":5,\"nested\":{\"d\":5}}\n{\"nested\":{}}\n");
+        assert_eq!(
+            text,
+            "{\"nested\":{}}\n{\"top\":5,\"nested\":{\"d\":5}}\n{\"nested\":{}}\n"
+        );
     }
 }

@@ -26,7 +26,10 @@ pub(crate) enum Display {
 pub(crate) enum Meter {
     Silent,
     Bar(ProgressBar),
-    Lines { name: String, last: Arc<Mutex<Instant>> },
+    Lines {
+        name: String,
+        last: Arc<Mutex<Instant>>,
+    },
 }
 
 impl Display {
@@ -34,17 +37,26 @@ impl Display {
         if common.quiet {
             return Self::Silent;
         }
-        if std::io::stderr().is_terminal() { Self::Bars(MultiProgress::new()) } else { Self::Lines }
+        if std::io::stderr().is_terminal() {
+            Self::Bars(MultiProgress::new())
+        } else {
+            Self::Lines
+        }
     }
 
     /// A load begins.
     pub(crate) fn meter(&self, name: &str) -> Meter {
         match self {
             Self::Silent => Meter::Silent,
-            Self::Lines => Meter::Lines { name: name.to_owned(), last: Arc::new(Mutex::new(Instant::now())) },
+            Self::Lines => Meter::Lines {
+                name: name.to_owned(),
+                last: Arc::new(Mutex::new(Instant::now())),
+            },
             Self::Bars(bars) => {
                 let bar = bars.add(ProgressBar::no_length());
-                bar.set_style(style("{prefix} {spinner} {human_pos} rows  {msg}  {per_sec}  {elapsed}"));
+                bar.set_style(style(
+                    "{prefix} {spinner} {human_pos} rows  {msg}  {per_sec}  {elapsed}",
+                ));
                 bar.set_prefix(name.to_owned());
                 bar.enable_steady_tick(Duration::from_millis(100));
                 Meter::Bar(bar)
@@ -92,7 +104,10 @@ impl Meter {
                         complain(&format!("{name}: {query}"));
                         return;
                     }
-                    let total = progress.expected_rows.map(|rows| format!(" of {}", count(rows))).unwrap_or_default();
+                    let total = progress
+                        .expected_rows
+                        .map(|rows| format!(" of {}", count(rows)))
+                        .unwrap_or_default();
                     let seconds = progress.elapsed.as_secs_f64();
                     let speed = count((progress.rows_written as f64 / seconds.max(1e-9)) as u64);
                     complain(&format!(

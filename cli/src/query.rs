@@ -18,11 +18,22 @@ const SHOWN: usize = 1_000;
 pub(crate) async fn command(args: QueryArgs) -> Result<Exit, Failure> {
     let question = Question::ask(&args.from)?;
     let format = format(args.format, args.output.as_deref())?;
-    show_answer(&question.client, question.query.clone().stream().await?, format, args.output.as_deref()).await
+    show_answer(
+        &question.client,
+        question.query.clone().stream().await?,
+        format,
+        args.output.as_deref(),
+    )
+    .await
 }
 
 /// Prints an answer, or writes it to a file.
-pub(crate) async fn show_answer(client: &Client, mut batches: BatchStream, format: Format, output: Option<&Path>) -> Result<Exit, Failure> {
+pub(crate) async fn show_answer(
+    client: &Client,
+    mut batches: BatchStream,
+    format: Format,
+    output: Option<&Path>,
+) -> Result<Exit, Failure> {
     if format == Format::Parquet {
         return parquet(client, batches, output).await;
     }
@@ -58,11 +69,17 @@ pub(crate) async fn show_answer(client: &Client, mut batches: BatchStream, forma
 }
 
 /// Writes Parquet as a load into a file does, with the types that it gives columns.
-async fn parquet(client: &Client, batches: BatchStream, output: Option<&Path>) -> Result<Exit, Failure> {
+async fn parquet(
+    client: &Client,
+    batches: BatchStream,
+    output: Option<&Path>,
+) -> Result<Exit, Failure> {
     let folder = tempfile::tempdir()?;
     let file = output.map_or_else(|| folder.path().join("answer.parquet"), Path::to_owned);
     let load = client.load_stream(batches, "file", file.display().to_string());
-    load.option("mode", "overwrite").option("format", "parquet").await?;
+    load.option("mode", "overwrite")
+        .option("format", "parquet")
+        .await?;
     if output.is_none() {
         let mut out = std::io::stdout().lock();
         std::io::copy(&mut std::fs::File::open(&file)?, &mut out)?;
@@ -80,9 +97,14 @@ pub(crate) fn format(format: Option<Format>, output: Option<&Path>) -> Result<Fo
         (None, None) if std::io::stdout().is_terminal() => Format::Table,
         (None, None) => Format::Csv,
     };
-    let binary = matches!(format, Format::Parquet | Format::ArrowFile | Format::ArrowStream);
+    let binary = matches!(
+        format,
+        Format::Parquet | Format::ArrowFile | Format::ArrowStream
+    );
     if binary && output.is_none() && std::io::stdout().is_terminal() {
-        return Err(Failure::usage("this format is no text for a terminal; name a file with -o, or pipe it"));
+        return Err(Failure::usage(
+            "this format is no text for a terminal; name a file with -o, or pipe it",
+        ));
     }
     Ok(format)
 }
@@ -90,13 +112,23 @@ pub(crate) fn format(format: Option<Format>, output: Option<&Path>) -> Result<Fo
 /// By Arrow's convention, `.arrows` is the stream format and `.arrow` the file format; only a stream is of use in a pipe.
 fn arrow(file: Option<&Path>) -> Format {
     match file {
-        Some(file) if !file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("arrows")) => Format::ArrowFile,
+        Some(file)
+            if !file
+                .extension()
+                .is_some_and(|extension| extension.eq_ignore_ascii_case("arrows")) =>
+        {
+            Format::ArrowFile
+        }
         _ => Format::ArrowStream,
     }
 }
 
 fn by_name(file: &Path) -> Result<Format, Failure> {
-    let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let extension = file
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     Ok(match extension.as_str() {
         "csv" => Format::Csv,
         "json" => Format::Json,
@@ -105,7 +137,10 @@ fn by_name(file: &Path) -> Result<Format, Failure> {
         "arrow" | "arrows" | "ipc" | "feather" => arrow(Some(file)),
         "txt" => Format::Table,
         _ => {
-            let message = format!("{} does not say its format; add --format csv, json, ndjson, parquet or arrow", file.display());
+            let message = format!(
+                "{} does not say its format; add --format csv, json, ndjson, parquet or arrow",
+                file.display()
+            );
             return Err(Failure::usage(message));
         }
     })

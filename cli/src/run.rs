@@ -31,7 +31,10 @@ enum Ended {
 }
 
 pub(crate) async fn command(args: RunArgs, common: &Common) -> Result<Exit, Failure> {
-    let vars = args.vars.iter().map(|text| pair("--var", text).map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let vars = args
+        .vars
+        .iter()
+        .map(|text| pair("--var", text).map(|(name, value)| (name.to_owned(), value.to_owned())));
     let mut job = Job::read(&args.job, &vars.collect::<Result<Vec<_>, _>>()?)?;
     choose(&mut job, &args.only)?;
     let folder = args.job.parent().unwrap_or(Path::new("")).to_owned();
@@ -50,25 +53,43 @@ pub(crate) async fn command(args: RunArgs, common: &Common) -> Result<Exit, Fail
 fn choose(job: &mut Job, only: &[String]) -> Result<(), Failure> {
     for name in only {
         if !job.loads.contains_key(name) {
-            let hint = nearest(name, job.loads.keys().map(String::as_str)).map(|near| format!("; did you mean `{near}`?"));
-            return Err(Failure::usage(format!("--only names `{name}`, which is no load of the job{}", hint.unwrap_or_default())));
+            let hint = nearest(name, job.loads.keys().map(String::as_str))
+                .map(|near| format!("; did you mean `{near}`?"));
+            return Err(Failure::usage(format!(
+                "--only names `{name}`, which is no load of the job{}",
+                hint.unwrap_or_default()
+            )));
         }
     }
     if !only.is_empty() {
         job.loads.retain(|name, _| only.contains(name));
         let kept: BTreeSet<String> = job.loads.keys().cloned().collect();
-        job.loads.values_mut().for_each(|load| load.after.retain(|before| kept.contains(before)));
+        job.loads
+            .values_mut()
+            .for_each(|load| load.after.retain(|before| kept.contains(before)));
     }
     Ok(())
 }
 
 fn texts(values: &BTreeMap<String, Value>) -> Vec<String> {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    values.iter().map(|(key, value)| format!("{key}={}", text(value))).collect()
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    values
+        .iter()
+        .map(|(key, value)| format!("{key}={}", text(value)))
+        .collect()
 }
 
 /// A load as the flags of `arrowload load` would say it.
-fn build(name: &str, load: &JobLoad, folder: &Path, load_id: Option<String>) -> Result<(Question, LoadBuilder), Failure> {
+fn build(
+    name: &str,
+    load: &JobLoad,
+    folder: &Path,
+    load_id: Option<String>,
+) -> Result<(Question, LoadBuilder), Failure> {
     let from = From {
         from: load.from.clone(),
         sql: load.sql.clone(),
@@ -78,7 +99,11 @@ fn build(name: &str, load: &JobLoad, folder: &Path, load_id: Option<String>) -> 
         input_format: None,
         no_end_marker: false,
     };
-    let given = [load.sql.is_some(), load.sql_file.is_some(), load.table.is_some()];
+    let given = [
+        load.sql.is_some(),
+        load.sql_file.is_some(),
+        load.table.is_some(),
+    ];
     let place = |failure: Failure| match failure {
         Failure::Usage(text) => Failure::Usage(format!("loads.{name}: {text}")),
         other => other,
@@ -102,7 +127,11 @@ fn build(name: &str, load: &JobLoad, folder: &Path, load_id: Option<String>) -> 
 }
 
 fn numbered(job: &Job, name: &str, number: u32) -> String {
-    if number == 1 { job.load_id(name) } else { format!("{}.{number}", job.load_id(name)) }
+    if number == 1 {
+        job.load_id(name)
+    } else {
+        format!("{}.{number}", job.load_id(name))
+    }
 }
 
 /// The number of this run of the job with these variables: one more than that of the last run that committed a load, or that
@@ -111,7 +140,8 @@ async fn run_number(job: &Job, folder: &Path, resume: bool) -> Result<u32, Failu
     let mut last = 0;
     for (name, load) in &job.loads {
         while last < MOST_RUNS {
-            let (_question, builder) = build(name, load, folder, Some(numbered(job, name, last + 1)))?;
+            let (_question, builder) =
+                build(name, load, folder, Some(numbered(job, name, last + 1)))?;
             match builder.find().await? {
                 LoadState::Committed(_) => last += 1,
                 _ => break,
@@ -122,8 +152,16 @@ async fn run_number(job: &Job, folder: &Path, resume: bool) -> Result<u32, Failu
 }
 
 /// Refuses to go on with loads that are no longer what they were, and keeps what they are.
-async fn remember(job: &Job, args: &RunArgs, folder: &Path, number: u32, display: &Display) -> Result<(), Failure> {
-    let Some(begun) = Begun::read(job.name.as_deref().unwrap_or_default()) else { return Ok(()) };
+async fn remember(
+    job: &Job,
+    args: &RunArgs,
+    folder: &Path,
+    number: u32,
+    display: &Display,
+) -> Result<(), Failure> {
+    let Some(begun) = Begun::read(job.name.as_deref().unwrap_or_default()) else {
+        return Ok(());
+    };
     let mut loads = Vec::new();
     for (name, load) in &job.loads {
         let now = Load::of(numbered(job, name, number), load, &args.job, folder);
@@ -166,7 +204,12 @@ async fn dry_run(job: &Job, folder: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn run_all(job: &Job, folder: &Path, number: u32, display: &Display) -> Result<BTreeMap<String, Ended>, Failure> {
+async fn run_all(
+    job: &Job,
+    folder: &Path,
+    number: u32,
+    display: &Display,
+) -> Result<BTreeMap<String, Ended>, Failure> {
     // What is wrong with the job is said before its first load.
     for (name, load) in &job.loads {
         drop(build(name, load, folder, None)?);
@@ -175,17 +218,30 @@ async fn run_all(job: &Job, folder: &Path, number: u32, display: &Display) -> Re
     let mut ended: BTreeMap<String, Ended> = BTreeMap::new();
     let mut running = FuturesUnordered::new();
     loop {
-        let ready: Vec<&String> =
-            waiting.iter().copied().filter(|name| job.loads[*name].after.iter().all(|before| ended.contains_key(before))).collect();
+        let ready: Vec<&String> = waiting
+            .iter()
+            .copied()
+            .filter(|name| {
+                job.loads[*name]
+                    .after
+                    .iter()
+                    .all(|before| ended.contains_key(before))
+            })
+            .collect();
         for name in ready {
             let load = &job.loads[name];
-            if let Some(failed) = load.after.iter().find(|before| !matches!(ended.get(*before), Some(Ended::Loaded(_)))) {
+            if let Some(failed) = load
+                .after
+                .iter()
+                .find(|before| !matches!(ended.get(*before), Some(Ended::Loaded(_))))
+            {
                 waiting.remove(name);
                 display.line(&format!("{name}: not run, as {failed} did not end well"));
                 ended.insert(name.clone(), Ended::Skipped(failed.clone()));
             } else if running.len() < job.at_once {
                 waiting.remove(name);
-                let (question, builder) = build(name, load, folder, Some(numbered(job, name, number)))?;
+                let (question, builder) =
+                    build(name, load, folder, Some(numbered(job, name, number)))?;
                 running.push(async move {
                     let outcome = load::run(builder, name, display).await;
                     drop(question);
@@ -214,26 +270,54 @@ async fn run_all(job: &Job, folder: &Path, number: u32, display: &Display) -> Re
     }
 }
 
-fn summarise(job: &Job, ended: &BTreeMap<String, Ended>, number: u32, started: Instant, output: Report) -> Result<Exit, Failure> {
+fn summarise(
+    job: &Job,
+    ended: &BTreeMap<String, Ended>,
+    number: u32,
+    started: Instant,
+    output: Report,
+) -> Result<Exit, Failure> {
     let mut rows = Vec::new();
     let (mut failed, mut rejected, mut entries) = (0, 0, serde_json::Map::new());
     for (name, ended) in ended {
         let (row, entry) = match ended {
             Ended::Loaded(report) => {
                 rejected += report.rows_rejected;
-                let what = if report.already_loaded { "already there" } else { "loaded" };
+                let what = if report.already_loaded {
+                    "already there"
+                } else {
+                    "loaded"
+                };
                 let seconds = format!("{:.2}", report.elapsed.as_secs_f64());
-                let row = [what.to_owned(), show::count(report.rows), seconds, format!("{} {}", report.loader, report.target)];
+                let row = [
+                    what.to_owned(),
+                    show::count(report.rows),
+                    seconds,
+                    format!("{} {}", report.loader, report.target),
+                ];
                 (row, json!({ "status": what, "report": report }))
             }
             Ended::Failed(text) => {
                 failed += 1;
-                ([String::from("failed"), String::new(), String::new(), text.clone()], json!({ "status": "failed", "error": text }))
+                (
+                    [
+                        String::from("failed"),
+                        String::new(),
+                        String::new(),
+                        text.clone(),
+                    ],
+                    json!({ "status": "failed", "error": text }),
+                )
             }
             Ended::Skipped(before) => {
                 failed += 1;
                 (
-                    [String::from("not run"), String::new(), String::new(), format!("after {before}")],
+                    [
+                        String::from("not run"),
+                        String::new(),
+                        String::new(),
+                        format!("after {before}"),
+                    ],
                     json!({ "status": "not run", "after": before }),
                 )
             }
@@ -248,9 +332,15 @@ fn summarise(job: &Job, ended: &BTreeMap<String, Ended>, number: u32, started: I
             show::print(&load::json(&summary)?)?;
         }
         Report::Text => {
-            show::print(&show::table(&["load", "status", "rows", "seconds", ""], rows))?;
+            show::print(&show::table(
+                &["load", "status", "rows", "seconds", ""],
+                rows,
+            ))?;
             let done = ended.len() - failed;
-            show::print(&format!("{done} of {} loads in {seconds:.2} s", ended.len()))?;
+            show::print(&format!(
+                "{done} of {} loads in {seconds:.2} s",
+                ended.len()
+            ))?;
             if failed > 0 {
                 show::print("what was loaded stays; --resume goes on with the rest")?;
             }

@@ -28,7 +28,9 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 /// A table without lines, as wide as the terminal.
 pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
     if !std::io::stdout().is_terminal() {
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
@@ -39,13 +41,20 @@ pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
         column.set_padding((0, if index == last { 0 } else { 2 }));
     }
     let text = table.to_string();
-    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    text.lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
 }
 
 /// A number with separators between thousands.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .filter_map(|group| std::str::from_utf8(group).ok())
+        .collect();
     groups.join(",")
 }
 
@@ -54,12 +63,19 @@ pub(crate) fn report(report: &LoadReport) -> String {
     let seconds = report.elapsed.as_secs_f64();
     let (loader, target) = (&report.loader, &report.target);
     if report.already_loaded {
-        let there = format!("load {} was already there, {} rows; nothing was written", report.load_id, count(report.rows));
+        let there = format!(
+            "load {} was already there, {} rows; nothing was written",
+            report.load_id,
+            count(report.rows)
+        );
         return format!("{loader} `{target}`: {there}\n{}", set_aside(report));
     }
     let speed = count((report.rows as f64 / seconds.max(1e-9)) as u64);
-    let mut text =
-        format!("{loader} `{target}`: {} rows in {seconds:.2} s ({speed} rows/s), load_id {}\n", count(report.rows), report.load_id);
+    let mut text = format!(
+        "{loader} `{target}`: {} rows in {seconds:.2} s ({speed} rows/s), load_id {}\n",
+        count(report.rows),
+        report.load_id
+    );
     if let Some(keys) = &report.keys {
         text += &format!(
             "  {} inserted, {} updated, {} unchanged, {} duplicate\n",
@@ -76,9 +92,15 @@ fn set_aside(report: &LoadReport) -> String {
     let rows = count(report.rows_rejected);
     match &report.dead_letters {
         Some(file) => {
-            format!("  {rows} rows were set aside in {}; load them again with: arrowload replay {}\n", file.display(), file.display())
+            format!(
+                "  {rows} rows were set aside in {}; load them again with: arrowload replay {}\n",
+                file.display(),
+                file.display()
+            )
         }
-        None if report.rows_rejected > 0 => format!("  {rows} rows had been set aside, in a dead-letter file that is not here\n"),
+        None if report.rows_rejected > 0 => {
+            format!("  {rows} rows had been set aside, in a dead-letter file that is not here\n")
+        }
         None => String::new(),
     }
 }
@@ -93,9 +115,14 @@ pub(crate) fn logs(common: &Common) {
         (_, 2) => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr);
     match common.log_format {
-        LogFormat::Json => builder.with_max_level(level.max(LevelFilter::WARN)).json().init(),
+        LogFormat::Json => builder
+            .with_max_level(level.max(LevelFilter::WARN))
+            .json()
+            .init(),
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
     }
 }

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::RecordBatch;
 use arrowload_connections::Connections;
 use arrowload_core::{
-    BatchStream, Error, ErrorKind, Input, Listing, LoadOptions, LoadReport, LoadSpec, Loader, LoaderDescriptor, Mode, Query, Registry,
-    Result, Settings, Source, SourceDescriptor, read_dead_letters, url_scheme,
+    BatchStream, Error, ErrorKind, Input, Listing, LoadOptions, LoadReport, LoadSpec, Loader,
+    LoaderDescriptor, Mode, Query, Registry, Result, Settings, Source, SourceDescriptor,
+    read_dead_letters, url_scheme,
 };
 use serde_json::Value;
 
@@ -56,22 +57,37 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::LoaderNotFound`] if no loader or source has this name, [`ErrorKind::InvalidOption`] if `config` is no
     /// object.
-    pub fn configure_connection(&self, name: &str, loader_or_source: &str, config: impl Into<Value>) -> Result<()> {
+    pub fn configure_connection(
+        &self,
+        name: &str,
+        loader_or_source: &str,
+        config: impl Into<Value>,
+    ) -> Result<()> {
         let registry = &self.inner.registry;
         if registry.source(loader_or_source).is_err() {
             registry.loader(loader_or_source)?;
         }
-        self.inner.connections.configure(name, loader_or_source, config.into())
+        self.inner
+            .connections
+            .configure(name, loader_or_source, config.into())
     }
 
     /// The loaders that are linked in, sorted by name.
     pub fn available_loaders(&self) -> Vec<&'static str> {
-        self.inner.registry.loaders().map(LoaderDescriptor::name).collect()
+        self.inner
+            .registry
+            .loaders()
+            .map(LoaderDescriptor::name)
+            .collect()
     }
 
     /// The sources that are linked in, sorted by name.
     pub fn available_sources(&self) -> Vec<&'static str> {
-        self.inner.registry.sources().map(SourceDescriptor::name).collect()
+        self.inner
+            .registry
+            .sources()
+            .map(SourceDescriptor::name)
+            .collect()
     }
 
     /// Everything that is linked in.
@@ -90,23 +106,57 @@ impl Client {
     }
 
     /// Runs a query and loads its answer: what `.sql(..).load(..)` comes to.
-    pub fn query_and_load(&self, query: Query, loader: impl Into<String>, target: impl Into<String>) -> LoadBuilder {
-        LoadBuilder::new(self.clone(), Rows::Query(query), loader.into(), target.into())
+    pub fn query_and_load(
+        &self,
+        query: Query,
+        loader: impl Into<String>,
+        target: impl Into<String>,
+    ) -> LoadBuilder {
+        LoadBuilder::new(
+            self.clone(),
+            Rows::Query(query),
+            loader.into(),
+            target.into(),
+        )
     }
 
     /// Loads batches that come from elsewhere. The stream is read once, so a load that fails midway is not run again.
-    pub fn load_stream(&self, stream: BatchStream, loader: impl Into<String>, target: impl Into<String>) -> LoadBuilder {
-        LoadBuilder::new(self.clone(), Rows::Stream(stream), loader.into(), target.into())
+    pub fn load_stream(
+        &self,
+        stream: BatchStream,
+        loader: impl Into<String>,
+        target: impl Into<String>,
+    ) -> LoadBuilder {
+        LoadBuilder::new(
+            self.clone(),
+            Rows::Stream(stream),
+            loader.into(),
+            target.into(),
+        )
     }
 
     /// Loads batches that are in memory. All have one schema, which an empty list does not tell.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidOption`] if there are no batches: use [`Client::load_stream`] to load no rows of a schema.
-    pub fn load_table(&self, batches: Vec<RecordBatch>, loader: impl Into<String>, target: impl Into<String>) -> Result<LoadBuilder> {
-        let message = "there are no batches, so there is no schema; use load_stream to load no rows";
-        let schema = batches.first().ok_or_else(|| Error::new(ErrorKind::InvalidOption, message))?.schema();
-        Ok(LoadBuilder::new(self.clone(), Rows::Table(Table::new(schema, batches)), loader.into(), target.into()))
+    pub fn load_table(
+        &self,
+        batches: Vec<RecordBatch>,
+        loader: impl Into<String>,
+        target: impl Into<String>,
+    ) -> Result<LoadBuilder> {
+        let message =
+            "there are no batches, so there is no schema; use load_stream to load no rows";
+        let schema = batches
+            .first()
+            .ok_or_else(|| Error::new(ErrorKind::InvalidOption, message))?
+            .schema();
+        Ok(LoadBuilder::new(
+            self.clone(),
+            Rows::Table(Table::new(schema, batches)),
+            loader.into(),
+            target.into(),
+        ))
     }
 
     /// Loads the rows of a dead-letter file again, where they were to go: under the named connection they had, with the loader's
@@ -121,12 +171,26 @@ impl Client {
         let path = path.into();
         let (_, origin) = read_dead_letters(&path)?;
         let replay_id = origin.replay_id();
-        let mut builder = LoadBuilder::new(self.clone(), Rows::DeadLetters(path), origin.loader, origin.target).load_id(replay_id);
+        let mut builder = LoadBuilder::new(
+            self.clone(),
+            Rows::DeadLetters(path),
+            origin.loader,
+            origin.target,
+        )
+        .load_id(replay_id);
         let mut options = Settings::from_map(origin.options, "the load that set the rows aside");
         if origin.mode == Mode::Upsert {
-            options.set("mode", origin.mode.name(), "the load that set the rows aside");
+            options.set(
+                "mode",
+                origin.mode.name(),
+                "the load that set the rows aside",
+            );
             options.set("keys", origin.keys, "the load that set the rows aside");
-            options.set("null_keys", origin.null_keys.name(), "the load that set the rows aside");
+            options.set(
+                "null_keys",
+                origin.null_keys.name(),
+                "the load that set the rows aside",
+            );
         }
         builder = builder.with_options(options);
         Ok(match (origin.connection, origin.connection_is_kept) {
@@ -164,19 +228,38 @@ impl Client {
     }
 
     /// A loader connected with these keys: the one that is there, or a new one.
-    pub(crate) async fn loader(&self, descriptor: &LoaderDescriptor, config: &Settings, max_retries: u32) -> Result<Loader> {
+    pub(crate) async fn loader(
+        &self,
+        descriptor: &LoaderDescriptor,
+        config: &Settings,
+        max_retries: u32,
+    ) -> Result<Loader> {
         if let Some(loader) = self.connected_loader(descriptor.name(), config) {
             return Ok(loader);
         }
         let loader = Loader::connect(descriptor, config, max_retries).await?;
-        let mut loaders = self.inner.loaders.lock().unwrap_or_else(PoisonError::into_inner);
-        loaders.entry(descriptor.name().to_owned()).or_default().push((config.clone(), loader.clone()));
+        let mut loaders = self
+            .inner
+            .loaders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        loaders
+            .entry(descriptor.name().to_owned())
+            .or_default()
+            .push((config.clone(), loader.clone()));
         Ok(loader)
     }
 
     fn connected_loader(&self, name: &str, config: &Settings) -> Option<Loader> {
-        let loaders = self.inner.loaders.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = loaders.get(name)?.iter().find(|(known, _)| known == config)?;
+        let loaders = self
+            .inner
+            .loaders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let same = loaders
+            .get(name)?
+            .iter()
+            .find(|(known, _)| known == config)?;
         Some(same.1.clone())
     }
 
@@ -185,7 +268,13 @@ impl Client {
     /// # Errors
     /// The first that a loader gives; the others are closed all the same.
     pub async fn close(&self) -> Result<()> {
-        let loaders = std::mem::take(&mut *self.inner.loaders.lock().unwrap_or_else(PoisonError::into_inner));
+        let loaders = std::mem::take(
+            &mut *self
+                .inner
+                .loaders
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         let mut outcome = Ok(());
         for (_, loader) in loaders.into_values().flatten() {
             outcome = outcome.and(loader.close().await);
@@ -194,7 +283,12 @@ impl Client {
     }
 
     /// Runs a load whose connection and options are resolved.
-    pub(crate) async fn run(&self, loader: &Loader, spec: &LoadSpec, rows: Rows) -> Result<LoadReport> {
+    pub(crate) async fn run(
+        &self,
+        loader: &Loader,
+        spec: &LoadSpec,
+        rows: Rows,
+    ) -> Result<LoadReport> {
         let input = match rows {
             Rows::Stream(stream) => Input::stream(stream),
             Rows::Table(table) => Input::query(move || {
@@ -229,8 +323,14 @@ pub struct ClientBuilder {
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A URL may hold a password.
-        let source = self.source.as_deref().map(|source| url_scheme(source).unwrap_or_else(|| source.to_owned()));
-        f.debug_struct("ClientBuilder").field("source", &source).field("connections", &self.connections).finish_non_exhaustive()
+        let source = self
+            .source
+            .as_deref()
+            .map(|source| url_scheme(source).unwrap_or_else(|| source.to_owned()));
+        f.debug_struct("ClientBuilder")
+            .field("source", &source)
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
     }
 }
 
@@ -266,7 +366,9 @@ impl ClientBuilder {
         let connections = self.connections.map_or_else(Connections::discover, Ok)?;
         let source = match self.source {
             Some(source) => Some(connections.for_source(&registry, &source)?),
-            None if registry.source(DEFAULT_SOURCE).is_ok() => Some(connections.for_source(&registry, DEFAULT_SOURCE)?),
+            None if registry.source(DEFAULT_SOURCE).is_ok() => {
+                Some(connections.for_source(&registry, DEFAULT_SOURCE)?)
+            }
             None => None,
         };
         let source = source.map(|(descriptor, settings)| {
@@ -274,7 +376,15 @@ impl ClientBuilder {
             Ok::<_, Error>((descriptor, config))
         });
         let (connected_source, loaders) = Default::default();
-        Ok(Client { inner: Arc::new(Inner { registry, connections, source: source.transpose()?, connected_source, loaders }) })
+        Ok(Client {
+            inner: Arc::new(Inner {
+                registry,
+                connections,
+                source: source.transpose()?,
+                connected_source,
+                loaders,
+            }),
+        })
     }
 
     /// Makes the client and connects to its source.

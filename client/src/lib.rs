@@ -12,9 +12,9 @@ pub use table::Table;
 
 pub use arrowload_connections::{ConnectionSummary, Connections};
 pub use arrowload_core::{
-    Atomicity, BatchStream, Capabilities, ColumnPlan, Error, ErrorKind, KeyCounts, Listed, Listing, LoadReport, LoadState,
-    LoaderDescriptor, Mode, NullKeys, OnError, Param, Params, Plan, Progress, Query, Registry, Result, Retry, Secret, SourceDescriptor,
-    TypeSupport, Verify,
+    Atomicity, BatchStream, Capabilities, ColumnPlan, Error, ErrorKind, KeyCounts, Listed, Listing,
+    LoadReport, LoadState, LoaderDescriptor, Mode, NullKeys, OnError, Param, Params, Plan,
+    Progress, Query, Registry, Result, Retry, Secret, SourceDescriptor, TypeSupport, Verify,
 };
 
 /// The contract, for those who write loaders and sources.

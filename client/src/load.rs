@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use arrow_schema::SchemaRef;
 use arrowload_core::{
-    BatchStream, Error, ErrorKind, LoadReport, LoadSpec, LoadState, Loader, LoaderDescriptor, Mode, OnError, OnProgress, Plan, Progress,
-    Query, Result, Settings, Verify, read_dead_letters, url_scheme,
+    BatchStream, Error, ErrorKind, LoadReport, LoadSpec, LoadState, Loader, LoaderDescriptor, Mode,
+    OnError, OnProgress, Plan, Progress, Query, Result, Settings, Verify, read_dead_letters,
+    url_scheme,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -45,8 +46,20 @@ pub struct LoadBuilder {
 
 impl LoadBuilder {
     pub(crate) fn new(client: Client, rows: Rows, loader: String, target: String) -> Self {
-        let (connection, config, config_settings, options, needs_connection, on_progress) = Default::default();
-        Self { client, rows, loader, target, connection, config, config_settings, options, needs_connection, on_progress }
+        let (connection, config, config_settings, options, needs_connection, on_progress) =
+            Default::default();
+        Self {
+            client,
+            rows,
+            loader,
+            target,
+            connection,
+            config,
+            config_settings,
+            options,
+            needs_connection,
+            on_progress,
+        }
     }
 
     pub(crate) fn needing_a_connection(mut self) -> Self {
@@ -78,7 +91,10 @@ impl LoadBuilder {
 
     /// The columns that identify a row.
     pub fn keys<K: Into<String>>(self, keys: impl IntoIterator<Item = K>) -> Self {
-        let keys: Vec<Value> = keys.into_iter().map(|key| Value::String(key.into())).collect();
+        let keys: Vec<Value> = keys
+            .into_iter()
+            .map(|key| Value::String(key.into()))
+            .collect();
         self.set("keys", keys, ".keys(..)")
     }
 
@@ -156,9 +172,18 @@ impl LoadBuilder {
     /// [`ErrorKind::InvalidOption`] without a `load_id`, and whatever keeps the question from the store.
     pub async fn find(self) -> Result<LoadState> {
         let (client, _, prepared) = self.prepare()?;
-        let missing = || Error::new(ErrorKind::InvalidOption, "a load is found by its load_id; set it");
+        let missing = || {
+            Error::new(
+                ErrorKind::InvalidOption,
+                "a load is found by its load_id; set it",
+            )
+        };
         let load_id = prepared.spec.load.load_id.clone().ok_or_else(missing)?;
-        prepared.connect(&client).await?.find_load(&prepared.spec.target, &load_id).await
+        prepared
+            .connect(&client)
+            .await?
+            .find_load(&prepared.spec.target, &load_id)
+            .await
     }
 
     async fn run(self) -> Result<LoadReport> {
@@ -174,21 +199,37 @@ impl LoadBuilder {
         let descriptor = *self.client.registry().loader(&self.loader)?;
         let mut inline = match self.config {
             Some(Value::Object(config)) => Settings::from_map(config, ".config(..)"),
-            Some(_) => return Err(Error::new(ErrorKind::InvalidOption, ".config(..): the config must be an object of keys and values")),
+            Some(_) => {
+                return Err(Error::new(
+                    ErrorKind::InvalidOption,
+                    ".config(..): the config must be an object of keys and values",
+                ));
+            }
             None => Settings::new(),
         };
         inline.overlay(self.config_settings);
-        let by_url = self.connection.as_deref().is_some_and(|name| url_scheme(name).is_some());
+        let by_url = self
+            .connection
+            .as_deref()
+            .is_some_and(|name| url_scheme(name).is_some());
         let connection_is_inline = by_url || !inline.is_empty();
         if self.needs_connection && self.connection.is_none() && !connection_is_inline {
             let message = "the load that set these rows aside had its connection by a URL or with the load, and dead letters do not \
                            keep those: name the connection again (.connection(..), --connection)";
             return Err(Error::new(ErrorKind::InvalidOption, message));
         }
-        let mut settings = self.client.connections().for_loader_with(&descriptor, self.connection.as_deref(), inline)?;
-        let keys_are_defaults = !["keys", "upsert_key"].iter().any(|key| self.options.get(key).is_some());
+        let mut settings = self.client.connections().for_loader_with(
+            &descriptor,
+            self.connection.as_deref(),
+            inline,
+        )?;
+        let keys_are_defaults = !["keys", "upsert_key"]
+            .iter()
+            .any(|key| self.options.get(key).is_some());
         settings.overlay(self.options);
-        let (split, load) = descriptor.split(settings).map_err(|error| error.with("loader", descriptor.name()))?;
+        let (split, load) = descriptor
+            .split(settings)
+            .map_err(|error| error.with("loader", descriptor.name()))?;
         let mut spec = LoadSpec::new(self.target);
         spec.load = load;
         spec.load.keys_are_defaults = keys_are_defaults;
@@ -198,7 +239,15 @@ impl LoadBuilder {
         spec.connection = self.connection.filter(|name| url_scheme(name).is_none());
         spec.on_progress = self.on_progress;
         spec.check(&descriptor)?;
-        Ok((self.client, self.rows, Prepared { descriptor, config: split.config, spec }))
+        Ok((
+            self.client,
+            self.rows,
+            Prepared {
+                descriptor,
+                config: split.config,
+                spec,
+            },
+        ))
     }
 }
 
@@ -212,9 +261,18 @@ struct Prepared {
 impl Prepared {
     async fn connect(&self, client: &Client) -> Result<Loader> {
         let connecting = client.loader(&self.descriptor, &self.config, self.spec.load.max_retries);
-        let Some(timeout) = self.spec.load.timeout else { return connecting.await };
-        let late = |_| Error::new(ErrorKind::Timeout, format!("connecting took longer than the load's timeout of {timeout:?}"));
-        tokio::time::timeout(timeout, connecting).await.map_err(late)?
+        let Some(timeout) = self.spec.load.timeout else {
+            return connecting.await;
+        };
+        let late = |_| {
+            Error::new(
+                ErrorKind::Timeout,
+                format!("connecting took longer than the load's timeout of {timeout:?}"),
+            )
+        };
+        tokio::time::timeout(timeout, connecting)
+            .await
+            .map_err(late)?
     }
 }
 
@@ -241,7 +299,13 @@ impl fmt::Debug for LoadBuilder {
         f.debug_struct("LoadBuilder")
             .field("loader", &self.loader)
             .field("target", &self.target)
-            .field("connection", &self.connection.as_ref().filter(|name| url_scheme(name).is_none()))
+            .field(
+                "connection",
+                &self
+                    .connection
+                    .as_ref()
+                    .filter(|name| url_scheme(name).is_none()),
+            )
             .field("options", &self.options)
             .finish_non_exhaustive()
     }

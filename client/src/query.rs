@@ -105,6 +105,8 @@ impl QueryBuilder {
     }
 
     fn into_file(self, path: &Path, format: &str) -> LoadBuilder {
-        self.load("file", path.to_string_lossy()).option("format", format).mode(Mode::Overwrite)
+        self.load("file", path.to_string_lossy())
+            .option("format", format)
+            .mode(Mode::Overwrite)
     }
 }

@@ -48,7 +48,11 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let empty = [RecordBatch::new_empty(self.schema.clone())];
-        let batches = if self.batches.is_empty() { &empty[..] } else { &self.batches };
+        let batches = if self.batches.is_empty() {
+            &empty[..]
+        } else {
+            &self.batches
+        };
         let text = arrow_cast::pretty::pretty_format_batches(batches).map_err(|_| fmt::Error)?;
         write!(f, "{text}")
     }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use arrowload_core::{Error, ErrorKind, KeySchema, LoaderDescriptor, Registry, Result, SourceDescriptor};
+use arrowload_core::{
+    Error, ErrorKind, KeySchema, LoaderDescriptor, Registry, Result, SourceDescriptor,
+};
 use serde_json::{Map, Value};
 
 use crate::overlay::URL;
@@ -38,18 +40,37 @@ impl Role {
 
     pub(crate) fn by_scheme<'r>(self, registry: &'r Registry, scheme: &str) -> Result<Backend<'r>> {
         let takes = |backend: &Backend<'_>| backend.schemes().contains(&scheme);
-        self.all(registry).into_iter().find(takes).ok_or_else(|| self.unknown_scheme(registry, scheme))
+        self.all(registry)
+            .into_iter()
+            .find(takes)
+            .ok_or_else(|| self.unknown_scheme(registry, scheme))
     }
 
     fn unknown_scheme(self, registry: &Registry, scheme: &str) -> Error {
         let (kind, other, can, cannot) = match self {
-            Self::Loader => (ErrorKind::LoaderNotFound, Self::Source, "queried", "loaded into"),
-            Self::Source => (ErrorKind::SourceNotFound, Self::Loader, "loaded into", "queried"),
+            Self::Loader => (
+                ErrorKind::LoaderNotFound,
+                Self::Source,
+                "queried",
+                "loaded into",
+            ),
+            Self::Source => (
+                ErrorKind::SourceNotFound,
+                Self::Loader,
+                "loaded into",
+                "queried",
+            ),
         };
         let takes = |backend: &Backend<'_>| backend.schemes().contains(&scheme);
         let twin = other.all(registry).into_iter().find(takes);
-        let twin = twin.map(|twin| format!(" (`{}` can be {can}, not {cannot})", twin.name())).unwrap_or_default();
-        let schemes: BTreeSet<&str> = self.all(registry).iter().flat_map(|backend| backend.schemes().iter().copied()).collect();
+        let twin = twin
+            .map(|twin| format!(" (`{}` can be {can}, not {cannot})", twin.name()))
+            .unwrap_or_default();
+        let schemes: BTreeSet<&str> = self
+            .all(registry)
+            .iter()
+            .flat_map(|backend| backend.schemes().iter().copied())
+            .collect();
         let message = format!(
             "no {} for URLs of {scheme}:// is linked in{twin}; those that are take {}. Switch on its cargo feature, or name its crate \
              with `use … as _;`",
@@ -116,12 +137,18 @@ impl Backend<'_> {
     pub(crate) fn server_keys(&self, owns_url: bool) -> BTreeSet<String> {
         let probe = |place: &str| {
             let scheme = self.schemes().first()?;
-            self.config_from_url(&format!("{scheme}://user:password@{place}/name")).ok()
+            self.config_from_url(&format!("{scheme}://user:password@{place}/name"))
+                .ok()
         };
-        let mut keys: BTreeSet<String> = match (probe("one.invalid:1001"), probe("two.invalid:1002")) {
-            (Some(one), Some(two)) => one.into_iter().filter(|(key, value)| two.get(key) != Some(value)).map(|(key, _)| key).collect(),
-            _ => ["host", "port"].map(str::to_owned).into(),
-        };
+        let mut keys: BTreeSet<String> =
+            match (probe("one.invalid:1001"), probe("two.invalid:1002")) {
+                (Some(one), Some(two)) => one
+                    .into_iter()
+                    .filter(|(key, value)| two.get(key) != Some(value))
+                    .map(|(key, _)| key)
+                    .collect(),
+                _ => ["host", "port"].map(str::to_owned).into(),
+            };
         if owns_url {
             keys.insert(URL.into());
         }
@@ -131,6 +158,13 @@ impl Backend<'_> {
 
 /// Schemes as they stand in URLs, for an error message.
 pub(crate) fn urls<'a>(schemes: impl IntoIterator<Item = &'a str>) -> String {
-    let list: Vec<String> = schemes.into_iter().map(|scheme| format!("{scheme}://")).collect();
-    if list.is_empty() { "none".into() } else { list.join(", ") }
+    let list: Vec<String> = schemes
+        .into_iter()
+        .map(|scheme| format!("{scheme}://"))
+        .collect();
+    if list.is_empty() {
+        "none".into()
+    } else {
+        list.join(", ")
+    }
 }

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use arrowload_core::{Error, ErrorKind, LoaderDescriptor, Registry, Result, Settings, SourceDescriptor, url_scheme};
+use arrowload_core::{
+    Error, ErrorKind, LoaderDescriptor, Registry, Result, Settings, SourceDescriptor, url_scheme,
+};
 use serde_json::{Map, Value};
 
 use crate::backend::{Backend, Role};
@@ -26,7 +28,10 @@ struct Inner {
 
 impl Connections {
     pub(crate) fn new(environment: Environment, profiles: Profiles) -> Self {
-        Self(Arc::new(Inner { environment, profiles: RwLock::new(profiles) }))
+        Self(Arc::new(Inner {
+            environment,
+            profiles: RwLock::new(profiles),
+        }))
     }
 
     /// The config file that is found, and the process's environment, both as they are now.
@@ -50,16 +55,26 @@ impl Connections {
     pub fn configure(&self, name: &str, loader_or_source: &str, config: Value) -> Result<()> {
         let origin = format!("configure_connection(\"{name}\")");
         if name.trim().is_empty() || url_scheme(name).is_some() {
-            let message = "configure_connection: a connection's name must be neither empty nor a URL";
+            let message =
+                "configure_connection: a connection's name must be neither empty nor a URL";
             return Err(Error::new(ErrorKind::InvalidOption, message));
         }
         let mut settings = Settings::from_map(object(config, &origin)?, &origin);
-        if settings.get(TYPE).is_some_and(|kind| kind.value != loader_or_source) {
-            let message = format!("{origin}: the config's `type` contradicts `{loader_or_source}`; leave it out");
+        if settings
+            .get(TYPE)
+            .is_some_and(|kind| kind.value != loader_or_source)
+        {
+            let message = format!(
+                "{origin}: the config's `type` contradicts `{loader_or_source}`; leave it out"
+            );
             return Err(Error::new(ErrorKind::InvalidOption, message));
         }
         settings.set(TYPE, loader_or_source, &origin);
-        let mut profiles = self.0.profiles.write().unwrap_or_else(PoisonError::into_inner);
+        let mut profiles = self
+            .0
+            .profiles
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         profiles.entry(name).program = settings;
         Ok(())
     }
@@ -76,8 +91,18 @@ impl Connections {
     /// # Errors
     /// [`ErrorKind::ConnectionNotFound`], with the nearest name and the list; [`ErrorKind::InvalidOption`] for a profile of
     /// another type, a URL that is not the loader's, or a reference to what is not there.
-    pub fn for_loader(&self, loader: &LoaderDescriptor, name: Option<&str>, inline: Option<Value>) -> Result<Settings> {
-        let inline = inline.map(|config| Ok::<_, Error>(Settings::from_map(object(config, ".config(..)")?, ".config(..)")));
+    pub fn for_loader(
+        &self,
+        loader: &LoaderDescriptor,
+        name: Option<&str>,
+        inline: Option<Value>,
+    ) -> Result<Settings> {
+        let inline = inline.map(|config| {
+            Ok::<_, Error>(Settings::from_map(
+                object(config, ".config(..)")?,
+                ".config(..)",
+            ))
+        });
         self.settings(Backend::Loader(loader), name, inline.transpose()?)
     }
 
@@ -85,8 +110,17 @@ impl Connections {
     ///
     /// # Errors
     /// As for [`for_loader`](Self::for_loader).
-    pub fn for_loader_with(&self, loader: &LoaderDescriptor, name: Option<&str>, inline: Settings) -> Result<Settings> {
-        self.settings(Backend::Loader(loader), name, Some(inline).filter(|inline| !inline.is_empty()))
+    pub fn for_loader_with(
+        &self,
+        loader: &LoaderDescriptor,
+        name: Option<&str>,
+        inline: Settings,
+    ) -> Result<Settings> {
+        self.settings(
+            Backend::Loader(loader),
+            name,
+            Some(inline).filter(|inline| !inline.is_empty()),
+        )
     }
 
     /// The source that a URL, a connection's name, or a source's own name means, and its settings. A source's own name means
@@ -95,12 +129,19 @@ impl Connections {
     /// # Errors
     /// [`ErrorKind::SourceNotFound`] or [`ErrorKind::ConnectionNotFound`], with what there is; else as for
     /// [`for_loader`](Self::for_loader).
-    pub fn for_source(&self, registry: &Registry, url_or_name: &str) -> Result<(SourceDescriptor, Settings)> {
+    pub fn for_source(
+        &self,
+        registry: &Registry,
+        url_or_name: &str,
+    ) -> Result<(SourceDescriptor, Settings)> {
         let source = match self.backend_of(Role::Source, registry, url_or_name)? {
             Backend::Source(source) => source,
             Backend::Loader(loader) => registry.source(loader.name())?,
         };
-        Ok((*source, self.settings(Backend::Source(source), Some(url_or_name), None)?))
+        Ok((
+            *source,
+            self.settings(Backend::Source(source), Some(url_or_name), None)?,
+        ))
     }
 
     /// The loader that a URL, a connection's name, or a loader's own name means: by the profile's `type`, else by the
@@ -108,31 +149,57 @@ impl Connections {
     ///
     /// # Errors
     /// [`ErrorKind::LoaderNotFound`] or [`ErrorKind::ConnectionNotFound`], with what there is.
-    pub fn loader_of<'r>(&self, registry: &'r Registry, url_or_name: &str) -> Result<&'r LoaderDescriptor> {
+    pub fn loader_of<'r>(
+        &self,
+        registry: &'r Registry,
+        url_or_name: &str,
+    ) -> Result<&'r LoaderDescriptor> {
         match self.backend_of(Role::Loader, registry, url_or_name)? {
             Backend::Loader(loader) => Ok(loader),
             Backend::Source(source) => registry.loader(source.name()),
         }
     }
 
-    fn settings(&self, backend: Backend<'_>, name: Option<&str>, inline: Option<Settings>) -> Result<Settings> {
+    fn settings(
+        &self,
+        backend: Backend<'_>,
+        name: Option<&str>,
+        inline: Option<Settings>,
+    ) -> Result<Settings> {
         let context = |label| Context::new(backend, self.environment(), label);
         if let Some(url) = name.filter(|name| url_scheme(name).is_some()) {
             let mut given = Settings::new();
             given.set(URL, url, GIVEN_URL);
-            return context(GIVEN_URL.into()).named([Some(given), inline].into_iter().flatten().collect());
+            return context(GIVEN_URL.into())
+                .named([Some(given), inline].into_iter().flatten().collect());
         }
         match name.filter(|name| fold(name) != fold(backend.name())) {
             Some(name) => {
                 let own = std::iter::once(backend.name());
-                let Profile { name, file, environment, program } = self.profile(name).ok_or_else(|| self.not_found(name, own))?;
-                let layers = [file, environment, program].into_iter().chain(inline).collect();
+                let Profile {
+                    name,
+                    file,
+                    environment,
+                    program,
+                } = self
+                    .profile(name)
+                    .ok_or_else(|| self.not_found(name, own))?;
+                let layers = [file, environment, program]
+                    .into_iter()
+                    .chain(inline)
+                    .collect();
                 context(format!("connection `{name}`")).named(layers)
             }
             None => {
-                let Profile { file, environment, program, .. } = self.profile(backend.name()).unwrap_or_default();
+                let Profile {
+                    file,
+                    environment,
+                    program,
+                    ..
+                } = self.profile(backend.name()).unwrap_or_default();
                 let stronger = [environment, program].into_iter().chain(inline).collect();
-                context(format!("the default connection of `{}`", backend.name())).default(file, stronger)
+                context(format!("the default connection of `{}`", backend.name()))
+                    .default(file, stronger)
             }
         }
     }
@@ -142,7 +209,10 @@ impl Connections {
     }
 
     pub(crate) fn profiles(&self) -> RwLockReadGuard<'_, Profiles> {
-        self.0.profiles.read().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .profiles
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn profile(&self, name: &str) -> Option<Profile> {
@@ -153,7 +223,10 @@ impl Connections {
 fn object(config: Value, origin: &str) -> Result<Map<String, Value>> {
     match config {
         Value::Object(map) => Ok(map),
-        _ => Err(Error::new(ErrorKind::InvalidOption, format!("{origin}: the config must be an object of keys and values"))),
+        _ => Err(Error::new(
+            ErrorKind::InvalidOption,
+            format!("{origin}: the config must be an object of keys and values"),
+        )),
     }
 }
 

@@ -13,7 +13,12 @@ use crate::overlay::{URL, overlay};
 pub(crate) fn single_keys(backend: &Backend<'_>, environment: &Environment) -> Settings {
     let mut settings = Settings::new();
     // The last one laid wins, so they are laid from the last to the first.
-    for (variable, key) in backend.environment().iter().rev().filter(|(_, key)| *key != URL) {
+    for (variable, key) in backend
+        .environment()
+        .iter()
+        .rev()
+        .filter(|(_, key)| *key != URL)
+    {
         if let Some(value) = environment.non_empty(variable) {
             overlay(&mut settings, setting(variable, key, value));
         }
@@ -24,9 +29,13 @@ pub(crate) fn single_keys(backend: &Backend<'_>, environment: &Environment) -> S
 /// The first that holds a whole URL of one of the backend's schemes. One of another scheme is for another program.
 pub(crate) fn url(backend: &Backend<'_>, environment: &Environment) -> Option<Settings> {
     let urls = backend.environment().iter().filter(|(_, key)| *key == URL);
-    let mut set = urls.filter_map(|(variable, key)| Some((variable, key, environment.non_empty(variable)?)));
-    let ours = |url: &str| url_scheme(url).is_some_and(|scheme| backend.schemes().contains(&scheme.as_str()));
-    set.find(|(_, _, value)| ours(value)).map(|(variable, key, value)| setting(variable, key, value))
+    let mut set =
+        urls.filter_map(|(variable, key)| Some((variable, key, environment.non_empty(variable)?)));
+    let ours = |url: &str| {
+        url_scheme(url).is_some_and(|scheme| backend.schemes().contains(&scheme.as_str()))
+    };
+    set.find(|(_, _, value)| ours(value))
+        .map(|(variable, key, value)| setting(variable, key, value))
 }
 
 /// Other programs read these variables too, and know no `${…}`: values are taken as they stand. A key such as

@@ -26,7 +26,9 @@ impl Environment {
         for (name, value) in std::env::vars_os() {
             match (name.into_string(), value.into_string()) {
                 (Ok(name), Ok(value)) => drop(variables.insert(name, value)),
-                (Ok(name), Err(_)) if name.starts_with(PREFIX) => return Err(invalid(&name, "is not UTF-8")),
+                (Ok(name), Err(_)) if name.starts_with(PREFIX) => {
+                    return Err(invalid(&name, "is not UTF-8"));
+                }
                 _ => {}
             }
         }
@@ -53,14 +55,20 @@ impl Environment {
             };
             let rest = rest.to_lowercase();
             let path: Vec<&str> = rest.split("__").collect();
-            let [name, key, inner @ ..] = path.as_slice() else { return Err(nameless(variable)) };
+            let [name, key, inner @ ..] = path.as_slice() else {
+                return Err(nameless(variable));
+            };
             if path.iter().any(|part| part.is_empty()) {
                 return Err(nameless(variable));
             }
             let profile = profiles.entry((*name).to_owned()).or_default();
             refuse_twice(profile, key, inner, variable)?;
             let mut setting = Settings::new();
-            setting.set(*key, nested(inner, value), &format!("environment variable {variable}"));
+            setting.set(
+                *key,
+                nested(inner, value),
+                &format!("environment variable {variable}"),
+            );
             overlay(profile, setting);
         }
         Ok(profiles)
@@ -75,31 +83,54 @@ fn nested(path: &[&str], value: &str) -> Value {
 
 /// Refuses `…__KEY=1` beside `…__KEY__INNER=2`: one of them would vanish.
 fn refuse_twice(profile: &Settings, key: &str, path: &[&str], variable: &str) -> Result<()> {
-    let Some(known) = profile.get(key) else { return Ok(()) };
+    let Some(known) = profile.get(key) else {
+        return Ok(());
+    };
     let mut value = &known.value;
     for part in path {
         let Value::Object(map) = value else { break };
-        let Some(inner) = map.get(*part) else { return Ok(()) };
+        let Some(inner) = map.get(*part) else {
+            return Ok(());
+        };
         value = inner;
     }
-    Err(invalid(variable, &format!("contradicts {}: a key has one value, or keys below it", known.origin)))
+    Err(invalid(
+        variable,
+        &format!(
+            "contradicts {}: a key has one value, or keys below it",
+            known.origin
+        ),
+    ))
 }
 
 /// `ARROWLOAD_CONNECTION__…` would set nothing, and nobody would notice.
 fn refuse_misspelt(variable: &str) -> Result<()> {
-    let prefix = variable.strip_prefix("ARROWLOAD_").and_then(|rest| rest.split_once("__"));
+    let prefix = variable
+        .strip_prefix("ARROWLOAD_")
+        .and_then(|rest| rest.split_once("__"));
     match prefix.and_then(|(word, _)| nearest(word, ["CONNECTIONS"])) {
-        Some(_) => Err(invalid(variable, &format!("is unknown; did you mean `{PREFIX}…`?"))),
+        Some(_) => Err(invalid(
+            variable,
+            &format!("is unknown; did you mean `{PREFIX}…`?"),
+        )),
         None => Ok(()),
     }
 }
 
 fn nameless(variable: &str) -> Error {
-    invalid(variable, &format!("names no connection and key; write {PREFIX}NAME__KEY, or {PREFIX}NAME__KEY__INNER_KEY"))
+    invalid(
+        variable,
+        &format!(
+            "names no connection and key; write {PREFIX}NAME__KEY, or {PREFIX}NAME__KEY__INNER_KEY"
+        ),
+    )
 }
 
 fn invalid(variable: &str, why: &str) -> Error {
-    Error::new(ErrorKind::InvalidOption, format!("the environment variable {variable} {why}"))
+    Error::new(
+        ErrorKind::InvalidOption,
+        format!("the environment variable {variable} {why}"),
+    )
 }
 
 /// Values may be secret.

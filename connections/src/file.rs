@@ -20,14 +20,30 @@ pub(crate) fn discover(environment: &Environment) -> Option<(PathBuf, &'static s
         return Some((path.into(), "the environment variable ARROWLOAD_CONFIG"));
     }
     let users = user_folder(environment).map(|folder| folder.join("arrowload").join(NAME));
-    let found = [Some(PathBuf::from(NAME)), users].into_iter().flatten().find(|path| path.is_file());
+    let found = [Some(PathBuf::from(NAME)), users]
+        .into_iter()
+        .flatten()
+        .find(|path| path.is_file());
     found.map(|path| (path, "discovery"))
 }
 
 /// Where this system keeps a user's configuration.
 fn user_folder(environment: &Environment) -> Option<PathBuf> {
-    let absolute = |name| environment.non_empty(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || absolute("HOME").map(|home| home.join(if cfg!(target_os = "macos") { "Library/Application Support" } else { ".config" }));
+    let absolute = |name| {
+        environment
+            .non_empty(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let home = || {
+        absolute("HOME").map(|home| {
+            home.join(if cfg!(target_os = "macos") {
+                "Library/Application Support"
+            } else {
+                ".config"
+            })
+        })
+    };
     let windows = || absolute("APPDATA").filter(|_| cfg!(windows));
     absolute("XDG_CONFIG_HOME").or_else(windows).or_else(home)
 }
@@ -35,13 +51,24 @@ fn user_folder(environment: &Environment) -> Option<PathBuf> {
 /// The profiles of a file, each with its name.
 pub(crate) fn read(path: &Path, named_by: &str) -> Result<Vec<(String, Settings)>> {
     if !path.is_file() {
-        let message = format!("the config file {} is not there; make it, or correct {named_by}", path.display());
+        let message = format!(
+            "the config file {} is not there; make it, or correct {named_by}",
+            path.display()
+        );
         return Err(Error::new(ErrorKind::NotFound, message));
     }
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
-    let file = if is_json { Figment::from(Json::file_exact(&path)) } else { Figment::from(Toml::file_exact(&path)) };
-    let whole: Map<String, Value> = file.extract().map_err(|error| invalid(&path, &without_values(&error.kind.to_string())))?;
+    let is_json = path
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
+    let file = if is_json {
+        Figment::from(Json::file_exact(&path))
+    } else {
+        Figment::from(Toml::file_exact(&path))
+    };
+    let whole: Map<String, Value> = file
+        .extract()
+        .map_err(|error| invalid(&path, &without_values(&error.kind.to_string())))?;
     profiles(&path, whole)
 }
 
@@ -52,11 +79,17 @@ fn profiles(path: &Path, whole: Map<String, Value>) -> Result<Vec<(String, Setti
             return Err(invalid(path, &unknown_table(&table)));
         }
         let Value::Object(tables) = value else {
-            return Err(invalid(path, "`connections` must hold tables: [connections.NAME]"));
+            return Err(invalid(
+                path,
+                "`connections` must hold tables: [connections.NAME]",
+            ));
         };
         for (name, profile) in tables {
             let Value::Object(mut profile) = profile else {
-                return Err(invalid(path, &format!("`connections.{name}` must be a table: [connections.{name}]")));
+                return Err(invalid(
+                    path,
+                    &format!("`connections.{name}` must be a table: [connections.{name}]"),
+                ));
             };
             profile.values_mut().for_each(plain_datetimes);
             let origin = format!("{} ({CONNECTIONS}.{name})", path.display());
@@ -67,8 +100,12 @@ fn profiles(path: &Path, whole: Map<String, Value>) -> Result<Vec<(String, Setti
 }
 
 fn unknown_table(table: &str) -> String {
-    let hint = nearest(table, [CONNECTIONS]).map(|known| format!("; did you mean `{known}`?")).unwrap_or_else(|| ".".into());
-    format!("the top-level key `{table}` is unknown{hint} Known: {CONNECTIONS}, with a table [{CONNECTIONS}.NAME] for each connection")
+    let hint = nearest(table, [CONNECTIONS])
+        .map(|known| format!("; did you mean `{known}`?"))
+        .unwrap_or_else(|| ".".into());
+    format!(
+        "the top-level key `{table}` is unknown{hint} Known: {CONNECTIONS}, with a table [{CONNECTIONS}.NAME] for each connection"
+    )
 }
 
 /// A TOML date arrives as an object of one private key; what is meant is its text.
@@ -84,7 +121,10 @@ fn plain_datetimes(value: &mut Value) {
 }
 
 fn invalid(path: &Path, why: &str) -> Error {
-    Error::new(ErrorKind::InvalidOption, format!("the config file {} is malformed: {why}", path.display()))
+    Error::new(
+        ErrorKind::InvalidOption,
+        format!("the config file {} is malformed: {why}", path.display()),
+    )
 }
 
 /// A parser's message without what may be a value. TOML's quotes the line in a frame, between the place and the reason;
@@ -93,19 +133,39 @@ fn without_values(message: &str) -> String {
     let mut lines = message.trim().lines().map(str::trim);
     let place = lines.next().unwrap_or_default();
     if place.starts_with("TOML parse error at ") {
-        let reason: Vec<&str> = lines.skip_while(|line| !is_marker(line)).skip(1).filter(|line| !line.is_empty()).collect();
+        let reason: Vec<&str> = lines
+            .skip_while(|line| !is_marker(line))
+            .skip(1)
+            .filter(|line| !line.is_empty())
+            .collect();
         let place = place.trim_start_matches("TOML parse error at ");
-        return if reason.is_empty() { place.to_owned() } else { format!("{place}: {}", reason.join(", ")) };
+        return if reason.is_empty() {
+            place.to_owned()
+        } else {
+            format!("{place}: {}", reason.join(", "))
+        };
     }
     let (reason, position) = place.split_once(" at line ").unwrap_or((place, ""));
-    let position = if position.is_empty() { String::new() } else { format!("line {}: ", position.replace(" column", ", column")) };
-    let quotes = ["invalid type", "invalid value"].iter().any(|start| reason.starts_with(start));
-    if quotes { format!("{position}it must be a table of keys and values") } else { format!("{position}{reason}") }
+    let position = if position.is_empty() {
+        String::new()
+    } else {
+        format!("line {}: ", position.replace(" column", ", column"))
+    };
+    let quotes = ["invalid type", "invalid value"]
+        .iter()
+        .any(|start| reason.starts_with(start));
+    if quotes {
+        format!("{position}it must be a table of keys and values")
+    } else {
+        format!("{position}{reason}")
+    }
 }
 
 /// The frame's last line, `  |     ^^^`. The quoted line may look alike, but starts with its number.
 fn is_marker(line: &str) -> bool {
-    line.strip_prefix('|').is_some_and(|rest| rest.trim_start().starts_with('^') && rest.trim().bytes().all(|byte| byte == b'^'))
+    line.strip_prefix('|').is_some_and(|rest| {
+        rest.trim_start().starts_with('^') && rest.trim().bytes().all(|byte| byte == b'^')
+    })
 }
 
 #[cfg(test)]
@@ -115,9 +175,18 @@ mod tests {
     #[test]
     fn messages_keep_place_and_reason_and_lose_the_line() {
         let toml = "TOML parse error at line 3, column 10\n  |\n3 | password = hunter2\n  |          ^^\ninvalid string\nexpected `\"`\n";
-        assert_eq!(without_values(toml), "line 3, column 10: invalid string, expected `\"`");
-        assert_eq!(without_values("expected value at line 2 column 5"), "line 2, column 5: expected value");
+        assert_eq!(
+            without_values(toml),
+            "line 3, column 10: invalid string, expected `\"`"
+        );
+        assert_eq!(
+            without_values("expected value at line 2 column 5"),
+            "line 2, column 5: expected value"
+        );
         let typed = "invalid type: string \"hunter2\", expected a map at line 1 column 9";
-        assert_eq!(without_values(typed), "line 1, column 9: it must be a table of keys and values");
+        assert_eq!(
+            without_values(typed),
+            "line 1, column 9: it must be a table of keys and values"
+        );
     }
 }

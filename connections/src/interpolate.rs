@@ -33,21 +33,39 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 /// Follows the references in all texts of a value.
-pub(crate) fn in_value(value: &Value, environment: &Environment) -> Result<Replaced<Value>, Problem> {
+pub(crate) fn in_value(
+    value: &Value,
+    environment: &Environment,
+) -> Result<Replaced<Value>, Problem> {
     let mut referred = false;
     let mut inner = |name: String, value: &Value| {
-        let replaced = in_value(value, environment).map_err(|problem| Problem { path: name + &problem.path, ..problem })?;
+        let replaced = in_value(value, environment).map_err(|problem| Problem {
+            path: name + &problem.path,
+            ..problem
+        })?;
         referred |= replaced.referred;
         Ok(replaced.value)
     };
     let value = match value {
         Value::String(text) => {
-            let replaced = in_text(text, environment).map_err(|why| Problem { path: String::new(), why })?;
-            return Ok(Replaced { value: Value::String(replaced.value), referred: replaced.referred });
+            let replaced = in_text(text, environment).map_err(|why| Problem {
+                path: String::new(),
+                why,
+            })?;
+            return Ok(Replaced {
+                value: Value::String(replaced.value),
+                referred: replaced.referred,
+            });
         }
-        Value::Array(items) => items.iter().enumerate().map(|(index, item)| inner(format!("[{index}]"), item)).collect::<Result<_, _>>()?,
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| inner(format!("[{index}]"), item))
+            .collect::<Result<_, _>>()?,
         Value::Object(map) => {
-            let entry = |(key, value): (&String, &Value)| Ok((key.clone(), inner(format!(".{key}"), value)?));
+            let entry = |(key, value): (&String, &Value)| {
+                Ok((key.clone(), inner(format!(".{key}"), value)?))
+            };
             Value::Object(map.iter().map(entry).collect::<Result<_, _>>()?)
         }
         other => other.clone(),
@@ -65,15 +83,26 @@ pub(crate) fn in_url(url: &str, environment: &Environment) -> Result<Replaced<St
     replace(url, environment, is_userinfo)
 }
 
-fn replace(text: &str, environment: &Environment, encode: fn(&[Piece<'_>], usize) -> bool) -> Result<Replaced<String>, String> {
+fn replace(
+    text: &str,
+    environment: &Environment,
+    encode: fn(&[Piece<'_>], usize) -> bool,
+) -> Result<Replaced<String>, String> {
     let pieces = pieces(text)?;
-    let mut out = Replaced { value: String::new(), referred: false };
+    let mut out = Replaced {
+        value: String::new(),
+        referred: false,
+    };
     for (index, piece) in pieces.iter().enumerate() {
         match piece {
             Piece::Text(text) => out.value.push_str(text),
             Piece::Reference(reference) => {
                 let value = look_up(reference, environment)?;
-                out.value.push_str(&if encode(&pieces, index) { percent_encode(&value) } else { value });
+                out.value.push_str(&if encode(&pieces, index) {
+                    percent_encode(&value)
+                } else {
+                    value
+                });
                 out.referred = true;
             }
         }
@@ -91,8 +120,11 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, String> {
             rest = &opened[OPENING.len()..];
             continue;
         }
-        let unclosed = || "a `${` is not closed by `}`; write `$${` for the characters themselves".to_owned();
-        let (reference, after) = opened[OPENING.len()..].split_once('}').ok_or_else(unclosed)?;
+        let unclosed =
+            || "a `${` is not closed by `}`; write `$${` for the characters themselves".to_owned();
+        let (reference, after) = opened[OPENING.len()..]
+            .split_once('}')
+            .ok_or_else(unclosed)?;
         pieces.extend([Piece::Text(before), Piece::Reference(reference)]);
         rest = after;
     }
@@ -120,25 +152,51 @@ fn variable(reference: &str, environment: &Environment) -> Result<String, String
     if let Some((name, default)) = reference.split_once(":-") {
         return Ok(environment.non_empty(name).unwrap_or(default).to_owned());
     }
-    let missing = || format!("the environment variable {reference} is not set; set it, or write ${{env:{reference}:-default}}");
-    environment.get(reference).map(str::to_owned).ok_or_else(missing)
+    let missing = || {
+        format!(
+            "the environment variable {reference} is not set; set it, or write ${{env:{reference}:-default}}"
+        )
+    };
+    environment
+        .get(reference)
+        .map(str::to_owned)
+        .ok_or_else(missing)
 }
 
 /// Whether a piece of a URL stands between `scheme://` and `@`.
 fn is_userinfo(pieces: &[Piece<'_>], index: usize) -> bool {
     const ENDS: [char; 3] = ['/', '?', '#'];
     let written = |pieces: &[Piece<'_>]| {
-        pieces.iter().filter_map(|piece| if let Piece::Text(text) = piece { Some(*text) } else { None }).collect::<String>()
+        pieces
+            .iter()
+            .filter_map(|piece| {
+                if let Piece::Text(text) = piece {
+                    Some(*text)
+                } else {
+                    None
+                }
+            })
+            .collect::<String>()
     };
     let (before, after) = (written(&pieces[..index]), written(&pieces[index + 1..]));
-    let in_authority = before.split_once("://").is_some_and(|(_, rest)| !rest.contains(ENDS));
+    let in_authority = before
+        .split_once("://")
+        .is_some_and(|(_, rest)| !rest.contains(ENDS));
     let rest_of_authority = after.split(ENDS).next().unwrap_or_default();
     in_authority && rest_of_authority.contains('@')
 }
 
 fn percent_encode(text: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| {
+            if plain(&byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -146,10 +204,15 @@ mod tests {
     use super::*;
 
     fn environment() -> Environment {
-        [("A", "one"), ("EMPTY", ""), ("ODD", "p@/:%"), ("WHOLE", "x://u:p@h/d")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into_iter()
-            .collect()
+        [
+            ("A", "one"),
+            ("EMPTY", ""),
+            ("ODD", "p@/:%"),
+            ("WHOLE", "x://u:p@h/d"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into_iter()
+        .collect()
     }
 
     fn text(text: &str) -> Result<String, String> {
@@ -158,8 +221,14 @@ mod tests {
 
     #[test]
     fn references_stand_anywhere_and_escapes_are_undone() {
-        assert_eq!(text("<${env:A}-${env:NONE:-two}${env:EMPTY:-three}>${env:EMPTY}").as_deref(), Ok("<one-twothree>"));
-        assert_eq!(text("$${env:A} $ } $x $$").as_deref(), Ok("${env:A} $ } $x $$"));
+        assert_eq!(
+            text("<${env:A}-${env:NONE:-two}${env:EMPTY:-three}>${env:EMPTY}").as_deref(),
+            Ok("<one-twothree>")
+        );
+        assert_eq!(
+            text("$${env:A} $ } $x $$").as_deref(),
+            Ok("${env:A} $ } $x $$")
+        );
     }
 
     #[test]
@@ -172,19 +241,39 @@ mod tests {
     #[test]
     fn only_users_and_passwords_in_urls_are_encoded() {
         let url = |url| in_url(url, &environment()).map(|replaced| replaced.value);
-        assert_eq!(url("pg://u:${env:ODD}@h/${env:A}").as_deref(), Ok("pg://u:p%40%2F%3A%25@h/one"));
-        assert_eq!(url("pg://${env:A}:x${env:ODD}@h/d").as_deref(), Ok("pg://one:xp%40%2F%3A%25@h/d"));
-        assert_eq!(url("pg://${env:A}/d@e?x=${env:ODD}").as_deref(), Ok("pg://one/d@e?x=p@/:%"));
+        assert_eq!(
+            url("pg://u:${env:ODD}@h/${env:A}").as_deref(),
+            Ok("pg://u:p%40%2F%3A%25@h/one")
+        );
+        assert_eq!(
+            url("pg://${env:A}:x${env:ODD}@h/d").as_deref(),
+            Ok("pg://one:xp%40%2F%3A%25@h/d")
+        );
+        assert_eq!(
+            url("pg://${env:A}/d@e?x=${env:ODD}").as_deref(),
+            Ok("pg://one/d@e?x=p@/:%")
+        );
         assert_eq!(url("${env:WHOLE}").as_deref(), Ok("x://u:p@h/d"));
     }
 
     #[test]
     fn malformed_references_show_nothing_but_names() {
         let error = text("hunter2${oops}").expect_err("no such kind");
-        assert!(!error.contains("hunter2") && !error.contains("oops") && error.contains("$${"), "{error}");
+        assert!(
+            !error.contains("hunter2") && !error.contains("oops") && error.contains("$${"),
+            "{error}"
+        );
         assert!(text("${env:A").expect_err("open").contains("not closed"));
-        assert!(text("${env:NONE}").expect_err("unset").contains("variable NONE is not set"));
-        assert!(text("${file:/no/such/file}").expect_err("no file").contains("/no/such/file"));
+        assert!(
+            text("${env:NONE}")
+                .expect_err("unset")
+                .contains("variable NONE is not set")
+        );
+        assert!(
+            text("${file:/no/such/file}")
+                .expect_err("no file")
+                .contains("/no/such/file")
+        );
     }
 
     #[test]

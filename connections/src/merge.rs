@@ -35,7 +35,10 @@ pub(crate) struct Layer {
 
 impl From<Settings> for Layer {
     fn from(settings: Settings) -> Self {
-        Self { settings, ecosystem: false }
+        Self {
+            settings,
+            ecosystem: false,
+        }
     }
 }
 
@@ -51,13 +54,25 @@ impl<'a> Context<'a> {
         let schema = backend.config_schema();
         let owns_url = schema.contains(URL);
         let server_keys = backend.server_keys(owns_url);
-        Self { backend, environment, label, owns_url, schema, server_keys }
+        Self {
+            backend,
+            environment,
+            label,
+            owns_url,
+            schema,
+            server_keys,
+        }
     }
 
     /// Of a named connection: the variables of the store's own tools fill what its layers leave open.
     pub(crate) fn named(&self, layers: Vec<Settings>) -> Result<Settings> {
-        let settings = self.merge(layers.into_iter().map(Layer::from).collect())?.settings;
-        let mut filled = self.not_in_url(ecosystem::single_keys(&self.backend, self.environment), &settings);
+        let settings = self
+            .merge(layers.into_iter().map(Layer::from).collect())?
+            .settings;
+        let mut filled = self.not_in_url(
+            ecosystem::single_keys(&self.backend, self.environment),
+            &settings,
+        );
         overlay(&mut filled, settings);
         self.resolve(&filled)
     }
@@ -72,7 +87,13 @@ impl<'a> Context<'a> {
             ours = self.not_in_url(ours, &url);
             ours.overlay(url);
         }
-        let mut layers = vec![Layer::from(file), Layer { settings: ours, ecosystem: true }];
+        let mut layers = vec![
+            Layer::from(file),
+            Layer {
+                settings: ours,
+                ecosystem: true,
+            },
+        ];
         layers.extend(stronger);
         self.resolve(&self.merge(layers)?.settings)
     }
@@ -80,13 +101,17 @@ impl<'a> Context<'a> {
     /// Lays layers over each other, weakest first. Only the strongest URL counts.
     fn merge(&self, layers: Vec<Layer>) -> Result<Expanded> {
         let mut merged = Expanded::default();
-        let strongest_url = layers.iter().rposition(|layer| layer.settings.get(URL).is_some());
+        let strongest_url = layers
+            .iter()
+            .rposition(|layer| layer.settings.get(URL).is_some());
         for (index, layer) in layers.into_iter().enumerate() {
             self.check_type(&layer.settings)?;
             let (ecosystem, has_url) = (layer.ecosystem, layer.settings.get(URL).is_some());
             let expanded = match self.expand(layer.clone()) {
                 // What is not used need not be right. Without the URL it is not known where its secrets belong.
-                Err(_) if strongest_url.is_some_and(|strongest| index < strongest) => self.without_url(layer.settings),
+                Err(_) if strongest_url.is_some_and(|strongest| index < strongest) => {
+                    self.without_url(layer.settings)
+                }
                 expanded => expanded?,
             };
             self.lay(&mut merged, expanded, has_url, ecosystem);
@@ -98,7 +123,10 @@ impl<'a> Context<'a> {
     /// server takes none of their secrets there.
     fn lay(&self, merged: &mut Expanded, layer: Expanded, has_url: bool, ecosystem: bool) {
         if (has_url || ecosystem) && self.differ(&merged.settings, &layer.settings) {
-            tracing::debug!(connection = self.label, "a stronger layer leads to another server: weaker layers' secrets are not used");
+            tracing::debug!(
+                connection = self.label,
+                "a stronger layer leads to another server: weaker layers' secrets are not used"
+            );
             self.drop_secrets(&mut merged.settings);
             for key in &self.server_keys {
                 merged.settings.remove(key);
@@ -109,7 +137,9 @@ impl<'a> Context<'a> {
                 merged.settings.remove(&key);
             }
         }
-        merged.from_url.retain(|key| layer.settings.get(key).is_none());
+        merged
+            .from_url
+            .retain(|key| layer.settings.get(key).is_none());
         merged.from_url.extend(layer.from_url);
         overlay(&mut merged.settings, layer.settings);
     }
@@ -117,17 +147,29 @@ impl<'a> Context<'a> {
     fn without_url(&self, mut settings: Settings) -> Expanded {
         settings.remove(URL);
         self.drop_secrets(&mut settings);
-        Expanded { settings, ..Expanded::default() }
+        Expanded {
+            settings,
+            ..Expanded::default()
+        }
     }
 
     /// Whether a URL that was written for no connection goes where the stronger layers go, as far as they say.
     fn is_for_server_of(&self, url: &Settings, stronger: &[Layer]) -> Result<bool> {
-        if stronger.iter().any(|layer| layer.settings.get(URL).is_some()) {
+        if stronger
+            .iter()
+            .any(|layer| layer.settings.get(URL).is_some())
+        {
             return Ok(false);
         }
         let stronger = self.merge(stronger.to_vec())?.settings;
         // A backend that keeps URLs whole may not know how to take one apart.
-        let parts = self.url_parts(url).or_else(|error| if self.owns_url { Ok(Settings::new()) } else { Err(error) });
+        let parts = self.url_parts(url).or_else(|error| {
+            if self.owns_url {
+                Ok(Settings::new())
+            } else {
+                Err(error)
+            }
+        });
         Ok(!self.differ(&stronger, &parts?))
     }
 
@@ -135,9 +177,16 @@ impl<'a> Context<'a> {
     fn differ(&self, one: &Settings, other: &Settings) -> bool {
         let text = |value: &Value| {
             let value = in_value(value, self.environment).ok()?.value;
-            Some(value.as_str().map_or_else(|| value.to_string(), str::to_lowercase))
+            Some(
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_lowercase),
+            )
         };
-        let both = self.server_keys.iter().filter_map(|key| Some((one.get(key)?, other.get(key)?)));
+        let both = self
+            .server_keys
+            .iter()
+            .filter_map(|key| Some((one.get(key)?, other.get(key)?)));
         both.into_iter().any(|(one, other)| {
             let (one, other) = (text(&one.value), text(&other.value));
             one.is_none() || one != other
@@ -161,7 +210,11 @@ impl<'a> Context<'a> {
             return single;
         }
         let parts = self.url_parts(settings).unwrap_or_default();
-        for key in parts.iter().map(|(key, _)| key).chain(self.server_keys.iter().map(String::as_str)) {
+        for key in parts
+            .iter()
+            .map(|(key, _)| key)
+            .chain(self.server_keys.iter().map(String::as_str))
+        {
             single.remove(key);
         }
         single
@@ -170,7 +223,9 @@ impl<'a> Context<'a> {
 
 /// Takes secrets out of an object, at any depth; whether there were any.
 fn prune(value: &mut Value) -> bool {
-    let Value::Object(map) = value else { return false };
+    let Value::Object(map) = value else {
+        return false;
+    };
     let before = map.len();
     map.retain(|key, _| !looks_secret(key));
     let mut pruned = map.len() < before;

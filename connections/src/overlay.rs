@@ -15,11 +15,31 @@ pub(crate) fn overlay(below: &mut Settings, above: Settings) {
     let mut joined = Settings::new();
     for (key, strong) in above.iter() {
         match (below.get(key), &strong.value) {
-            (Some(weak @ Setting { value: Value::Object(map), .. }), Value::Object(stronger)) => {
+            (
+                Some(
+                    weak @ Setting {
+                        value: Value::Object(map),
+                        ..
+                    },
+                ),
+                Value::Object(stronger),
+            ) => {
                 let origin = format!("{} and {}", weak.origin, strong.origin);
-                put(&mut joined, key, join(map, stronger), &origin, weak.hidden || strong.hidden);
+                put(
+                    &mut joined,
+                    key,
+                    join(map, stronger),
+                    &origin,
+                    weak.hidden || strong.hidden,
+                );
             }
-            _ => put(&mut joined, key, strong.value.clone(), &strong.origin, strong.hidden),
+            _ => put(
+                &mut joined,
+                key,
+                strong.value.clone(),
+                &strong.origin,
+                strong.hidden,
+            ),
         }
     }
     below.overlay(joined);

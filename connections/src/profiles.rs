@@ -37,19 +37,36 @@ impl Profile {
 
     /// A key's setting in the strongest layer that has it.
     pub(crate) fn strongest(&self, key: &str) -> Option<&Setting> {
-        self.layers().into_iter().rev().find_map(|layer| layer.get(key))
+        self.layers()
+            .into_iter()
+            .rev()
+            .find_map(|layer| layer.get(key))
     }
 
     pub(crate) fn summary(&self) -> ConnectionSummary {
-        let text = |key| self.strongest(key).and_then(|setting| setting.value.as_str());
-        let kind = text(TYPE).map(str::to_owned).or_else(|| text(URL).and_then(url_scheme));
+        let text = |key| {
+            self.strongest(key)
+                .and_then(|setting| setting.value.as_str())
+        };
+        let kind = text(TYPE)
+            .map(str::to_owned)
+            .or_else(|| text(URL).and_then(url_scheme));
         let mut origins: Vec<String> = Vec::new();
-        for setting in self.layers().into_iter().flat_map(Settings::iter).map(|(_, setting)| setting) {
+        for setting in self
+            .layers()
+            .into_iter()
+            .flat_map(Settings::iter)
+            .map(|(_, setting)| setting)
+        {
             if !origins.iter().any(|known| **known == *setting.origin) {
                 origins.push(setting.origin.to_string());
             }
         }
-        ConnectionSummary { name: self.name.clone(), kind, origins }
+        ConnectionSummary {
+            name: self.name.clone(),
+            kind,
+            origins,
+        }
     }
 }
 
@@ -60,7 +77,10 @@ pub(crate) struct Profiles(BTreeMap<String, Profile>);
 impl Profiles {
     /// The profile of a name, made if it is new.
     pub(crate) fn entry(&mut self, name: &str) -> &mut Profile {
-        let new = || Profile { name: name.to_owned(), ..Profile::default() };
+        let new = || Profile {
+            name: name.to_owned(),
+            ..Profile::default()
+        };
         self.0.entry(fold(name)).or_insert_with(new)
     }
 
@@ -71,7 +91,10 @@ impl Profiles {
     /// Adds a profile of the config file, where two names that the environment cannot tell apart are refused.
     pub(crate) fn add_file(&mut self, name: String, settings: Settings) -> Result<()> {
         if let Some(twin) = self.get(&name) {
-            let message = format!("the config file holds two connections of one name, `{}` and `{name}`; rename one of them", twin.name);
+            let message = format!(
+                "the config file holds two connections of one name, `{}` and `{name}`; rename one of them",
+                twin.name
+            );
             return Err(Error::new(ErrorKind::InvalidOption, message));
         }
         self.entry(&name).file = settings;

@@ -70,7 +70,11 @@ impl BatchSize {
     pub const BYTES_LIMIT: usize = 1 << 30;
 
     /// Whatever comes, in pieces of at most 64 MiB.
-    pub const ANY: Self = Self { min_rows: 0, max_rows: usize::MAX, max_bytes: 64 << 20 };
+    pub const ANY: Self = Self {
+        min_rows: 0,
+        max_rows: usize::MAX,
+        max_bytes: 64 << 20,
+    };
 }
 
 /// What a loader can do. Everything is off until a method of the same name switches it on.

@@ -82,7 +82,12 @@ impl DeadLetterOrigin {
             return id;
         }
         let hash = xxhash_rust::xxh3::xxh3_64(self.load_id.as_bytes());
-        let kept: String = self.load_id.char_indices().take_while(|(at, _)| *at < LOAD_ID_LIMIT - 40).map(|(_, letter)| letter).collect();
+        let kept: String = self
+            .load_id
+            .char_indices()
+            .take_while(|(at, _)| *at < LOAD_ID_LIMIT - 40)
+            .map(|(_, letter)| letter)
+            .collect();
         format!("{kept}-{hash:016x}.replay")
     }
 }
@@ -103,7 +108,13 @@ const LONGEST_NAME: usize = 120;
 /// More parts than these do not wait to be written.
 const MOST_WAITING: usize = 1_024;
 
-const ORIGIN_KEYS: [&str; 5] = ["arrowload.load_id", "arrowload.loader", "arrowload.target", "arrowload.connection", "arrowload.how"];
+const ORIGIN_KEYS: [&str; 5] = [
+    "arrowload.load_id",
+    "arrowload.loader",
+    "arrowload.target",
+    "arrowload.connection",
+    "arrowload.how",
+];
 
 impl Rejects {
     /// Takes no rows: `on_error = fail`.
@@ -112,9 +123,17 @@ impl Rejects {
     }
 
     pub(crate) fn to_folder(folder: &Path, schema: &Schema, origin: &DeadLetterOrigin) -> Self {
-        let extra =
-            [Field::new(ROW, DataType::UInt64, false), Field::new(REASON, DataType::Utf8, false), Field::new(CODE, DataType::Utf8, true)];
-        let fields: Vec<FieldRef> = schema.fields().iter().cloned().chain(extra.map(Arc::new)).collect();
+        let extra = [
+            Field::new(ROW, DataType::UInt64, false),
+            Field::new(REASON, DataType::Utf8, false),
+            Field::new(CODE, DataType::Utf8, true),
+        ];
+        let fields: Vec<FieldRef> = schema
+            .fields()
+            .iter()
+            .cloned()
+            .chain(extra.map(Arc::new))
+            .collect();
         let mut metadata = schema.metadata().clone();
         let how = HowLoaded {
             connection_is_kept: origin.connection_is_kept,
@@ -124,8 +143,17 @@ impl Rejects {
             options: origin.options.clone(),
         };
         let how = serde_json::to_string(&how).ok();
-        let values = [Some(&origin.load_id), Some(&origin.loader), Some(&origin.target), origin.connection.as_ref(), how.as_ref()];
-        let entries = ORIGIN_KEYS.into_iter().zip(values).filter_map(|(key, value)| Some((key.to_owned(), value?.clone())));
+        let values = [
+            Some(&origin.load_id),
+            Some(&origin.loader),
+            Some(&origin.target),
+            origin.connection.as_ref(),
+            how.as_ref(),
+        ];
+        let entries = ORIGIN_KEYS
+            .into_iter()
+            .zip(values)
+            .filter_map(|(key, value)| Some((key.to_owned(), value?.clone())));
         metadata.extend(entries.collect::<HashMap<_, _>>());
         Self(Some(Arc::new(Mutex::new(Writer {
             folder: folder.to_owned(),
@@ -149,16 +177,33 @@ impl Rejects {
     ///
     /// # Errors
     /// If no rows are taken, or the file cannot be written.
-    pub fn set_aside(&self, rows: &RecordBatch, first_row: u64, reason: &str, code: Option<&str>) -> Result<()> {
-        let mut writer = self.writer().ok_or_else(|| Error::new(ErrorKind::InvalidData, reason).at_row(first_row))?;
-        let numbers: Vec<u64> = (first_row..first_row + rows.num_rows() as u64).map(|row| writer.source_row(row)).collect();
+    pub fn set_aside(
+        &self,
+        rows: &RecordBatch,
+        first_row: u64,
+        reason: &str,
+        code: Option<&str>,
+    ) -> Result<()> {
+        let mut writer = self
+            .writer()
+            .ok_or_else(|| Error::new(ErrorKind::InvalidData, reason).at_row(first_row))?;
+        let numbers: Vec<u64> = (first_row..first_row + rows.num_rows() as u64)
+            .map(|row| writer.source_row(row))
+            .collect();
         writer.checksums.add(rows)?;
         writer.write(rows, numbers, reason, code)
     }
 
     /// Sets aside rows that no session has seen.
-    pub(crate) fn set_aside_unseen(&self, rows: &RecordBatch, numbers: Vec<u64>, reason: &str) -> Result<()> {
-        let Some(mut writer) = self.writer() else { return Ok(()) };
+    pub(crate) fn set_aside_unseen(
+        &self,
+        rows: &RecordBatch,
+        numbers: Vec<u64>,
+        reason: &str,
+    ) -> Result<()> {
+        let Some(mut writer) = self.writer() else {
+            return Ok(());
+        };
         writer.hidden.extend(&numbers);
         writer.write(rows, numbers, reason, None)
     }
@@ -184,20 +229,32 @@ impl Rejects {
 
     /// Makes the file durable and puts it under its name, if there are rows.
     pub(crate) fn publish(&self) -> Result<Option<PathBuf>> {
-        let Some(mut writer) = self.writer() else { return Ok(None) };
+        let Some(mut writer) = self.writer() else {
+            return Ok(None);
+        };
         writer.flush()?;
-        let Some(out) = writer.out.take() else { return Ok(None) };
+        let Some(out) = writer.out.take() else {
+            return Ok(None);
+        };
         // Its own name: two runs of one load, or an earlier one that did not come to its end, may have a file here.
         let unique = uuid::Uuid::now_v7().simple().to_string();
-        let path = writer.folder.join(format!("{}-{unique}.arrows", writer.stem));
-        let file = out.into_inner()?.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        let path = writer
+            .folder
+            .join(format!("{}-{unique}.arrows", writer.stem));
+        let file = out
+            .into_inner()?
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)?;
         file.as_file().sync_all()?;
-        file.persist_noclobber(&path).map_err(|error| Error::from(error.error).with("file", path.display()))?;
+        file.persist_noclobber(&path)
+            .map_err(|error| Error::from(error.error).with("file", path.display()))?;
         Ok(Some(path))
     }
 
     fn writer(&self) -> Option<MutexGuard<'_, Writer>> {
-        self.0.as_ref().map(|writer| writer.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0
+            .as_ref()
+            .map(|writer| writer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -207,12 +264,22 @@ impl Writer {
         let (mut low, mut high) = (0, self.hidden.len());
         while low < high {
             let middle = usize::midpoint(low, high);
-            if self.hidden[middle] - middle as u64 <= written { low = middle + 1 } else { high = middle }
+            if self.hidden[middle] - middle as u64 <= written {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         written + low as u64
     }
 
-    fn write(&mut self, rows: &RecordBatch, numbers: Vec<u64>, reason: &str, code: Option<&str>) -> Result<()> {
+    fn write(
+        &mut self,
+        rows: &RecordBatch,
+        numbers: Vec<u64>,
+        reason: &str,
+        code: Option<&str>,
+    ) -> Result<()> {
         let count = rows.num_rows();
         let extra: [ArrayRef; 3] = [
             Arc::new(UInt64Array::from(numbers)),
@@ -220,9 +287,14 @@ impl Writer {
             Arc::new(StringArray::from(vec![code; count])),
         ];
         let columns = rows.columns().iter().cloned().chain(extra).collect();
-        self.waiting.push(RecordBatch::try_new(Arc::clone(&self.schema), columns)?);
+        self.waiting
+            .push(RecordBatch::try_new(Arc::clone(&self.schema), columns)?);
         self.rows += count as u64;
-        if self.waiting.len() >= MOST_WAITING { self.flush() } else { Ok(()) }
+        if self.waiting.len() >= MOST_WAITING {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes what waits as one batch: rows are often set aside one by one.
@@ -237,9 +309,15 @@ impl Writer {
             Err(_) => waiting,
         };
         if self.out.is_none() {
-            let cannot = |error: std::io::Error| Error::from(error).with("dead-letter folder", self.folder.display());
+            let cannot = |error: std::io::Error| {
+                Error::from(error).with("dead-letter folder", self.folder.display())
+            };
             std::fs::create_dir_all(&self.folder).map_err(cannot)?;
-            let file = tempfile::Builder::new().prefix(".arrowload-").suffix(".tmp").tempfile_in(&self.folder).map_err(cannot)?;
+            let file = tempfile::Builder::new()
+                .prefix(".arrowload-")
+                .suffix(".tmp")
+                .tempfile_in(&self.folder)
+                .map_err(cannot)?;
             self.out = Some(StreamWriter::try_new(BufWriter::new(file), &self.schema)?);
         }
         if let Some(out) = &mut self.out {
@@ -251,17 +329,32 @@ impl Writer {
 
 impl fmt::Debug for Rejects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Rejects({})", if self.accepts() { "set aside" } else { "fail" })
+        write!(
+            f,
+            "Rejects({})",
+            if self.accepts() { "set aside" } else { "fail" }
+        )
     }
 }
 
 /// Where the rows of a load that were set aside are; the newest file, where an earlier run did not come to its end.
-pub(crate) fn find_dead_letters(folder: &Path, load_id: &str, loader: &str, target: &str) -> Option<PathBuf> {
+pub(crate) fn find_dead_letters(
+    folder: &Path,
+    load_id: &str,
+    loader: &str,
+    target: &str,
+) -> Option<PathBuf> {
     let stem = stem(load_id, loader, target);
-    let names = std::fs::read_dir(folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let ours = |name: &String| {
-        let unique = name.strip_prefix(&stem).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".arrows"));
-        unique.is_some_and(|unique| unique.len() == 32 && unique.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        let unique = name
+            .strip_prefix(&stem)
+            .and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".arrows"));
+        unique.is_some_and(|unique| {
+            unique.len() == 32 && unique.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
     };
     Some(folder.join(names.filter(ours).max()?))
 }
@@ -297,22 +390,53 @@ pub fn read_dead_letters(path: &Path) -> Result<(BatchStream, DeadLetterOrigin)>
         let message = "this is no dead-letter file: those are Arrow IPC streams that a load with on_error = skip has written";
         Error::new(ErrorKind::InvalidOption, message)
     };
-    let reader = StreamReader::try_new(BufReader::new(file), None).map_err(|error| at(not_ours().with_source(error)))?;
+    let reader = StreamReader::try_new(BufReader::new(file), None)
+        .map_err(|error| at(not_ours().with_source(error)))?;
     let schema = reader.schema();
     let mut metadata = schema.metadata().clone();
     let [load_id, loader, target, connection, how] = ORIGIN_KEYS.map(|key| metadata.remove(key));
-    let (Some(load_id), Some(loader), Some(target), Some(how)) = (load_id, loader, target, how) else { return Err(at(not_ours())) };
-    let how: HowLoaded = serde_json::from_str(&how).map_err(|error| at(not_ours().with_source(error)))?;
-    let HowLoaded { connection_is_kept, mode, keys, null_keys, options } = how;
-    let own = schema.fields().len().checked_sub(3).ok_or_else(|| at(not_ours()))?;
-    let original: SchemaRef = Arc::new(Schema::new_with_metadata(schema.fields()[..own].to_vec(), metadata));
+    let (Some(load_id), Some(loader), Some(target), Some(how)) = (load_id, loader, target, how)
+    else {
+        return Err(at(not_ours()));
+    };
+    let how: HowLoaded =
+        serde_json::from_str(&how).map_err(|error| at(not_ours().with_source(error)))?;
+    let HowLoaded {
+        connection_is_kept,
+        mode,
+        keys,
+        null_keys,
+        options,
+    } = how;
+    let own = schema
+        .fields()
+        .len()
+        .checked_sub(3)
+        .ok_or_else(|| at(not_ours()))?;
+    let original: SchemaRef = Arc::new(Schema::new_with_metadata(
+        schema.fields()[..own].to_vec(),
+        metadata,
+    ));
     let announced = Arc::clone(&original);
     let batches = reader.map(move |batch| {
         let columns = batch?.columns()[..own].to_vec();
         Ok(RecordBatch::try_new(Arc::clone(&announced), columns)?)
     });
-    let origin = DeadLetterOrigin { load_id, loader, target, connection, connection_is_kept, mode, keys, null_keys, options };
-    Ok((BatchStream::new(original, futures::stream::iter(batches)), origin))
+    let origin = DeadLetterOrigin {
+        load_id,
+        loader,
+        target,
+        connection,
+        connection_is_kept,
+        mode,
+        keys,
+        null_keys,
+        options,
+    };
+    Ok((
+        BatchStream::new(original, futures::stream::iter(batches)),
+        origin,
+    ))
 }
 
 #[cfg(test)]
@@ -323,7 +447,8 @@ mod tests {
     use super::*;
 
     fn batch(values: Vec<i64>) -> RecordBatch {
-        RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(values)) as ArrayRef)]).expect("a batch")
+        RecordBatch::try_from_iter([("a", Arc::new(Int64Array::from(values)) as ArrayRef)])
+            .expect("a batch")
     }
 
     fn origin() -> DeadLetterOrigin {
@@ -344,13 +469,26 @@ mod tests {
     async fn what_is_set_aside_reads_back_and_says_where_it_belongs() {
         let folder = tempfile::tempdir().expect("a folder");
         let rejects = Rejects::to_folder(folder.path(), &batch(vec![]).schema(), &origin());
-        rejects.set_aside(&batch(vec![5]), 0, "too large", Some("22003")).expect("written");
-        rejects.set_aside(&batch(vec![6, 7]), 4, "too large", None).expect("written");
+        rejects
+            .set_aside(&batch(vec![5]), 0, "too large", Some("22003"))
+            .expect("written");
+        rejects
+            .set_aside(&batch(vec![6, 7]), 4, "too large", None)
+            .expect("written");
         assert_eq!(rejects.rows(), 3);
         let path = rejects.publish().expect("published").expect("a file");
-        let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
-        assert!(name.starts_with("a%2Fb-") && name.ends_with(".arrows"), "{name}");
-        assert_eq!(find_dead_letters(folder.path(), "a/b", "memory", "t"), Some(path.clone()));
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a name");
+        assert!(
+            name.starts_with("a%2Fb-") && name.ends_with(".arrows"),
+            "{name}"
+        );
+        assert_eq!(
+            find_dead_letters(folder.path(), "a/b", "memory", "t"),
+            Some(path.clone())
+        );
         assert_eq!(find_dead_letters(folder.path(), "a/b", "memory", "u"), None);
         let (stream, found) = read_dead_letters(&path).expect("a dead-letter file");
         assert_eq!(found, origin());
@@ -362,7 +500,9 @@ mod tests {
     fn row_numbers_are_those_of_the_source() {
         let folder = tempfile::tempdir().expect("a folder");
         let rejects = Rejects::to_folder(folder.path(), &batch(vec![]).schema(), &origin());
-        rejects.set_aside_unseen(&batch(vec![1, 2]), vec![0, 3], "null key").expect("written");
+        rejects
+            .set_aside_unseen(&batch(vec![1, 2]), vec![0, 3], "null key")
+            .expect("written");
         let numbers: Vec<u64> = (0..4).map(|row| rejects.source_row(row)).collect();
         assert_eq!(numbers, [1, 2, 4, 5]);
     }
@@ -370,10 +510,15 @@ mod tests {
     #[test]
     fn no_run_of_a_load_takes_the_place_of_another() {
         let folder = tempfile::tempdir().expect("a folder");
-        let long = DeadLetterOrigin { load_id: "\u{65E5}".repeat(60), ..origin() };
+        let long = DeadLetterOrigin {
+            load_id: "\u{65E5}".repeat(60),
+            ..origin()
+        };
         let publish = || {
             let rejects = Rejects::to_folder(folder.path(), &batch(vec![]).schema(), &long);
-            rejects.set_aside(&batch(vec![5]), 0, "no", None).expect("written");
+            rejects
+                .set_aside(&batch(vec![5]), 0, "no", None)
+                .expect("written");
             rejects.publish().expect("published").expect("a file")
         };
         let (first, second) = (publish(), publish());
@@ -386,8 +531,13 @@ mod tests {
     fn a_load_that_does_not_publish_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         let rejects = Rejects::to_folder(folder.path(), &batch(vec![]).schema(), &origin());
-        rejects.set_aside(&batch(vec![5]), 0, "no", None).expect("written");
+        rejects
+            .set_aside(&batch(vec![5]), 0, "no", None)
+            .expect("written");
         drop(rejects);
-        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+        assert_eq!(
+            std::fs::read_dir(folder.path()).expect("a folder").count(),
+            0
+        );
     }
 }

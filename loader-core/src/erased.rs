@@ -8,8 +8,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::{
-    BatchStream, ColumnChecksum, DataLoader, DataSource, Listing, LoadRequest, LoadSession, LoadState, Plan, Prepared, Query, Receipt,
-    Result, Settings,
+    BatchStream, ColumnChecksum, DataLoader, DataSource, Listing, LoadRequest, LoadSession,
+    LoadState, Plan, Prepared, Query, Receipt, Result, Settings,
 };
 
 /// A request whose options are not parsed yet.
@@ -18,7 +18,11 @@ pub(crate) type UntypedRequest = LoadRequest<Settings>;
 pub(crate) trait DynLoader: Send + Sync {
     fn begin(&self, request: UntypedRequest) -> BoxFuture<'_, Result<Box<dyn DynSession>>>;
     fn plan(&self, request: UntypedRequest) -> BoxFuture<'_, Result<Plan>>;
-    fn find_load<'a>(&'a self, target: &'a str, load_id: &'a str) -> BoxFuture<'a, Result<LoadState>>;
+    fn find_load<'a>(
+        &'a self,
+        target: &'a str,
+        load_id: &'a str,
+    ) -> BoxFuture<'a, Result<LoadState>>;
     fn ping(&self) -> BoxFuture<'_, Result<()>>;
     fn close(&self) -> BoxFuture<'_, Result<()>>;
 }
@@ -56,7 +60,11 @@ impl<L: DataLoader> DynLoader for L {
         .boxed()
     }
 
-    fn find_load<'a>(&'a self, target: &'a str, load_id: &'a str) -> BoxFuture<'a, Result<LoadState>> {
+    fn find_load<'a>(
+        &'a self,
+        target: &'a str,
+        load_id: &'a str,
+    ) -> BoxFuture<'a, Result<LoadState>> {
         DataLoader::find_load(self, target, load_id).boxed()
     }
 
@@ -124,9 +132,11 @@ impl<S: DataSource> DynSource for S {
 pub(crate) type Connecting<T> = BoxFuture<'static, Result<Arc<T>>>;
 
 pub(crate) fn connect_loader<L: DataLoader>(config: Settings) -> Connecting<dyn DynLoader> {
-    async move { Ok(Arc::new(L::connect(config.parse(L::NAME)?).await?) as Arc<dyn DynLoader>) }.boxed()
+    async move { Ok(Arc::new(L::connect(config.parse(L::NAME)?).await?) as Arc<dyn DynLoader>) }
+        .boxed()
 }
 
 pub(crate) fn connect_source<S: DataSource>(config: Settings) -> Connecting<dyn DynSource> {
-    async move { Ok(Arc::new(S::connect(config.parse(S::NAME)?).await?) as Arc<dyn DynSource>) }.boxed()
+    async move { Ok(Arc::new(S::connect(config.parse(S::NAME)?).await?) as Arc<dyn DynSource>) }
+        .boxed()
 }

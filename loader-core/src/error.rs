@@ -111,7 +111,13 @@ struct Inner {
 impl Error {
     /// An error that is not worth repeating.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), context: Vec::new(), source: None, retry: Retry::Never }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            context: Vec::new(),
+            source: None,
+            retry: Retry::Never,
+        }))
     }
 
     /// Adds what was being worked on. The first value of a key stays.
@@ -222,7 +228,10 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_ref().map(|source| source.as_ref() as &(dyn StdError + 'static))
+        self.0
+            .source
+            .as_ref()
+            .map(|source| source.as_ref() as &(dyn StdError + 'static))
     }
 }
 
@@ -250,15 +259,23 @@ mod tests {
     #[test]
     fn one_line_says_what_and_where_and_the_alternate_form_why() {
         let cause = std::io::Error::other("disk on fire");
-        let error = Error::new(ErrorKind::InvalidData, "42 does not fit").with("column", "a").at_row(7).with_source(cause);
+        let error = Error::new(ErrorKind::InvalidData, "42 does not fit")
+            .with("column", "a")
+            .at_row(7)
+            .with_source(cause);
         assert_eq!(error.to_string(), "42 does not fit (column: a, row: 7)");
-        assert_eq!(format!("{error:#}"), "42 does not fit (column: a, row: 7): disk on fire");
+        assert_eq!(
+            format!("{error:#}"),
+            "42 does not fit (column: a, row: 7): disk on fire"
+        );
         assert!(format!("{error:?}").starts_with("invalid data: 42 does not fit"));
     }
 
     #[test]
     fn the_innermost_context_wins() {
-        let error = Error::new(ErrorKind::Io, "x").with("file", "inner").with("file", "outer");
+        let error = Error::new(ErrorKind::Io, "x")
+            .with("file", "inner")
+            .with("file", "outer");
         assert_eq!(error.get("file"), Some("inner"));
     }
 }

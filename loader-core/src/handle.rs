@@ -7,7 +7,10 @@ use arrow_schema::SchemaRef;
 
 use crate::erased::{DynLoader, DynSource};
 use crate::pipeline::retry::with_retries;
-use crate::{BatchStream, Listing, LoadOptions, LoadState, LoaderDescriptor, Query, Result, Settings, SourceDescriptor};
+use crate::{
+    BatchStream, Listing, LoadOptions, LoadState, LoaderDescriptor, Query, Result, Settings,
+    SourceDescriptor,
+};
 
 /// A connected loader. Clones share the connection.
 #[derive(Clone)]
@@ -21,10 +24,20 @@ impl Loader {
     ///
     /// # Errors
     /// Whatever the loader says of the attempt.
-    pub async fn connect(descriptor: &LoaderDescriptor, config: &Settings, max_retries: u32) -> Result<Self> {
-        let inner = with_retries(max_retries, None, &|_| (), || (descriptor.connect)(config.clone())).await;
+    pub async fn connect(
+        descriptor: &LoaderDescriptor,
+        config: &Settings,
+        max_retries: u32,
+    ) -> Result<Self> {
+        let inner = with_retries(max_retries, None, &|_| (), || {
+            (descriptor.connect)(config.clone())
+        })
+        .await;
         let inner = inner.map_err(|error| error.with("loader", descriptor.name()))?;
-        Ok(Self { descriptor: *descriptor, inner })
+        Ok(Self {
+            descriptor: *descriptor,
+            inner,
+        })
     }
 
     /// What it is.
@@ -45,7 +58,10 @@ impl Loader {
     /// # Errors
     /// Whatever the loader says.
     pub async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
-        with_retries(LoadOptions::default().max_retries, None, &|_| (), || self.inner.find_load(target, load_id)).await
+        with_retries(LoadOptions::default().max_retries, None, &|_| (), || {
+            self.inner.find_load(target, load_id)
+        })
+        .await
     }
 
     /// Closes its connections.
@@ -75,10 +91,20 @@ impl Source {
     ///
     /// # Errors
     /// Whatever the source says of the attempt.
-    pub async fn connect(descriptor: &SourceDescriptor, config: &Settings, max_retries: u32) -> Result<Self> {
-        let inner = with_retries(max_retries, None, &|_| (), || (descriptor.connect)(config.clone())).await;
+    pub async fn connect(
+        descriptor: &SourceDescriptor,
+        config: &Settings,
+        max_retries: u32,
+    ) -> Result<Self> {
+        let inner = with_retries(max_retries, None, &|_| (), || {
+            (descriptor.connect)(config.clone())
+        })
+        .await;
         let inner = inner.map_err(|error| error.with("source", descriptor.name()))?;
-        Ok(Self { descriptor: *descriptor, inner })
+        Ok(Self {
+            descriptor: *descriptor,
+            inner,
+        })
     }
 
     /// What it is.
@@ -91,7 +117,10 @@ impl Source {
     /// # Errors
     /// Whatever the source says, before the first batch or in the stream.
     pub async fn query(&self, query: &Query) -> Result<BatchStream> {
-        self.inner.query(query).await.map_err(|error| error.with("source", self.descriptor.name()))
+        self.inner
+            .query(query)
+            .await
+            .map_err(|error| error.with("source", self.descriptor.name()))
     }
 
     /// The schema that a query would answer with.
@@ -99,7 +128,10 @@ impl Source {
     /// # Errors
     /// Whatever the source says.
     pub async fn schema(&self, query: &Query) -> Result<SchemaRef> {
-        self.inner.schema(query).await.map_err(|error| error.with("source", self.descriptor.name()))
+        self.inner
+            .schema(query)
+            .await
+            .map_err(|error| error.with("source", self.descriptor.name()))
     }
 
     /// Runs a statement for its effect, and answers how many rows it changed, if the engine knows.
@@ -107,7 +139,10 @@ impl Source {
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the source cannot; whatever the engine says.
     pub async fn execute(&self, query: &Query) -> Result<Option<u64>> {
-        self.inner.execute(query).await.map_err(|error| error.with("source", self.descriptor.name()))
+        self.inner
+            .execute(query)
+            .await
+            .map_err(|error| error.with("source", self.descriptor.name()))
     }
 
     /// Lists what the engine has.
@@ -115,7 +150,10 @@ impl Source {
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the source cannot; whatever the engine says.
     pub async fn list(&self, listing: &Listing) -> Result<BatchStream> {
-        self.inner.list(listing).await.map_err(|error| error.with("source", self.descriptor.name()))
+        self.inner
+            .list(listing)
+            .await
+            .map_err(|error| error.with("source", self.descriptor.name()))
     }
 
     /// Proves that the engine answers.

@@ -34,7 +34,9 @@ pub use error::{Error, ErrorKind, Result, Retry};
 pub use handle::{Loader, Source};
 pub use listing::{Listed, Listing};
 pub use loader::{DataLoader, LoadRequest, LoadSession};
-pub use options::{ChangeLimit, ChangeLimits, LoadOptions, NullKeys, OnError, SplitSettings, Verify};
+pub use options::{
+    ChangeLimit, ChangeLimits, LoadOptions, NullKeys, OnError, SplitSettings, Verify,
+};
 pub use params::{Param, Params, Query};
 pub use pipeline::{Input, LoadSpec, OnProgress, load, plan as plan_load};
 pub use plan::{ColumnPlan, Plan};

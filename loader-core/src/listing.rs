@@ -35,7 +35,12 @@ pub enum Listed {
 impl Listing {
     /// All of one kind.
     pub fn new(what: Listed) -> Self {
-        Self { what, catalog: None, schema: None, name: None }
+        Self {
+            what,
+            catalog: None,
+            schema: None,
+            name: None,
+        }
     }
 }
 
@@ -65,6 +70,9 @@ mod tests {
     #[test]
     fn a_listing_is_of_everything_until_it_is_narrowed() {
         let listing = Listing::from(Listed::Tables);
-        assert_eq!((listing.what, listing.catalog, listing.schema, listing.name), (Listed::Tables, None, None, None));
+        assert_eq!(
+            (listing.what, listing.catalog, listing.schema, listing.name),
+            (Listed::Tables, None, None, None)
+        );
     }
 }

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
-    Capabilities, ChangeLimits, ColumnChecksum, Error, ErrorKind, LoadState, Mode, NullKeys, Plan, Prepared, Receipt, Rejects, Result,
-    TypeSupport, Verify, url_to_config,
+    Capabilities, ChangeLimits, ColumnChecksum, Error, ErrorKind, LoadState, Mode, NullKeys, Plan,
+    Prepared, Receipt, Rejects, Result, TypeSupport, Verify, url_to_config,
 };
 
 /// A store that Arrow batches can be loaded into.
@@ -48,7 +48,10 @@ pub trait DataLoader: Sized + Send + Sync + 'static {
     fn connect(config: Self::Config) -> impl Future<Output = Result<Self>> + Send;
 
     /// Starts a load. Nothing that a reader can see may change before [`LoadSession::commit`].
-    fn begin(&self, request: LoadRequest<Self::Options>) -> impl Future<Output = Result<Self::Session>> + Send;
+    fn begin(
+        &self,
+        request: LoadRequest<Self::Options>,
+    ) -> impl Future<Output = Result<Self::Session>> + Send;
 
     /// How a column of this type arrives in a target that this loader creates with default options.
     fn supports_type(data_type: &DataType) -> TypeSupport;
@@ -58,14 +61,21 @@ pub trait DataLoader: Sized + Send + Sync + 'static {
     /// Override it where a target can exist with types of its own: those decide. The pipeline fills in `loader`,
     /// `target`, `mode`, `atomicity` and `exactly_once`; the last may be set to `false` here, for a target that cannot
     /// keep what [`load_ids`](Capabilities::load_ids) declares.
-    fn plan(&self, request: &LoadRequest<Self::Options>) -> impl Future<Output = Result<Plan>> + Send {
+    fn plan(
+        &self,
+        request: &LoadRequest<Self::Options>,
+    ) -> impl Future<Output = Result<Plan>> + Send {
         let plan = Plan::from_types(&request.schema, Self::supports_type);
         async { Ok(plan) }
     }
 
     /// Did the load with this id commit to this target? Must be answered truly if
     /// [`load_ids`](Capabilities::load_ids) is declared: it decides whether rows are written again.
-    fn find_load(&self, target: &str, load_id: &str) -> impl Future<Output = Result<LoadState>> + Send {
+    fn find_load(
+        &self,
+        target: &str,
+        load_id: &str,
+    ) -> impl Future<Output = Result<LoadState>> + Send {
         let _ = (target, load_id);
         async { Ok(LoadState::Unknown) }
     }
@@ -107,7 +117,12 @@ pub trait LoadSession: Sized + Send + 'static {
     /// Recomputes each column's checksum from what the store holds, after [`prepare`](Self::prepare), in the order of
     /// the request's schema. Called only if [`checksum`](Capabilities::checksum) is declared.
     fn checksums(&mut self) -> impl Future<Output = Result<Vec<ColumnChecksum>>> + Send {
-        async { Err(Error::new(ErrorKind::Unsupported, "this loader cannot recompute checksums")) }
+        async {
+            Err(Error::new(
+                ErrorKind::Unsupported,
+                "this loader cannot recompute checksums",
+            ))
+        }
     }
 
     /// Publishes the load, and records its `load_id`, in one step where the store can.
@@ -159,7 +174,12 @@ pub struct LoadRequest<O> {
 impl<O> LoadRequest<O> {
     /// An append of batches of this schema to this target, with everything else at its default: for calling a loader
     /// without the pipeline, as tests do.
-    pub fn new(load_id: impl Into<String>, target: impl Into<String>, schema: SchemaRef, options: O) -> Self {
+    pub fn new(
+        load_id: impl Into<String>,
+        target: impl Into<String>,
+        schema: SchemaRef,
+        options: O,
+    ) -> Self {
         Self {
             load_id: load_id.into(),
             target: target.into(),
@@ -205,7 +225,10 @@ impl<O> LoadRequest<O> {
     pub fn must_create(&self, exists: bool) -> Result<bool> {
         match (self.mode, exists) {
             (Mode::Create, true) => {
-                let message = format!("`{}` exists already; use mode append, overwrite or upsert, or another target", self.target);
+                let message = format!(
+                    "`{}` exists already; use mode append, overwrite or upsert, or another target",
+                    self.target
+                );
                 Err(Error::new(ErrorKind::TargetExists, message).with("target", &self.target))
             }
             (Mode::Create, false) => Ok(true),

@@ -16,8 +16,9 @@ use serde::Deserialize;
 
 use crate::schema::ColumnMapping;
 use crate::{
-    Atomicity, BatchStream, Capabilities, Checksums, ColumnChecksum, DataLoader, DataSource, Error, ErrorKind, KeyCounts, LoadRequest,
-    LoadSession, LoadState, Mode, Plan, Prepared, Query, Receipt, Result, TypeSupport,
+    Atomicity, BatchStream, Capabilities, Checksums, ColumnChecksum, DataLoader, DataSource, Error,
+    ErrorKind, KeyCounts, LoadRequest, LoadSession, LoadState, Mode, Plan, Prepared, Query,
+    Receipt, Result, TypeSupport,
 };
 
 /// One table: its schema, its batches, and the loads that it holds.
@@ -56,7 +57,9 @@ pub struct MemoryConfig {
 
 impl Default for MemoryConfig {
     fn default() -> Self {
-        Self { database: "default".into() }
+        Self {
+            database: "default".into(),
+        }
     }
 }
 
@@ -74,21 +77,33 @@ pub struct MemoryLoader {
 impl DataLoader for MemoryLoader {
     const NAME: &'static str = "memory";
     const URL_SCHEMES: &'static [&'static str] = &["memory"];
-    const CAPABILITIES: Capabilities =
-        Capabilities::new(&Mode::ALL, Atomicity::Load).create_target().schema_evolution().load_ids().skip_rows().checksum().change_limits();
+    const CAPABILITIES: Capabilities = Capabilities::new(&Mode::ALL, Atomicity::Load)
+        .create_target()
+        .schema_evolution()
+        .load_ids()
+        .skip_rows()
+        .checksum()
+        .change_limits();
 
     type Config = MemoryConfig;
     type Options = MemoryOptions;
     type Session = MemorySession;
 
     async fn connect(config: MemoryConfig) -> Result<Self> {
-        Ok(Self { store: open(&config) })
+        Ok(Self {
+            store: open(&config),
+        })
     }
 
     async fn begin(&self, request: LoadRequest<MemoryOptions>) -> Result<MemorySession> {
         let table = lock(&self.store).tables.get(&request.target).cloned();
         resolve(&request, table.as_deref())?;
-        Ok(MemorySession { store: Arc::clone(&self.store), request, staged: Vec::new(), rows: 0 })
+        Ok(MemorySession {
+            store: Arc::clone(&self.store),
+            request,
+            staged: Vec::new(),
+            rows: 0,
+        })
     }
 
     fn supports_type(_: &DataType) -> TypeSupport {
@@ -106,12 +121,17 @@ impl DataLoader for MemoryLoader {
     async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
         let key = (target.to_owned(), load_id.to_owned());
         let found = lock(&self.store).loads.get(&key).copied();
-        Ok(found.map_or(LoadState::NotCommitted, |found| LoadState::Committed(recorded(found))))
+        Ok(found.map_or(LoadState::NotCommitted, |found| {
+            LoadState::Committed(recorded(found))
+        }))
     }
 }
 
 fn recorded((rows, rows_rejected): (u64, u64)) -> Receipt {
-    Receipt { rows_rejected, ..Receipt::rows(rows) }
+    Receipt {
+        rows_rejected,
+        ..Receipt::rows(rows)
+    }
 }
 
 /// How the columns of a load fill the table as it will be.
@@ -122,7 +142,12 @@ fn resolve(request: &LoadRequest<MemoryOptions>, table: Option<&Table>) -> Resul
         Some(table) if !replace => &table.schema,
         _ => &request.schema,
     };
-    ColumnMapping::by_name(&request.schema, target, request.schema_evolution, |load, target| load == target)
+    ColumnMapping::by_name(
+        &request.schema,
+        target,
+        request.schema_evolution,
+        |load, target| load == target,
+    )
 }
 
 /// One load into memory: batches are kept aside until the commit.
@@ -136,12 +161,21 @@ pub struct MemorySession {
 
 impl MemorySession {
     /// Takes the rows of a batch one by one, and sets aside those that the table refuses.
-    fn write_rows(&mut self, batch: &RecordBatch, mapping: &ColumnMapping, first_row: u64) -> Result<()> {
+    fn write_rows(
+        &mut self,
+        batch: &RecordBatch,
+        mapping: &ColumnMapping,
+        first_row: u64,
+    ) -> Result<()> {
         for index in 0..batch.num_rows() {
             let (row, number) = (batch.slice(index, 1), first_row + index as u64);
             match mapping.apply(&row, number) {
                 Ok(_) => self.staged.push(row),
-                Err(error) => self.request.rejects.set_aside(&row, number, error.message(), None)?,
+                Err(error) => {
+                    self.request
+                        .rejects
+                        .set_aside(&row, number, error.message(), None)?
+                }
             }
         }
         Ok(())
@@ -156,14 +190,21 @@ impl LoadSession for MemorySession {
         self.rows += batch.num_rows() as u64;
         match mapping.apply(batch, first_row) {
             Ok(_) => self.staged.push(batch.clone()),
-            Err(_) if self.request.rejects.accepts() => self.write_rows(batch, &mapping, first_row)?,
+            Err(_) if self.request.rejects.accepts() => {
+                self.write_rows(batch, &mapping, first_row)?
+            }
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
     async fn prepare(&mut self) -> Result<Prepared> {
-        Ok(Prepared::rows(self.staged.iter().map(|batch| batch.num_rows() as u64).sum()))
+        Ok(Prepared::rows(
+            self.staged
+                .iter()
+                .map(|batch| batch.num_rows() as u64)
+                .sum(),
+        ))
     }
 
     async fn checksums(&mut self) -> Result<Vec<ColumnChecksum>> {
@@ -178,7 +219,10 @@ impl LoadSession for MemorySession {
         let mut store = lock(&self.store);
         let id = (self.request.target.clone(), self.request.load_id.clone());
         if let Some(found) = store.loads.get(&id) {
-            return Ok(Receipt { already_loaded: true, ..recorded(*found) });
+            return Ok(Receipt {
+                already_loaded: true,
+                ..recorded(*found)
+            });
         }
         let table = store.tables.get(&self.request.target).cloned();
         let mapping = resolve(&self.request, table.as_deref())?;
@@ -189,7 +233,10 @@ impl LoadSession for MemorySession {
             first_row += batch.num_rows() as u64;
         }
         let mut receipt = Receipt::rows(first_row);
-        let old = table.map_or_else(|| Ok(Vec::new()), |table| widen(&table, &mapping, &self.request))?;
+        let old = table.map_or_else(
+            || Ok(Vec::new()),
+            |table| widen(&table, &mapping, &self.request),
+        )?;
         let old_rows: u64 = old.iter().map(|batch| batch.num_rows() as u64).sum();
         let batches = match self.request.mode {
             Mode::Create | Mode::Append => [old, new].concat(),
@@ -199,13 +246,23 @@ impl LoadSession for MemorySession {
             }
             Mode::Upsert => {
                 let merged = merge(&mapping.schema, &old, &new, &self.request.keys)?;
-                self.request.limits.check(merged.counts.updated, merged.deleted, old_rows)?;
+                self.request
+                    .limits
+                    .check(merged.counts.updated, merged.deleted, old_rows)?;
                 receipt.keys = Some(merged.counts);
                 merged.batches
             }
         };
-        store.tables.insert(self.request.target.clone(), Arc::new(Table { schema: mapping.schema, batches }));
-        store.loads.insert(id, (first_row, self.request.rejects.rows()));
+        store.tables.insert(
+            self.request.target.clone(),
+            Arc::new(Table {
+                schema: mapping.schema,
+                batches,
+            }),
+        );
+        store
+            .loads
+            .insert(id, (first_row, self.request.rejects.rows()));
         Ok(receipt)
     }
 
@@ -215,12 +272,21 @@ impl LoadSession for MemorySession {
 }
 
 /// The rows that are there, with nulls in the columns that the load adds.
-fn widen(table: &Table, mapping: &ColumnMapping, request: &LoadRequest<MemoryOptions>) -> Result<Vec<RecordBatch>> {
+fn widen(
+    table: &Table,
+    mapping: &ColumnMapping,
+    request: &LoadRequest<MemoryOptions>,
+) -> Result<Vec<RecordBatch>> {
     if request.mode == Mode::Overwrite {
         return Ok(table.batches.clone());
     }
-    let onto = ColumnMapping::by_name(&table.schema, &mapping.schema, false, |old, new| old == new)?;
-    table.batches.iter().map(|batch| onto.apply(batch, 0)).collect()
+    let onto =
+        ColumnMapping::by_name(&table.schema, &mapping.schema, false, |old, new| old == new)?;
+    table
+        .batches
+        .iter()
+        .map(|batch| onto.apply(batch, 0))
+        .collect()
 }
 
 /// What an upsert makes of a table.
@@ -232,9 +298,17 @@ struct Merged {
 }
 
 /// Old rows and new ones, of which the last with equal keys stays, in the place of the first.
-fn merge(schema: &SchemaRef, old: &[RecordBatch], new: &[RecordBatch], keys: &[String]) -> Result<Merged> {
+fn merge(
+    schema: &SchemaRef,
+    old: &[RecordBatch],
+    new: &[RecordBatch],
+    keys: &[String],
+) -> Result<Merged> {
     let keys = crate::keys::key_indices(schema, keys)?;
-    let types = keys.iter().map(|index| SortField::new(schema.field(*index).data_type().clone())).collect();
+    let types = keys
+        .iter()
+        .map(|index| SortField::new(schema.field(*index).data_type().clone()))
+        .collect();
     let converter = RowConverter::new(types)?;
     let mut counts = KeyCounts::default();
     let mut deleted = 0;
@@ -246,7 +320,10 @@ fn merge(schema: &SchemaRef, old: &[RecordBatch], new: &[RecordBatch], keys: &[S
         if is_new && let Some(with_keys) = crate::keys::rows_with_keys(batch, &keys) {
             counts.null += (with_keys.len() - with_keys.count_set_bits()) as u64;
         }
-        let columns: Vec<_> = keys.iter().map(|index| Arc::clone(batch.column(*index))).collect();
+        let columns: Vec<_> = keys
+            .iter()
+            .map(|index| Arc::clone(batch.column(*index)))
+            .collect();
         for (row, key) in converter.convert_columns(&columns)?.iter().enumerate() {
             let places = places.entry(key.owned()).or_default();
             match places.first() {
@@ -270,8 +347,16 @@ fn merge(schema: &SchemaRef, old: &[RecordBatch], new: &[RecordBatch], keys: &[S
         }
     }
     let rows: Vec<(usize, usize)> = rows.into_iter().flatten().collect();
-    let batches = if rows.is_empty() { Vec::new() } else { vec![interleave_record_batch(&batches, &rows)?] };
-    Ok(Merged { batches, counts, deleted })
+    let batches = if rows.is_empty() {
+        Vec::new()
+    } else {
+        vec![interleave_record_batch(&batches, &rows)?]
+    };
+    Ok(Merged {
+        batches,
+        counts,
+        deleted,
+    })
 }
 
 /// Queries memory. Its whole SQL is `SELECT * FROM table`, or a table's name.
@@ -287,14 +372,20 @@ impl DataSource for MemorySource {
     type Config = MemoryConfig;
 
     async fn connect(config: MemoryConfig) -> Result<Self> {
-        Ok(Self { store: open(&config) })
+        Ok(Self {
+            store: open(&config),
+        })
     }
 
     async fn query(&self, query: &Query) -> Result<BatchStream> {
         let text = query.sql.trim().trim_end_matches(';').trim();
         let words: Vec<&str> = text.split_whitespace().collect();
         let name = match words.as_slice() {
-            [select, "*", from, table] if select.eq_ignore_ascii_case("select") && from.eq_ignore_ascii_case("from") => table,
+            [select, "*", from, table]
+                if select.eq_ignore_ascii_case("select") && from.eq_ignore_ascii_case("from") =>
+            {
+                table
+            }
             [table] => table,
             _ => {
                 let message = "the memory source understands `SELECT * FROM table` only";
@@ -303,8 +394,16 @@ impl DataSource for MemorySource {
         };
         let name = name.trim_matches('"');
         let table = lock(&self.store).tables.get(name).cloned();
-        let table = table.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no table `{name}` in memory")))?;
-        Ok(BatchStream::from_batches(Arc::clone(&table.schema), table.batches.clone()))
+        let table = table.ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                format!("there is no table `{name}` in memory"),
+            )
+        })?;
+        Ok(BatchStream::from_batches(
+            Arc::clone(&table.schema),
+            table.batches.clone(),
+        ))
     }
 }
 
@@ -317,9 +416,13 @@ pub fn read_table(database: &str, table: &str) -> Option<RecordBatch> {
 
 /// Puts a table into memory without a load: what a [`MemorySource`] will find.
 pub fn put_table(database: &str, table: &str, schema: &SchemaRef, batches: Vec<RecordBatch>) {
-    let store = open(&MemoryConfig { database: database.into() });
+    let store = open(&MemoryConfig {
+        database: database.into(),
+    });
     let schema = Arc::new(Schema::clone(schema));
-    lock(&store).tables.insert(table.into(), Arc::new(Table { schema, batches }));
+    lock(&store)
+        .tables
+        .insert(table.into(), Arc::new(Table { schema, batches }));
 }
 
 crate::register_loader!(MemoryLoader);

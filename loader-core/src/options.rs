@@ -88,10 +88,19 @@ impl<'de> Deserialize<'de> for ChangeLimit {
             other => other.to_string(),
         };
         let limit = match text.strip_suffix('%') {
-            Some(percent) => percent.trim().parse().ok().filter(|percent| *percent >= 0.0).map(Self::Percent),
+            Some(percent) => percent
+                .trim()
+                .parse()
+                .ok()
+                .filter(|percent| *percent >= 0.0)
+                .map(Self::Percent),
             None => text.parse().ok().map(Self::Rows),
         };
-        limit.ok_or_else(|| de::Error::custom(format!("`{text}` is neither a number of rows nor a percentage such as \"10%\"")))
+        limit.ok_or_else(|| {
+            de::Error::custom(format!(
+                "`{text}` is neither a number of rows nor a percentage such as \"10%\""
+            ))
+        })
     }
 }
 
@@ -126,10 +135,17 @@ impl ChangeLimits {
     /// # Errors
     /// [`ErrorKind::LimitExceeded`].
     pub fn check(&self, updates: u64, deletes: u64, target_rows: u64) -> Result<()> {
-        let cases = [("update", "max_updates", self.updates, updates), ("delete", "max_deletes", self.deletes, deletes)];
+        let cases = [
+            ("update", "max_updates", self.updates, updates),
+            ("delete", "max_deletes", self.deletes, deletes),
+        ];
         for (verb, key, limit, count) in cases {
-            let Some(limit) = limit.filter(|limit| !limit.allows(count, target_rows)) else { continue };
-            let message = format!("the load would {verb} {count} of {target_rows} rows, and `{key}` allows {limit}; nothing was changed");
+            let Some(limit) = limit.filter(|limit| !limit.allows(count, target_rows)) else {
+                continue;
+            };
+            let message = format!(
+                "the load would {verb} {count} of {target_rows} rows, and `{key}` allows {limit}; nothing was changed"
+            );
             return Err(Error::new(ErrorKind::LimitExceeded, message));
         }
         Ok(())
@@ -221,9 +237,19 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
         Some(Value::String(text)) => text,
         Some(other) => other.to_string(),
     };
-    let seconds = text.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let parsed = seconds.or_else(|| humantime::parse_duration(text.trim()).ok()).filter(|duration| !duration.is_zero());
-    parsed.map(Some).ok_or_else(|| de::Error::custom(format!("`{text}` is no duration; write seconds, or text such as \"90s\" or \"5m\"")))
+    let seconds = text
+        .trim()
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let parsed = seconds
+        .or_else(|| humantime::parse_duration(text.trim()).ok())
+        .filter(|duration| !duration.is_zero());
+    parsed.map(Some).ok_or_else(|| {
+        de::Error::custom(format!(
+            "`{text}` is no duration; write seconds, or text such as \"90s\" or \"5m\""
+        ))
+    })
 }
 
 /// The longest `load_id`, in bytes.
@@ -237,25 +263,63 @@ impl LoadOptions {
     pub fn check(&self, loader: &str, capabilities: &Capabilities) -> Result<()> {
         self.check_mode(loader, capabilities)?;
         let wishes = [
-            ("on_error = skip", self.on_error == OnError::Skip, capabilities.skip_rows),
-            ("verify = checksum", self.verify == Verify::Checksum, capabilities.checksum),
-            ("keys", !self.keys.is_empty() && !self.keys_are_defaults, capabilities.supports(Mode::Upsert)),
-            ("schema_evolution", self.schema_evolution, capabilities.schema_evolution),
-            ("max_updates and max_deletes", self.max_updates.is_some() || self.max_deletes.is_some(), capabilities.change_limits),
-            ("parallelism", self.parallelism.is_some_and(|count| count > 1), capabilities.parallel),
+            (
+                "on_error = skip",
+                self.on_error == OnError::Skip,
+                capabilities.skip_rows,
+            ),
+            (
+                "verify = checksum",
+                self.verify == Verify::Checksum,
+                capabilities.checksum,
+            ),
+            (
+                "keys",
+                !self.keys.is_empty() && !self.keys_are_defaults,
+                capabilities.supports(Mode::Upsert),
+            ),
+            (
+                "schema_evolution",
+                self.schema_evolution,
+                capabilities.schema_evolution,
+            ),
+            (
+                "max_updates and max_deletes",
+                self.max_updates.is_some() || self.max_deletes.is_some(),
+                capabilities.change_limits,
+            ),
+            (
+                "parallelism",
+                self.parallelism.is_some_and(|count| count > 1),
+                capabilities.parallel,
+            ),
         ];
         for (option, wanted, able) in wishes {
             if wanted && !able {
-                return Err(Error::new(ErrorKind::Unsupported, format!("{loader} does not support {option}; leave the option out")));
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("{loader} does not support {option}; leave the option out"),
+                ));
             }
         }
-        let zero = [("batch_size", self.batch_size), ("batch_bytes", self.batch_bytes), ("parallelism", self.parallelism)];
+        let zero = [
+            ("batch_size", self.batch_size),
+            ("batch_bytes", self.batch_bytes),
+            ("parallelism", self.parallelism),
+        ];
         if let Some((option, _)) = zero.into_iter().find(|(_, value)| *value == Some(0)) {
-            return Err(Error::new(ErrorKind::InvalidOption, format!("`{option}` must be at least 1")));
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                format!("`{option}` must be at least 1"),
+            ));
         }
-        let bad_id = |id: &String| id.trim().is_empty() || id.len() > LOAD_ID_LIMIT || id.chars().any(char::is_control);
+        let bad_id = |id: &String| {
+            id.trim().is_empty() || id.len() > LOAD_ID_LIMIT || id.chars().any(char::is_control)
+        };
         if self.load_id.as_ref().is_some_and(bad_id) {
-            let message = format!("`load_id` must be 1 to {LOAD_ID_LIMIT} bytes of text without control characters");
+            let message = format!(
+                "`load_id` must be 1 to {LOAD_ID_LIMIT} bytes of text without control characters"
+            );
             return Err(Error::new(ErrorKind::InvalidOption, message));
         }
         Ok(())
@@ -264,7 +328,11 @@ impl LoadOptions {
     fn check_mode(&self, loader: &str, capabilities: &Capabilities) -> Result<()> {
         if !capabilities.supports(self.mode) {
             let modes: Vec<&str> = capabilities.modes.iter().map(|mode| mode.name()).collect();
-            let message = format!("{loader} has no mode {}; it has {}", self.mode, modes.join(", "));
+            let message = format!(
+                "{loader} has no mode {}; it has {}",
+                self.mode,
+                modes.join(", ")
+            );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         if self.mode == Mode::Upsert && self.keys.is_empty() {
@@ -280,16 +348,30 @@ impl LoadOptions {
 
     /// The sizes of batch for a loader that prefers these.
     pub fn batch_size(&self, preferred: BatchSize) -> BatchSize {
-        let max_bytes = self.batch_bytes.unwrap_or(preferred.max_bytes).clamp(1, BatchSize::BYTES_LIMIT);
+        let max_bytes = self
+            .batch_bytes
+            .unwrap_or(preferred.max_bytes)
+            .clamp(1, BatchSize::BYTES_LIMIT);
         match self.batch_size {
-            Some(rows) => BatchSize { min_rows: rows, max_rows: rows, max_bytes },
-            None => BatchSize { max_bytes, max_rows: preferred.max_rows.max(1), ..preferred },
+            Some(rows) => BatchSize {
+                min_rows: rows,
+                max_rows: rows,
+                max_bytes,
+            },
+            None => BatchSize {
+                max_bytes,
+                max_rows: preferred.max_rows.max(1),
+                ..preferred
+            },
         }
     }
 
     /// The limits on changes.
     pub fn limits(&self) -> ChangeLimits {
-        ChangeLimits { updates: self.max_updates, deletes: self.max_deletes }
+        ChangeLimits {
+            updates: self.max_updates,
+            deletes: self.max_deletes,
+        }
     }
 }
 
@@ -309,7 +391,12 @@ pub struct SplitSettings {
 }
 
 /// Sorts keys; one that nobody knows is an error that names it, the nearest known key, and the list.
-pub(crate) fn split(what: &str, settings: Settings, config: &KeySchema, options: &KeySchema) -> Result<SplitSettings> {
+pub(crate) fn split(
+    what: &str,
+    settings: Settings,
+    config: &KeySchema,
+    options: &KeySchema,
+) -> Result<SplitSettings> {
     let load = KeySchema::of::<LoadOptions>();
     let mut split = SplitSettings::default();
     for (key, setting) in settings.into_inner() {
@@ -322,7 +409,12 @@ pub(crate) fn split(what: &str, settings: Settings, config: &KeySchema, options:
         } else if key == UPSERT_KEY {
             insert_upsert_key(&mut split.load, setting)?;
         } else {
-            return Err(unknown_key(what, &key, &setting.origin, &[("connection", config), ("load", &load), (what, options)]));
+            return Err(unknown_key(
+                what,
+                &key,
+                &setting.origin,
+                &[("connection", config), ("load", &load), (what, options)],
+            ));
         }
     }
     Ok(split)
@@ -330,21 +422,36 @@ pub(crate) fn split(what: &str, settings: Settings, config: &KeySchema, options:
 
 fn insert_upsert_key(load: &mut Settings, setting: crate::Setting) -> Result<()> {
     // `keys` sorts before `upsert_key`, so it is there already if it was given.
-    if load.get("keys").is_some_and(|keys| keys.value != setting.value) {
-        let message =
-            format!("`{UPSERT_KEY}` (from {}) is another name for `keys`, which is also set; leave one of them out", setting.origin);
+    if load
+        .get("keys")
+        .is_some_and(|keys| keys.value != setting.value)
+    {
+        let message = format!(
+            "`{UPSERT_KEY}` (from {}) is another name for `keys`, which is also set; leave one of them out",
+            setting.origin
+        );
         return Err(Error::new(ErrorKind::InvalidOption, message));
     }
     load.insert("keys".into(), setting);
     Ok(())
 }
 
-pub(crate) fn unknown_key(what: &str, key: &str, origin: &str, known: &[(&str, &KeySchema)]) -> Error {
+pub(crate) fn unknown_key(
+    what: &str,
+    key: &str,
+    origin: &str,
+    known: &[(&str, &KeySchema)],
+) -> Error {
     let all = known.iter().flat_map(|(_, schema)| schema.keys());
     let hint = suggestion(key, all);
     let full_stop = if hint.is_empty() { "." } else { "" };
     let named = known.iter().filter(|(_, schema)| !schema.keys().is_empty());
-    let lists: Vec<String> = named.map(|(name, schema)| format!("{name}: {}", schema.keys().join(", "))).collect();
-    let message = format!("{what} does not know the key `{key}` (from {origin}){hint}{full_stop} Known keys: {}", lists.join("; "));
+    let lists: Vec<String> = named
+        .map(|(name, schema)| format!("{name}: {}", schema.keys().join(", ")))
+        .collect();
+    let message = format!(
+        "{what} does not know the key `{key}` (from {origin}){hint}{full_stop} Known keys: {}",
+        lists.join("; ")
+    );
     Error::new(ErrorKind::InvalidOption, message).with("key", key)
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, NullArray,
-    StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, BinaryArray, BooleanArray, Float32Array, Float64Array, Int8Array, Int16Array,
+    Int32Array, Int64Array, NullArray, StringArray, UInt8Array, UInt16Array, UInt32Array,
+    UInt64Array,
 };
 use arrow_schema::DataType;
 
@@ -21,7 +22,10 @@ impl Param {
     /// If the array does not have exactly one element.
     pub fn new(array: ArrayRef) -> Result<Self> {
         if array.len() != 1 {
-            let message = format!("a parameter is an array of one value; this one has {}", array.len());
+            let message = format!(
+                "a parameter is an array of one value; this one has {}",
+                array.len()
+            );
             return Err(Error::new(ErrorKind::InvalidOption, message));
         }
         Ok(Self(array))
@@ -103,7 +107,10 @@ pub struct Query {
 impl Query {
     /// A statement without parameters.
     pub fn new(sql: impl Into<String>) -> Self {
-        Self { sql: sql.into(), params: Params::None }
+        Self {
+            sql: sql.into(),
+            params: Params::None,
+        }
     }
 
     /// The same statement with these parameters.

@@ -79,7 +79,14 @@ impl Plan {
     /// The plan of a load that is there already.
     pub(crate) fn of_nothing(loader: &str, target: &str, mode: Mode, rows: u64) -> Self {
         let nothing = Self::from_types(&Schema::empty(), |_| TypeSupport::Exact);
-        Self { loader: loader.into(), target: target.into(), mode, target_exists: true, already_loaded: Some(rows), ..nothing }
+        Self {
+            loader: loader.into(),
+            target: target.into(),
+            mode,
+            target_exists: true,
+            already_loaded: Some(rows),
+            ..nothing
+        }
     }
 
     /// Refuses a plan with a column that cannot be held, naming all such columns.
@@ -87,29 +94,65 @@ impl Plan {
     /// # Errors
     /// [`ErrorKind::UnsupportedType`].
     pub fn check(&self) -> Result<()> {
-        let refused = self.columns.iter().filter_map(|column| match &column.support {
-            TypeSupport::Unsupported(why) => Some((column, why)),
-            _ => None,
-        });
-        let texts: Vec<String> = refused.clone().map(|(column, why)| format!("`{}` ({}): {why}", column.name, column.arrow_type)).collect();
-        let Some((first, _)) = refused.clone().next() else { return Ok(()) };
-        let message = format!("{} cannot hold column {}; cast it in the query or leave it out", self.loader, texts.join("; column "));
-        Err(Error::new(ErrorKind::UnsupportedType, message).with("column", &first.name).with("target", &self.target))
+        let refused = self
+            .columns
+            .iter()
+            .filter_map(|column| match &column.support {
+                TypeSupport::Unsupported(why) => Some((column, why)),
+                _ => None,
+            });
+        let texts: Vec<String> = refused
+            .clone()
+            .map(|(column, why)| format!("`{}` ({}): {why}", column.name, column.arrow_type))
+            .collect();
+        let Some((first, _)) = refused.clone().next() else {
+            return Ok(());
+        };
+        let message = format!(
+            "{} cannot hold column {}; cast it in the query or leave it out",
+            self.loader,
+            texts.join("; column ")
+        );
+        Err(Error::new(ErrorKind::UnsupportedType, message)
+            .with("column", &first.name)
+            .with("target", &self.target))
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let found = if self.target_exists { "exists" } else { "would be created" };
-        writeln!(f, "{} into {} `{}` ({found})", self.mode, self.loader, self.target)?;
+        let found = if self.target_exists {
+            "exists"
+        } else {
+            "would be created"
+        };
+        writeln!(
+            f,
+            "{} into {} `{}` ({found})",
+            self.mode, self.loader, self.target
+        )?;
         if let Some(rows) = self.already_loaded {
-            return write!(f, "  a load with this load_id is there already, {rows} rows: nothing would be written");
+            return write!(
+                f,
+                "  a load with this load_id is there already, {rows} rows: nothing would be written"
+            );
         }
         let width = |get: fn(&ColumnPlan) -> usize| self.columns.iter().map(get).max().unwrap_or(0);
-        let (names, types) = (width(|column| column.name.len()), width(|column| column.arrow_type.len()));
+        let (names, types) = (
+            width(|column| column.name.len()),
+            width(|column| column.arrow_type.len()),
+        );
         for column in &self.columns {
-            write!(f, "  {:names$}  {:types$}  -> {}  {}", column.name, column.arrow_type, column.target_type, column.support)?;
-            f.write_str(if column.nullable { "\n" } else { ", not null\n" })?;
+            write!(
+                f,
+                "  {:names$}  {:types$}  -> {}  {}",
+                column.name, column.arrow_type, column.target_type, column.support
+            )?;
+            f.write_str(if column.nullable {
+                "\n"
+            } else {
+                ", not null\n"
+            })?;
         }
         for statement in &self.ddl {
             writeln!(f, "  would run: {statement}")?;
@@ -122,7 +165,14 @@ impl fmt::Display for Plan {
             Atomicity::Part => "readers see whole files, one after the other",
             Atomicity::Row => "readers see rows as they are written",
         };
-        let again = if self.exactly_once == Some(true) { "is harmless" } else { "writes the rows again" };
-        write!(f, "  promises: {readers}; repeating it with the same load_id {again}")
+        let again = if self.exactly_once == Some(true) {
+            "is harmless"
+        } else {
+            "writes the rows again"
+        };
+        write!(
+            f,
+            "  promises: {readers}; repeating it with the same load_id {again}"
+        )
     }
 }

@@ -33,7 +33,11 @@ impl QueryProgress {
 pub fn report_query_progress(done: f64) {
     tracing::info!("{:.0}% of the query is done", done.clamp(0.0, 1.0) * 100.0);
     // Where nobody listens, nothing is to be done.
-    let _ = WAITING.try_with(|progress| progress.0.store(done.clamp(0.0, 1.0).to_bits(), Ordering::Relaxed));
+    let _ = WAITING.try_with(|progress| {
+        progress
+            .0
+            .store(done.clamp(0.0, 1.0).to_bits(), Ordering::Relaxed)
+    });
 }
 
 #[cfg(test)]

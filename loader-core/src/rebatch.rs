@@ -19,7 +19,13 @@ pub(crate) struct Rebatcher {
 
 impl Rebatcher {
     pub(crate) fn new(size: BatchSize) -> Self {
-        Self { size, pending: Vec::new(), pending_rows: 0, pending_bytes: 0, ready: VecDeque::new() }
+        Self {
+            size,
+            pending: Vec::new(),
+            pending_rows: 0,
+            pending_bytes: 0,
+            ready: VecDeque::new(),
+        }
     }
 
     /// Takes a batch. Empty ones vanish.
@@ -30,7 +36,9 @@ impl Rebatcher {
         let mut start = 0;
         while start < batch_rows {
             let room = self.size.max_bytes.saturating_sub(self.pending_bytes);
-            let rows = (batch_rows - start).min(self.size.max_rows - self.pending_rows).min(room / bytes_a_row);
+            let rows = (batch_rows - start)
+                .min(self.size.max_rows - self.pending_rows)
+                .min(room / bytes_a_row);
             if rows == 0 && self.pending_rows > 0 {
                 self.flush();
                 continue;
@@ -43,7 +51,8 @@ impl Rebatcher {
             self.pending_rows += piece.num_rows();
             self.pending_bytes += bytes;
             self.pending.push(piece);
-            if self.pending_rows >= self.size.min_rows || self.pending_bytes >= self.size.max_bytes {
+            if self.pending_rows >= self.size.min_rows || self.pending_bytes >= self.size.max_bytes
+            {
                 self.flush();
             }
         }
@@ -62,7 +71,12 @@ impl Rebatcher {
             }
         }
         let share = |batch: RecordBatch| (bytes * batch.num_rows() / rows.max(1), batch);
-        self.ready.extend(pending.into_iter().map(share).map(|(bytes, batch)| (batch, bytes)));
+        self.ready.extend(
+            pending
+                .into_iter()
+                .map(share)
+                .map(|(bytes, batch)| (batch, bytes)),
+        );
     }
 
     /// The next batch of the wanted size, and its bytes, about.
@@ -136,18 +150,31 @@ mod tests {
         let long = "x".repeat(1 << 16);
         let text = (0..1000).map(|row| if row < 10 { long.as_str() } else { "" });
         let column = Arc::new(arrow_array::StringViewArray::from_iter_values(text)) as ArrayRef;
-        let mut rebatcher = Rebatcher::new(BatchSize { min_rows: 10_000, max_rows: 10_000, max_bytes: 1 << 17 });
+        let mut rebatcher = Rebatcher::new(BatchSize {
+            min_rows: 10_000,
+            max_rows: 10_000,
+            max_bytes: 1 << 17,
+        });
         rebatcher.push(RecordBatch::try_from_iter([("a", column)]).expect("a batch"));
         rebatcher.flush();
-        let out: Vec<(usize, usize)> = std::iter::from_fn(|| rebatcher.next()).map(|(batch, bytes)| (batch.num_rows(), bytes)).collect();
+        let out: Vec<(usize, usize)> = std::iter::from_fn(|| rebatcher.next())
+            .map(|(batch, bytes)| (batch.num_rows(), bytes))
+            .collect();
         assert_eq!(out.iter().map(|(rows, _)| rows).sum::<usize>(), 1000);
-        assert!(out.iter().all(|(_, bytes)| *bytes <= (1 << 17) + (1 << 15)), "{out:?}");
+        assert!(
+            out.iter().all(|(_, bytes)| *bytes <= (1 << 17) + (1 << 15)),
+            "{out:?}"
+        );
     }
 
     #[test]
     fn a_batch_that_fits_is_passed_on_without_a_copy() {
         let input = batch(0..100);
-        let mut rebatcher = Rebatcher::new(BatchSize { min_rows: 10, max_rows: 1000, max_bytes: 1 << 20 });
+        let mut rebatcher = Rebatcher::new(BatchSize {
+            min_rows: 10,
+            max_rows: 1000,
+            max_bytes: 1 << 20,
+        });
         rebatcher.push(input.clone());
         let (output, _) = rebatcher.next().expect("a batch");
         assert!(Arc::ptr_eq(input.column(0), output.column(0)));

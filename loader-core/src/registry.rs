@@ -8,7 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::erased::{Connecting, DynLoader, DynSource, connect_loader, connect_source};
 use crate::settings::suggestion;
-use crate::{Capabilities, DataLoader, DataSource, Error, ErrorKind, KeySchema, LoadOptions, Result, Settings, SplitSettings, TypeSupport};
+use crate::{
+    Capabilities, DataLoader, DataSource, Error, ErrorKind, KeySchema, LoadOptions, Result,
+    Settings, SplitSettings, TypeSupport,
+};
 
 /// What is known of a loader without connecting: constants and functions, no state.
 #[derive(Clone, Copy)]
@@ -106,7 +109,12 @@ impl LoaderDescriptor {
     /// # Errors
     /// [`ErrorKind::InvalidOption`] for a key that nobody knows, or a value that does not fit.
     pub fn split(&self, settings: Settings) -> Result<(SplitSettings, LoadOptions)> {
-        let split = crate::options::split(self.name, settings, &self.config_schema(), &self.options_schema())?;
+        let split = crate::options::split(
+            self.name,
+            settings,
+            &self.config_schema(),
+            &self.options_schema(),
+        )?;
         (self.check_config)(&split.config)?;
         (self.check_options)(&split.options)?;
         let load = split.load.parse::<LoadOptions>(self.name)?;
@@ -189,7 +197,8 @@ impl SourceDescriptor {
     /// [`ErrorKind::InvalidOption`] for a key that nobody knows, or a value that does not fit.
     pub fn split(&self, settings: Settings, loader: Option<&LoaderDescriptor>) -> Result<Settings> {
         let options = loader.map_or_else(KeySchema::of::<()>, LoaderDescriptor::options_schema);
-        let config = crate::options::split(self.name, settings, &self.config_schema(), &options)?.config;
+        let config =
+            crate::options::split(self.name, settings, &self.config_schema(), &options)?.config;
         (self.check_config)(&config)?;
         Ok(config)
     }
@@ -197,13 +206,21 @@ impl SourceDescriptor {
 
 impl fmt::Debug for LoaderDescriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "loader {} of {} {}", self.name, self.package, self.version)
+        write!(
+            f,
+            "loader {} of {} {}",
+            self.name, self.package, self.version
+        )
     }
 }
 
 impl fmt::Debug for SourceDescriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "source {} of {} {}", self.name, self.package, self.version)
+        write!(
+            f,
+            "source {} of {} {}",
+            self.name, self.package, self.version
+        )
     }
 }
 
@@ -246,7 +263,10 @@ impl Registry {
     /// # Errors
     /// [`ErrorKind::Registry`] if its name or one of its URL schemes is taken.
     pub fn with_loader(mut self, new: LoaderDescriptor) -> Result<Self> {
-        let others = self.loaders.values().map(|known| (known.name, known.package, known.url_schemes));
+        let others = self
+            .loaders
+            .values()
+            .map(|known| (known.name, known.package, known.url_schemes));
         refuse_twins("loader", (new.name, new.package, new.url_schemes), others)?;
         self.loaders.insert(new.name, new);
         Ok(self)
@@ -257,7 +277,10 @@ impl Registry {
     /// # Errors
     /// [`ErrorKind::Registry`] if its name or one of its URL schemes is taken.
     pub fn with_source(mut self, new: SourceDescriptor) -> Result<Self> {
-        let others = self.sources.values().map(|known| (known.name, known.package, known.url_schemes));
+        let others = self
+            .sources
+            .values()
+            .map(|known| (known.name, known.package, known.url_schemes));
         refuse_twins("source", (new.name, new.package, new.url_schemes), others)?;
         self.sources.insert(new.name, new);
         Ok(self)
@@ -278,7 +301,14 @@ impl Registry {
     /// # Errors
     /// [`ErrorKind::LoaderNotFound`], with the nearest name and the list.
     pub fn loader(&self, name: &str) -> Result<&LoaderDescriptor> {
-        let missing = || not_found(ErrorKind::LoaderNotFound, "loader", name, self.loaders.keys().copied());
+        let missing = || {
+            not_found(
+                ErrorKind::LoaderNotFound,
+                "loader",
+                name,
+                self.loaders.keys().copied(),
+            )
+        };
         self.loaders.get(name).ok_or_else(missing)
     }
 
@@ -287,18 +317,29 @@ impl Registry {
     /// # Errors
     /// [`ErrorKind::SourceNotFound`], with the nearest name and the list.
     pub fn source(&self, name: &str) -> Result<&SourceDescriptor> {
-        let missing = || not_found(ErrorKind::SourceNotFound, "source", name, self.sources.keys().copied());
+        let missing = || {
+            not_found(
+                ErrorKind::SourceNotFound,
+                "source",
+                name,
+                self.sources.keys().copied(),
+            )
+        };
         self.sources.get(name).ok_or_else(missing)
     }
 
     /// The loader that a URL scheme means.
     pub fn loader_for_scheme(&self, scheme: &str) -> Option<&LoaderDescriptor> {
-        self.loaders.values().find(|known| known.url_schemes.contains(&scheme))
+        self.loaders
+            .values()
+            .find(|known| known.url_schemes.contains(&scheme))
     }
 
     /// The source that a URL scheme means.
     pub fn source_for_scheme(&self, scheme: &str) -> Option<&SourceDescriptor> {
-        self.sources.values().find(|known| known.url_schemes.contains(&scheme))
+        self.sources
+            .values()
+            .find(|known| known.url_schemes.contains(&scheme))
     }
 }
 
@@ -307,26 +348,42 @@ type Claim = (&'static str, &'static str, &'static [&'static str]);
 fn refuse_twins(role: &str, new: Claim, others: impl Iterator<Item = Claim>) -> Result<()> {
     let (name, package, schemes) = new;
     if !is_snake_case(name) {
-        return Err(Error::new(ErrorKind::Registry, format!("the {role} name `{name}` of {package} is not snake_case")));
+        return Err(Error::new(
+            ErrorKind::Registry,
+            format!("the {role} name `{name}` of {package} is not snake_case"),
+        ));
     }
     for (other, other_package, other_schemes) in others {
         if name == other {
-            let message = format!("two packages register the {role} `{name}`: {other_package} and {package}; depend on one of them");
+            let message = format!(
+                "two packages register the {role} `{name}`: {other_package} and {package}; depend on one of them"
+            );
             return Err(Error::new(ErrorKind::Registry, message));
         }
         if let Some(scheme) = schemes.iter().find(|scheme| other_schemes.contains(scheme)) {
-            let message = format!("two {role}s claim URLs of `{scheme}://`: `{other}` of {other_package} and `{name}` of {package}");
+            let message = format!(
+                "two {role}s claim URLs of `{scheme}://`: `{other}` of {other_package} and `{name}` of {package}"
+            );
             return Err(Error::new(ErrorKind::Registry, message));
         }
     }
     Ok(())
 }
 
-fn not_found<'a>(kind: ErrorKind, role: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Error {
+fn not_found<'a>(
+    kind: ErrorKind,
+    role: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Error {
     let list: Vec<&str> = known.clone().collect();
     let hint = suggestion(name, known);
     let full_stop = if hint.is_empty() { "." } else { "" };
-    let linked = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+    let linked = if list.is_empty() {
+        "none".to_owned()
+    } else {
+        list.join(", ")
+    };
     let message = format!(
         "no {role} `{name}` is linked in{hint}{full_stop} Linked in: {linked}. Switch on its cargo feature, or name its crate with `use … as _;`"
     );

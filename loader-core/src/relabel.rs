@@ -36,11 +36,21 @@ fn relabel_data(data: ArrayData, to: &DataType) -> Result<ArrayData, ArrowError>
     };
     let (found, wanted) = (data.child_data().len(), inside.len());
     if std::mem::discriminant(data.data_type()) != std::mem::discriminant(to) || found != wanted {
-        return Err(ArrowError::SchemaError(format!("{} is not {to} under other names", data.data_type())));
+        return Err(ArrowError::SchemaError(format!(
+            "{} is not {to} under other names",
+            data.data_type()
+        )));
     }
-    let children = data.child_data().iter().zip(inside).map(|(child, to)| relabel_data(child.clone(), to));
+    let children = data
+        .child_data()
+        .iter()
+        .zip(inside)
+        .map(|(child, to)| relabel_data(child.clone(), to));
     let children = children.collect::<Result<Vec<_>, _>>()?;
-    data.into_builder().data_type(to.clone()).child_data(children).build()
+    data.into_builder()
+        .data_type(to.clone())
+        .child_data(children)
+        .build()
 }
 
 #[cfg(test)]
@@ -53,21 +63,34 @@ mod tests {
 
     #[test]
     fn names_change_all_the_way_down_and_values_do_not() {
-        let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), None]), None, Some(vec![])]);
-        let array: ArrayRef =
-            Arc::new(StructArray::from(vec![(Arc::new(Field::new("a", lists.data_type().clone(), true)), Arc::new(lists) as ArrayRef)]));
-        let item = Field::new("element", DataType::Int64, true).with_metadata([("k".to_owned(), "v".to_owned())].into());
-        let to = DataType::Struct(vec![Field::new("b", DataType::List(Arc::new(item)), true)].into());
+        let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([
+            Some(vec![Some(1), None]),
+            None,
+            Some(vec![]),
+        ]);
+        let array: ArrayRef = Arc::new(StructArray::from(vec![(
+            Arc::new(Field::new("a", lists.data_type().clone(), true)),
+            Arc::new(lists) as ArrayRef,
+        )]));
+        let item = Field::new("element", DataType::Int64, true)
+            .with_metadata([("k".to_owned(), "v".to_owned())].into());
+        let to =
+            DataType::Struct(vec![Field::new("b", DataType::List(Arc::new(item)), true)].into());
         let renamed = relabel(&array, &to).expect("the same under other names");
         assert_eq!(renamed.data_type(), &to);
-        assert_eq!(&relabel(&renamed, array.data_type()).expect("and back"), &array);
+        assert_eq!(
+            &relabel(&renamed, array.data_type()).expect("and back"),
+            &array
+        );
     }
 
     #[test]
     fn other_types_are_refused() {
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
         relabel(&numbers, &DataType::Utf8).expect_err("no text");
-        let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), None])]));
+        let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([Some(
+            vec![Some(1), None],
+        )]));
         let strict = DataType::List(Arc::new(Field::new("item", DataType::Int64, false)));
         relabel(&list, &strict).expect_err("a null is inside");
     }

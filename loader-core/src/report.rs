@@ -60,7 +60,10 @@ pub struct Receipt {
 impl Receipt {
     /// A receipt for this many rows.
     pub fn rows(rows: u64) -> Self {
-        Self { rows, ..Self::default() }
+        Self {
+            rows,
+            ..Self::default()
+        }
     }
 
     /// Adds one of the store's own facts.

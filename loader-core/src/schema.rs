@@ -25,15 +25,29 @@ impl ColumnMapping {
     /// # Errors
     /// [`ErrorKind::SchemaMismatch`], naming the column: a type that does not fit, a new column without `evolve`, or a
     /// missing column that may not be null.
-    pub fn by_name(load: &Schema, target: &Schema, evolve: bool, fits: impl Fn(&DataType, &DataType) -> bool) -> Result<Self> {
+    pub fn by_name(
+        load: &Schema,
+        target: &Schema,
+        evolve: bool,
+        fits: impl Fn(&DataType, &DataType) -> bool,
+    ) -> Result<Self> {
         let mut sources = Vec::with_capacity(target.fields().len());
         for column in target.fields() {
-            let source = load.fields().iter().position(|field| field.name() == column.name());
+            let source = load
+                .fields()
+                .iter()
+                .position(|field| field.name() == column.name());
             match source.map(|index| load.field(index)) {
-                Some(field) if !fits(field.data_type(), column.data_type()) => return Err(wrong_type(field, column)),
+                Some(field) if !fits(field.data_type(), column.data_type()) => {
+                    return Err(wrong_type(field, column));
+                }
                 None if !column.is_nullable() => {
-                    let message = format!("the load has no column `{}`, and the target's may not be null", column.name());
-                    return Err(Error::new(ErrorKind::SchemaMismatch, message).with("column", column.name()));
+                    let message = format!(
+                        "the load has no column `{}`, and the target's may not be null",
+                        column.name()
+                    );
+                    return Err(Error::new(ErrorKind::SchemaMismatch, message)
+                        .with("column", column.name()));
                 }
                 _ => sources.push(source),
             }
@@ -49,7 +63,9 @@ impl ColumnMapping {
                     "the target has no column `{}`; set schema_evolution = true to add it, or leave it out of the query",
                     field.name()
                 );
-                return Err(Error::new(ErrorKind::SchemaMismatch, message).with("column", field.name()));
+                return Err(
+                    Error::new(ErrorKind::SchemaMismatch, message).with("column", field.name())
+                );
             }
             // Rows that are there already have no value for it.
             let nullable = Arc::new(field.as_ref().clone().with_nullable(true));
@@ -58,7 +74,11 @@ impl ColumnMapping {
             sources.push(Some(index));
         }
         let schema = Arc::new(Schema::new_with_metadata(fields, target.metadata().clone()));
-        Ok(Self { schema, sources, added })
+        Ok(Self {
+            schema,
+            sources,
+            added,
+        })
     }
 
     /// Arranges a batch of the load as the target has it. Types are not converted.
@@ -70,12 +90,22 @@ impl ColumnMapping {
             Some(index) => Arc::clone(batch.column(*index)),
             None => new_null_array(field.data_type(), batch.num_rows()),
         };
-        let columns: Vec<_> = self.schema.fields().iter().zip(&self.sources).map(column).collect();
+        let columns: Vec<_> = self
+            .schema
+            .fields()
+            .iter()
+            .zip(&self.sources)
+            .map(column)
+            .collect();
         for (field, array) in self.schema.fields().iter().zip(&columns) {
             check_not_null(field, array.as_ref(), first_row)?;
         }
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&self.schema),
+            columns,
+            &options,
+        )?)
     }
 }
 
@@ -93,20 +123,35 @@ fn check_not_null(field: &Field, array: &dyn Array, first_row: u64) -> Result<()
     if field.is_nullable() || array.logical_null_count() == 0 {
         return Ok(());
     }
-    let row = array.logical_nulls().and_then(|nulls| nulls.iter().position(|valid| !valid)).unwrap_or_default() as u64;
-    let message = format!("column `{}` holds a null, and the target's may not be null", field.name());
-    Err(Error::new(ErrorKind::InvalidData, message).with("column", field.name()).at_row(first_row + row))
+    let row = array
+        .logical_nulls()
+        .and_then(|nulls| nulls.iter().position(|valid| !valid))
+        .unwrap_or_default() as u64;
+    let message = format!(
+        "column `{}` holds a null, and the target's may not be null",
+        field.name()
+    );
+    Err(Error::new(ErrorKind::InvalidData, message)
+        .with("column", field.name())
+        .at_row(first_row + row))
 }
 
 /// Refuses a schema that no target could hold: no columns, or two of one name.
 pub(crate) fn check_loadable(schema: &Schema) -> Result<()> {
     if schema.fields().is_empty() {
-        let message = "the query answers with no columns, so there is nothing to load; is it a SELECT?";
+        let message =
+            "the query answers with no columns, so there is nothing to load; is it a SELECT?";
         return Err(Error::new(ErrorKind::SchemaMismatch, message));
     }
     for (index, field) in schema.fields().iter().enumerate() {
-        if schema.fields()[..index].iter().any(|earlier| earlier.name() == field.name()) {
-            let message = format!("the query answers with two columns named `{}`; rename one with AS", field.name());
+        if schema.fields()[..index]
+            .iter()
+            .any(|earlier| earlier.name() == field.name())
+        {
+            let message = format!(
+                "the query answers with two columns named `{}`; rename one with AS",
+                field.name()
+            );
             return Err(Error::new(ErrorKind::SchemaMismatch, message).with("column", field.name()));
         }
     }
@@ -117,25 +162,39 @@ pub(crate) fn check_loadable(schema: &Schema) -> Result<()> {
 ///
 /// Sources may be careless about metadata and nullability, but not about names, order, types, or nulls in columns that
 /// were announced without.
-pub(crate) fn conform(batch: RecordBatch, announced: &SchemaRef, first_row: u64) -> Result<RecordBatch> {
+pub(crate) fn conform(
+    batch: RecordBatch,
+    announced: &SchemaRef,
+    first_row: u64,
+) -> Result<RecordBatch> {
     let found = batch.schema_ref();
     if Arc::ptr_eq(found, announced) || found == announced {
         return Ok(batch);
     }
-    let drift = |message: String| Error::new(ErrorKind::SchemaMismatch, message).with("batch at row", first_row);
+    let drift = |message: String| {
+        Error::new(ErrorKind::SchemaMismatch, message).with("batch at row", first_row)
+    };
     let (expected, got) = (announced.fields().len(), found.fields().len());
     if expected != got {
-        return Err(drift(format!("the schema changed mid-load: {expected} columns were announced, and a batch has {got}")));
+        return Err(drift(format!(
+            "the schema changed mid-load: {expected} columns were announced, and a batch has {got}"
+        )));
     }
     for (field, column) in announced.fields().iter().zip(found.fields()) {
         if field.name() != column.name() {
-            let message =
-                format!("the schema changed mid-load: column `{}` was announced, and a batch has `{}`", field.name(), column.name());
+            let message = format!(
+                "the schema changed mid-load: column `{}` was announced, and a batch has `{}`",
+                field.name(),
+                column.name()
+            );
             return Err(drift(message).with("column", field.name()));
         }
         if !field.data_type().equals_datatype(column.data_type()) {
             let (was, is) = (field.data_type(), column.data_type());
-            let message = format!("the schema changed mid-load: column `{}` was announced as {was}, and a batch has {is}", field.name());
+            let message = format!(
+                "the schema changed mid-load: column `{}` was announced as {was}, and a batch has {is}",
+                field.name()
+            );
             return Err(drift(message).with("column", field.name()));
         }
     }
@@ -143,7 +202,9 @@ pub(crate) fn conform(batch: RecordBatch, announced: &SchemaRef, first_row: u64)
         check_not_null(field, array.as_ref(), first_row)?;
     }
     // Sources differ in what they call the items of a list; the types are equal but for that.
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows())).with_match_field_names(false);
+    let options = RecordBatchOptions::new()
+        .with_row_count(Some(batch.num_rows()))
+        .with_match_field_names(false);
     RecordBatch::try_new_with_options(Arc::clone(announced), batch.columns().to_vec(), &options)
         .map_err(|error| drift("the schema changed mid-load".into()).with_source(error))
 }

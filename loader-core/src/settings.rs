@@ -35,13 +35,29 @@ impl Settings {
     /// The members of an object, all from one origin.
     pub fn from_map(map: Map<String, Value>, origin: &str) -> Self {
         let origin: Arc<str> = origin.into();
-        let setting = |(key, value)| (key, Setting { value, origin: Arc::clone(&origin), hidden: false });
+        let setting = |(key, value)| {
+            (
+                key,
+                Setting {
+                    value,
+                    origin: Arc::clone(&origin),
+                    hidden: false,
+                },
+            )
+        };
         Self(map.into_iter().map(setting).collect())
     }
 
     /// Sets a key, in place of an earlier value.
     pub fn set(&mut self, key: impl Into<String>, value: impl Into<Value>, origin: &str) {
-        self.0.insert(key.into(), Setting { value: value.into(), origin: origin.into(), hidden: false });
+        self.0.insert(
+            key.into(),
+            Setting {
+                value: value.into(),
+                origin: origin.into(),
+                hidden: false,
+            },
+        );
     }
 
     /// Keeps a key's value out of every error, as is done anyway for keys whose type is [`Secret`](crate::Secret).
@@ -105,12 +121,21 @@ impl Settings {
     /// not shown.
     pub fn parse<T: DeserializeOwned + JsonSchema>(&self, what: &str) -> Result<T> {
         let schema = KeySchema::of::<T>();
-        let fitted = self.0.iter().map(|(key, setting)| (key.clone(), schema.fit(key, &setting.value)));
+        let fitted = self
+            .0
+            .iter()
+            .map(|(key, setting)| (key.clone(), schema.fit(key, &setting.value)));
         let map: Map<String, Value> = fitted.collect();
-        serde_path_to_error::deserialize(Value::Object(map)).map_err(|error| self.explain(what, &schema, &error))
+        serde_path_to_error::deserialize(Value::Object(map))
+            .map_err(|error| self.explain(what, &schema, &error))
     }
 
-    fn explain(&self, what: &str, schema: &KeySchema, error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+    fn explain(
+        &self,
+        what: &str,
+        schema: &KeySchema,
+        error: &serde_path_to_error::Error<serde_json::Error>,
+    ) -> Error {
         let path = error.path().to_string();
         let key = path.split(['.', '[']).next().unwrap_or_default();
         let Some(setting) = self.0.get(key) else {
@@ -122,7 +147,9 @@ impl Settings {
             // Serde names Rust's types.
             false => ["usize", "u64", "u32", "u16"]
                 .iter()
-                .fold(error.inner().to_string(), |text, name| text.replace(&format!("expected {name}"), "expected a whole number")),
+                .fold(error.inner().to_string(), |text, name| {
+                    text.replace(&format!("expected {name}"), "expected a whole number")
+                }),
         };
         let message = format!("{what}: `{path}` (from {}): {why}", setting.origin);
         Error::new(ErrorKind::InvalidOption, message).with("key", key)
@@ -136,7 +163,9 @@ fn is_keys(key: &str) -> bool {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.0.iter().map(|(key, setting)| (key, &setting.origin))).finish()
+        f.debug_map()
+            .entries(self.0.iter().map(|(key, setting)| (key, &setting.origin)))
+            .finish()
     }
 }
 
@@ -191,7 +220,11 @@ impl KeySchema {
     /// The names of the keys, sorted.
     pub fn keys(&self) -> Vec<&str> {
         let properties = self.0.get("properties").and_then(Value::as_object);
-        let mut keys: Vec<&str> = properties.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+        let mut keys: Vec<&str> = properties
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key.as_str())
+            .collect();
         keys.sort_unstable();
         keys
     }
@@ -203,20 +236,28 @@ impl KeySchema {
 
     /// Whether unknown keys are refused, as they must be.
     pub fn is_closed(&self) -> bool {
-        self.0.get("additionalProperties") == Some(&Value::Bool(false)) || self.0.get("properties").is_none()
+        self.0.get("additionalProperties") == Some(&Value::Bool(false))
+            || self.0.get("properties").is_none()
     }
 
     /// Whether the key's value is a [`Secret`](crate::Secret).
     pub fn is_secret(&self, key: &str) -> bool {
-        self.property(key).is_some_and(|property| self.any_variant(property, &is_write_only))
+        self.property(key)
+            .is_some_and(|property| self.any_variant(property, &is_write_only))
     }
 
     /// Whether the key's value is a [`Secret`](crate::Secret), or a map or list of them.
     pub fn holds_secrets(&self, key: &str) -> bool {
         let within = |schema: &Value| {
-            ["additionalProperties", "items"].iter().filter_map(|part| schema.get(part)).any(|part| self.any_variant(part, &is_write_only))
+            ["additionalProperties", "items"]
+                .iter()
+                .filter_map(|part| schema.get(part))
+                .any(|part| self.any_variant(part, &is_write_only))
         };
-        self.is_secret(key) || self.property(key).is_some_and(|property| self.any_variant(property, &within))
+        self.is_secret(key)
+            || self
+                .property(key)
+                .is_some_and(|property| self.any_variant(property, &within))
     }
 
     fn property(&self, key: &str) -> Option<&Value> {
@@ -224,41 +265,70 @@ impl KeySchema {
     }
 
     fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
-        let reference = schema.get("$ref").and_then(Value::as_str).and_then(|name| name.strip_prefix('#'));
-        reference.and_then(|pointer| self.0.pointer(pointer)).unwrap_or(schema)
+        let reference = schema
+            .get("$ref")
+            .and_then(Value::as_str)
+            .and_then(|name| name.strip_prefix('#'));
+        reference
+            .and_then(|pointer| self.0.pointer(pointer))
+            .unwrap_or(schema)
     }
 
     /// Whether the schema, or one of its alternatives, satisfies the test.
     fn any_variant(&self, schema: &Value, test: &dyn Fn(&Value) -> bool) -> bool {
         let schema = self.resolve(schema);
-        let variants = ["anyOf", "oneOf", "allOf"].iter().filter_map(|key| schema.get(key)?.as_array()).flatten();
-        test(schema) || variants.into_iter().any(|variant| self.any_variant(variant, test))
+        let variants = ["anyOf", "oneOf", "allOf"]
+            .iter()
+            .filter_map(|key| schema.get(key)?.as_array())
+            .flatten();
+        test(schema)
+            || variants
+                .into_iter()
+                .any(|variant| self.any_variant(variant, test))
     }
 
     fn allows(&self, schema: &Value, kind: &str) -> bool {
         self.any_variant(schema, &|schema| match schema.get("type") {
             Some(Value::String(name)) => name == kind,
             Some(Value::Array(names)) => names.iter().any(|name| name == kind),
-            _ => schema.get("const").is_some_and(|value| kind == "string" && value.is_string()),
+            _ => schema
+                .get("const")
+                .is_some_and(|value| kind == "string" && value.is_string()),
         })
     }
 
     fn expected(&self, key: &str) -> String {
-        let Some(property) = self.property(key) else { return String::new() };
+        let Some(property) = self.property(key) else {
+            return String::new();
+        };
         let kinds = ["string", "integer", "number", "boolean", "array", "object"];
-        let allowed: Vec<&str> = kinds.into_iter().filter(|kind| self.allows(property, kind)).collect();
-        if allowed.is_empty() { String::new() } else { format!(", expected {}", allowed.join(" or ")) }
+        let allowed: Vec<&str> = kinds
+            .into_iter()
+            .filter(|kind| self.allows(property, kind))
+            .collect();
+        if allowed.is_empty() {
+            String::new()
+        } else {
+            format!(", expected {}", allowed.join(" or "))
+        }
     }
 
     /// Fits text to the type that the key asks for, and a number to text; anything else stays, to be refused by the
     /// parser if it does not fit.
     pub fn fit(&self, key: &str, value: &Value) -> Value {
-        let Some(property) = self.property(key) else { return value.clone() };
+        let Some(property) = self.property(key) else {
+            return value.clone();
+        };
         let allows = |kind| self.allows(property, kind);
         match value {
             Value::String(text) if !allows("string") => self.fit_text(property, text),
             Value::String(text) if allows("array") => list(text),
-            Value::Number(_) | Value::Bool(_) if allows("string") && !allows("number") && !allows("integer") && !allows("boolean") => {
+            Value::Number(_) | Value::Bool(_)
+                if allows("string")
+                    && !allows("number")
+                    && !allows("integer")
+                    && !allows("boolean") =>
+            {
                 Value::String(value.to_string())
             }
             _ => value.clone(),
@@ -267,14 +337,16 @@ impl KeySchema {
 
     fn fit_text(&self, property: &Value, text: &str) -> Value {
         let allows = |kind| self.allows(property, kind);
-        let parsed = serde_json::from_str::<Value>(text.trim()).ok().filter(|value| match value {
-            Value::Number(_) => allows("integer") || allows("number"),
-            Value::Bool(_) => allows("boolean"),
-            Value::Array(_) => allows("array"),
-            Value::Object(_) => allows("object"),
-            Value::Null => allows("null"),
-            Value::String(_) => false,
-        });
+        let parsed = serde_json::from_str::<Value>(text.trim())
+            .ok()
+            .filter(|value| match value {
+                Value::Number(_) => allows("integer") || allows("number"),
+                Value::Bool(_) => allows("boolean"),
+                Value::Array(_) => allows("array"),
+                Value::Object(_) => allows("object"),
+                Value::Null => allows("null"),
+                Value::String(_) => false,
+            });
         match parsed {
             Some(value) => value,
             None if allows("boolean") && is_word(text, &["yes", "on", "true"]) => true.into(),
@@ -286,12 +358,18 @@ impl KeySchema {
 }
 
 fn is_word(text: &str, words: &[&str]) -> bool {
-    words.iter().any(|word| text.trim().eq_ignore_ascii_case(word))
+    words
+        .iter()
+        .any(|word| text.trim().eq_ignore_ascii_case(word))
 }
 
 /// `a, b` as a list of texts.
 fn list(text: &str) -> Value {
-    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect()
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(Value::from)
+        .collect()
 }
 
 /// The known word that a misspelt one most likely stands for.
@@ -301,15 +379,23 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let distance = |candidate: &str| strsim::damerau_levenshtein(&word, &simple(candidate));
     let known: BTreeSet<&str> = known.into_iter().collect();
     // The beginning of one word only is that word.
-    let mut begun = known.iter().copied().filter(|candidate| word.len() >= 3 && simple(candidate).starts_with(&word));
+    let mut begun = known
+        .iter()
+        .copied()
+        .filter(|candidate| word.len() >= 3 && simple(candidate).starts_with(&word));
     if let (Some(candidate), None) = (begun.next(), begun.next()) {
         return Some(candidate);
     }
-    let (score, candidate) = known.into_iter().map(|candidate| (distance(candidate), candidate)).min_by_key(|(score, _)| *score)?;
+    let (score, candidate) = known
+        .into_iter()
+        .map(|candidate| (distance(candidate), candidate))
+        .min_by_key(|(score, _)| *score)?;
     (score <= 1 + candidate.len().min(word.len()) / 4).then_some(candidate)
 }
 
 /// `; did you mean …?`, or nothing.
 pub(crate) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(word, known).map(|candidate| format!("; did you mean `{candidate}`?")).unwrap_or_default()
+    nearest(word, known)
+        .map(|candidate| format!("; did you mean `{candidate}`?"))
+        .unwrap_or_default()
 }

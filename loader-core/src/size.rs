@@ -3,20 +3,28 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ByteViewType, RunEndIndexType};
 use arrow_array::{
-    Array, ArrayRef, GenericByteViewArray, GenericListArray, GenericListViewArray, OffsetSizeTrait, RecordBatch, RunArray, UnionArray,
-    downcast_run_array,
+    Array, ArrayRef, GenericByteViewArray, GenericListArray, GenericListViewArray, OffsetSizeTrait,
+    RecordBatch, RunArray, UnionArray, downcast_run_array,
 };
 use arrow_schema::DataType;
 
 /// The bytes of the rows of a batch, about: of each value what a copy of it would take, and not the rest of buffers that the
 /// batch is a slice of. Values that rows share (of dictionaries and runs) count by their average.
 pub fn batch_bytes(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|column| array_bytes(column)).sum()
+    batch
+        .columns()
+        .iter()
+        .map(|column| array_bytes(column))
+        .sum()
 }
 
 fn array_bytes(array: &dyn Array) -> usize {
     use DataType as D;
-    let nulls = if array.nulls().is_some() { array.len().div_ceil(8) } else { 0 };
+    let nulls = if array.nulls().is_some() {
+        array.len().div_ceil(8)
+    } else {
+        0
+    };
     match array.data_type() {
         D::Utf8View => nulls + views(array.as_string_view()),
         D::BinaryView => nulls + views(array.as_binary_view()),
@@ -28,9 +36,19 @@ fn array_bytes(array: &dyn Array) -> usize {
         D::Map(..) => {
             let map = array.as_map();
             let (first, end) = ends(map.value_offsets());
-            nulls + size_of_val(map.value_offsets()) + array_bytes(&map.entries().slice(first, end - first))
+            nulls
+                + size_of_val(map.value_offsets())
+                + array_bytes(&map.entries().slice(first, end - first))
         }
-        D::Struct(_) => nulls + array.as_struct().columns().iter().map(|column| array_bytes(column)).sum::<usize>(),
+        D::Struct(_) => {
+            nulls
+                + array
+                    .as_struct()
+                    .columns()
+                    .iter()
+                    .map(|column| array_bytes(column))
+                    .sum::<usize>()
+        }
         D::Dictionary(..) => {
             let dictionary = array.as_any_dictionary();
             array_bytes(dictionary.keys()) + share(dictionary.values(), array.len())
@@ -40,7 +58,10 @@ fn array_bytes(array: &dyn Array) -> usize {
             _ => array.get_array_memory_size(),
         },
         D::Union(..) => union(array.as_union()),
-        _ => array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size()),
+        _ => array
+            .to_data()
+            .get_slice_memory_size()
+            .unwrap_or_else(|_| array.get_array_memory_size()),
     }
 }
 
@@ -52,7 +73,11 @@ fn views<T: ByteViewType>(array: &GenericByteViewArray<T>) -> usize {
     let values = if buffers <= 64 * views.len() {
         buffers
     } else {
-        views.iter().map(|view| *view as u32 as usize).filter(|length| *length > 12).sum()
+        views
+            .iter()
+            .map(|view| *view as u32 as usize)
+            .filter(|length| *length > 12)
+            .sum()
     };
     size_of_val(&views[..]) + values
 }
@@ -73,7 +98,10 @@ fn list_view<O: OffsetSizeTrait>(array: &GenericListViewArray<O>) -> usize {
 }
 
 fn runs<R: RunEndIndexType>(array: &RunArray<R>) -> usize {
-    let runs = array.get_end_physical_index().saturating_sub(array.get_start_physical_index()) + 1;
+    let runs = array
+        .get_end_physical_index()
+        .saturating_sub(array.get_start_physical_index())
+        + 1;
     let runs = runs.min(array.values().len());
     runs * size_of::<R::Native>() + share(array.values(), runs)
 }
@@ -86,14 +114,22 @@ fn union(array: &UnionArray) -> usize {
             *count += 1;
         }
     }
-    let offsets = array.offsets().map_or(0, |offsets| size_of_val(&offsets[..]));
+    let offsets = array
+        .offsets()
+        .map_or(0, |offsets| size_of_val(&offsets[..]));
     let child = |(id, _): (i8, _)| {
         let child: &ArrayRef = array.child(id);
         // The children of a sparse union have every row.
-        let rows = if array.offsets().is_some() { counts[id as usize] } else { child.len() };
+        let rows = if array.offsets().is_some() {
+            counts[id as usize]
+        } else {
+            child.len()
+        };
         share(child, rows)
     };
-    let DataType::Union(fields, _) = array.data_type() else { return 0 };
+    let DataType::Union(fields, _) = array.data_type() else {
+        return 0;
+    };
     array.len() + offsets + fields.iter().map(child).sum::<usize>()
 }
 
@@ -112,7 +148,8 @@ mod tests {
     use arrow_array::builder::{MapBuilder, StringBuilder};
     use arrow_array::types::{Int32Type, Int64Type};
     use arrow_array::{
-        DictionaryArray, FixedSizeListArray, Int32Array, LargeListArray, ListArray, StringArray, StringViewArray, StructArray,
+        DictionaryArray, FixedSizeListArray, Int32Array, LargeListArray, ListArray, StringArray,
+        StringViewArray, StructArray,
     };
     use arrow_schema::Field;
 
@@ -120,8 +157,11 @@ mod tests {
 
     fn arrays() -> Vec<ArrayRef> {
         let numbers = Int32Array::from_iter_values(0..4000);
-        let words: Vec<String> = (0..1000).map(|row| format!("a value of some length, number {row:04}")).collect();
-        let list = || (0..1000).map(|row| Some((row..row + 4).map(Some).collect::<Vec<Option<i64>>>()));
+        let words: Vec<String> = (0..1000)
+            .map(|row| format!("a value of some length, number {row:04}"))
+            .collect();
+        let list =
+            || (0..1000).map(|row| Some((row..row + 4).map(Some).collect::<Vec<Option<i64>>>()));
         let mut map = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
         for word in &words {
             map.keys().append_value("key");
@@ -133,11 +173,26 @@ mod tests {
         vec![
             Arc::new(StringViewArray::from_iter_values(words.iter().flatten())),
             Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(list())),
-            Arc::new(LargeListArray::from_iter_primitive::<Int64Type, _, _>(list())),
-            Arc::new(FixedSizeListArray::new(Arc::new(Field::new_list_field(DataType::Int32, false)), 4, Arc::new(numbers), None)),
+            Arc::new(LargeListArray::from_iter_primitive::<Int64Type, _, _>(
+                list(),
+            )),
+            Arc::new(FixedSizeListArray::new(
+                Arc::new(Field::new_list_field(DataType::Int32, false)),
+                4,
+                Arc::new(numbers),
+                None,
+            )),
             Arc::new(map.finish()),
-            Arc::new(StructArray::from(vec![(Arc::new(Field::new("words", DataType::Utf8, false)), Arc::new(words.clone()) as ArrayRef)])),
-            Arc::new(words.iter().flatten().collect::<DictionaryArray<Int32Type>>()),
+            Arc::new(StructArray::from(vec![(
+                Arc::new(Field::new("words", DataType::Utf8, false)),
+                Arc::new(words.clone()) as ArrayRef,
+            )])),
+            Arc::new(
+                words
+                    .iter()
+                    .flatten()
+                    .collect::<DictionaryArray<Int32Type>>(),
+            ),
             Arc::new(RunArray::<Int32Type>::try_new(&ends, &words.slice(0, 500)).expect("runs")),
             Arc::new(words),
         ]
@@ -147,9 +202,16 @@ mod tests {
     fn the_slices_of_an_array_have_its_bytes_together() {
         for array in arrays() {
             let whole = array_bytes(&array);
-            let slices: usize = (0..1000).step_by(50).map(|start| array_bytes(&array.slice(start, 50))).sum();
+            let slices: usize = (0..1000)
+                .step_by(50)
+                .map(|start| array_bytes(&array.slice(start, 50)))
+                .sum();
             let off = slices as f64 / whole as f64;
-            assert!((0.98..1.1).contains(&off), "{} {whole} {slices}", array.data_type());
+            assert!(
+                (0.98..1.1).contains(&off),
+                "{} {whole} {slices}",
+                array.data_type()
+            );
         }
     }
 

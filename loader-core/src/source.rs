@@ -36,13 +36,21 @@ pub trait DataSource: Sized + Send + Sync + 'static {
     /// Runs a statement for its effect, and answers how many rows it changed, if the engine knows. The default refuses.
     fn execute(&self, query: &Query) -> impl Future<Output = Result<Option<u64>>> + Send {
         let _ = query;
-        async { Err(refused("runs no statements for their effect; give it one that answers with rows")) }
+        async {
+            Err(refused(
+                "runs no statements for their effect; give it one that answers with rows",
+            ))
+        }
     }
 
     /// Lists what the engine has. The columns are the engine's own. The default refuses.
     fn list(&self, listing: &Listing) -> impl Future<Output = Result<BatchStream>> + Send {
         let what = listing.what;
-        async move { Err(refused(&format!("does not list its {what}; ask it in SQL, where it has an information_schema"))) }
+        async move {
+            Err(refused(&format!(
+                "does not list its {what}; ask it in SQL, where it has an information_schema"
+            )))
+        }
     }
 
     /// Proves that the engine answers, and that the credentials hold.

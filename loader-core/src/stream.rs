@@ -21,14 +21,22 @@ pub struct BatchStream {
 
 impl BatchStream {
     /// A stream of batches of this schema.
-    pub fn new(schema: SchemaRef, batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static) -> Self {
-        Self { schema, expected_rows: None, batches: batches.boxed() }
+    pub fn new(
+        schema: SchemaRef,
+        batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+    ) -> Self {
+        Self {
+            schema,
+            expected_rows: None,
+            batches: batches.boxed(),
+        }
     }
 
     /// A stream over batches that are already there.
     pub fn from_batches(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
         let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-        Self::new(schema, futures::stream::iter(batches.into_iter().map(Ok))).with_expected_rows(rows)
+        Self::new(schema, futures::stream::iter(batches.into_iter().map(Ok)))
+            .with_expected_rows(rows)
     }
 
     /// Says how many rows will come: for progress bars, never for correctness.
@@ -59,6 +67,8 @@ impl Stream for BatchStream {
 
 impl fmt::Debug for BatchStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BatchStream").field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("BatchStream")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
     }
 }

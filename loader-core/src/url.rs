@@ -11,12 +11,19 @@ use crate::{Error, ErrorKind, Result};
 /// # Errors
 /// [`ErrorKind::InvalidOption`] if it is no URL. The message does not show it, as it may hold a password.
 pub fn url_to_config(url: &str) -> Result<Map<String, Value>> {
-    let malformed = |why: String| Error::new(ErrorKind::InvalidOption, format!("the connection URL is malformed: {why}"));
+    let malformed = |why: String| {
+        Error::new(
+            ErrorKind::InvalidOption,
+            format!("the connection URL is malformed: {why}"),
+        )
+    };
     let url = Url::parse(url).map_err(|error| malformed(error.to_string()))?;
     let decode = |text: &str| {
         let pair = format!("x={}", text.replace('+', "%2B"));
         let decoded = url::form_urlencoded::parse(pair.as_bytes()).next();
-        decoded.map(|(_, value)| value.into_owned()).unwrap_or_default()
+        decoded
+            .map(|(_, value)| value.into_owned())
+            .unwrap_or_default()
     };
     let mut keys = Map::new();
     let mut set = |key: &str, value: String| {
@@ -26,7 +33,14 @@ pub fn url_to_config(url: &str) -> Result<Map<String, Value>> {
     };
     set("user", decode(url.username()));
     set("password", url.password().map(decode).unwrap_or_default());
-    set("host", url.host_str().map(decode).unwrap_or_default().trim_matches(['[', ']']).to_owned());
+    set(
+        "host",
+        url.host_str()
+            .map(decode)
+            .unwrap_or_default()
+            .trim_matches(['[', ']'])
+            .to_owned(),
+    );
     set("database", decode(url.path().trim_matches('/')));
     if let Some(port) = url.port() {
         keys.insert("port".into(), port.into());
@@ -44,8 +58,11 @@ pub fn url_to_config(url: &str) -> Result<Map<String, Value>> {
 pub fn url_scheme(url: &str) -> Option<String> {
     let (scheme, _) = url.split_once("://")?;
     let mut letters = scheme.chars();
-    let well_formed = letters.next().is_some_and(|first| first.is_ascii_alphabetic())
-        && letters.all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '+' | '-' | '.'));
+    let well_formed = letters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic())
+        && letters
+            .all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '+' | '-' | '.'));
     well_formed.then(|| scheme.to_ascii_lowercase())
 }
 
@@ -55,7 +72,8 @@ mod tests {
 
     #[test]
     fn every_part_becomes_a_key_and_escapes_are_undone() {
-        let keys = url_to_config("postgresql://u%40x:p%2B%20+w@[::1]:5433/my%20db?sslmode=require").expect("a URL");
+        let keys = url_to_config("postgresql://u%40x:p%2B%20+w@[::1]:5433/my%20db?sslmode=require")
+            .expect("a URL");
         let expected = serde_json::json!({
             "user": "u@x", "password": "p+ +w", "host": "::1", "port": 5433, "database": "my db", "sslmode": "require"
         });

@@ -12,10 +12,21 @@ use arrow_schema::{DataType, IntervalUnit, TimeUnit};
 /// Integers and decimals of one value are equal whatever their width and scale, points in time whatever their unit, text and
 /// binary whatever their offsets. Text is not binary, and a time with a zone is not one without.
 pub fn canonical_rows(batch: &RecordBatch) -> Vec<String> {
-    let mut columns: Vec<(String, Vec<String>)> =
-        batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, array)| (field.name().clone(), values(array))).collect();
+    let mut columns: Vec<(String, Vec<String>)> = batch
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, array)| (field.name().clone(), values(array)))
+        .collect();
     columns.sort();
-    let row = |row: usize| columns.iter().map(|(name, values)| format!("{name:?}={}", values[row])).collect::<Vec<_>>().join(", ");
+    let row = |row: usize| {
+        columns
+            .iter()
+            .map(|(name, values)| format!("{name:?}={}", values[row]))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let mut rows: Vec<String> = (0..batch.num_rows()).map(row).collect();
     rows.sort();
     rows
@@ -27,7 +38,13 @@ fn values(array: &ArrayRef) -> Vec<String> {
     shown
         .into_iter()
         .enumerate()
-        .map(|(row, text)| if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) { "null".into() } else { text })
+        .map(|(row, text)| {
+            if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+                "null".into()
+            } else {
+                text
+            }
+        })
         .collect()
 }
 
@@ -44,7 +61,9 @@ fn shown(array: &ArrayRef) -> Vec<String> {
     let rows = 0..array.len();
     match array.data_type() {
         T::Null => vec!["null".into(); array.len()],
-        T::Boolean => rows.map(|row| array.as_boolean().value(row).to_string()).collect(),
+        T::Boolean => rows
+            .map(|row| array.as_boolean().value(row).to_string())
+            .collect(),
         T::Int8 => each!(array, Int8Type, |value: i8| number(value.into())),
         T::Int16 => each!(array, Int16Type, |value: i16| number(value.into())),
         T::Int32 => each!(array, Int32Type, |value: i32| number(value.into())),
@@ -56,21 +75,65 @@ fn shown(array: &ArrayRef) -> Vec<String> {
         T::Float16 => each!(array, Float16Type, |value: half::f16| float(value.to_f64())),
         T::Float32 => each!(array, Float32Type, |value: f32| float(value.into())),
         T::Float64 => each!(array, Float64Type, float),
-        T::Decimal32(_, scale) => rows.map(|row| decimal(&array.as_primitive::<Decimal32Type>().value(row).to_string(), *scale)).collect(),
-        T::Decimal64(_, scale) => rows.map(|row| decimal(&array.as_primitive::<Decimal64Type>().value(row).to_string(), *scale)).collect(),
-        T::Decimal128(_, scale) => {
-            rows.map(|row| decimal(&array.as_primitive::<Decimal128Type>().value(row).to_string(), *scale)).collect()
-        }
-        T::Decimal256(_, scale) => {
-            rows.map(|row| decimal(&array.as_primitive::<Decimal256Type>().value(row).to_string(), *scale)).collect()
-        }
-        T::Utf8 => rows.map(|row| format!("{:?}", array.as_string::<i32>().value(row))).collect(),
-        T::LargeUtf8 => rows.map(|row| format!("{:?}", array.as_string::<i64>().value(row))).collect(),
-        T::Utf8View => rows.map(|row| format!("{:?}", array.as_string_view().value(row))).collect(),
-        T::Binary => rows.map(|row| hex(array.as_binary::<i32>().value(row))).collect(),
-        T::LargeBinary => rows.map(|row| hex(array.as_binary::<i64>().value(row))).collect(),
-        T::BinaryView => rows.map(|row| hex(array.as_binary_view().value(row))).collect(),
-        T::FixedSizeBinary(_) => rows.map(|row| hex(array.as_fixed_size_binary().value(row))).collect(),
+        T::Decimal32(_, scale) => rows
+            .map(|row| {
+                decimal(
+                    &array.as_primitive::<Decimal32Type>().value(row).to_string(),
+                    *scale,
+                )
+            })
+            .collect(),
+        T::Decimal64(_, scale) => rows
+            .map(|row| {
+                decimal(
+                    &array.as_primitive::<Decimal64Type>().value(row).to_string(),
+                    *scale,
+                )
+            })
+            .collect(),
+        T::Decimal128(_, scale) => rows
+            .map(|row| {
+                decimal(
+                    &array
+                        .as_primitive::<Decimal128Type>()
+                        .value(row)
+                        .to_string(),
+                    *scale,
+                )
+            })
+            .collect(),
+        T::Decimal256(_, scale) => rows
+            .map(|row| {
+                decimal(
+                    &array
+                        .as_primitive::<Decimal256Type>()
+                        .value(row)
+                        .to_string(),
+                    *scale,
+                )
+            })
+            .collect(),
+        T::Utf8 => rows
+            .map(|row| format!("{:?}", array.as_string::<i32>().value(row)))
+            .collect(),
+        T::LargeUtf8 => rows
+            .map(|row| format!("{:?}", array.as_string::<i64>().value(row)))
+            .collect(),
+        T::Utf8View => rows
+            .map(|row| format!("{:?}", array.as_string_view().value(row)))
+            .collect(),
+        T::Binary => rows
+            .map(|row| hex(array.as_binary::<i32>().value(row)))
+            .collect(),
+        T::LargeBinary => rows
+            .map(|row| hex(array.as_binary::<i64>().value(row)))
+            .collect(),
+        T::BinaryView => rows
+            .map(|row| hex(array.as_binary_view().value(row)))
+            .collect(),
+        T::FixedSizeBinary(_) => rows
+            .map(|row| hex(array.as_fixed_size_binary().value(row)))
+            .collect(),
         T::Struct(fields) => {
             let columns: Vec<_> = array.as_struct().columns().iter().map(values).collect();
             let show = |row: usize| {
@@ -83,11 +146,21 @@ fn shown(array: &ArrayRef) -> Vec<String> {
             };
             rows.map(|row| format!("{{{}}}", show(row))).collect()
         }
-        T::List(_) => rows.map(|row| list(&array.as_list::<i32>().value(row))).collect(),
-        T::LargeList(_) => rows.map(|row| list(&array.as_list::<i64>().value(row))).collect(),
-        T::FixedSizeList(..) => rows.map(|row| list(&array.as_fixed_size_list().value(row))).collect(),
-        T::ListView(_) => rows.map(|row| list(&array.as_list_view::<i32>().value(row))).collect(),
-        T::LargeListView(_) => rows.map(|row| list(&array.as_list_view::<i64>().value(row))).collect(),
+        T::List(_) => rows
+            .map(|row| list(&array.as_list::<i32>().value(row)))
+            .collect(),
+        T::LargeList(_) => rows
+            .map(|row| list(&array.as_list::<i64>().value(row)))
+            .collect(),
+        T::FixedSizeList(..) => rows
+            .map(|row| list(&array.as_fixed_size_list().value(row)))
+            .collect(),
+        T::ListView(_) => rows
+            .map(|row| list(&array.as_list_view::<i32>().value(row)))
+            .collect(),
+        T::LargeListView(_) => rows
+            .map(|row| list(&array.as_list_view::<i64>().value(row)))
+            .collect(),
         T::Map(..) => rows.map(|row| map(array, row)).collect(),
         T::Dictionary(_, inner) => decoded(array, inner),
         T::RunEndEncoded(_, inner) => decoded(array, inner.data_type()),
@@ -97,21 +170,34 @@ fn shown(array: &ArrayRef) -> Vec<String> {
     }
 }
 
-#[expect(clippy::expect_used, reason = "every dictionary and run can be decoded")]
+#[expect(
+    clippy::expect_used,
+    reason = "every dictionary and run can be decoded"
+)]
 fn decoded(array: &ArrayRef, inner: &DataType) -> Vec<String> {
     values(&cast(array, inner).expect("decoded"))
 }
 
 fn float(value: f64) -> String {
-    if value.is_nan() { "NaN".into() } else { format!("{value:?}f") }
+    if value.is_nan() {
+        "NaN".into()
+    } else {
+        format!("{value:?}f")
+    }
 }
 
 /// Digits without trailing zeros behind the point.
 fn decimal(digits: &str, scale: i8) -> String {
-    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
+    let (sign, digits) = digits
+        .strip_prefix('-')
+        .map_or(("", digits), |digits| ("-", digits));
     let Ok(scale) = usize::try_from(scale) else {
         let zeros = "0".repeat(usize::from(scale.unsigned_abs()));
-        return if digits == "0" { "0".into() } else { format!("{sign}{digits}{zeros}") };
+        return if digits == "0" {
+            "0".into()
+        } else {
+            format!("{sign}{digits}{zeros}")
+        };
     };
     let padded = format!("{digits:0>width$}", width = scale + 1);
     let (whole, part) = padded.split_at(padded.len() - scale);
@@ -124,7 +210,10 @@ fn decimal(digits: &str, scale: i8) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).fold("0x".into(), |all, byte| all + &byte)
+    bytes
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .fold("0x".into(), |all, byte| all + &byte)
 }
 
 fn list(items: &ArrayRef) -> String {
@@ -134,7 +223,11 @@ fn list(items: &ArrayRef) -> String {
 fn map(array: &ArrayRef, row: usize) -> String {
     let entries = array.as_map().value(row);
     let (keys, items) = (values(entries.column(0)), values(entries.column(1)));
-    let entries: Vec<String> = keys.iter().zip(&items).map(|(key, item)| format!("{key}: {item}")).collect();
+    let entries: Vec<String> = keys
+        .iter()
+        .zip(&items)
+        .map(|(key, item)| format!("{key}: {item}"))
+        .collect();
     format!("<{}>", entries.join(", "))
 }
 
@@ -145,14 +238,23 @@ fn union(array: &ArrayRef, row: usize) -> String {
 }
 
 fn intervals(array: &ArrayRef, unit: IntervalUnit) -> Vec<String> {
-    let show = |months: i32, days: i32, nanoseconds: i64| format!("{months}mon {days}d {nanoseconds}ns");
+    let show =
+        |months: i32, days: i32, nanoseconds: i64| format!("{months}mon {days}d {nanoseconds}ns");
     match unit {
         IntervalUnit::YearMonth => each!(array, IntervalYearMonthType, |months| show(months, 0, 0)),
         IntervalUnit::DayTime => {
-            each!(array, IntervalDayTimeType, |value: IntervalDayTime| show(0, value.days, i64::from(value.milliseconds) * 1_000_000))
+            each!(array, IntervalDayTimeType, |value: IntervalDayTime| show(
+                0,
+                value.days,
+                i64::from(value.milliseconds) * 1_000_000
+            ))
         }
         IntervalUnit::MonthDayNano => {
-            each!(array, IntervalMonthDayNanoType, |value: IntervalMonthDayNano| show(value.months, value.days, value.nanoseconds))
+            each!(
+                array,
+                IntervalMonthDayNanoType,
+                |value: IntervalMonthDayNano| show(value.months, value.days, value.nanoseconds)
+            )
         }
     }
 }
@@ -173,9 +275,22 @@ fn nanoseconds(array: &ArrayRef, data_type: &DataType) -> Vec<String> {
         T::Timestamp(unit, None) => ("timestamp", factor(unit), true),
         T::Timestamp(unit, Some(_)) => ("timestamptz", factor(unit), true),
         T::Duration(unit) => ("duration", factor(unit), true),
-        other => return vec![format!("a value of {other}, which the test kit cannot compare"); array.len()],
+        other => {
+            return vec![
+                format!("a value of {other}, which the test kit cannot compare");
+                array.len()
+            ];
+        }
     };
     let data = array.to_data();
-    let value = |row: usize| if wide { i128::from(data.buffer::<i64>(0)[row]) } else { i128::from(data.buffer::<i32>(0)[row]) };
-    (0..array.len()).map(|row| format!("{kind} {}ns", value(row) * factor)).collect()
+    let value = |row: usize| {
+        if wide {
+            i128::from(data.buffer::<i64>(0)[row])
+        } else {
+            i128::from(data.buffer::<i32>(0)[row])
+        }
+    };
+    (0..array.len())
+        .map(|row| format!("{kind} {}ns", value(row) * factor))
+        .collect()
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::SchemaRef;
 use arrowload_core::{
-    BatchStream, Capabilities, Error, ErrorKind, Input, KeyCounts, LoadReport, LoadSpec, Loader, Mode, Result as LoadResult, load,
+    BatchStream, Capabilities, Error, ErrorKind, Input, KeyCounts, LoadReport, LoadSpec, Loader,
+    Mode, Result as LoadResult, load,
 };
 use futures::stream;
 
@@ -39,7 +40,11 @@ pub(crate) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(crate) fn new(subject: &'a dyn Subject) -> Self {
-        Self { subject, names: AtomicU32::new(0), counts_keys: OnceLock::new() }
+        Self {
+            subject,
+            names: AtomicU32::new(0),
+            counts_keys: OnceLock::new(),
+        }
     }
 
     pub(crate) fn capabilities(&self) -> Capabilities {
@@ -53,44 +58,79 @@ impl<'a> Context<'a> {
     }
 
     pub(crate) async fn connect(&self) -> Result<Loader, String> {
-        let loader = Loader::connect(&self.subject.descriptor(), &self.subject.connection(), 2).await;
+        let loader =
+            Loader::connect(&self.subject.descriptor(), &self.subject.connection(), 2).await;
         loader.map_err(|error| format!("it does not connect: {error:#}"))
     }
 
     /// The rows that readers see, sorted; `None` without a target.
     pub(crate) async fn rows(&self, target: &str) -> Result<Option<Vec<String>>, String> {
-        let batch = self.subject.read(target).await.map_err(|error| format!("`{target}` could not be read back: {error}"))?;
+        let batch = self
+            .subject
+            .read(target)
+            .await
+            .map_err(|error| format!("`{target}` could not be read back: {error}"))?;
         Ok(batch.as_ref().map(canonical_rows))
     }
 
     /// Loads one batch with this spec.
-    pub(crate) async fn load(&self, spec: &LoadSpec, batch: &RecordBatch) -> Result<LoadReport, String> {
+    pub(crate) async fn load(
+        &self,
+        spec: &LoadSpec,
+        batch: &RecordBatch,
+    ) -> Result<LoadReport, String> {
         let loader = self.connect().await?;
-        load(&loader, spec, &once(batch)).await.map_err(|error| format!("the load failed: {error:#}"))
+        load(&loader, spec, &once(batch))
+            .await
+            .map_err(|error| format!("the load failed: {error:#}"))
     }
 
     /// The counts of an upsert. A loader reports them of every upsert, or of none.
     pub(crate) fn key_counts(&self, report: &LoadReport) -> Result<Option<KeyCounts>, String> {
         let counts = report.keys.is_some();
-        ensure!(*self.counts_keys.get_or_init(|| counts) == counts, "it reports `keys` of some upserts and not of others: {report:?}");
+        ensure!(
+            *self.counts_keys.get_or_init(|| counts) == counts,
+            "it reports `keys` of some upserts and not of others: {report:?}"
+        );
         Ok(report.keys)
     }
 
     /// Expects a load to fail, with one of these kinds, and answers with the error.
-    pub(crate) async fn refused(&self, spec: &LoadSpec, batch: &RecordBatch, kinds: &[ErrorKind]) -> Result<Error, String> {
+    pub(crate) async fn refused(
+        &self,
+        spec: &LoadSpec,
+        batch: &RecordBatch,
+        kinds: &[ErrorKind],
+    ) -> Result<Error, String> {
         let loader = self.connect().await?;
         match load(&loader, spec, &once(batch)).await {
-            Ok(report) => Err(format!("it loaded {} rows, and should have refused ({kinds:?})", report.rows)),
+            Ok(report) => Err(format!(
+                "it loaded {} rows, and should have refused ({kinds:?})",
+                report.rows
+            )),
             Err(error) if kinds.contains(&error.kind()) => Ok(error),
-            Err(error) => Err(format!("it refused with {:?}, and should have with {kinds:?}: {error:#}", error.kind())),
+            Err(error) => Err(format!(
+                "it refused with {:?}, and should have with {kinds:?}: {error:#}",
+                error.kind()
+            )),
         }
     }
 
     /// Compares what readers see with what should be there.
-    pub(crate) async fn expect(&self, target: &str, expected: &[&RecordBatch]) -> Result<(), String> {
-        let mut rows: Vec<String> = expected.iter().flat_map(|batch| canonical_rows(batch)).collect();
+    pub(crate) async fn expect(
+        &self,
+        target: &str,
+        expected: &[&RecordBatch],
+    ) -> Result<(), String> {
+        let mut rows: Vec<String> = expected
+            .iter()
+            .flat_map(|batch| canonical_rows(batch))
+            .collect();
         rows.sort();
-        let found = self.rows(target).await?.ok_or_else(|| format!("`{target}` is not there"))?;
+        let found = self
+            .rows(target)
+            .await?
+            .ok_or_else(|| format!("`{target}` is not there"))?;
         same(&rows, &found)
     }
 
@@ -102,7 +142,10 @@ impl<'a> Context<'a> {
     /// A mode that fills a fresh target.
     pub(crate) fn filling_mode(&self) -> Mode {
         let order = [Mode::Append, Mode::Create, Mode::Overwrite, Mode::Upsert];
-        order.into_iter().find(|mode| self.capabilities().supports(*mode)).unwrap_or_default()
+        order
+            .into_iter()
+            .find(|mode| self.capabilities().supports(*mode))
+            .unwrap_or_default()
     }
 
     pub(crate) fn spec(&self, target: &str) -> LoadSpec {
@@ -124,11 +167,16 @@ pub(crate) fn same(expected: &[String], found: &[String]) -> Result<(), String> 
     let missing = expected.iter().find(|row| !found.contains(row));
     let surplus = found.iter().find(|row| !expected.contains(row));
     let (sent, read) = (expected.len(), found.len());
-    Err(format!("{sent} rows should be there and {read} are; missing: {missing:?}; not expected: {surplus:?}"))
+    Err(format!(
+        "{sent} rows should be there and {read} are; missing: {missing:?}; not expected: {surplus:?}"
+    ))
 }
 
 pub(crate) fn once(batch: &RecordBatch) -> Input {
-    Input::stream(BatchStream::from_batches(batch.schema(), vec![batch.clone()]))
+    Input::stream(BatchStream::from_batches(
+        batch.schema(),
+        vec![batch.clone()],
+    ))
 }
 
 pub(crate) fn many(schema: SchemaRef, batches: Vec<RecordBatch>) -> Input {
@@ -148,13 +196,28 @@ pub(crate) fn failing(batches: Vec<RecordBatch>, end: Option<Error>) -> Input {
 
 /// Rows with the ids of a range, and a name that tells versions apart.
 pub(crate) fn people(ids: std::ops::Range<i64>, version: &str) -> RecordBatch {
-    let names = ids.clone().map(|id| if id % 5 == 3 { None } else { Some(format!("{version}-{id}")) });
+    let names = ids.clone().map(|id| {
+        if id % 5 == 3 {
+            None
+        } else {
+            Some(format!("{version}-{id}"))
+        }
+    });
     let names: ArrayRef = Arc::new(StringArray::from(names.collect::<Vec<_>>()));
-    table(vec![("id", Arc::new(Int64Array::from_iter_values(ids))), ("name", names)])
+    table(vec![
+        ("id", Arc::new(Int64Array::from_iter_values(ids))),
+        ("name", names),
+    ])
 }
 
 /// A batch of nullable columns.
-#[expect(clippy::expect_used, reason = "the columns of the cases have one length")]
+#[expect(
+    clippy::expect_used,
+    reason = "the columns of the cases have one length"
+)]
 pub(crate) fn table(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).expect("columns of one length")
+    RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, array)| (name, array, true)),
+    )
+    .expect("columns of one length")
 }

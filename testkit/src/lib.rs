@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
-#![expect(clippy::missing_panics_doc, reason = "panicking is how a test kit reports")]
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "panicking is how a test kit reports"
+)]
 
 mod canonical;
 mod cases;
@@ -36,7 +39,10 @@ pub async fn conformance(subject: &dyn Subject) -> ConformanceReport {
 }
 
 /// Runs only the cases whose names are wanted: for looking into one. It is no proof that a loader conforms.
-pub async fn conformance_of(subject: &dyn Subject, wanted: impl Fn(&str) -> bool) -> ConformanceReport {
+pub async fn conformance_of(
+    subject: &dyn Subject,
+    wanted: impl Fn(&str) -> bool,
+) -> ConformanceReport {
     cases::run(subject, wanted).await
 }
 

@@ -18,7 +18,9 @@ use serde_json::{Value, json};
 /// A sentence for a person: the interpreter is missing, or lacks the packages.
 pub fn interpreter() -> Result<String, String> {
     let python = std::env::var("ARROWLOAD_PYTHON").unwrap_or_else(|_| "python3".into());
-    let output = Command::new(&python).args(["-c", "import pyarrow, duckdb"]).output();
+    let output = Command::new(&python)
+        .args(["-c", "import pyarrow, duckdb"])
+        .output();
     let output = output.map_err(|error| format!("{python} does not start: {error}"))?;
     if output.status.success() {
         return Ok(python);
@@ -31,7 +33,9 @@ pub fn interpreter() -> Result<String, String> {
 /// Whether tests that need Python run. If not, the reason is printed; if `ARROWLOAD_REQUIRE` names `python`, that is a
 /// failure.
 pub fn available() -> bool {
-    interpreter().map_err(|why| crate::skip("python", &why)).is_ok()
+    interpreter()
+        .map_err(|why| crate::skip("python", &why))
+        .is_ok()
 }
 
 /// Reads requests, one a line, and answers each with the path of an Arrow IPC stream that it has written, or an error.
@@ -75,7 +79,10 @@ static READER_PROCESS: Mutex<Option<Reader>> = Mutex::new(None);
 impl Reader {
     fn start() -> Result<Self, String> {
         let mut command = Command::new(interpreter()?);
-        command.args(["-c", READER]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(["-c", READER])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| error.to_string())?;
         let answers = BufReader::new(child.stdout.take().ok_or("Python has no output")?);
         Ok(Self { child, answers })
@@ -84,10 +91,16 @@ impl Reader {
     fn ask(&mut self, request: &Value) -> Result<(), String> {
         let gone = |error: std::io::Error| format!("Python is gone: {error}");
         let input = self.child.stdin.as_mut().ok_or("Python has no input")?;
-        writeln!(input, "{request}").and_then(|()| input.flush()).map_err(gone)?;
+        writeln!(input, "{request}")
+            .and_then(|()| input.flush())
+            .map_err(gone)?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer).map_err(gone)?;
-        if answer.trim() == "ok" { Ok(()) } else { Err(answer.trim().to_owned()) }
+        if answer.trim() == "ok" {
+            Ok(())
+        } else {
+            Err(answer.trim().to_owned())
+        }
     }
 }
 
@@ -109,31 +122,49 @@ pub fn query(sql: &str, path: &Path) -> Result<Option<RecordBatch>, String> {
 }
 
 fn run(kind: &str, sql: &str, path: &Path) -> Result<Option<RecordBatch>, String> {
-    let there = if kind == "delta" { path.join("_delta_log/00000000000000000000.json").exists() } else { has_files(path) };
+    let there = if kind == "delta" {
+        path.join("_delta_log/00000000000000000000.json").exists()
+    } else {
+        has_files(path)
+    };
     if !there {
         return Ok(None);
     }
     let out = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
     let request = json!({ "kind": kind, "sql": sql, "path": path, "out": out.path() });
-    let mut process = READER_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut process = READER_PROCESS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let reader = match process.as_mut() {
         Some(reader) => reader,
         None => process.insert(Reader::start()?),
     };
     reader.ask(&request)?;
     drop(process);
-    let reader = StreamReader::try_new(out.reopen().map_err(|error| error.to_string())?, None).map_err(|error| error.to_string())?;
+    let reader = StreamReader::try_new(out.reopen().map_err(|error| error.to_string())?, None)
+        .map_err(|error| error.to_string())?;
     let schema = reader.schema();
-    let batches = reader.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
-    concat_batches(&schema, &batches).map(Some).map_err(|error| error.to_string())
+    let batches = reader
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| error.to_string())?;
+    concat_batches(&schema, &batches)
+        .map(Some)
+        .map_err(|error| error.to_string())
 }
 
 /// Whether a reader would see a file.
 fn has_files(path: &Path) -> bool {
-    let hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['.', '_']));
+    let hidden = |path: &Path| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(['.', '_']))
+    };
     if !path.is_dir() {
         return path.exists();
     }
-    let Ok(entries) = std::fs::read_dir(path) else { return false };
-    entries.filter_map(|entry| Some(entry.ok()?.path())).any(|path| !hidden(&path) && has_files(&path))
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return false;
+    };
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .any(|path| !hidden(&path) && has_files(&path))
 }

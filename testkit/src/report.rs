@@ -30,10 +30,13 @@ impl ConformanceReport {
 
     /// The names and reasons of the cases that failed.
     pub fn failures(&self) -> Vec<(&str, &str)> {
-        let failed = self.cases.iter().filter_map(|(name, outcome)| match outcome {
-            CaseOutcome::Failed(why) => Some((name.as_str(), why.as_str())),
-            _ => None,
-        });
+        let failed = self
+            .cases
+            .iter()
+            .filter_map(|(name, outcome)| match outcome {
+                CaseOutcome::Failed(why) => Some((name.as_str(), why.as_str())),
+                _ => None,
+            });
         failed.collect()
     }
 
@@ -52,7 +55,10 @@ impl ConformanceReport {
         for (arrow_type, arrives) in &self.types {
             // What stands in angles is no HTML.
             let arrives = arrives.replace('|', "\\|").replace('<', "\\<");
-            table.push_str(&format!("| `{}` | {arrives} |\n", arrow_type.replace('|', "\\|")));
+            table.push_str(&format!(
+                "| `{}` | {arrives} |\n",
+                arrow_type.replace('|', "\\|")
+            ));
         }
         table
     }
@@ -60,12 +66,21 @@ impl ConformanceReport {
 
 impl fmt::Display for ConformanceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = |wanted: fn(&CaseOutcome) -> bool| self.cases.iter().filter(|(_, outcome)| wanted(outcome)).count();
+        let count = |wanted: fn(&CaseOutcome) -> bool| {
+            self.cases
+                .iter()
+                .filter(|(_, outcome)| wanted(outcome))
+                .count()
+        };
         let passed = count(|outcome| *outcome == CaseOutcome::Passed);
         let not_declared = count(|outcome| *outcome == CaseOutcome::NotDeclared);
         let failures = self.failures();
         let loader = &self.loader;
-        writeln!(f, "conformance of {loader}: {passed} passed, {} failed, {not_declared} not declared", failures.len())?;
+        writeln!(
+            f,
+            "conformance of {loader}: {passed} passed, {} failed, {not_declared} not declared",
+            failures.len()
+        )?;
         for (name, why) in failures {
             writeln!(f, "  FAILED {name}: {why}")?;
         }

@@ -4,7 +4,10 @@ use std::io::Write;
 
 /// Whether `ARROWLOAD_REQUIRE`, names with commas between them, holds this one: then a skipped test is a failure.
 pub fn is_required(name: &str) -> bool {
-    std::env::var("ARROWLOAD_REQUIRE").unwrap_or_default().split(',').any(|required| required.trim() == name)
+    std::env::var("ARROWLOAD_REQUIRE")
+        .unwrap_or_default()
+        .split(',')
+        .any(|required| required.trim() == name)
 }
 
 /// Says why a test is skipped, or fails it if `ARROWLOAD_REQUIRE` names what is missing.

@@ -86,16 +86,34 @@ impl ThrowawayS3 {
     pub fn start() -> Result<Self, String> {
         let python = std::env::var("ARROWLOAD_PYTHON").unwrap_or_else(|_| "python3".into());
         let mut command = Command::new(&python);
-        command.args(["-c", SERVER]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().map_err(|error| format!("{python} does not start: {error}"))?;
+        command
+            .args(["-c", SERVER])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command
+            .spawn()
+            .map_err(|error| format!("{python} does not start: {error}"))?;
         let input = child.stdin.take().ok_or("Python has no input")?;
-        let mut process = Process { answers: BufReader::new(child.stdout.take().ok_or("Python has no output")?), input, child };
+        let mut process = Process {
+            answers: BufReader::new(child.stdout.take().ok_or("Python has no output")?),
+            input,
+            child,
+        };
         let mut endpoint = String::new();
-        process.answers.read_line(&mut endpoint).map_err(|error| error.to_string())?;
+        process
+            .answers
+            .read_line(&mut endpoint)
+            .map_err(|error| error.to_string())?;
         if !endpoint.starts_with("http") {
-            return Err(format!("{python} has no moto[server] and boto3; run `cargo xtask test`, or set ARROWLOAD_PYTHON"));
+            return Err(format!(
+                "{python} has no moto[server] and boto3; run `cargo xtask test`, or set ARROWLOAD_PYTHON"
+            ));
         }
-        Ok(Self { endpoint: endpoint.trim().to_owned(), process: Mutex::new(process) })
+        Ok(Self {
+            endpoint: endpoint.trim().to_owned(),
+            process: Mutex::new(process),
+        })
     }
 
     /// The store that all tests of this process share, or `None` with the reason printed; a failure if
@@ -103,7 +121,10 @@ impl ThrowawayS3 {
     pub fn available() -> Option<Arc<Self>> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if shared.is_none() {
-            *shared = Self::start().map(Arc::new).map_err(|why| crate::skip("python", &why)).ok();
+            *shared = Self::start()
+                .map(Arc::new)
+                .map_err(|why| crate::skip("python", &why))
+                .ok();
         }
         shared.clone()
     }
@@ -145,7 +166,8 @@ impl ThrowawayS3 {
     /// # Errors
     /// What the store says.
     pub fn put(&self, key: &str, file: &Path) -> Result<(), String> {
-        self.ask(&json!({ "do": "put", "prefix": key, "file": file })).map(|_| ())
+        self.ask(&json!({ "do": "put", "prefix": key, "file": file }))
+            .map(|_| ())
     }
 
     /// Copies everything below a prefix into a local folder, for readers that are not ours.
@@ -159,10 +181,15 @@ impl ThrowawayS3 {
     fn ask(&self, request: &serde_json::Value) -> Result<Vec<String>, String> {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = |error: std::io::Error| format!("the store is gone: {error}");
-        writeln!(process.input, "{request}").and_then(|()| process.input.flush()).map_err(gone)?;
+        writeln!(process.input, "{request}")
+            .and_then(|()| process.input.flush())
+            .map_err(gone)?;
         let mut answer = String::new();
         process.answers.read_line(&mut answer).map_err(gone)?;
-        let keys = answer.trim().strip_prefix("ok ").ok_or_else(|| answer.trim().to_owned())?;
+        let keys = answer
+            .trim()
+            .strip_prefix("ok ")
+            .ok_or_else(|| answer.trim().to_owned())?;
         serde_json::from_str(keys).map_err(|error| error.to_string())
     }
 }

@@ -39,6 +39,16 @@ pub trait Subject: Sync {
 
     /// Names that the store's targets can have, beside plain ones: quotes, spaces, reserved words and the like.
     fn odd_target_names(&self) -> Vec<String> {
-        ["select", "with space", "semi;colon", "quote\"d", "o'clock", "ünïcode-名", "DROP TABLE x; --"].map(str::to_owned).to_vec()
+        [
+            "select",
+            "with space",
+            "semi;colon",
+            "quote\"d",
+            "o'clock",
+            "ünïcode-名",
+            "DROP TABLE x; --",
+        ]
+        .map(str::to_owned)
+        .to_vec()
     }
 }

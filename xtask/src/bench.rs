@@ -20,13 +20,27 @@ fn run_named(name: &str, rest: &[String]) -> Result<()> {
     let mut command = cargo();
     if APART.contains(&name) {
         let manifest = root().join("benches").join(name).join("Cargo.toml");
-        command.args(["run", "--release", "--manifest-path"]).arg(manifest).arg("--").args(rest);
+        command
+            .args(["run", "--release", "--manifest-path"])
+            .arg(manifest)
+            .arg("--")
+            .args(rest);
         return run(&mut command);
     }
     // Between two of our runs come those of the peers: without this the allocator would give back the pages that the last one
     // freed, which polars' does not. A load in one go never waits so long.
     command.env("MIMALLOC_PURGE_DELAY", "10000");
-    command.args(["run", "--release", "--package", "arrowload-benches", "--bin", name, "--"]).args(rest);
+    command
+        .args([
+            "run",
+            "--release",
+            "--package",
+            "arrowload-benches",
+            "--bin",
+            name,
+            "--",
+        ])
+        .args(rest);
     run(&mut command)
 }
 
@@ -38,7 +52,10 @@ pub(crate) fn run_task(args: Args) -> Result<()> {
     names.sort();
     match args.name {
         Some(name) if names.contains(&name) => run_named(&name, &args.rest),
-        Some(name) => bail!("there is no benchmark `{name}`; there is: {}", names.join(", ")),
+        Some(name) => bail!(
+            "there is no benchmark `{name}`; there is: {}",
+            names.join(", ")
+        ),
         None => {
             say(&names.join("\n"));
             Ok(())

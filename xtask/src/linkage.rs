@@ -6,8 +6,14 @@ use anyhow::Result;
 use crate::tools::{cargo, run};
 
 const OPTIMISED: [&str; 3] = ["release", "lto-thin", "lto-fat"];
-const FEATURES: [&str; 6] =
-    ["loader-delta-lake", "loader-file", "loader-postgresql", "loader-redis", "source-datafusion", "source-flight-sql"];
+const FEATURES: [&str; 6] = [
+    "loader-delta-lake",
+    "loader-file",
+    "loader-postgresql",
+    "loader-redis",
+    "source-datafusion",
+    "source-flight-sql",
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -18,16 +24,32 @@ pub(crate) struct Args {
 
 pub(crate) fn run_task(args: &Args) -> Result<()> {
     if let Some(feature) = &args.feature {
-        return ["dev"].into_iter().chain(OPTIMISED).try_for_each(|profile| registered(profile, feature));
+        return ["dev"]
+            .into_iter()
+            .chain(OPTIMISED)
+            .try_for_each(|profile| registered(profile, feature));
     }
     // Alone, each shows that it brings nobody else along. What a linker drops it drops of each crate by itself, so that one
     // program with all of them shows it for each.
-    FEATURES.into_iter().try_for_each(|feature| registered("dev", feature))?;
-    OPTIMISED.into_iter().try_for_each(|profile| registered(profile, &FEATURES.join(",")))
+    FEATURES
+        .into_iter()
+        .try_for_each(|feature| registered("dev", feature))?;
+    OPTIMISED
+        .into_iter()
+        .try_for_each(|profile| registered(profile, &FEATURES.join(",")))
 }
 
 fn registered(profile: &str, features: &str) -> Result<()> {
     let mut test = cargo();
-    test.args(["test", "--profile", profile, "--package", "arrowload", "--no-default-features", "--features", features]);
+    test.args([
+        "test",
+        "--profile",
+        profile,
+        "--package",
+        "arrowload",
+        "--no-default-features",
+        "--features",
+        features,
+    ]);
     run(test.args(["--test", "it", "registration"]))
 }

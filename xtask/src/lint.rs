@@ -15,13 +15,30 @@ pub(crate) struct Args {
 }
 
 /// The packages whose features are tried one by one: those of the command line only name the client's.
-const FEATURED: [&str; 6] =
-    ["arrowload", "arrowload-common-object-store", "arrowload-datafusion", "arrowload-delta-lake", "arrowload-file", "arrowload-testkit"];
+const FEATURED: [&str; 6] = [
+    "arrowload",
+    "arrowload-common-object-store",
+    "arrowload-datafusion",
+    "arrowload-delta-lake",
+    "arrowload-file",
+    "arrowload-testkit",
+];
 
 pub(crate) fn run_task(args: &Args) -> Result<()> {
     run(cargo().args(["fmt", "--all", "--", "--check"]))?;
-    run(cargo().args(["clippy", "--workspace", "--all-targets", "--features", OBJECT_STORES, "--", "--deny", "warnings"]))?;
-    run(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings"))?;
+    run(cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        OBJECT_STORES,
+        "--",
+        "--deny",
+        "warnings",
+    ]))?;
+    run(cargo()
+        .args(["doc", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "--deny warnings"))?;
     if args.quick {
         return Ok(());
     }
@@ -33,7 +50,14 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
     // Advisories need a database from outside the registries, so they are a job of their own.
     run(cargo().args(["deny", "check", "licenses", "bans", "sources"]))?;
     for package in FEATURED {
-        run(cargo().args(["hack", "check", "--each-feature", "--no-dev-deps", "--package", package]))?;
+        run(cargo().args([
+            "hack",
+            "check",
+            "--each-feature",
+            "--no-dev-deps",
+            "--package",
+            package,
+        ]))?;
     }
     Ok(())
 }
@@ -44,5 +68,6 @@ fn install(tool: &str) -> Result<()> {
         return Ok(());
     }
     say(&format!("{name} is missing; installing it"));
-    run(cargo().args(["install", "--locked", &name])).with_context(|| format!("install {name} yourself, then repeat"))
+    run(cargo().args(["install", "--locked", &name]))
+        .with_context(|| format!("install {name} yourself, then repeat"))
 }

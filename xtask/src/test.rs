@@ -19,23 +19,35 @@ pub(crate) struct Args {
 const POSTGRESQL: &str = "arrowload-postgresql";
 
 /// What the tests of object stores need.
-pub(crate) const OBJECT_STORES: &str = "arrowload-datafusion/aws,arrowload-delta-lake/aws,arrowload-file/aws";
+pub(crate) const OBJECT_STORES: &str =
+    "arrowload-datafusion/aws,arrowload-delta-lake/aws,arrowload-file/aws";
 
 pub(crate) fn run_task(args: &Args) -> Result<()> {
     let python = python::interpreter()?;
     say(&format!("reading back with {}", python.display()));
     let servers = postgres::servers(&python)?;
     let sqlite = go::flight_sql_sqlite();
-    let named = args.rest.iter().any(|argument| argument == "-p" || argument.starts_with("--package"));
+    let named = args
+        .rest
+        .iter()
+        .any(|argument| argument == "-p" || argument.starts_with("--package"));
     let mut test = command(&python, &servers, 0, sqlite.as_deref());
     if !named {
         test.args(["--workspace", "--features", OBJECT_STORES]);
     }
     run(test.args(&args.rest))?;
-    if named && !args.rest.iter().any(|argument| argument == POSTGRESQL || *argument == format!("--package={POSTGRESQL}")) {
+    if named
+        && !args.rest.iter().any(|argument| {
+            argument == POSTGRESQL || *argument == format!("--package={POSTGRESQL}")
+        })
+    {
         return Ok(());
     }
-    let rest: Vec<&String> = args.rest.iter().filter(|argument| *argument != "--workspace").collect();
+    let rest: Vec<&String> = args
+        .rest
+        .iter()
+        .filter(|argument| *argument != "--workspace")
+        .collect();
     for index in 1..servers.len() {
         let mut test = command(&python, &servers, index, sqlite.as_deref());
         if !named {
@@ -50,13 +62,27 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
 fn command(python: &Path, servers: &[PathBuf], index: usize, sqlite: Option<&Path>) -> Command {
     let mut test = cargo();
     test.arg("test").env("ARROWLOAD_PYTHON", python);
-    let sqlite_required = if sqlite.is_some() { ",flight-sql-sqlite" } else { "" };
-    test.env("ARROWLOAD_REQUIRE", format!("python,{}{}{sqlite_required}", postgres::required(servers, index), redis()));
+    let sqlite_required = if sqlite.is_some() {
+        ",flight-sql-sqlite"
+    } else {
+        ""
+    };
+    test.env(
+        "ARROWLOAD_REQUIRE",
+        format!(
+            "python,{}{}{sqlite_required}",
+            postgres::required(servers, index),
+            redis()
+        ),
+    );
     if let Some(program) = sqlite {
         test.env("ARROWLOAD_FLIGHT_SQL_SQLITE", program);
     }
     if let (Some(folder), Some(binaries)) = (servers.get(index), postgres::first(servers, index)) {
-        say(&format!("testing against the PostgreSQL in {}", folder.display()));
+        say(&format!(
+            "testing against the PostgreSQL in {}",
+            folder.display()
+        ));
         test.env(postgres::BINARIES, binaries);
     }
     test
@@ -64,6 +90,15 @@ fn command(python: &Path, servers: &[PathBuf], index: usize, sqlite: Option<&Pat
 
 /// Redis is required where it is installed.
 fn redis() -> &'static str {
-    let is_there = |program: &str| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
-    if is_there("redis-server") && is_there("redis-cli") { ",redis" } else { "" }
+    let is_there = |program: &str| {
+        Command::new(program)
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    if is_there("redis-server") && is_there("redis-cli") {
+        ",redis"
+    } else {
+        ""
+    }
 }

@@ -25,10 +25,15 @@ pub(crate) fn cargo() -> Command {
 
 /// Says what runs, runs it, and fails if it fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).map(|word| word.to_string_lossy()).collect();
+    let words: Vec<_> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy())
+        .collect();
     let line = words.join(" ");
     say(&format!("$ {line}"));
-    let status = command.status().with_context(|| format!("`{line}` could not be started"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("`{line}` could not be started"))?;
     if !status.success() {
         bail!("`{line}` failed: {status}");
     }
@@ -37,7 +42,12 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Whether a program is there and answers.
 pub(crate) fn exists(program: &str, argument: &str) -> bool {
-    let status = Command::new(program).arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status = Command::new(program)
+        .arg(argument)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     status.is_ok_and(|status| status.success())
 }
 

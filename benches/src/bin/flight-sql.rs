@@ -108,26 +108,40 @@ async fn main() -> Result<()> {
     }
     let results = report(args.rows, &runs);
     let memory = flatness(&server, args.most_rows).await?;
-    save("flight-sql", &json!({ "read": results, "memory": memory, "adbc": adbc.versions }))
+    save(
+        "flight-sql",
+        &json!({ "read": results, "memory": memory, "adbc": adbc.versions }),
+    )
 }
 
 fn report(rows: usize, runs: &[Vec<Run>]) -> Value {
-    println!("\n{rows} rows of lineitem, medians of {} alternating runs", runs.first().map_or(0, Vec::len));
-    println!("{:18} {:>8} {:>11} {:>8} {:>8}", "", "seconds", "rows/s", "of bare", "CPU s");
+    println!(
+        "\n{rows} rows of lineitem, medians of {} alternating runs",
+        runs.first().map_or(0, Vec::len)
+    );
+    println!(
+        "{:18} {:>8} {:>11} {:>8} {:>8}",
+        "", "seconds", "rows/s", "of bare", "CPU s"
+    );
     let mut results = Map::new();
     let seconds = |runs: &[Run]| median(runs.iter().map(|run| run.seconds));
     for ((name, endpoints, body), own) in CONTENDERS.iter().zip(runs) {
         let limit = CONTENDERS
             .iter()
             .zip(runs)
-            .find(|((name, _, of), _)| *name == "bare" && (of == body || (*of == "plain" && *body == "paced")))
+            .find(|((name, _, of), _)| {
+                *name == "bare" && (of == body || (*of == "plain" && *body == "paced"))
+            })
             .map_or(f64::NAN, |(_, runs)| seconds(runs));
         let (took, cpu) = (seconds(own), median(own.iter().map(|run| run.cpu)));
         let label = format!("{name} {body} × {endpoints}");
-        println!("{label:18} {took:8.3} {:11.0} {:8.3} {cpu:8.2}", rows as f64 / took, limit / took);
+        println!(
+            "{label:18} {took:8.3} {:11.0} {:8.3} {cpu:8.2}",
+            rows as f64 / took,
+            limit / took
+        );
         let all: Vec<f64> = own.iter().map(|run| run.seconds).collect();
-        let numbers =
-            json!({ "seconds": took, "rows_per_second": rows as f64 / took, "of_bare": limit / took, "cpu_seconds": cpu, "runs": all });
+        let numbers = json!({ "seconds": took, "rows_per_second": rows as f64 / took, "of_bare": limit / took, "cpu_seconds": cpu, "runs": all });
         results.insert(label, numbers);
     }
     Value::Object(results)
@@ -136,9 +150,18 @@ fn report(rows: usize, runs: &[Vec<Run>]) -> Value {
 /// The most memory that reading takes, from few rows and from many.
 async fn flatness(server: &Server, most_rows: usize) -> Result<Value> {
     let mut results = Map::new();
-    for (endpoints, rows) in [(1, 1_000_000), (1, most_rows), (4, 1_000_000), (4, most_rows)] {
+    for (endpoints, rows) in [
+        (1, 1_000_000),
+        (1, most_rows),
+        (4, 1_000_000),
+        (4, most_rows),
+    ] {
         forget_peak()?;
-        timed(ours(server.url(), format!("plain {endpoints} {rows}")), rows).await?;
+        timed(
+            ours(server.url(), format!("plain {endpoints} {rows}")),
+            rows,
+        )
+        .await?;
         let peak = memory()?.1;
         println!("{rows} rows from {endpoints} endpoints: at most {peak:.0} MB");
         results.insert(format!("{endpoints} endpoints, {rows} rows"), peak.into());
@@ -146,18 +169,27 @@ async fn flatness(server: &Server, most_rows: usize) -> Result<Value> {
     Ok(Value::Object(results))
 }
 
-async fn timed(read: impl Future<Output = Result<usize>> + Send + 'static, rows: usize) -> Result<Run> {
+async fn timed(
+    read: impl Future<Output = Result<usize>> + Send + 'static,
+    rows: usize,
+) -> Result<Run> {
     let (cpu, started) = (cpu_seconds()?.0, Instant::now());
     // As a program of many tasks does.
     let read = tokio::spawn(read).await??;
-    let run = Run { seconds: started.elapsed().as_secs_f64(), cpu: cpu_seconds()?.0 - cpu };
+    let run = Run {
+        seconds: started.elapsed().as_secs_f64(),
+        cpu: cpu_seconds()?.0 - cpu,
+    };
     ensure!(read == rows, "{read} rows were read of {rows}");
     Ok(run)
 }
 
 async fn ours(url: String, statement: String) -> Result<usize> {
     let config = serde_json::from_value(Value::Object(FlightSqlSource::config_from_url(&url)?))?;
-    let mut batches = FlightSqlSource::connect(config).await?.query(&Query::new(statement)).await?;
+    let mut batches = FlightSqlSource::connect(config)
+        .await?
+        .query(&Query::new(statement))
+        .await?;
     let mut rows = 0;
     while let Some(batch) = batches.try_next().await? {
         rows += batch.num_rows();
@@ -173,12 +205,23 @@ async fn bare(url: String, statement: String) -> Result<usize> {
         .connect()
         .await?;
     let mut calls = FlightServiceClient::new(channel).max_decoding_message_size(usize::MAX);
-    let command = CommandStatementQuery { query: statement, transaction_id: None }.as_any();
-    let info = calls.get_flight_info(FlightDescriptor::new_cmd(command.encode_to_vec())).await?.into_inner();
+    let command = CommandStatementQuery {
+        query: statement,
+        transaction_id: None,
+    }
+    .as_any();
+    let info = calls
+        .get_flight_info(FlightDescriptor::new_cmd(command.encode_to_vec()))
+        .await?
+        .into_inner();
     let mut rows = 0;
     for endpoint in info.endpoint {
-        let data = calls.do_get(endpoint.ticket.context("a ticket")?).await?.into_inner();
-        let mut batches = FlightRecordBatchStream::new_from_flight_data(data.map_err(FlightError::from));
+        let data = calls
+            .do_get(endpoint.ticket.context("a ticket")?)
+            .await?
+            .into_inner();
+        let mut batches =
+            FlightRecordBatchStream::new_from_flight_data(data.map_err(FlightError::from));
         while let Some(batch) = batches.try_next().await? {
             rows += batch.num_rows();
         }
@@ -194,10 +237,16 @@ struct Server {
 
 impl Server {
     fn start() -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?).arg("--serve").stdout(Stdio::piped()).spawn()?;
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("--serve")
+            .stdout(Stdio::piped())
+            .spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("it has no output")?).read_line(&mut line)?;
-        Ok(Self { child, port: line.trim().parse()? })
+        Ok(Self {
+            child,
+            port: line.trim().parse()?,
+        })
     }
 
     fn url(&self) -> String {
@@ -231,15 +280,28 @@ async fn serve() -> Result<()> {
     let schema = batches[0].schema();
     let plain = encoded(&schema, &batches, None).await?;
     let zstd = encoded(&schema, &batches, Some(CompressionType::ZSTD)).await?;
-    let service = Service { schema, plain: Arc::new(plain), zstd: Arc::new(zstd) };
+    let service = Service {
+        schema,
+        plain: Arc::new(plain),
+        zstd: Arc::new(zstd),
+    };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?.port());
-    let incoming = stream::unfold(listener, |listener| async move { Some((listener.accept().await.map(|(socket, _)| socket), listener)) });
+    let incoming = stream::unfold(listener, |listener| async move {
+        Some((listener.accept().await.map(|(socket, _)| socket), listener))
+    });
     let flight = FlightServiceServer::new(service).max_encoding_message_size(usize::MAX);
-    Ok(tonic::transport::Server::builder().add_service(flight).serve_with_incoming(incoming).await?)
+    Ok(tonic::transport::Server::builder()
+        .add_service(flight)
+        .serve_with_incoming(incoming)
+        .await?)
 }
 
-async fn encoded(schema: &SchemaRef, batches: &[RecordBatch], compression: Option<CompressionType>) -> Result<Messages> {
+async fn encoded(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    compression: Option<CompressionType>,
+) -> Result<Messages> {
     let options = IpcWriteOptions::default().try_with_compression(compression)?;
     let mut messages = Vec::new();
     for batch in batches {
@@ -251,7 +313,11 @@ async fn encoded(schema: &SchemaRef, batches: &[RecordBatch], compression: Optio
         let pair: Vec<FlightData> = stream.try_collect().await?;
         ensure!(pair.len() == 2, "a batch has {} messages", pair.len());
         for message in pair.into_iter().skip(usize::from(!messages.is_empty())) {
-            let rows = if messages.is_empty() { 0 } else { batch.num_rows() };
+            let rows = if messages.is_empty() {
+                0
+            } else {
+                batch.num_rows()
+            };
             messages.push((message, rows));
         }
     }
@@ -264,9 +330,16 @@ fn failed(error: impl std::fmt::Display) -> Status {
 
 impl Service {
     /// The schema, and then messages until there are so many rows, which are a multiple of those held.
-    fn messages(&self, ticket: &str) -> Option<impl Stream<Item = Result<FlightData, Status>> + Send + use<>> {
+    fn messages(
+        &self,
+        ticket: &str,
+    ) -> Option<impl Stream<Item = Result<FlightData, Status>> + Send + use<>> {
         let (body, rows) = ticket.split_once(' ')?;
-        let held = Arc::clone(if body == "zstd" { &self.zstd } else { &self.plain });
+        let held = Arc::clone(if body == "zstd" {
+            &self.zstd
+        } else {
+            &self.plain
+        });
         let mut left: usize = rows.parse().ok()?;
         let mut next = 0;
         Some(stream::iter(std::iter::from_fn(move || {
@@ -294,12 +367,24 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let words: Vec<&str> = query.query.split(' ').collect();
-        let [body, parts, rows] = words[..] else { return Err(failed("write: plain|zstd|paced, endpoints, rows")) };
-        let (parts, rows): (usize, usize) = (parts.parse().map_err(failed)?, rows.parse().map_err(failed)?);
-        let mut info = FlightInfo::new().with_descriptor(request.into_inner()).try_with_schema(&self.schema).map_err(failed)?;
+        let [body, parts, rows] = words[..] else {
+            return Err(failed("write: plain|zstd|paced, endpoints, rows"));
+        };
+        let (parts, rows): (usize, usize) = (
+            parts.parse().map_err(failed)?,
+            rows.parse().map_err(failed)?,
+        );
+        let mut info = FlightInfo::new()
+            .with_descriptor(request.into_inner())
+            .try_with_schema(&self.schema)
+            .map_err(failed)?;
         for _ in 0..parts {
-            let ticket = TicketStatementQuery { statement_handle: format!("{body} {}", rows / parts).into_bytes().into() };
-            info = info.with_endpoint(FlightEndpoint::new().with_ticket(Ticket::new(ticket.as_any().encode_to_vec())));
+            let ticket = TicketStatementQuery {
+                statement_handle: format!("{body} {}", rows / parts).into_bytes().into(),
+            };
+            info = info.with_endpoint(
+                FlightEndpoint::new().with_ticket(Ticket::new(ticket.as_any().encode_to_vec())),
+            );
         }
         Ok(Response::new(info))
     }
@@ -308,7 +393,8 @@ impl FlightSqlService for Service {
         &self,
         ticket: TicketStatementQuery,
         _: Request<Ticket>,
-    ) -> Result<Response<Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>>, Status> {
+    ) -> Result<Response<Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>>, Status>
+    {
         let ticket = String::from_utf8(ticket.statement_handle.to_vec()).map_err(failed)?;
         let messages = self.messages(&ticket).ok_or_else(|| failed("a ticket"))?;
         Ok(Response::new(match ticket.starts_with("paced") {

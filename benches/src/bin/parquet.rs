@@ -11,7 +11,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use arrow_array::RecordBatch;
 use arrowload_benches::{Peers, arrow_file, cpu_seconds, median, save};
-use arrowload_common_parquet::{Compression, Destination, FileNaming, ParquetOptions, ParquetWriter};
+use arrowload_common_parquet::{
+    Compression, Destination, FileNaming, ParquetOptions, ParquetWriter,
+};
 use clap::Parser;
 use serde_json::{Value, json};
 
@@ -67,8 +69,13 @@ async fn main() -> Result<()> {
                 let run = if *peer == "ours" {
                     ours(&path, codec, &batches).await?
                 } else {
-                    let (seconds, cpu) = peers.ask(&format!("{peer} {codec} {}", path.display()))?;
-                    Run { seconds, cpu, bytes: path.metadata()?.len() }
+                    let (seconds, cpu) =
+                        peers.ask(&format!("{peer} {codec} {}", path.display()))?;
+                    Run {
+                        seconds,
+                        cpu,
+                        bytes: path.metadata()?.len(),
+                    }
                 };
                 // The first round warms caches and allocators.
                 if round > 0 {
@@ -98,7 +105,11 @@ async fn alone(folder: &Path, batches: &[RecordBatch], runs: usize) -> Result<()
             remove(&path)?;
             all.push(ours(&path, codec, batches).await?);
         }
-        println!("{codec}: {:.3} s, {:.2} s of CPU", median(all.iter().map(|run| run.seconds)), median(all.iter().map(|run| run.cpu)));
+        println!(
+            "{codec}: {:.3} s, {:.2} s of CPU",
+            median(all.iter().map(|run| run.seconds)),
+            median(all.iter().map(|run| run.cpu))
+        );
     }
     Ok(())
 }
@@ -109,30 +120,64 @@ async fn ours(path: &Path, codec: &str, batches: &[RecordBatch]) -> Result<Run> 
         _ => Compression::Zstd(3),
     };
     // No peer flushes its file to the disk.
-    let options = ParquetOptions { compression, sync: false, ..ParquetOptions::default() };
-    let (folder, name) = (path.parent().context("a folder")?, path.file_name().context("a name")?.to_string_lossy());
+    let options = ParquetOptions {
+        compression,
+        sync: false,
+        ..ParquetOptions::default()
+    };
+    let (folder, name) = (
+        path.parent().context("a folder")?,
+        path.file_name().context("a name")?.to_string_lossy(),
+    );
     let (cpu, started) = (cpu_seconds()?.0, Instant::now());
-    let mut writer = ParquetWriter::new(Destination::local(folder), batches[0].schema(), options, FileNaming::single(name))?;
+    let mut writer = ParquetWriter::new(
+        Destination::local(folder),
+        batches[0].schema(),
+        options,
+        FileNaming::single(name),
+    )?;
     for batch in batches {
         writer.write(batch).await?;
     }
     writer.finish().await?.publish().await?;
     let seconds = started.elapsed().as_secs_f64();
-    Ok(Run { seconds, cpu: cpu_seconds()?.0 - cpu, bytes: path.metadata()?.len() })
+    Ok(Run {
+        seconds,
+        cpu: cpu_seconds()?.0 - cpu,
+        bytes: path.metadata()?.len(),
+    })
 }
 
 fn report(codec: &str, rows: usize, runs: &[Vec<Run>]) -> Value {
-    let seconds: Vec<f64> = runs.iter().map(|runs| median(runs.iter().map(|run| run.seconds))).collect();
-    let smallest = runs.iter().filter_map(|runs| runs.last()).map(|run| run.bytes).min().unwrap_or(1);
-    println!("\n{rows} rows of lineitem, {codec}, medians of {} alternating runs", runs[0].len());
-    println!("{:10} {:>8} {:>10} {:>9} {:>8} {:>9} {:>9}", "", "seconds", "rows/s", "of polars", "CPU s", "MB", "of least");
+    let seconds: Vec<f64> = runs
+        .iter()
+        .map(|runs| median(runs.iter().map(|run| run.seconds)))
+        .collect();
+    let smallest = runs
+        .iter()
+        .filter_map(|runs| runs.last())
+        .map(|run| run.bytes)
+        .min()
+        .unwrap_or(1);
+    println!(
+        "\n{rows} rows of lineitem, {codec}, medians of {} alternating runs",
+        runs[0].len()
+    );
+    println!(
+        "{:10} {:>8} {:>10} {:>9} {:>8} {:>9} {:>9}",
+        "", "seconds", "rows/s", "of polars", "CPU s", "MB", "of least"
+    );
     let mut results = serde_json::Map::new();
     for (index, peer) in PEERS.iter().enumerate() {
         let cpu = median(runs[index].iter().map(|run| run.cpu));
         let bytes = runs[index].last().map_or(0, |run| run.bytes);
         let (ratio, size) = (seconds[1] / seconds[index], bytes as f64 / smallest as f64);
         let speed = rows as f64 / seconds[index];
-        println!("{peer:10} {:8.3} {speed:10.0} {ratio:9.3} {cpu:8.2} {:9.1} {size:9.3}", seconds[index], bytes as f64 / 1e6);
+        println!(
+            "{peer:10} {:8.3} {speed:10.0} {ratio:9.3} {cpu:8.2} {:9.1} {size:9.3}",
+            seconds[index],
+            bytes as f64 / 1e6
+        );
         results.insert(
             (*peer).into(),
             json!({ "seconds": seconds[index], "rows_per_second": speed, "of_polars": ratio, "cpu_seconds": cpu, "bytes": bytes, "of_smallest": size }),

@@ -14,8 +14,8 @@ use anyhow::{Context, Result, ensure};
 use arrow_array::RecordBatch;
 use arrow_schema::DataType;
 use arrowload::core::{
-    Atomicity, BatchStream, Capabilities, DataLoader, LoadRequest, LoadSession, Mode, Prepared, Receipt, Result as LoadResult, TypeSupport,
-    register_loader,
+    Atomicity, BatchStream, Capabilities, DataLoader, LoadRequest, LoadSession, Mode, Prepared,
+    Receipt, Result as LoadResult, TypeSupport, register_loader,
 };
 use arrowload::{Client, Connections, Mode as LoadMode};
 use arrowload_benches::{median, save};
@@ -42,8 +42,15 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    let connections = Connections::builder().no_config_file().environment([]).build()?;
-    let client = Client::builder().connections(connections).source("datafusion://").connect().await?;
+    let connections = Connections::builder()
+        .no_config_file()
+        .environment([])
+        .build()?;
+    let client = Client::builder()
+        .connections(connections)
+        .source("datafusion://")
+        .connect()
+        .await?;
     if let Some(rows) = args.measure_memory {
         drain_generated(&client, rows).await?;
         println!("{}", peak_memory_kib()?);
@@ -52,14 +59,20 @@ async fn main() -> Result<()> {
     let file = lineitem(&client, args.rows).await?;
     let (bare, loaded) = alternate(&client, &file, args.runs).await?;
     let ratio = bare / loaded;
-    println!("{} rows of lineitem from Parquet, medians of {} alternating runs", args.rows, args.runs);
+    println!(
+        "{} rows of lineitem from Parquet, medians of {} alternating runs",
+        args.rows, args.runs
+    );
     println!("  bare stream           {bare:>10.3} s");
     println!("  through the pipeline  {loaded:>10.3} s   {ratio:.3} of the bare stream's speed");
     let a_batch = batch_cost(&client).await?;
     println!("a batch costs {a_batch:.2?}");
     let (small, large) = (memory(1_000_000)?, memory(20_000_000)?);
     let growth = large as f64 / small as f64;
-    println!("peak memory: 1M rows {} KiB, 20M rows {} KiB, {growth:.3} times", small, large);
+    println!(
+        "peak memory: 1M rows {} KiB, 20M rows {} KiB, {growth:.3} times",
+        small, large
+    );
     let results = json!({
         "rows": args.rows, "runs": args.runs,
         "bare_seconds": bare, "pipeline_seconds": loaded, "speed_ratio": ratio,
@@ -74,7 +87,9 @@ async fn lineitem(client: &Client, rows: usize) -> Result<PathBuf> {
     if !file.exists() {
         let table = arrowload_tpch::lineitem_rows(rows, 8192);
         let batches = BatchStream::new(table.schema(), stream::iter(table.map(Ok)));
-        client.load_stream(batches, "file", file.display().to_string()).await?;
+        client
+            .load_stream(batches, "file", file.display().to_string())
+            .await?;
     }
     Ok(file)
 }
@@ -95,7 +110,10 @@ async fn alternate(client: &Client, file: &Path, runs: usize) -> Result<(f64, f6
                 loaded.push(started.elapsed().as_secs_f64());
             }
         }
-        ensure!(stream_rows == load_rows && load_rows > 0, "both drain all rows");
+        ensure!(
+            stream_rows == load_rows && load_rows > 0,
+            "both drain all rows"
+        );
     }
     // The first pair warms the file cache.
     Ok((median(bare.split_off(1)), median(loaded.split_off(1))))
@@ -117,37 +135,60 @@ async fn drain_stream(client: &Client, sql: &str) -> Result<u64> {
 }
 
 async fn drain_load(client: &Client, sql: &str) -> Result<u64> {
-    Ok(tokio::spawn(client.sql(sql).load("nothing", "nowhere").into_future()).await??.rows)
+    Ok(
+        tokio::spawn(client.sql(sql).load("nothing", "nowhere").into_future())
+            .await??
+            .rows,
+    )
 }
 
 /// The cost of one batch that is passed on as it is: nothing but the pipeline.
 async fn batch_cost(client: &Client) -> Result<Duration> {
     const BATCHES: u32 = 100_000;
-    let batch = arrowload_tpch::lineitem_rows(1024, 1024).next().context("a batch")?;
+    let batch = arrowload_tpch::lineitem_rows(1024, 1024)
+        .next()
+        .context("a batch")?;
     let schema = batch.schema();
     let batches = stream::iter((0..BATCHES).map(move |_| Ok(batch.clone())));
     let started = Instant::now();
-    client.load_stream(BatchStream::new(schema, batches), "nothing", "nowhere").await?;
+    client
+        .load_stream(BatchStream::new(schema, batches), "nothing", "nowhere")
+        .await?;
     Ok(started.elapsed() / BATCHES)
 }
 
 async fn drain_generated(client: &Client, rows: usize) -> Result<()> {
     let table = arrowload_tpch::lineitem_rows(rows, 8192);
     let batches = BatchStream::new(table.schema(), stream::iter(table.map(Ok)));
-    let report = client.load_stream(batches, "nothing", "nowhere").mode(LoadMode::Append).await?;
+    let report = client
+        .load_stream(batches, "nothing", "nowhere")
+        .mode(LoadMode::Append)
+        .await?;
     ensure!(report.rows == rows as u64, "all rows are drained");
     Ok(())
 }
 
 fn memory(rows: usize) -> Result<u64> {
-    let output = Command::new(std::env::current_exe()?).arg("--measure-memory").arg(rows.to_string()).output()?;
+    let output = Command::new(std::env::current_exe()?)
+        .arg("--measure-memory")
+        .arg(rows.to_string())
+        .output()?;
     let text = String::from_utf8(output.stdout)?;
-    text.trim().parse().with_context(|| format!("no number: {text} {}", String::from_utf8_lossy(&output.stderr)))
+    text.trim().parse().with_context(|| {
+        format!(
+            "no number: {text} {}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+    })
 }
 
 fn peak_memory_kib() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("peak memory is read from Linux's /proc")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+    let status = std::fs::read_to_string("/proc/self/status")
+        .context("peak memory is read from Linux's /proc")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .context("VmHWM")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
@@ -162,7 +203,8 @@ struct NoKeys {}
 
 impl DataLoader for Nothing {
     const NAME: &'static str = "nothing";
-    const CAPABILITIES: Capabilities = Capabilities::new(&[Mode::Append], Atomicity::Load).create_target();
+    const CAPABILITIES: Capabilities =
+        Capabilities::new(&[Mode::Append], Atomicity::Load).create_target();
     type Config = NoKeys;
     type Options = NoKeys;
     type Session = NothingSession;

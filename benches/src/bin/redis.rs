@@ -59,7 +59,11 @@ struct Bench {
 async fn main() -> Result<()> {
     let args = Args::parse();
     let bench = Bench::start(args.rows).await?;
-    let chosen = |name: &&&str| args.only.as_ref().is_none_or(|only| only.split(',').any(|one| one == **name));
+    let chosen = |name: &&&str| {
+        args.only
+            .as_ref()
+            .is_none_or(|only| only.split(',').any(|one| one == **name))
+    };
     let names: Vec<&str> = NAMES.iter().filter(chosen).copied().collect();
     let mut runs: Vec<Vec<Run>> = vec![Vec::new(); names.len()];
     let mut digests: Vec<String> = Vec::new();
@@ -74,22 +78,41 @@ async fn main() -> Result<()> {
             }
         }
     }
-    ensure!(digests.windows(2).all(|pair| pair[0] == pair[1]), "the server does not hold the same in each run: {digests:?}");
+    ensure!(
+        digests.windows(2).all(|pair| pair[0] == pair[1]),
+        "the server does not hold the same in each run: {digests:?}"
+    );
     let results = json!({ "load": report(args.rows, &names, &runs), "server": bench.version()? });
     save("redis", &results)
 }
 
 fn report(rows: usize, names: &[&str], runs: &[Vec<Run>]) -> Value {
-    println!("\n{rows} rows of 7 columns into hashes, medians of {} alternating runs", runs.first().map_or(0, Vec::len));
-    println!("{:10} {:>8} {:>10} {:>8} {:>9} {:>9} {:>8}", "", "seconds", "rows/s", "of pipe", "client s", "server s", "MB");
+    println!(
+        "\n{rows} rows of 7 columns into hashes, medians of {} alternating runs",
+        runs.first().map_or(0, Vec::len)
+    );
+    println!(
+        "{:10} {:>8} {:>10} {:>8} {:>9} {:>9} {:>8}",
+        "", "seconds", "rows/s", "of pipe", "client s", "server s", "MB"
+    );
     let middle = |runs: &[Run], what: fn(&Run) -> f64| median(runs.iter().map(what));
-    let limit = runs.first().map_or(f64::NAN, |runs| middle(runs, |run| run.seconds));
+    let limit = runs
+        .first()
+        .map_or(f64::NAN, |runs| middle(runs, |run| run.seconds));
     let mut results = Map::new();
     for (name, runs) in names.iter().zip(runs) {
-        let (seconds, megabytes) = (middle(runs, |run| run.seconds), middle(runs, |run| run.megabytes));
-        let (client, server) = (middle(runs, |run| run.client), middle(runs, |run| run.server));
+        let (seconds, megabytes) = (
+            middle(runs, |run| run.seconds),
+            middle(runs, |run| run.megabytes),
+        );
+        let (client, server) = (
+            middle(runs, |run| run.client),
+            middle(runs, |run| run.server),
+        );
         let (speed, ratio) = (rows as f64 / seconds, limit / seconds);
-        println!("{name:10} {seconds:8.3} {speed:10.0} {ratio:8.3} {client:9.2} {server:9.2} {megabytes:8.0}");
+        println!(
+            "{name:10} {seconds:8.3} {speed:10.0} {ratio:8.3} {client:9.2} {server:9.2} {megabytes:8.0}"
+        );
         let all: Vec<f64> = runs.iter().map(|run| run.seconds).collect();
         let numbers = json!({ "seconds": seconds, "rows_per_second": speed, "of_pipe": ratio, "client_cpu_seconds": client,
             "server_cpu_seconds": server, "peak_megabytes": megabytes, "runs": all });
@@ -102,16 +125,23 @@ impl Bench {
     async fn start(rows: usize) -> Result<Self> {
         let lines = arrowload_tpch::lineitem_rows(rows, 8192).map(|batch| batch.project(&COLUMNS));
         let batches: Vec<RecordBatch> = lines.collect::<Result<_, _>>()?;
-        let server = ThrowawayRedis::start(&["enable-debug-command yes"]).map_err(anyhow::Error::msg)?;
+        let server =
+            ThrowawayRedis::start(&["enable-debug-command yes"]).map_err(anyhow::Error::msg)?;
         let folder = std::env::temp_dir().join("arrowload-bench-redis");
         std::fs::create_dir_all(&folder)?;
         let commands = folder.join("commands.resp");
         encode(&commands, &batches)?;
         let registry = Registry::linked()?;
         let descriptor = registry.loader("redis")?;
-        let settings = Settings::from_map(descriptor.config_from_url(server.url())?, "the benchmark");
+        let settings =
+            Settings::from_map(descriptor.config_from_url(server.url())?, "the benchmark");
         let loader = Loader::connect(descriptor, &settings, 0).await?;
-        Ok(Self { server, commands, batches, loader })
+        Ok(Self {
+            server,
+            commands,
+            batches,
+            loader,
+        })
     }
 
     fn cli(&self, words: &[&str]) -> Result<String> {
@@ -120,14 +150,23 @@ impl Bench {
 
     fn version(&self) -> Result<String> {
         let info = self.cli(&["INFO", "server"])?;
-        Ok(info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or_default().trim().to_owned())
+        Ok(info
+            .lines()
+            .find_map(|line| line.strip_prefix("redis_version:"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned())
     }
 
     /// Seconds of CPU that the server has used.
     fn server_cpu(&self) -> Result<f64> {
         let info = self.cli(&["INFO", "cpu"])?;
-        let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
-        Ok(field("used_cpu_user:").context("CPU time")? + field("used_cpu_sys:").context("CPU time")?)
+        let field = |name: &str| {
+            info.lines()
+                .find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok())
+        };
+        Ok(field("used_cpu_user:").context("CPU time")?
+            + field("used_cpu_sys:").context("CPU time")?)
     }
 
     /// One run into an empty server, and the digest of what it then holds.
@@ -147,7 +186,11 @@ impl Bench {
         let keys: usize = self.cli(&["DBSIZE"])?.parse()?;
         ensure!(keys == rows, "{name} made {keys} keys of {rows} rows");
         if name == "ours-ttl" {
-            self.cli(&["EVAL", "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('PERSIST', key) end", "0"])?;
+            self.cli(&[
+                "EVAL",
+                "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('PERSIST', key) end",
+                "0",
+            ])?;
         }
         Ok((run, self.cli(&["DEBUG", "DIGEST"])?))
     }
@@ -155,25 +198,49 @@ impl Bench {
     fn pipe(&self) -> Result<Run> {
         let ((_, cpu), started) = (cpu_seconds()?, Instant::now());
         let mut pipe = Command::new("redis-cli");
-        pipe.args(["-u", self.server.url(), "--pipe"]).stdin(File::open(&self.commands)?).stdout(Stdio::null());
-        ensure!(pipe.status().context("redis-cli is not on the PATH")?.success(), "redis-cli failed");
-        Ok(Run { seconds: started.elapsed().as_secs_f64(), client: cpu_seconds()?.1 - cpu, server: 0.0, megabytes: f64::NAN })
+        pipe.args(["-u", self.server.url(), "--pipe"])
+            .stdin(File::open(&self.commands)?)
+            .stdout(Stdio::null());
+        ensure!(
+            pipe.status()
+                .context("redis-cli is not on the PATH")?
+                .success(),
+            "redis-cli failed"
+        );
+        Ok(Run {
+            seconds: started.elapsed().as_secs_f64(),
+            client: cpu_seconds()?.1 - cpu,
+            server: 0.0,
+            megabytes: f64::NAN,
+        })
     }
 
     async fn ours(&self, ttl: Option<u64>) -> Result<Run> {
         let mut spec = LoadSpec::new("lineitem");
-        spec.options.set("key_pattern", "{table}:{l_orderkey}:{l_linenumber}", "the benchmark");
+        spec.options.set(
+            "key_pattern",
+            "{table}:{l_orderkey}:{l_linenumber}",
+            "the benchmark",
+        );
         if let Some(ttl) = ttl {
             spec.options.set("ttl", ttl, "the benchmark");
         }
-        let input = Input::stream(BatchStream::from_batches(self.batches[0].schema(), self.batches.clone()));
+        let input = Input::stream(BatchStream::from_batches(
+            self.batches[0].schema(),
+            self.batches.clone(),
+        ));
         let loader = self.loader.clone();
         forget_peak()?;
         let ((cpu, _), (held, _), started) = (cpu_seconds()?, memory()?, Instant::now());
         // As a program of many tasks does.
         tokio::spawn(async move { arrowload::core::load(&loader, &spec, &input).await }).await??;
         let seconds = started.elapsed().as_secs_f64();
-        Ok(Run { seconds, client: cpu_seconds()?.0 - cpu, server: 0.0, megabytes: memory()?.1 - held })
+        Ok(Run {
+            seconds,
+            client: cpu_seconds()?.0 - cpu,
+            server: 0.0,
+            megabytes: memory()?.1 - held,
+        })
     }
 }
 
@@ -182,9 +249,20 @@ fn encode(path: &std::path::Path, batches: &[RecordBatch]) -> Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     for batch in batches {
         let options = FormatOptions::default();
-        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<Result<Vec<_>, _>>()?;
+        let columns = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &options))
+            .collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
-            let mut words = vec!["HSET".to_owned(), format!("lineitem:{}:{}", columns[0].value(row), columns[2].value(row))];
+            let mut words = vec![
+                "HSET".to_owned(),
+                format!(
+                    "lineitem:{}:{}",
+                    columns[0].value(row),
+                    columns[2].value(row)
+                ),
+            ];
             for (field, column) in batch.schema_ref().fields().iter().zip(&columns) {
                 words.extend([field.name().clone(), column.value(row).to_string()]);
             }

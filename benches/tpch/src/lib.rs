@@ -4,10 +4,15 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow_array::builder::{Date32Builder, Decimal128Builder, Int32Builder, Int64Builder, StringBuilder};
+use arrow_array::builder::{
+    Date32Builder, Decimal128Builder, Int32Builder, Int64Builder, StringBuilder,
+};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use tpchgen::generators::{LineItem, LineItemGenerator, LineItemGeneratorIterator, Order, OrderGenerator, OrderGeneratorIterator};
+use tpchgen::generators::{
+    LineItem, LineItemGenerator, LineItemGeneratorIterator, Order, OrderGenerator,
+    OrderGeneratorIterator,
+};
 
 const DECIMAL: DataType = DataType::Decimal128(15, 2);
 
@@ -68,7 +73,12 @@ pub type Orders = Table<OrderGeneratorIterator<'static>>;
 
 impl<R> Table<R> {
     fn new(rows: R, schema: &SchemaRef, batch_rows: usize) -> Self {
-        Self { rows, schema: schema.clone(), batch_rows: batch_rows.max(1), left: usize::MAX }
+        Self {
+            rows,
+            schema: schema.clone(),
+            batch_rows: batch_rows.max(1),
+            left: usize::MAX,
+        }
     }
 
     /// The columns of every batch; none is nullable.
@@ -95,15 +105,23 @@ where
         let want = self.batch_rows.min(self.left);
         let columns = T::columns(self.rows.by_ref().take(want), want.min(1 << 20))?;
         self.left -= columns[0].len();
-        #[expect(clippy::expect_used, reason = "the arrays are built from the schema above")]
-        let batch = RecordBatch::try_new(self.schema.clone(), columns).expect("columns fit the schema");
+        #[expect(
+            clippy::expect_used,
+            reason = "the arrays are built from the schema above"
+        )]
+        let batch =
+            RecordBatch::try_new(self.schema.clone(), columns).expect("columns fit the schema");
         Some(batch)
     }
 }
 
 /// `lineitem`: about 6,001,000 rows for each unit of `scale_factor`.
 pub fn lineitem(scale_factor: f64, batch_rows: usize) -> LineItems {
-    Table::new(LineItemGenerator::new(scale_factor, 1, 1).iter(), &LINEITEM, batch_rows)
+    Table::new(
+        LineItemGenerator::new(scale_factor, 1, 1).iter(),
+        &LINEITEM,
+        batch_rows,
+    )
 }
 
 /// The first `rows` rows of `lineitem`, at a scale factor that is large enough to have them.
@@ -115,7 +133,11 @@ pub fn lineitem_rows(rows: usize, batch_rows: usize) -> LineItems {
 
 /// `orders`: 1,500,000 rows for each unit of `scale_factor`.
 pub fn orders(scale_factor: f64, batch_rows: usize) -> Orders {
-    Table::new(OrderGenerator::new(scale_factor, 1, 1).iter(), &ORDERS, batch_rows)
+    Table::new(
+        OrderGenerator::new(scale_factor, 1, 1).iter(),
+        &ORDERS,
+        batch_rows,
+    )
 }
 
 /// A row that knows how to become columns, in the order of its schema.
@@ -199,19 +221,49 @@ mod tests {
         // 1|155190|7706|1|17|21168.23|0.04|0.02|N|O|1996-03-13|… at scale factor 1.
         let batch = lineitem(1.0, 10).next().unwrap();
         assert_eq!(batch.num_rows(), 10);
-        assert_eq!(batch.column(1).as_primitive::<Int64Type>().value(0), 155_190);
-        assert_eq!(batch.column(4).as_primitive::<Decimal128Type>().value_as_string(0), "17.00");
-        assert_eq!(batch.column(5).as_primitive::<Decimal128Type>().value_as_string(0), "21168.23");
-        assert_eq!(batch.column(10).as_primitive::<Date32Type>().value_as_date(0).unwrap().to_string(), "1996-03-13");
+        assert_eq!(
+            batch.column(1).as_primitive::<Int64Type>().value(0),
+            155_190
+        );
+        assert_eq!(
+            batch
+                .column(4)
+                .as_primitive::<Decimal128Type>()
+                .value_as_string(0),
+            "17.00"
+        );
+        assert_eq!(
+            batch
+                .column(5)
+                .as_primitive::<Decimal128Type>()
+                .value_as_string(0),
+            "21168.23"
+        );
+        assert_eq!(
+            batch
+                .column(10)
+                .as_primitive::<Date32Type>()
+                .value_as_date(0)
+                .unwrap()
+                .to_string(),
+            "1996-03-13"
+        );
         assert_eq!(batch.column(14).as_string::<i32>().value(0), "TRUCK");
     }
 
     #[test]
     fn limits_cut_the_last_batch() {
-        let sizes = |rows, batch| lineitem_rows(rows, batch).map(|b| b.num_rows()).collect::<Vec<_>>();
+        let sizes = |rows, batch| {
+            lineitem_rows(rows, batch)
+                .map(|b| b.num_rows())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(sizes(2_500, 1_000), [1_000, 1_000, 500]);
         assert_eq!(sizes(2_000, 1_000), [1_000, 1_000]);
         assert_eq!(sizes(0, 1_000), [0; 0]);
-        assert_eq!(orders(0.001, 1_000).map(|b| b.num_rows()).sum::<usize>(), 1_500);
+        assert_eq!(
+            orders(0.001, 1_000).map(|b| b.num_rows()).sum::<usize>(),
+            1_500
+        );
     }
 }

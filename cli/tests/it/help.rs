@@ -6,9 +6,20 @@ use crate::Place;
 fn every_command_has_help_that_names_its_flags() {
     let place = Place::new();
     let help = place.ok(&["--help"]);
-    for command in
-        ["load", "query", "list", "run", "replay", "loaders", "sources", "describe", "connections", "init", "completions", "schema"]
-    {
+    for command in [
+        "load",
+        "query",
+        "list",
+        "run",
+        "replay",
+        "loaders",
+        "sources",
+        "describe",
+        "connections",
+        "init",
+        "completions",
+        "schema",
+    ] {
         assert!(help.contains(command), "{command}: {help}");
         let own = place.ok(&[command, "--help"]);
         assert!(own.contains("Usage: arrowload"), "{own}");
@@ -43,16 +54,33 @@ fn every_command_has_help_that_names_its_flags() {
 fn what_is_linked_in_appears_by_itself() {
     let place = Place::new();
     let loaders = place.ok(&["loaders"]);
-    assert!(loaders.starts_with("NAME") && loaders.contains("create, append, overwrite, upsert"), "{loaders}");
+    assert!(
+        loaders.starts_with("NAME") && loaders.contains("create, append, overwrite, upsert"),
+        "{loaders}"
+    );
     assert!(place.ok(&["sources"]).contains("datafusion://"));
     let file = place.ok(&["describe", "file"]);
-    for words in
-        ["root", "compression", "max_file_bytes", "load_id", "schema_evolution", "on_error", "Connection keys", "Options of every load"]
-    {
+    for words in [
+        "root",
+        "compression",
+        "max_file_bytes",
+        "load_id",
+        "schema_evolution",
+        "on_error",
+        "Connection keys",
+        "Options of every load",
+    ] {
         assert!(file.contains(words), "{words}: {file}");
     }
     let postgresql = place.ok(&["describe", "postgresql"]);
-    for words in ["PGPASSWORD", "sslmode", "disable|prefer|require|verify-ca|verify-full", "secret", "column_map", "can be queried"] {
+    for words in [
+        "PGPASSWORD",
+        "sslmode",
+        "disable|prefer|require|verify-ca|verify-full",
+        "secret",
+        "column_map",
+        "can be queried",
+    ] {
         assert!(postgresql.contains(words), "{words}: {postgresql}");
     }
 }
@@ -63,8 +91,16 @@ fn schemas_and_completions_are_printed() {
     let job: serde_json::Value = serde_json::from_str(&place.ok(&["schema", "job"])).expect("JSON");
     assert!(job["properties"]["loads"].is_object(), "{job}");
     let config: serde_json::Value = serde_json::from_str(&place.ok(&["schema"])).expect("JSON");
-    assert!(config["properties"]["connections"]["additionalProperties"]["anyOf"].as_array().is_some_and(|all| all.len() >= 4), "{config}");
+    assert!(
+        config["properties"]["connections"]["additionalProperties"]["anyOf"]
+            .as_array()
+            .is_some_and(|all| all.len() >= 4),
+        "{config}"
+    );
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        assert!(place.ok(&["completions", shell]).contains("arrowload"), "{shell}");
+        assert!(
+            place.ok(&["completions", shell]).contains("arrowload"),
+            "{shell}"
+        );
     }
 }

@@ -34,22 +34,70 @@ fn loads_run_in_the_order_of_their_dependencies_and_can_be_resumed() {
     place.write("people.csv", PEOPLE).write("job.toml", JOB);
     let failed = place.run(&["run", "job.toml"]);
     assert_eq!(failed.code, 1, "{failed:?}");
-    assert!(failed.out.contains("2 of 3 loads") && failed.out.contains("--resume"), "{failed:?}");
+    assert!(
+        failed.out.contains("2 of 3 loads") && failed.out.contains("--resume"),
+        "{failed:?}"
+    );
     let day = place.ok(&["query", "--table", "out/names/*.parquet", "--format", "csv"]);
     assert_eq!(day, "name,day\nGrace,2024-01-01\n");
     place.write("second.csv", "a\n1\n");
-    let resumed: Value = serde_json::from_str(&place.ok(&["run", "job.toml", "--resume", "--output", "json"])).expect("JSON");
-    let status = |name: &str| resumed["loads"][name]["status"].as_str().unwrap_or_default().to_owned();
-    assert_eq!([status("people"), status("names"), status("second")], ["already there", "already there", "loaded"]);
-    assert_eq!(place.ok(&["query", "--table", "out/people/*.parquet", "--format", "csv"]), PEOPLE);
+    let resumed: Value =
+        serde_json::from_str(&place.ok(&["run", "job.toml", "--resume", "--output", "json"]))
+            .expect("JSON");
+    let status = |name: &str| {
+        resumed["loads"][name]["status"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert_eq!(
+        [status("people"), status("names"), status("second")],
+        ["already there", "already there", "loaded"]
+    );
+    assert_eq!(
+        place.ok(&[
+            "query",
+            "--table",
+            "out/people/*.parquet",
+            "--format",
+            "csv"
+        ]),
+        PEOPLE
+    );
     // Nothing is left to go on with; a new run loads again.
     let again = place.ok(&["run", "job.toml", "--resume"]);
     assert_eq!(again.matches("already there").count(), 3, "{again}");
     place.ok(&["run", "job.toml"]);
-    assert_eq!(place.ok(&["query", "--sql", "SELECT count(*) AS n FROM 'out/people/*.parquet'", "--format", "csv"]), "n\n4\n");
+    assert_eq!(
+        place.ok(&[
+            "query",
+            "--sql",
+            "SELECT count(*) AS n FROM 'out/people/*.parquet'",
+            "--format",
+            "csv"
+        ]),
+        "n\n4\n"
+    );
     // Other variables are another run.
-    place.ok(&["run", "job.toml", "--resume", "--var", "day=2024-01-02", "--only", "names"]);
-    assert_eq!(place.ok(&["query", "--sql", "SELECT count(*) AS n FROM 'out/names/*.parquet'", "--format", "csv"]), "n\n3\n");
+    place.ok(&[
+        "run",
+        "job.toml",
+        "--resume",
+        "--var",
+        "day=2024-01-02",
+        "--only",
+        "names",
+    ]);
+    assert_eq!(
+        place.ok(&[
+            "query",
+            "--sql",
+            "SELECT count(*) AS n FROM 'out/names/*.parquet'",
+            "--format",
+            "csv"
+        ]),
+        "n\n3\n"
+    );
 }
 
 #[test]
@@ -58,16 +106,44 @@ fn mistakes_in_a_job_are_found_before_it_runs() {
     place.write("people.csv", PEOPLE);
     for (from, to, words) in [
         ("at_once = 2", "at_onse = 2", "at_onse"),
-        ("after = [\"people\"]", "after = [\"peple\"]", "did you mean `people`?"),
+        (
+            "after = [\"people\"]",
+            "after = [\"peple\"]",
+            "did you mean `people`?",
+        ),
         ("[vars]", "[other]", "other"),
-        ("{{ day }}", "{{ dya }}", "no variable `dya`; give it with --var dya=VALUE, or under [vars]"),
-        ("{{ day }}", "{{ day }}{{ env.NO_SUCH }}", "the environment has no variable NO_SUCH; set it before the command: NO_SUCH=VALUE"),
-        ("2024-01-01", "{{ env.NO_SUCH }}", "vars.day: the environment has no variable NO_SUCH"),
+        (
+            "{{ day }}",
+            "{{ dya }}",
+            "no variable `dya`; give it with --var dya=VALUE, or under [vars]",
+        ),
+        (
+            "{{ day }}",
+            "{{ day }}{{ env.NO_SUCH }}",
+            "the environment has no variable NO_SUCH; set it before the command: NO_SUCH=VALUE",
+        ),
+        (
+            "2024-01-01",
+            "{{ env.NO_SUCH }}",
+            "vars.day: the environment has no variable NO_SUCH",
+        ),
         ("table = \"second.csv\"", "sqll = \"x\"", "sqll"),
-        ("after = [\"people\"]", "after = [\"second\"]", "wait for each other"),
-        ("to = \"file\"\ntarget = \"out/people/\"", "to = \"fil\"\ntarget = \"out/people/\"", "did you mean `file`?"),
+        (
+            "after = [\"people\"]",
+            "after = [\"second\"]",
+            "wait for each other",
+        ),
+        (
+            "to = \"file\"\ntarget = \"out/people/\"",
+            "to = \"fil\"\ntarget = \"out/people/\"",
+            "did you mean `file`?",
+        ),
         ("from = \"people.csv\"", "from = \"-\"", "standard input"),
-        ("format = \"parquet\" }\n[loads.names]", "fromat = \"parquet\" }\n[loads.names]", "did you mean `format`?"),
+        (
+            "format = \"parquet\" }\n[loads.names]",
+            "fromat = \"parquet\" }\n[loads.names]",
+            "did you mean `format`?",
+        ),
     ] {
         assert!(JOB.contains(from), "{from}");
         place.write("job.toml", &JOB.replacen(from, to, 1));
@@ -76,8 +152,16 @@ fn mistakes_in_a_job_are_found_before_it_runs() {
     }
     assert!(!place.path().join("out").exists());
     place.write("job.toml", JOB);
-    assert!(place.refused(2, &["run", "job.toml", "--only", "nmes"]).contains("did you mean `names`?"));
-    assert!(place.refused(2, &["run", "job.toml", "--var", "day"]).contains("KEY=VALUE"));
+    assert!(
+        place
+            .refused(2, &["run", "job.toml", "--only", "nmes"])
+            .contains("did you mean `names`?")
+    );
+    assert!(
+        place
+            .refused(2, &["run", "job.toml", "--var", "day"])
+            .contains("KEY=VALUE")
+    );
 }
 
 #[test]
@@ -85,26 +169,52 @@ fn a_run_is_not_gone_on_with_by_another_job_of_its_name() {
     let place = Place::new();
     place.write("people.csv", PEOPLE).write("job.toml", JOB);
     assert_eq!(place.run(&["run", "job.toml"]).code, 1);
-    let rows = || place.ok(&["query", "--sql", "SELECT count(*) AS n FROM 'out/people/*.parquet'", "--format", "csv"]);
+    let rows = || {
+        place.ok(&[
+            "query",
+            "--sql",
+            "SELECT count(*) AS n FROM 'out/people/*.parquet'",
+            "--format",
+            "csv",
+        ])
+    };
     // What failed may be mended; what was loaded may not be another load.
-    place.write("second.csv", "a\n1\n").write("third.csv", "a\n1\n");
+    place
+        .write("second.csv", "a\n1\n")
+        .write("third.csv", "a\n1\n");
     std::fs::create_dir(place.path().join("other")).expect("a folder");
     for (file, from, to) in [
         ("job.toml", "from = \"people.csv\"", "from = \"second.csv\""),
         ("job.toml", "WHERE id > $least", "WHERE id >= $least"),
         ("job.toml", "least = 1", "least = 0"),
-        ("other/job.toml", "from = \"people.csv\"", "from = \"third.csv\""),
+        (
+            "other/job.toml",
+            "from = \"people.csv\"",
+            "from = \"third.csv\"",
+        ),
     ] {
         place.write(file, &JOB.replacen(from, to, 1));
         let error = place.refused(2, &["run", file, "--resume"]);
-        assert!(error.contains("is another load now") && error.contains("--only") && error.contains("job.toml"), "{to}: {error}");
+        assert!(
+            error.contains("is another load now")
+                && error.contains("--only")
+                && error.contains("job.toml"),
+            "{to}: {error}"
+        );
         assert_eq!(rows(), "n\n2\n", "{to}");
     }
     place.write("job.toml", &JOB.replacen("second.csv", "third.csv", 1));
     let resumed = place.ok(&["run", "job.toml", "--resume"]);
-    assert_eq!((resumed.matches("already there").count(), rows().as_str()), (2, "n\n2\n"), "{resumed}");
+    assert_eq!(
+        (resumed.matches("already there").count(), rows().as_str()),
+        (2, "n\n2\n"),
+        "{resumed}"
+    );
     // A machine that knows nothing of the run says so, and goes on as the stores say.
     std::fs::remove_dir_all(place.path().join(".local")).expect("removed");
     let elsewhere = place.run(&["run", "job.toml", "--resume"]);
-    assert!(elsewhere.code == 0 && elsewhere.err.contains("has no record"), "{elsewhere:?}");
+    assert!(
+        elsewhere.code == 0 && elsewhere.err.contains("has no record"),
+        "{elsewhere:?}"
+    );
 }

@@ -12,9 +12,34 @@ fn json(text: &str) -> Value {
 fn a_load_says_what_it_did() {
     let place = Place::new();
     place.write("people.csv", PEOPLE);
-    let text = place.ok(&["load", "--from", "people.csv", "--to", "file", "--target", "people.parquet"]);
-    assert!(text.starts_with("file `people.parquet`: 2 rows in ") && text.contains("load_id"), "{text}");
-    assert_eq!(place.ok(&["load", "-f", "people.csv", "-t", "file", "-T", "people.parquet", "-m", "overwrite", "--quiet"]), "");
+    let text = place.ok(&[
+        "load",
+        "--from",
+        "people.csv",
+        "--to",
+        "file",
+        "--target",
+        "people.parquet",
+    ]);
+    assert!(
+        text.starts_with("file `people.parquet`: 2 rows in ") && text.contains("load_id"),
+        "{text}"
+    );
+    assert_eq!(
+        place.ok(&[
+            "load",
+            "-f",
+            "people.csv",
+            "-t",
+            "file",
+            "-T",
+            "people.parquet",
+            "-m",
+            "overwrite",
+            "--quiet"
+        ]),
+        ""
+    );
     let report = json(&place.ok(&[
         "load",
         "-f",
@@ -31,7 +56,11 @@ fn a_load_says_what_it_did() {
         "json",
     ]));
     assert_eq!(
-        (report["rows"].as_u64(), report["already_loaded"].as_bool(), report["load_id"].as_str()),
+        (
+            report["rows"].as_u64(),
+            report["already_loaded"].as_bool(),
+            report["load_id"].as_str()
+        ),
         (Some(2), Some(false), Some("one"))
     );
     let again = json(&place.ok(&[
@@ -50,7 +79,15 @@ fn a_load_says_what_it_did() {
         "json",
     ]));
     assert_eq!(again["already_loaded"], true);
-    let table = ["load", "--table", "people.csv", "--to", "file", "--target", "copy.csv"];
+    let table = [
+        "load",
+        "--table",
+        "people.csv",
+        "--to",
+        "file",
+        "--target",
+        "copy.csv",
+    ];
     place.ok(&table);
     assert_eq!(place.read("copy.csv"), PEOPLE);
 }
@@ -59,23 +96,69 @@ fn a_load_says_what_it_did() {
 fn a_dry_run_touches_nothing() {
     let place = Place::new();
     place.write("people.csv", PEOPLE);
-    let load = ["load", "--from", "people.csv", "--to", "file", "--target", "people.parquet", "--dry-run"];
+    let load = [
+        "load",
+        "--from",
+        "people.csv",
+        "--to",
+        "file",
+        "--target",
+        "people.parquet",
+        "--dry-run",
+    ];
     let text = place.ok(&load);
-    assert!(text.contains("id    Int64") && text.contains("exact") && text.contains("promises:"), "{text}");
+    assert!(
+        text.contains("id    Int64") && text.contains("exact") && text.contains("promises:"),
+        "{text}"
+    );
     let plan = json(&place.ok(&[&load[..], &["--output", "json"]].concat()));
     assert_eq!(plan["columns"][1]["name"], "name");
-    assert_eq!(std::fs::read_dir(place.path()).expect("a folder").count(), 1);
+    assert_eq!(
+        std::fs::read_dir(place.path()).expect("a folder").count(),
+        1
+    );
 }
 
 #[test]
 fn a_failed_load_leaves_the_target_as_it_was() {
     let place = Place::new();
-    place.write("people.csv", PEOPLE).write("copy.csv", "before");
-    let error = place.refused(1, &["load", "--from", "people.csv", "--to", "file", "--target", "copy.csv", "--mode", "create"]);
+    place
+        .write("people.csv", PEOPLE)
+        .write("copy.csv", "before");
+    let error = place.refused(
+        1,
+        &[
+            "load",
+            "--from",
+            "people.csv",
+            "--to",
+            "file",
+            "--target",
+            "copy.csv",
+            "--mode",
+            "create",
+        ],
+    );
     assert!(error.contains("copy.csv"), "{error}");
     let failing = "SELECT CASE WHEN value < 100000 THEN value ELSE CAST('x' || value AS INT) END AS v FROM generate_series(1, 200000)";
-    let error = place.refused(1, &["load", "--sql", failing, "--to", "file", "--target", "copy.csv", "--mode", "overwrite"]);
-    assert!(error.starts_with("error: ") && error.trim_end().lines().count() == 1, "{error}");
+    let error = place.refused(
+        1,
+        &[
+            "load",
+            "--sql",
+            failing,
+            "--to",
+            "file",
+            "--target",
+            "copy.csv",
+            "--mode",
+            "overwrite",
+        ],
+    );
+    assert!(
+        error.starts_with("error: ") && error.trim_end().lines().count() == 1,
+        "{error}"
+    );
     assert_eq!(place.read("copy.csv"), "before");
 }
 
@@ -83,19 +166,48 @@ fn a_failed_load_leaves_the_target_as_it_was() {
 fn log_lines_can_be_json() {
     let place = Place::new();
     place.write("people.csv", PEOPLE);
-    let ended = place.run(&["load", "-f", "people.csv", "-t", "file", "-T", "x.csv", "-v", "--log-format", "json", "--output", "json"]);
+    let ended = place.run(&[
+        "load",
+        "-f",
+        "people.csv",
+        "-t",
+        "file",
+        "-T",
+        "x.csv",
+        "-v",
+        "--log-format",
+        "json",
+        "--output",
+        "json",
+    ]);
     json(&ended.out);
     let lines: Vec<Value> = ended.err.lines().map(json).collect();
-    assert!(lines.iter().any(|line| line["fields"]["message"] == "loaded"), "{}", ended.err);
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["fields"]["message"] == "loaded"),
+        "{}",
+        ended.err
+    );
 }
 
 #[test]
 fn an_error_says_how_often_and_how_long_it_was_tried() {
     let place = Place::new();
     place.write("people.csv", PEOPLE);
-    let load = ["load", "--quiet", "--from", "people.csv", "--to", "postgresql://u@127.0.0.1:1/d?table=t"];
+    let load = [
+        "load",
+        "--quiet",
+        "--from",
+        "people.csv",
+        "--to",
+        "postgresql://u@127.0.0.1:1/d?table=t",
+    ];
     let error = place.refused(1, &[&load[..], &["-o", "max_retries=2"]].concat());
-    assert!(error.contains("tried: 3 times in ") && error.lines().count() == 1, "{error}");
+    assert!(
+        error.contains("tried: 3 times in ") && error.lines().count() == 1,
+        "{error}"
+    );
     let once = place.refused(1, &[&load[..], &["-o", "max_retries=0"]].concat());
     assert!(!once.contains("tried"), "{once}");
 }

@@ -1,5 +1,9 @@
 //! The real program: what it prints, what it writes, how it ends.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so and ends"
+)]
 
 mod help;
 mod jobs;
@@ -48,7 +52,9 @@ const DEAF: [&str; 10] = [
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -61,7 +67,8 @@ impl Place {
     }
 
     pub(crate) fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+        std::fs::read_to_string(self.path().join(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// The program, with arguments as a shell would split them at spaces; an argument in a list is one as it stands.
@@ -101,11 +108,18 @@ impl Place {
     /// The program as a child that can be signalled.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> std::process::Child {
         let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("arrowload"));
-        command.current_dir(self.path()).args(arguments).env("HOME", self.path());
+        command
+            .current_dir(self.path())
+            .args(arguments)
+            .env("HOME", self.path());
         DEAF.iter().for_each(|name| {
             command.env_remove(name);
         });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts")
     }
 }
 
@@ -113,7 +127,11 @@ impl Ended {
     pub(crate) fn of(command: &mut Command) -> Self {
         let output = command.output().expect("it runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
     }
 }
 

@@ -6,7 +6,10 @@ use crate::{PEOPLE, Place};
 #[test]
 fn each_mistake_is_named_with_what_to_do() {
     let place = Place::new();
-    place.write("people.csv", PEOPLE).write("arrowload.toml", "[connections.lake]\ntype = \"file\"\nroot = \"lake\"\n");
+    place.write("people.csv", PEOPLE).write(
+        "arrowload.toml",
+        "[connections.lake]\ntype = \"file\"\nroot = \"lake\"\n",
+    );
     place.write("job.toml", "[vars]\nday = \"2024-01-01\"\n[loads.a]\nfrom = \"people.csv\"\nto = \"file\"\ntarget = \"{{ day }}.csv\"\n");
     let mut shown = String::new();
     let load = |more: &[&'static str]| [&["load", "--from", "people.csv"][..], more].concat();
@@ -15,68 +18,244 @@ fn each_mistake_is_named_with_what_to_do() {
         (vec!["load", "--fron", "x"], "--from"),
         (vec!["load", "--from", "people.csv"], "--to"),
         (load(&["--to", "file"]), "--target is missing"),
-        (load(&["--to", "fil", "--target", "x.csv"]), "did you mean `file`?"),
-        (load(&["--to", "lak", "--target", "x.csv"]), "did you mean `lake`?"),
-        (load(&["--to", "postgr", "--target", "t"]), "did you mean `postgresql`?"),
-        (load(&["--to", "file", "--target", "x.csv", "--connection", "lakke"]), "did you mean `lake`?"),
-        (load(&["--to", "lake", "--target", "x.csv", "--connection", "lake"]), "--to lake is no loader"),
-        (load(&["--to", "postgres//u:hunter2@h/d", "--target", "t"]), "may hold a password"),
+        (
+            load(&["--to", "fil", "--target", "x.csv"]),
+            "did you mean `file`?",
+        ),
+        (
+            load(&["--to", "lak", "--target", "x.csv"]),
+            "did you mean `lake`?",
+        ),
+        (
+            load(&["--to", "postgr", "--target", "t"]),
+            "did you mean `postgresql`?",
+        ),
+        (
+            load(&["--to", "file", "--target", "x.csv", "--connection", "lakke"]),
+            "did you mean `lake`?",
+        ),
+        (
+            load(&["--to", "lake", "--target", "x.csv", "--connection", "lake"]),
+            "--to lake is no loader",
+        ),
+        (
+            load(&["--to", "postgres//u:hunter2@h/d", "--target", "t"]),
+            "may hold a password",
+        ),
         (load(&["--to", "pg://h/d", "--target", "t"]), "pg"),
         (load(&["--to", "postgresql://h/d"]), "--target is missing"),
-        (load(&["--to", "postgresql://h/d?tabel=ttt"]), "did you mean `table`?"),
-        (load(&["--to", "postgresql://h/d?sslmod=require", "--target", "t"]), "did you mean `sslmode`?"),
-        (load(&["--to", "file", "--target", "x.csv", "--mode", "overwrit"]), "overwrite"),
-        (load(&["--to", "file", "--target", "x.csv", "--mode", "upsert", "--keys", "id"]), "upsert"),
-        (load(&["--to", "file", "--target", "x.csv", "--keys", "id"]), "file does not support keys"),
-        (load(&["--to", "delta_lake", "--target", "x", "--keys", "id", "--load-id", "a"]), "`keys` is an option of mode upsert"),
-        (load(&["--to", "file", "--target", "x.parquet", "--option", "compresion=zstd"]), "did you mean `compression`?"),
-        (load(&["--to", "file", "--target", "x.parquet", "--option", "compression"]), "KEY=VALUE"),
-        (load(&["--to", "file", "--target", "x.parquet", "--option", "batch_size=many"]), "--option batch_size"),
-        (load(&["--to", "file", "--target", "x.parquet", "--config", "rot=x"]), "did you mean `root`?"),
-        (load(&["--to", "file", "--target", "x.parquet", "--verify", "x"]), "--"),
-        (load(&["--to", "file", "--target", "x.parquet", "--param", "id"]), "KEY=VALUE"),
-        (load(&["--to", "file", "--target", "x.parquet", "--sql", "SELECT 1", "--table", "t"]), "cannot be used with"),
-        (vec!["load", "--to", "file", "--target", "x"], "there is nothing to read"),
+        (
+            load(&["--to", "postgresql://h/d?tabel=ttt"]),
+            "did you mean `table`?",
+        ),
+        (
+            load(&["--to", "postgresql://h/d?sslmod=require", "--target", "t"]),
+            "did you mean `sslmode`?",
+        ),
+        (
+            load(&["--to", "file", "--target", "x.csv", "--mode", "overwrit"]),
+            "overwrite",
+        ),
+        (
+            load(&[
+                "--to", "file", "--target", "x.csv", "--mode", "upsert", "--keys", "id",
+            ]),
+            "upsert",
+        ),
+        (
+            load(&["--to", "file", "--target", "x.csv", "--keys", "id"]),
+            "file does not support keys",
+        ),
+        (
+            load(&[
+                "--to",
+                "delta_lake",
+                "--target",
+                "x",
+                "--keys",
+                "id",
+                "--load-id",
+                "a",
+            ]),
+            "`keys` is an option of mode upsert",
+        ),
+        (
+            load(&[
+                "--to",
+                "file",
+                "--target",
+                "x.parquet",
+                "--option",
+                "compresion=zstd",
+            ]),
+            "did you mean `compression`?",
+        ),
+        (
+            load(&[
+                "--to",
+                "file",
+                "--target",
+                "x.parquet",
+                "--option",
+                "compression",
+            ]),
+            "KEY=VALUE",
+        ),
+        (
+            load(&[
+                "--to",
+                "file",
+                "--target",
+                "x.parquet",
+                "--option",
+                "batch_size=many",
+            ]),
+            "--option batch_size",
+        ),
+        (
+            load(&["--to", "file", "--target", "x.parquet", "--config", "rot=x"]),
+            "did you mean `root`?",
+        ),
+        (
+            load(&["--to", "file", "--target", "x.parquet", "--verify", "x"]),
+            "--",
+        ),
+        (
+            load(&["--to", "file", "--target", "x.parquet", "--param", "id"]),
+            "KEY=VALUE",
+        ),
+        (
+            load(&[
+                "--to",
+                "file",
+                "--target",
+                "x.parquet",
+                "--sql",
+                "SELECT 1",
+                "--table",
+                "t",
+            ]),
+            "cannot be used with",
+        ),
+        (
+            vec!["load", "--to", "file", "--target", "x"],
+            "there is nothing to read",
+        ),
         (vec!["query"], "there is nothing to read"),
-        (vec!["query", "--from", "peple", "--sql", "SELECT 1"], "peple"),
-        (vec!["query", "--from", "people.csv", "--format", "xml"], "ndjson"),
-        (vec!["query", "--from", "people.csv", "-o", "x.xls"], "--format"),
-        (vec!["query", "--from", "people.csv", "--input-format", "csv"], "--from -"),
+        (
+            vec!["query", "--from", "peple", "--sql", "SELECT 1"],
+            "peple",
+        ),
+        (
+            vec!["query", "--from", "people.csv", "--format", "xml"],
+            "ndjson",
+        ),
+        (
+            vec!["query", "--from", "people.csv", "-o", "x.xls"],
+            "--format",
+        ),
+        (
+            vec!["query", "--from", "people.csv", "--input-format", "csv"],
+            "--from -",
+        ),
         (vec!["query", "--sql-file", "no.sql"], "no.sql"),
-        (vec!["query", "--sql", "SELECT 1", "--param", "a:dat=x"], "did you mean `date`?"),
+        (
+            vec!["query", "--sql", "SELECT 1", "--param", "a:dat=x"],
+            "did you mean `date`?",
+        ),
         (vec!["describe", "postgre"], "did you mean `postgresql`?"),
         (vec!["connections", "test", "laek"], "did you mean `lake`?"),
         (vec!["connections", "add", "x", "nosuch://h"], "nosuch://"),
-        (vec!["connections", "add", "x", "file", "rooot=1"], "did you mean `root`?"),
+        (
+            vec!["connections", "add", "x", "file", "rooot=1"],
+            "did you mean `root`?",
+        ),
         (vec!["connections", "add", "lake", "file"], "--force"),
         (vec!["init"], "--force"),
         (vec!["run", "no.toml"], "no.toml"),
-        (vec!["run", "job.toml", "--var", "dya=2024-01-01"], "did you mean `day`?"),
-        (load(&["--to", "file", "--target", "x.csv", "--mode", "append", "--option", "mode=overwrite"]), "say the same thing"),
-        (load(&["--to", "file", "--target", "x.csv", "--load-id", "a", "--option", "load_id=b"]), "say the same thing"),
+        (
+            vec!["run", "job.toml", "--var", "dya=2024-01-01"],
+            "did you mean `day`?",
+        ),
+        (
+            load(&[
+                "--to",
+                "file",
+                "--target",
+                "x.csv",
+                "--mode",
+                "append",
+                "--option",
+                "mode=overwrite",
+            ]),
+            "say the same thing",
+        ),
+        (
+            load(&[
+                "--to",
+                "file",
+                "--target",
+                "x.csv",
+                "--load-id",
+                "a",
+                "--option",
+                "load_id=b",
+            ]),
+            "say the same thing",
+        ),
         (vec!["completions", "zhs"], "zsh"),
     ] {
         let error = place.refused(2, &arguments);
-        assert!(error.starts_with("error: ") && error.contains(words), "{arguments:?}: {error}");
+        assert!(
+            error.starts_with("error: ") && error.contains(words),
+            "{arguments:?}: {error}"
+        );
         shown += &format!("$ arrowload {}\n{error}", arguments.join(" "));
     }
     for (arguments, words) in [
         (vec!["query", "--sql", "SELEC 1"], "SELEC"),
         (vec!["query", "--sql", "SELECT * FROM peple"], "peple"),
         (vec!["query", "--from", "peple.csv"], "peple.csv"),
-        (vec!["query", "--from", "gs://bucket/x.parquet"], "feature `gcp`"),
-        (vec!["query", "--sql", "SELECT nam FROM 'people.csv'"], "nam"),
+        (
+            vec!["query", "--from", "gs://bucket/x.parquet"],
+            "feature `gcp`",
+        ),
+        (
+            vec!["query", "--sql", "SELECT nam FROM 'people.csv'"],
+            "nam",
+        ),
         (vec!["query", "--sql", "DROP TABLE x"], "SELECT"),
         (vec!["replay", "no.arrow"], "no.arrow"),
         (
-            vec!["load", "--from", "people.csv", "--to", "postgresql://u:hunter2@127.0.0.1:1/d?table=t", "-o", "max_retries=0"],
+            vec![
+                "load",
+                "--from",
+                "people.csv",
+                "--to",
+                "postgresql://u:hunter2@127.0.0.1:1/d?table=t",
+                "-o",
+                "max_retries=0",
+            ],
             "127.0.0.1:1",
         ),
     ] {
         let ended = place.run(&arguments);
-        assert!(matches!(ended.code, 1 | 2) && ended.err.starts_with("error: ") && ended.err.contains(words), "{arguments:?}: {ended:?}");
-        assert!(!ended.err.contains("hunter2") && ended.err.trim_end().lines().count() == 1, "{ended:?}");
-        let error = ended.err.split(", load_id: ").next().unwrap_or_default().trim_end();
+        assert!(
+            matches!(ended.code, 1 | 2)
+                && ended.err.starts_with("error: ")
+                && ended.err.contains(words),
+            "{arguments:?}: {ended:?}"
+        );
+        assert!(
+            !ended.err.contains("hunter2") && ended.err.trim_end().lines().count() == 1,
+            "{ended:?}"
+        );
+        let error = ended
+            .err
+            .split(", load_id: ")
+            .next()
+            .unwrap_or_default()
+            .trim_end();
         shown += &format!("$ arrowload {}\n{error}\n", arguments.join(" "));
     }
     assert_shown(&place, "mistakes.txt", &shown);

@@ -13,9 +13,26 @@ fn csv_is_the_same_from_a_query_and_from_the_loader_of_files() {
         printed.starts_with("id,empty,missing,quoted,float,time,bytes\n1,\"\",,\"a,\"\"b\"\"\",0.1,2024-02-29T01:02:03.5"),
         "{printed}"
     );
-    place.ok(&["load", "--sql", sql, "--to", "file", "--target", "loaded.csv"]);
+    place.ok(&[
+        "load",
+        "--sql",
+        sql,
+        "--to",
+        "file",
+        "--target",
+        "loaded.csv",
+    ]);
     assert_eq!(place.read("loaded.csv"), printed);
-    assert_eq!(place.ok(&["query", "--sql", "SELECT CAST(NULL AS INT) AS x FROM 'seed.csv'", "--format", "csv"]), "x\n\n");
+    assert_eq!(
+        place.ok(&[
+            "query",
+            "--sql",
+            "SELECT CAST(NULL AS INT) AS x FROM 'seed.csv'",
+            "--format",
+            "csv"
+        ]),
+        "x\n\n"
+    );
 }
 
 #[test]
@@ -24,14 +41,33 @@ fn each_format_shows_the_same_rows() {
     place.write("people.csv", PEOPLE);
     let query = |format: &str| place.ok(&["query", "--from", "people.csv", "--format", format]);
     assert_eq!(query("csv"), PEOPLE);
-    assert_eq!(query("ndjson"), "{\"id\":1,\"name\":\"Ada\"}\n{\"id\":2,\"name\":\"Grace\"}\n");
-    assert_eq!(query("json"), "[{\"id\":1,\"name\":\"Ada\"},{\"id\":2,\"name\":\"Grace\"}]\n");
+    assert_eq!(
+        query("ndjson"),
+        "{\"id\":1,\"name\":\"Ada\"}\n{\"id\":2,\"name\":\"Grace\"}\n"
+    );
+    assert_eq!(
+        query("json"),
+        "[{\"id\":1,\"name\":\"Ada\"},{\"id\":2,\"name\":\"Grace\"}]\n"
+    );
     let table = query("table");
-    assert!(table.contains("| 1  | Ada   |") && table.ends_with("(2 rows)\n"), "{table}");
-    for (file, again) in [("out.parquet", true), ("out.arrow", true), ("out.csv", true), ("out.ndjson", true), ("out.json", false)] {
+    assert!(
+        table.contains("| 1  | Ada   |") && table.ends_with("(2 rows)\n"),
+        "{table}"
+    );
+    for (file, again) in [
+        ("out.parquet", true),
+        ("out.arrow", true),
+        ("out.csv", true),
+        ("out.ndjson", true),
+        ("out.json", false),
+    ] {
         assert_eq!(place.ok(&["query", "--from", "people.csv", "-o", file]), "");
         if again {
-            assert_eq!(place.ok(&["query", "--from", file, "--format", "csv"]), PEOPLE, "{file}");
+            assert_eq!(
+                place.ok(&["query", "--from", file, "--format", "csv"]),
+                PEOPLE,
+                "{file}"
+            );
         }
     }
 }
@@ -43,16 +79,48 @@ fn what_is_piped_in_is_a_table() {
     for file in ["people.parquet", "people.arrow", "people.ndjson"] {
         place.ok(&["query", "--from", "people.csv", "-o", file]);
     }
-    for file in ["people.csv", "people.parquet", "people.arrow", "people.ndjson"] {
+    for file in [
+        "people.csv",
+        "people.parquet",
+        "people.arrow",
+        "people.ndjson",
+    ] {
         let bytes = std::fs::read(place.path().join(file)).expect("a file");
-        let ended = Ended::of(place.command(&["query", "--from", "-", "--format", "csv"]).write_stdin(bytes.clone()));
-        assert_eq!((ended.code, ended.out.as_str()), (0, PEOPLE), "{file}: {ended:?}");
-        let sql = ["query", "--from", "-", "--sql", "SELECT max(name) AS last FROM stdin", "--format", "csv"];
-        assert_eq!(Ended::of(place.command(&sql).write_stdin(bytes)).out, "last\nGrace\n", "{file}");
+        let ended = Ended::of(
+            place
+                .command(&["query", "--from", "-", "--format", "csv"])
+                .write_stdin(bytes.clone()),
+        );
+        assert_eq!(
+            (ended.code, ended.out.as_str()),
+            (0, PEOPLE),
+            "{file}: {ended:?}"
+        );
+        let sql = [
+            "query",
+            "--from",
+            "-",
+            "--sql",
+            "SELECT max(name) AS last FROM stdin",
+            "--format",
+            "csv",
+        ];
+        assert_eq!(
+            Ended::of(place.command(&sql).write_stdin(bytes)).out,
+            "last\nGrace\n",
+            "{file}"
+        );
     }
     let ended = Ended::of(place.command(&["query", "--from", "-"]).write_stdin(""));
-    assert!(ended.code == 1 && ended.err.contains("standard input is empty"), "{ended:?}");
-    let by_file = Ended::of(place.command(&["query", "--sql-file", "-", "--format", "csv"]).write_stdin("SELECT 1 AS one"));
+    assert!(
+        ended.code == 1 && ended.err.contains("standard input is empty"),
+        "{ended:?}"
+    );
+    let by_file = Ended::of(
+        place
+            .command(&["query", "--sql-file", "-", "--format", "csv"])
+            .write_stdin("SELECT 1 AS one"),
+    );
     assert_eq!(by_file.out, "one\n1\n");
 }
 
@@ -61,7 +129,10 @@ fn arrow_files_are_of_the_format_that_their_names_say() {
     let place = Place::new();
     place.write("people.csv", PEOPLE);
     let bytes = |arguments: &[&str]| {
-        let output = place.command(&[&["query", "--from", "people.csv"][..], arguments].concat()).output().expect("it runs");
+        let output = place
+            .command(&[&["query", "--from", "people.csv"][..], arguments].concat())
+            .output()
+            .expect("it runs");
         assert!(output.status.success(), "{output:?}");
         match arguments.iter().position(|argument| *argument == "-o") {
             Some(index) => std::fs::read(place.path().join(arguments[index + 1])).expect("a file"),
@@ -69,19 +140,34 @@ fn arrow_files_are_of_the_format_that_their_names_say() {
         }
     };
     let is_file = |bytes: &[u8]| bytes.starts_with(b"ARROW1") && bytes.ends_with(b"ARROW1");
-    let is_stream = |bytes: &[u8]| bytes.starts_with(&[0xFF; 4]) && bytes.ends_with(&[0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0]);
-    for arguments in
-        [&["-o", "x.arrow"][..], &["-o", "x.ipc"], &["-o", "x.bin", "--format", "arrow"], &["-o", "x.arrows", "--format", "arrow-file"]]
-    {
+    let is_stream = |bytes: &[u8]| {
+        bytes.starts_with(&[0xFF; 4]) && bytes.ends_with(&[0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0])
+    };
+    for arguments in [
+        &["-o", "x.arrow"][..],
+        &["-o", "x.ipc"],
+        &["-o", "x.bin", "--format", "arrow"],
+        &["-o", "x.arrows", "--format", "arrow-file"],
+    ] {
         assert!(is_file(&bytes(arguments)), "{arguments:?}");
     }
-    for arguments in [&["-o", "x.arrows"][..], &["--format", "arrow"], &["-o", "x.arrow", "--format", "arrow-stream"]] {
+    for arguments in [
+        &["-o", "x.arrows"][..],
+        &["--format", "arrow"],
+        &["-o", "x.arrow", "--format", "arrow-stream"],
+    ] {
         assert!(is_stream(&bytes(arguments)), "{arguments:?}");
     }
     // A dictionary of each batch's own.
     let sql = "SELECT arrow_cast(name, 'Dictionary(Int32, Utf8)') AS name FROM 'people.csv' UNION ALL SELECT arrow_cast('Alan', 'Dictionary(Int32, Utf8)')";
     place.ok(&["query", "--sql", sql, "-o", "words.arrow"]);
-    let back = place.ok(&["query", "--sql", "SELECT name FROM 'words.arrow' ORDER BY 1", "--format", "csv"]);
+    let back = place.ok(&[
+        "query",
+        "--sql",
+        "SELECT name FROM 'words.arrow' ORDER BY 1",
+        "--format",
+        "csv",
+    ]);
     assert_eq!(back, "name\nAda\nAlan\nGrace\n");
 }
 
@@ -89,7 +175,11 @@ fn arrow_files_are_of_the_format_that_their_names_say() {
 fn a_stream_that_was_cut_off_is_refused() {
     let place = Place::new();
     place.write("people.csv", PEOPLE);
-    let whole = place.command(&["query", "--from", "people.csv", "--format", "arrow"]).output().expect("it runs").stdout;
+    let whole = place
+        .command(&["query", "--from", "people.csv", "--format", "arrow"])
+        .output()
+        .expect("it runs")
+        .stdout;
     let read = |bytes: &[u8], more: &[&str]| {
         let arguments = [&["query", "--from", "-", "--format", "csv"][..], more].concat();
         Ended::of(place.command(&arguments).write_stdin(bytes.to_vec()))
@@ -97,13 +187,24 @@ fn a_stream_that_was_cut_off_is_refused() {
     assert_eq!(read(&whole, &[]).out, PEOPLE);
     let cut = &whole[..whole.len() - 8];
     let refused = read(cut, &[]);
-    assert!(refused.code == 1 && refused.err.contains("without its end marker") && refused.out.is_empty(), "{refused:?}");
+    assert!(
+        refused.code == 1
+            && refused.err.contains("without its end marker")
+            && refused.out.is_empty(),
+        "{refused:?}"
+    );
     assert_eq!(read(cut, &["--no-end-marker"]).out, PEOPLE);
     // Within a batch, or followed by another stream.
     let broken = read(&whole[..whole.len() - 16], &["--no-end-marker"]);
-    assert!(broken.code == 1 && !broken.out.contains("Ada"), "{broken:?}");
+    assert!(
+        broken.code == 1 && !broken.out.contains("Ada"),
+        "{broken:?}"
+    );
     let two = read(&[whole.as_slice(), &whole].concat(), &[]);
-    assert!(two.code == 1 && two.err.contains("two streams are not one"), "{two:?}");
+    assert!(
+        two.code == 1 && two.err.contains("two streams are not one"),
+        "{two:?}"
+    );
 }
 
 #[test]
@@ -111,12 +212,21 @@ fn floats_without_a_number_in_json_are_not_lost() {
     let place = Place::new();
     let sql = "SELECT arrow_cast(v, 'Float32') AS f, v AS d, [v] AS l FROM (VALUES (1.5e0), ('NaN'::double), ('inf'::double), ('-inf'::double), (NULL)) AS t(v)";
     let shown = place.ok(&["query", "--sql", sql, "--format", "ndjson"]);
-    let expected =
-        [("1.5", "1.5"), ("\"NaN\"", "\"NaN\""), ("\"Infinity\"", "\"Infinity\""), ("\"-Infinity\"", "\"-Infinity\""), ("null", "null")]
-            .map(|(float, double)| format!("{{\"f\":{float},\"d\":{double},\"l\":[{double}]}}\n"))
-            .concat();
+    let expected = [
+        ("1.5", "1.5"),
+        ("\"NaN\"", "\"NaN\""),
+        ("\"Infinity\"", "\"Infinity\""),
+        ("\"-Infinity\"", "\"-Infinity\""),
+        ("null", "null"),
+    ]
+    .map(|(float, double)| format!("{{\"f\":{float},\"d\":{double},\"l\":[{double}]}}\n"))
+    .concat();
     assert_eq!(shown, expected);
-    assert!(place.ok(&["query", "--sql", sql, "--format", "json"]).contains("{\"f\":\"NaN\""));
+    assert!(
+        place
+            .ok(&["query", "--sql", sql, "--format", "json"])
+            .contains("{\"f\":\"NaN\"")
+    );
 }
 
 #[test]
@@ -124,18 +234,52 @@ fn parameters_are_bound() {
     let place = Place::new();
     place.write("people.csv", PEOPLE);
     let sql = "SELECT name FROM 'people.csv' WHERE id = $id OR name = $who ORDER BY 1";
-    let query = ["query", "--sql", sql, "--param", "id=2", "-p", "who=Ada' OR '1'='1", "--format", "csv"];
+    let query = [
+        "query",
+        "--sql",
+        sql,
+        "--param",
+        "id=2",
+        "-p",
+        "who=Ada' OR '1'='1",
+        "--format",
+        "csv",
+    ];
     assert_eq!(place.ok(&query), "name\nGrace\n");
-    let typed =
-        ["query", "--sql", "SELECT $1 AS day, $2 AS price", "-p", "1:date=2024-02-29", "-p", "2:decimal(6,2)=1.50", "--format", "csv"];
+    let typed = [
+        "query",
+        "--sql",
+        "SELECT $1 AS day, $2 AS price",
+        "-p",
+        "1:date=2024-02-29",
+        "-p",
+        "2:decimal(6,2)=1.50",
+        "--format",
+        "csv",
+    ];
     assert_eq!(place.ok(&typed), "day,price\n2024-02-29,1.50\n");
 }
 
 #[test]
 fn parameters_keep_every_digit_or_are_refused() {
     let place = Place::new();
-    let shown = |param: &str| place.ok(&["query", "--sql", "SELECT $a AS a", "-p", param, "--format", "csv"]);
-    for number in ["12345678901234567891", "-0.12345678901234567891", "1.5", "9223372036854775807"] {
+    let shown = |param: &str| {
+        place.ok(&[
+            "query",
+            "--sql",
+            "SELECT $a AS a",
+            "-p",
+            param,
+            "--format",
+            "csv",
+        ])
+    };
+    for number in [
+        "12345678901234567891",
+        "-0.12345678901234567891",
+        "1.5",
+        "9223372036854775807",
+    ] {
         assert_eq!(shown(&format!("a={number}")), format!("a\n{number}\n"));
     }
     for param in [
@@ -148,7 +292,10 @@ fn parameters_keep_every_digit_or_are_refused() {
         let error = place.refused(2, &["query", "--sql", "SELECT $a AS a", "-p", param]);
         assert!(error.contains("--param a"), "{param}: {error}");
     }
-    assert_eq!(shown("a:timestamptz=2024-01-01T00:00:00+02:00"), "a\n2023-12-31T22:00:00.000000Z\n");
+    assert_eq!(
+        shown("a:timestamptz=2024-01-01T00:00:00+02:00"),
+        "a\n2023-12-31T22:00:00.000000Z\n"
+    );
 }
 
 #[test]
@@ -157,7 +304,10 @@ fn a_value_that_has_no_text_is_an_error_in_every_format() {
     let sql = "SELECT arrow_cast(9223371244799000000, 'Timestamp(Microsecond, None)') AS far";
     for format in ["table", "csv", "json", "ndjson"] {
         let ended = place.run(&["query", "--sql", sql, "--format", format]);
-        assert!(ended.code == 1 && !ended.out.contains("ERROR") && ended.err.contains("cast"), "{format}: {ended:?}");
+        assert!(
+            ended.code == 1 && !ended.out.contains("ERROR") && ended.err.contains("cast"),
+            "{format}: {ended:?}"
+        );
     }
 }
 
@@ -167,8 +317,14 @@ fn a_file_is_whole_or_not_there() {
     let failing = "SELECT CASE WHEN value < 100000 THEN value ELSE CAST('x' || value AS INT) END AS v FROM generate_series(1, 200000)";
     let error = place.refused(1, &["query", "--sql", failing, "-o", "out.csv"]);
     assert!(error.starts_with("error: "), "{error}");
-    assert_eq!(std::fs::read_dir(place.path()).expect("a folder").count(), 0);
-    let error = place.refused(1, &["query", "--sql", "SELECT 1", "-o", "no/such/folder/x.csv"]);
+    assert_eq!(
+        std::fs::read_dir(place.path()).expect("a folder").count(),
+        0
+    );
+    let error = place.refused(
+        1,
+        &["query", "--sql", "SELECT 1", "-o", "no/such/folder/x.csv"],
+    );
     assert!(error.contains("no/such/folder"), "{error}");
 }
 
@@ -176,10 +332,22 @@ fn a_file_is_whole_or_not_there() {
 fn a_pipe_that_closes_is_no_error() {
     use std::io::{BufRead, BufReader};
     let place = Place::new();
-    let mut child = place.spawn(&["query", "--sql", "SELECT * FROM generate_series(1, 5000000)", "--format", "csv"]);
+    let mut child = place.spawn(&[
+        "query",
+        "--sql",
+        "SELECT * FROM generate_series(1, 5000000)",
+        "--format",
+        "csv",
+    ]);
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    BufReader::new(child.stdout.take().expect("a pipe"))
+        .read_line(&mut line)
+        .expect("a line");
     let output = child.wait_with_output().expect("it ends");
     assert_eq!((line.as_str(), output.status.code()), ("value\n", Some(0)));
-    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -5,25 +5,70 @@ use crate::{Ended, PEOPLE, Place};
 #[test]
 fn connections_are_added_listed_tested_and_used() {
     let place = Place::new();
-    assert!(place.ok(&["connections", "list"]).contains("arrowload init"));
+    assert!(
+        place
+            .ok(&["connections", "list"])
+            .contains("arrowload init")
+    );
     assert!(place.ok(&["init"]).contains("arrowload.toml"));
-    assert!(place.ok(&["connections", "list"]).contains("no connection"), "the template names none");
-    place.ok(&["connections", "add", "lake", "file", "root=lake", "batch_size=1000"]);
-    let added = place.run(&["connections", "add", "pg", "postgresql://u@127.0.0.1:1/d", "password=hunter2"]);
-    assert!(added.code == 0 && added.err.contains("${env:NAME}"), "{added:?}");
+    assert!(
+        place.ok(&["connections", "list"]).contains("no connection"),
+        "the template names none"
+    );
+    place.ok(&[
+        "connections",
+        "add",
+        "lake",
+        "file",
+        "root=lake",
+        "batch_size=1000",
+    ]);
+    let added = place.run(&[
+        "connections",
+        "add",
+        "pg",
+        "postgresql://u@127.0.0.1:1/d",
+        "password=hunter2",
+    ]);
+    assert!(
+        added.code == 0 && added.err.contains("${env:NAME}"),
+        "{added:?}"
+    );
     let text = place.read("arrowload.toml");
     assert!(
-        text.starts_with("# Connections of arrowload") && text.contains("[connections.lake]\ntype = \"file\"\nroot = \"lake\""),
+        text.starts_with("# Connections of arrowload")
+            && text.contains("[connections.lake]\ntype = \"file\"\nroot = \"lake\""),
         "{text}"
     );
     let list = place.ok(&["connections", "list"]);
-    assert!(list.contains("lake") && list.contains("file") && list.contains("arrowload.toml") && !list.contains("hunter2"), "{list}");
-    assert!(place.ok(&["connections", "test", "lake"]).contains("lake: file is reached"));
+    assert!(
+        list.contains("lake")
+            && list.contains("file")
+            && list.contains("arrowload.toml")
+            && !list.contains("hunter2"),
+        "{list}"
+    );
+    assert!(
+        place
+            .ok(&["connections", "test", "lake"])
+            .contains("lake: file is reached")
+    );
     place.write("people.csv", PEOPLE);
-    place.ok(&["load", "--from", "people.csv", "--to", "lake", "--target", "people.csv"]);
+    place.ok(&[
+        "load",
+        "--from",
+        "people.csv",
+        "--to",
+        "lake",
+        "--target",
+        "people.csv",
+    ]);
     assert_eq!(place.read("lake/people.csv"), PEOPLE);
     let ended = place.run(&["connections", "test", "pg"]);
-    assert!(ended.code == 1 && ended.err.contains("127.0.0.1:1") && !ended.err.contains("hunter2"), "{ended:?}");
+    assert!(
+        ended.code == 1 && ended.err.contains("127.0.0.1:1") && !ended.err.contains("hunter2"),
+        "{ended:?}"
+    );
 }
 
 #[test]
@@ -31,10 +76,18 @@ fn the_environment_names_connections_too() {
     let place = Place::new();
     place.write("people.csv", PEOPLE);
     let mut load = place.command(&["load", "-f", "people.csv", "-t", "bucket", "-T", "x.csv"]);
-    load.env("ARROWLOAD_CONNECTIONS__BUCKET__TYPE", "file").env("ARROWLOAD_CONNECTIONS__BUCKET__ROOT", "elsewhere");
+    load.env("ARROWLOAD_CONNECTIONS__BUCKET__TYPE", "file")
+        .env("ARROWLOAD_CONNECTIONS__BUCKET__ROOT", "elsewhere");
     let ended = Ended::of(&mut load);
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(place.read("elsewhere/x.csv"), PEOPLE);
-    let broken = Ended::of(place.command(&["loaders"]).env("ARROWLOAD_CONFIG", "nowhere.toml"));
-    assert_eq!(broken.code, 0, "what needs no connection does not read the file: {broken:?}");
+    let broken = Ended::of(
+        place
+            .command(&["loaders"])
+            .env("ARROWLOAD_CONFIG", "nowhere.toml"),
+    );
+    assert_eq!(
+        broken.code, 0,
+        "what needs no connection does not read the file: {broken:?}"
+    );
 }

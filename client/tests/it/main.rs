@@ -1,5 +1,8 @@
 //! The client as its users meet it: the main job, its answers to mistakes, and what is linked in.
-#![expect(clippy::expect_used, reason = "a test that cannot go on says so and ends")]
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot go on says so and ends"
+)]
 
 mod connections;
 mod load;
@@ -13,9 +16,18 @@ use arrowload::{Client, Connections};
 
 /// A client over a folder, deaf to the machine's own configuration.
 pub(crate) async fn client(folder: &Path) -> Client {
-    let connections = Connections::builder().no_config_file().environment([]).build().expect("no layers");
+    let connections = Connections::builder()
+        .no_config_file()
+        .environment([])
+        .build()
+        .expect("no layers");
     let source = format!("datafusion://{}", folder.display());
-    Client::builder().connections(connections).source(source).connect().await.expect("the embedded engine is there")
+    Client::builder()
+        .connections(connections)
+        .source(source)
+        .connect()
+        .await
+        .expect("the embedded engine is there")
 }
 
 /// A folder's file, as it is named in targets.

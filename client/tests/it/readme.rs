@@ -9,9 +9,14 @@ use serde_json::Value;
 fn the_options_in_the_readme_are_those_of_the_code() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let text = std::fs::read_to_string(&path).expect("the README");
-    let (before, rest) = text.split_once("<!-- options:begin -->\n").expect("a beginning");
+    let (before, rest) = text
+        .split_once("<!-- options:begin -->\n")
+        .expect("a beginning");
     let (_, after) = rest.split_once("<!-- options:end -->").expect("an end");
-    let made = format!("{before}<!-- options:begin -->\n{}<!-- options:end -->{after}", table(&KeySchema::of::<LoadOptions>()));
+    let made = format!(
+        "{before}<!-- options:begin -->\n{}<!-- options:end -->{after}",
+        table(&KeySchema::of::<LoadOptions>())
+    );
     if std::env::var_os("ARROWLOAD_BLESS").is_some() {
         std::fs::write(&path, made).expect("written");
     } else {
@@ -28,7 +33,10 @@ fn table(schema: &KeySchema) -> String {
             Value::String(text) => format!("`{text}`"),
             other => format!("`{other}`"),
         };
-        let what = property["description"].as_str().expect("every option is documented").replace('\n', " ");
+        let what = property["description"]
+            .as_str()
+            .expect("every option is documented")
+            .replace('\n', " ");
         lines.push_str(&format!("| `{key}` | {default} | {what} |\n"));
     }
     lines

@@ -15,7 +15,11 @@ fn each_feature_registers_its_name_exactly_once() {
         ("redis", cfg!(feature = "loader-redis")),
     ];
     for (name, is_on) in features {
-        assert_eq!(loaders.iter().filter(|known| **known == name).count(), usize::from(is_on), "{name} in {loaders:?}");
+        assert_eq!(
+            loaders.iter().filter(|known| **known == name).count(),
+            usize::from(is_on),
+            "{name} in {loaders:?}"
+        );
     }
     let features = [
         ("memory", true),
@@ -26,7 +30,11 @@ fn each_feature_registers_its_name_exactly_once() {
         ("redis", cfg!(feature = "source-redis")),
     ];
     for (name, is_on) in features {
-        assert_eq!(sources.iter().filter(|known| **known == name).count(), usize::from(is_on), "{name} in {sources:?}");
+        assert_eq!(
+            sources.iter().filter(|known| **known == name).count(),
+            usize::from(is_on),
+            "{name} in {sources:?}"
+        );
     }
 }
 
@@ -35,7 +43,10 @@ fn every_loader_keeps_to_the_rules_for_keys() {
     let registry = Registry::linked().expect("no twins");
     for loader in registry.loaders() {
         let (config, options) = (loader.config_schema(), loader.options_schema());
-        assert!(config.is_closed() && options.is_closed(), "{loader:?} takes keys that it does not know");
+        assert!(
+            config.is_closed() && options.is_closed(),
+            "{loader:?} takes keys that it does not know"
+        );
         for key in config.keys() {
             assert!(!options.contains(key), "{loader:?} has `{key}` twice");
         }

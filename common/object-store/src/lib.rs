@@ -41,16 +41,33 @@ const USUAL_KEYS: [&str; 18] = [
 pub fn open(url: &Url, options: &BTreeMap<String, Secret>) -> Result<(Box<dyn ObjectStore>, Path)> {
     check_scheme(url.scheme())?;
     options.keys().try_for_each(|key| check_key(key))?;
-    let variables = std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-    let known = |(key, _): &(String, String)| ECOSYSTEMS.iter().any(|prefix| key.starts_with(prefix));
-    let given = options.iter().map(|(key, value)| (key.clone(), value.expose().to_owned()));
+    let variables = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    let known =
+        |(key, _): &(String, String)| ECOSYSTEMS.iter().any(|prefix| key.starts_with(prefix));
+    let given = options
+        .iter()
+        .map(|(key, value)| (key.clone(), value.expose().to_owned()));
     // S3 copies without replacing only if it is told how; the other stores do.
     let default = [("aws_copy_if_not_exists".to_owned(), "multipart".to_owned())];
     // Later options stand over earlier ones.
-    let all = default.into_iter().chain(variables.filter(known)).chain(given);
-    object_store::parse_url_opts(url, all.map(|(key, value)| (key.to_ascii_lowercase(), value))).map_err(|error| {
-        Error::new(ErrorKind::InvalidOption, format!("the object store of {}:// cannot be set up: {error}", url.scheme()))
-            .with_source(error)
+    let all = default
+        .into_iter()
+        .chain(variables.filter(known))
+        .chain(given);
+    object_store::parse_url_opts(
+        url,
+        all.map(|(key, value)| (key.to_ascii_lowercase(), value)),
+    )
+    .map_err(|error| {
+        Error::new(
+            ErrorKind::InvalidOption,
+            format!(
+                "the object store of {}:// cannot be set up: {error}",
+                url.scheme()
+            ),
+        )
+        .with_source(error)
     })
 }
 
@@ -62,14 +79,19 @@ fn check_scheme(scheme: &str) -> Result<()> {
         "az" | "adl" | "azure" | "abfs" | "abfss" => ("azure", cfg!(feature = "azure")),
         "http" | "https" => ("http", cfg!(feature = "http")),
         other => {
-            let message = format!("`{other}://` is no place for files; write a path, or a URL of file, s3, gs, az or https");
+            let message = format!(
+                "`{other}://` is no place for files; write a path, or a URL of file, s3, gs, az or https"
+            );
             return Err(Error::new(ErrorKind::InvalidOption, message));
         }
     };
     if is_on {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Unsupported, format!("URLs of {scheme}:// need the cargo feature `{feature}`; switch it on")))
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!("URLs of {scheme}:// need the cargo feature `{feature}`; switch it on"),
+    ))
 }
 
 /// Whether a key is about the connection to any store.
@@ -90,7 +112,9 @@ fn check_key(key: &str) -> Result<()> {
     let mut is_known = is_client_key(&lower);
     #[cfg(feature = "aws")]
     {
-        is_known |= lower.parse::<object_store::aws::AmazonS3ConfigKey>().is_ok();
+        is_known |= lower
+            .parse::<object_store::aws::AmazonS3ConfigKey>()
+            .is_ok();
     }
     #[cfg(feature = "gcp")]
     {
@@ -101,13 +125,23 @@ fn check_key(key: &str) -> Result<()> {
         is_known |= lower.parse::<object_store::azure::AzureConfigKey>().is_ok();
     }
     // Of a store that this build leaves out.
-    let is_foreign = ECOSYSTEMS.iter().zip([cfg!(feature = "aws"), cfg!(feature = "gcp"), cfg!(feature = "azure")]);
-    is_known |= is_foreign.into_iter().any(|(prefix, is_on)| !is_on && key.to_ascii_uppercase().starts_with(prefix));
+    let is_foreign = ECOSYSTEMS.iter().zip([
+        cfg!(feature = "aws"),
+        cfg!(feature = "gcp"),
+        cfg!(feature = "azure"),
+    ]);
+    is_known |= is_foreign
+        .into_iter()
+        .any(|(prefix, is_on)| !is_on && key.to_ascii_uppercase().starts_with(prefix));
     if is_known {
         return Ok(());
     }
-    let hint = nearest(&lower, USUAL_KEYS).map_or_else(String::new, |usual| format!("; did you mean `{usual}`?"));
-    let message = format!("storage_options: no object store has the key `{key}`{hint} The usual ones are {}", USUAL_KEYS.join(", "));
+    let hint = nearest(&lower, USUAL_KEYS)
+        .map_or_else(String::new, |usual| format!("; did you mean `{usual}`?"));
+    let message = format!(
+        "storage_options: no object store has the key `{key}`{hint} The usual ones are {}",
+        USUAL_KEYS.join(", ")
+    );
     Err(Error::new(ErrorKind::InvalidOption, message).with("key", key))
 }
 
@@ -117,27 +151,47 @@ mod tests {
 
     fn refused(url: &str, key: &str) -> Error {
         let options = BTreeMap::from([(key.to_owned(), Secret::new("x"))]);
-        open(&Url::parse(url).expect("a URL"), &options).map(|_| ()).expect_err("refused")
+        open(&Url::parse(url).expect("a URL"), &options)
+            .map(|_| ())
+            .expect_err("refused")
     }
 
     #[test]
     fn stores_that_are_left_out_name_their_feature() {
-        for (url, feature) in [("s3://b/x", "aws"), ("gs://b/x", "gcp"), ("az://b/x", "azure"), ("https://h/x", "http")] {
+        for (url, feature) in [
+            ("s3://b/x", "aws"),
+            ("gs://b/x", "gcp"),
+            ("az://b/x", "azure"),
+            ("https://h/x", "http"),
+        ] {
             let error = refused(url, "nothing_at_all");
             let text = error.to_string();
-            assert!(text.contains(&format!("`{feature}`")) || text.contains("nothing_at_all"), "{text}");
+            assert!(
+                text.contains(&format!("`{feature}`")) || text.contains("nothing_at_all"),
+                "{text}"
+            );
         }
-        assert_eq!(refused("ftp://h/x", "timeout").kind(), ErrorKind::InvalidOption);
+        assert_eq!(
+            refused("ftp://h/x", "timeout").kind(),
+            ErrorKind::InvalidOption
+        );
     }
 
     #[cfg(feature = "aws")]
     #[test]
     fn misspelt_keys_are_refused_with_the_nearest() {
         let error = refused("s3://b/x", "AWS_REGOIN");
-        assert_eq!((error.kind(), error.get("key")), (ErrorKind::InvalidOption, Some("AWS_REGOIN")));
-        assert!(error.to_string().contains("did you mean `aws_region`?"), "{error}");
+        assert_eq!(
+            (error.kind(), error.get("key")),
+            (ErrorKind::InvalidOption, Some("AWS_REGOIN"))
+        );
+        assert!(
+            error.to_string().contains("did you mean `aws_region`?"),
+            "{error}"
+        );
         let options = BTreeMap::from([("AWS_REGION".to_owned(), Secret::new("eu-west-1"))]);
-        let (_, path) = open(&Url::parse("s3://b/x/y.parquet").expect("a URL"), &options).expect("a store");
+        let (_, path) =
+            open(&Url::parse("s3://b/x/y.parquet").expect("a URL"), &options).expect("a store");
         assert_eq!(path.as_ref(), "x/y.parquet");
     }
 }

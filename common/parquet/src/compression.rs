@@ -63,10 +63,20 @@ impl FromStr for Compression {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let unknown = || format!("unknown compression '{text}': none, snappy, lz4, zstd, gzip or brotli, as in zstd or zstd(3)");
+        let unknown = || {
+            format!(
+                "unknown compression '{text}': none, snappy, lz4, zstd, gzip or brotli, as in zstd or zstd(3)"
+            )
+        };
         let lower = text.trim().to_ascii_lowercase();
-        let (name, level) = match lower.strip_suffix(')').and_then(|text| text.split_once('(')) {
-            Some((name, level)) => (name, Some(level.trim().parse::<u8>().map_err(|_| unknown())?)),
+        let (name, level) = match lower
+            .strip_suffix(')')
+            .and_then(|text| text.split_once('('))
+        {
+            Some((name, level)) => (
+                name,
+                Some(level.trim().parse::<u8>().map_err(|_| unknown())?),
+            ),
             None => (lower.as_str(), None),
         };
         let codec = match (name, level) {
@@ -124,7 +134,15 @@ mod tests {
 
     #[test]
     fn what_is_not_a_codec_is_refused() {
-        for text in ["", "lzo", "snappy(1)", "zstd(23)", "zstd(", "zstd(-1)", "gzip(10)"] {
+        for text in [
+            "",
+            "lzo",
+            "snappy(1)",
+            "zstd(23)",
+            "zstd(",
+            "zstd(-1)",
+            "gzip(10)",
+        ] {
             assert!(text.parse::<Compression>().is_err(), "{text}");
         }
     }

@@ -25,7 +25,9 @@ impl Destination {
     ///
     /// Files are written under a temporary, hidden name beside their own and renamed when they are published.
     pub fn local(folder: impl Into<PathBuf>) -> Self {
-        Self { place: Place::Local(folder.into(), false) }
+        Self {
+            place: Place::Local(folder.into(), false),
+        }
     }
 
     /// A local folder whose files have their own names from the start, and are complete when they are published.
@@ -33,7 +35,9 @@ impl Destination {
     /// For tables whose readers know their files from a log. What a killed process leaves has a name that the clean-up of
     /// such tables finds: theirs pass over hidden files.
     pub fn local_in_place(folder: impl Into<PathBuf>) -> Self {
-        Self { place: Place::Local(folder.into(), true) }
+        Self {
+            place: Place::Local(folder.into(), true),
+        }
     }
 
     /// A prefix in an object store.
@@ -41,7 +45,9 @@ impl Destination {
     /// Files are multipart uploads, completed when they are published. [`object_store::local::LocalFileSystem`]
     /// works too, but keeps each staged file open and syncs nothing: prefer [`Destination::local`].
     pub fn store(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
-        Self { place: Place::Store(store, prefix) }
+        Self {
+            place: Place::Store(store, prefix),
+        }
     }
 }
 
@@ -68,22 +74,40 @@ impl FileNaming {
     ///
     /// Two writers of one destination need two prefixes, or the later one replaces the files of the earlier.
     pub fn prefix(prefix: impl Into<String>) -> Self {
-        Self { stem: prefix.into(), extension: ".parquet".into(), numbered: true }
+        Self {
+            stem: prefix.into(),
+            extension: ".parquet".into(),
+            numbered: true,
+        }
     }
 
     /// Exactly `name` for the first file; files beyond it, for size or partition, get `-00001` before the extension.
     pub fn single(name: impl Into<String>) -> Self {
         let name = name.into();
         let (stem, extension) = match name.rsplit_once('.') {
-            Some((stem, extension)) if !stem.is_empty() => (stem.to_owned(), format!(".{extension}")),
+            Some((stem, extension)) if !stem.is_empty() => {
+                (stem.to_owned(), format!(".{extension}"))
+            }
             _ => (name, String::new()),
         };
-        Self { stem, extension, numbered: false }
+        Self {
+            stem,
+            extension,
+            numbered: false,
+        }
     }
 
     pub(crate) fn name(&self, index: usize) -> String {
-        let Self { stem, extension, numbered } = self;
-        if index == 0 && !numbered { format!("{stem}{extension}") } else { format!("{stem}-{index:05}{extension}") }
+        let Self {
+            stem,
+            extension,
+            numbered,
+        } = self;
+        if index == 0 && !numbered {
+            format!("{stem}{extension}")
+        } else {
+            format!("{stem}-{index:05}{extension}")
+        }
     }
 }
 
@@ -96,7 +120,10 @@ mod tests {
         let part = FileNaming::prefix("part-x");
         assert_eq!(part.name(0), "part-x-00000.parquet");
         let single = FileNaming::single("events.v1.parquet");
-        assert_eq!((single.name(0), single.name(2)), ("events.v1.parquet".into(), "events.v1-00002.parquet".into()));
+        assert_eq!(
+            (single.name(0), single.name(2)),
+            ("events.v1.parquet".into(), "events.v1-00002.parquet".into())
+        );
         assert_eq!(FileNaming::single(".hidden").name(1), ".hidden-00001");
     }
 }

@@ -52,16 +52,42 @@ impl RowGroup {
         let shared = Arc::new(Shared {
             pool: pool.clone(),
             progress: (0..columns).map(|_| Progress::default()).collect(),
-            done: Mutex::new(Done { left: columns, chunks: (0..columns).map(|_| Vec::new()).collect(), sender: Some(sender) }),
+            done: Mutex::new(Done {
+                left: columns,
+                chunks: (0..columns).map(|_| Vec::new()).collect(),
+                sender: Some(sender),
+            }),
         });
         let mut writers = writers.into_iter();
-        let lanes = schema.fields().iter().zip(leaves).enumerate().map(|(column, (field, leaves))| {
-            let leaves = writers.by_ref().take(*leaves).collect();
-            let extremes = (statistics == Statistics::Chunk && extremes::found_here(field.data_type())).then(Extremes::default);
-            let state = State { encoder: Some(Encoder { leaves, extremes }), queue: VecDeque::new(), closing: false };
-            Arc::new(Lane { column, field: field.clone(), shared: shared.clone(), state: Mutex::new(state) })
-        });
-        Self { lanes: lanes.collect(), shared: shared.clone(), encoded, rows: 0 }
+        let lanes =
+            schema
+                .fields()
+                .iter()
+                .zip(leaves)
+                .enumerate()
+                .map(|(column, (field, leaves))| {
+                    let leaves = writers.by_ref().take(*leaves).collect();
+                    let extremes = (statistics == Statistics::Chunk
+                        && extremes::found_here(field.data_type()))
+                    .then(Extremes::default);
+                    let state = State {
+                        encoder: Some(Encoder { leaves, extremes }),
+                        queue: VecDeque::new(),
+                        closing: false,
+                    };
+                    Arc::new(Lane {
+                        column,
+                        field: field.clone(),
+                        shared: shared.clone(),
+                        state: Mutex::new(state),
+                    })
+                });
+        Self {
+            lanes: lanes.collect(),
+            shared: shared.clone(),
+            encoded,
+            rows: 0,
+        }
     }
 
     /// The rows given so far.
@@ -83,12 +109,21 @@ impl RowGroup {
         for lane in &self.lanes {
             lane.send(None);
         }
-        (self.encoded, Size { shared: self.shared, rows: self.rows })
+        (
+            self.encoded,
+            Size {
+                shared: self.shared,
+                rows: self.rows,
+            },
+        )
     }
 
     /// How large it has become, as far as is known.
     pub(crate) fn size(&self) -> Size {
-        Size { shared: self.shared.clone(), rows: self.rows }
+        Size {
+            shared: self.shared.clone(),
+            rows: self.rows,
+        }
     }
 }
 
@@ -104,14 +139,22 @@ impl Size {
         let column = |progress: &Progress| {
             let rows = progress.rows.load(Ordering::Relaxed);
             let bytes = progress.bytes.load(Ordering::Relaxed);
-            if rows == 0 { 0 } else { (bytes as f64 * (self.rows as f64 / rows as f64)) as u64 }
+            if rows == 0 {
+                0
+            } else {
+                (bytes as f64 * (self.rows as f64 / rows as f64)) as u64
+            }
         };
         self.shared.progress.iter().map(column).sum()
     }
 
     /// The bytes held by the encoders now, about.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.shared.progress.iter().map(|progress| progress.memory.load(Ordering::Relaxed)).sum()
+        self.shared
+            .progress
+            .iter()
+            .map(|progress| progress.memory.load(Ordering::Relaxed))
+            .sum()
     }
 }
 
@@ -145,7 +188,10 @@ impl Shared {
                 if done.left > 0 {
                     return;
                 }
-                Ok(std::mem::take(&mut done.chunks).into_iter().flatten().collect())
+                Ok(std::mem::take(&mut done.chunks)
+                    .into_iter()
+                    .flatten()
+                    .collect())
             }
             Err(error) => Err(error),
         };
@@ -193,7 +239,9 @@ impl Lane {
     }
 
     fn schedule(self: &Arc<Self>, state: &mut State) {
-        let Some(encoder) = state.encoder.take() else { return };
+        let Some(encoder) = state.encoder.take() else {
+            return;
+        };
         let lane = self.clone();
         self.shared.pool.spawn(move || lane.work(encoder));
     }
@@ -205,8 +253,12 @@ impl Lane {
             Some(piece) => self.encode(encoder, piece).map(Step::More),
             None => self.close(encoder).map(Step::Closed),
         };
-        let result = catch_unwind(AssertUnwindSafe(step))
-            .unwrap_or_else(|_| Err(Error::Worker(format!("the encoder of column '{}' panicked", self.field.name()))));
+        let result = catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
+            Err(Error::Worker(format!(
+                "the encoder of column '{}' panicked",
+                self.field.name()
+            )))
+        });
         drop(piece);
         match result {
             Ok(Step::More(encoder)) => {
@@ -238,14 +290,23 @@ impl Lane {
         }
         let progress = &self.shared.progress[self.column];
         let sum = |size: fn(&ArrowColumnWriter) -> usize| encoder.leaves.iter().map(size).sum();
-        progress.bytes.store(sum(ArrowColumnWriter::get_estimated_total_bytes), Ordering::Relaxed);
-        progress.memory.store(sum(ArrowColumnWriter::memory_size), Ordering::Relaxed);
+        progress.bytes.store(
+            sum(ArrowColumnWriter::get_estimated_total_bytes),
+            Ordering::Relaxed,
+        );
+        progress
+            .memory
+            .store(sum(ArrowColumnWriter::memory_size), Ordering::Relaxed);
         progress.rows.fetch_add(piece.rows, Ordering::Relaxed);
         Ok(encoder)
     }
 
     fn close(&self, encoder: Encoder) -> Result<Chunks> {
-        let mut chunks = encoder.leaves.into_iter().map(ArrowColumnWriter::close).collect::<Result<Chunks, _>>()?;
+        let mut chunks = encoder
+            .leaves
+            .into_iter()
+            .map(ArrowColumnWriter::close)
+            .collect::<Result<Chunks, _>>()?;
         if let (Some(extremes), [chunk]) = (encoder.extremes, chunks.as_mut_slice()) {
             extremes.describe(&self.field, chunk)?;
         }

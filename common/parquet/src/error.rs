@@ -68,7 +68,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
-        Self::Io { path: path.to_path_buf(), source }
+        Self::Io {
+            path: path.to_path_buf(),
+            source,
+        }
     }
 
     /// Whether the same load may succeed when it is tried again unchanged.
@@ -107,21 +110,44 @@ fn is_transient(error: &object_store::Error) -> bool {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnsupportedType { column, data_type, reason } => {
-                write!(f, "column '{column}' of type {data_type} cannot be stored in Parquet: {reason}")
+            Self::UnsupportedType {
+                column,
+                data_type,
+                reason,
+            } => {
+                write!(
+                    f,
+                    "column '{column}' of type {data_type} cannot be stored in Parquet: {reason}"
+                )
             }
-            Self::InvalidOptions(message) => write!(f, "the Parquet options are not valid: {message}"),
-            Self::SchemaMismatch(message) => write!(f, "the batch does not fit the schema: {message}"),
+            Self::InvalidOptions(message) => {
+                write!(f, "the Parquet options are not valid: {message}")
+            }
+            Self::SchemaMismatch(message) => {
+                write!(f, "the batch does not fit the schema: {message}")
+            }
             Self::PartitionValue { column, reason } => {
-                write!(f, "a value of partition column '{column}' cannot be part of a path: {reason}")
+                write!(
+                    f,
+                    "a value of partition column '{column}' cannot be part of a path: {reason}"
+                )
             }
-            Self::Value { column, source } => write!(f, "a value of column '{column}' cannot be stored: {source}"),
+            Self::Value { column, source } => {
+                write!(f, "a value of column '{column}' cannot be stored: {source}")
+            }
             Self::Arrow(source) => write!(f, "the batch could not be prepared: {source}"),
             Self::Encode(source) => write!(f, "the Parquet encoder failed: {source}"),
             Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Store(source) => write!(f, "the object store failed: {source}"),
-            Self::Publish { published, total, source } => {
-                write!(f, "only {published} of {total} files were published: {source}")
+            Self::Publish {
+                published,
+                total,
+                source,
+            } => {
+                write!(
+                    f,
+                    "only {published} of {total} files were published: {source}"
+                )
             }
             Self::Worker(message) => write!(f, "a Parquet worker stopped: {message}"),
         }

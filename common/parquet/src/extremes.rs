@@ -21,7 +21,10 @@ use crate::{Error, Result};
 /// Whether the extremes of a column of this type are found here, and not by the encoder.
 pub(crate) fn found_here(data_type: &DataType) -> bool {
     use DataType as D;
-    matches!(data_type, D::Utf8 | D::LargeUtf8 | D::Utf8View | D::Binary | D::LargeBinary | D::BinaryView)
+    matches!(
+        data_type,
+        D::Utf8 | D::LargeUtf8 | D::Utf8View | D::Binary | D::LargeBinary | D::BinaryView
+    )
 }
 
 /// What is known of the values of one chunk.
@@ -41,7 +44,10 @@ struct Bound {
 
 impl Bound {
     fn new(prefix: u64, value: &[u8]) -> Self {
-        Self { prefix, value: value.to_vec() }
+        Self {
+            prefix,
+            value: value.to_vec(),
+        }
     }
 
     /// Whether a value with the same prefix may be another one: equal bytes, and no more of them, are the same.
@@ -90,7 +96,8 @@ impl Extremes {
         };
         // No branch for the values of a column that has few: which of them comes next is not to be foreseen.
         let below = (prefix < least.prefix) | ((prefix == least.prefix) & least.may_differ(value));
-        let above = (prefix > greatest.prefix) | ((prefix == greatest.prefix) & greatest.may_differ(value));
+        let above =
+            (prefix > greatest.prefix) | ((prefix == greatest.prefix) & greatest.may_differ(value));
         if below | above {
             if value < least.value.as_slice() {
                 least.set(prefix, value);
@@ -108,9 +115,14 @@ impl Extremes {
         let metadata = &mut chunk.close_mut().metadata;
         let levels = metadata.column_descr().max_def_level();
         let mut builder = metadata.clone().into_builder();
-        builder = builder.set_statistics(statistics).set_unencoded_byte_array_data_bytes(Some(bytes as i64));
+        builder = builder
+            .set_statistics(statistics)
+            .set_unencoded_byte_array_data_bytes(Some(bytes as i64));
         if levels == 1 {
-            builder = builder.set_definition_level_histogram(Some(LevelHistogram::from(vec![nulls as i64, values as i64])));
+            builder = builder.set_definition_level_histogram(Some(LevelHistogram::from(vec![
+                nulls as i64,
+                values as i64,
+            ])));
         }
         *metadata = builder.build()?;
         Ok(())
@@ -118,25 +130,43 @@ impl Extremes {
 
     /// The encoder is given the two extremes alone, so that what it does with long ones, and notes of them, stays its own.
     fn statistics(self, field: &FieldRef) -> Result<Statistics> {
-        let extremes: Vec<Vec<u8>> = self.range.map(|(least, greatest)| vec![least.value, greatest.value]).unwrap_or_default();
+        let extremes: Vec<Vec<u8>> = self
+            .range
+            .map(|(least, greatest)| vec![least.value, greatest.value])
+            .unwrap_or_default();
         let array: ArrayRef = match field.data_type() {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-                let texts = extremes.into_iter().map(String::from_utf8).collect::<Result<Vec<_>, _>>();
-                Arc::new(StringArray::from(texts.map_err(|error| Error::Worker(format!("column '{}': {error}", field.name())))?))
+                let texts = extremes
+                    .into_iter()
+                    .map(String::from_utf8)
+                    .collect::<Result<Vec<_>, _>>();
+                Arc::new(StringArray::from(texts.map_err(|error| {
+                    Error::Worker(format!("column '{}': {error}", field.name()))
+                })?))
             }
             _ => Arc::new(BinaryArray::from_iter_values(extremes)),
         };
-        let field = Arc::new(field.as_ref().clone().with_data_type(array.data_type().clone()));
+        let field = Arc::new(
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(array.data_type().clone()),
+        );
         let schema = Arc::new(Schema::new(vec![field.clone()]));
         let properties = WriterProperties::builder()
             .set_dictionary_enabled(false)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_statistics_truncate_length(Some(TRUNCATE_BYTES))
             .build();
-        let root = ArrowSchemaConverter::new().convert(&schema)?.root_schema_ptr();
+        let root = ArrowSchemaConverter::new()
+            .convert(&schema)?
+            .root_schema_ptr();
         let file = SerializedFileWriter::new(Vec::new(), root, Arc::new(properties))?;
-        let mut writers = ArrowRowGroupWriterFactory::new(&file, schema).create_column_writers(0)?;
-        let mut writer = writers.pop().ok_or_else(|| Error::Worker(format!("column '{}' has no writer", field.name())))?;
+        let mut writers =
+            ArrowRowGroupWriterFactory::new(&file, schema).create_column_writers(0)?;
+        let mut writer = writers
+            .pop()
+            .ok_or_else(|| Error::Worker(format!("column '{}' has no writer", field.name())))?;
         for leaf in compute_leaves(&field, &array)? {
             writer.write(&leaf)?;
         }
@@ -144,10 +174,16 @@ impl Extremes {
         let nulls = Some(self.nulls as u64);
         Ok(match chunk.close().metadata.statistics() {
             Some(Statistics::ByteArray(found)) => Statistics::ByteArray(
-                ValueStatistics::new(found.min_opt().cloned(), found.max_opt().cloned(), None, nulls, false)
-                    .with_backwards_compatible_min_max(found.is_min_max_backwards_compatible())
-                    .with_min_is_exact(found.min_is_exact())
-                    .with_max_is_exact(found.max_is_exact()),
+                ValueStatistics::new(
+                    found.min_opt().cloned(),
+                    found.max_opt().cloned(),
+                    None,
+                    nulls,
+                    false,
+                )
+                .with_backwards_compatible_min_max(found.is_min_max_backwards_compatible())
+                .with_min_is_exact(found.min_is_exact())
+                .with_max_is_exact(found.max_is_exact()),
             ),
             _ => Statistics::byte_array(None, None, None, nulls, false),
         })
@@ -158,13 +194,19 @@ impl Extremes {
 #[inline]
 fn prefix(value: &[u8]) -> u64 {
     let at = |index: usize, shift: usize| u64::from(value[index]) << (56 - 8 * shift);
-    let four = |from: usize| value[from..].first_chunk::<4>().map_or(0, |bytes| u64::from(u32::from_be_bytes(*bytes)));
+    let four = |from: usize| {
+        value[from..]
+            .first_chunk::<4>()
+            .map_or(0, |bytes| u64::from(u32::from_be_bytes(*bytes)))
+    };
     match value.len() {
         0 => 0,
         // The last byte and the middle one may be the first again: the same bits at the same place.
         length @ 1..=3 => at(0, 0) | at(length / 2, length / 2) | at(length - 1, length - 1),
         length @ 4..=7 => (four(0) << 32) | (four(length - 4) << (8 * (8 - length))),
-        _ => value.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes)),
+        _ => value
+            .first_chunk::<8>()
+            .map_or(0, |bytes| u64::from_be_bytes(*bytes)),
     }
 }
 

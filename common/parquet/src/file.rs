@@ -107,9 +107,22 @@ impl OpenFile {
         let factory = ArrowRowGroupWriterFactory::new(&writer, shared.schema.clone());
         let leaves = leaves(&writer, shared.schema.fields().len());
         let (messages, receiver) = mpsc::channel(GROUPS_IN_FLIGHT);
-        let drain = Drain { shared: shared.clone(), writer: Some(writer), bytes: 0 };
+        let drain = Drain {
+            shared: shared.clone(),
+            writer: Some(writer),
+            bytes: 0,
+        };
         let task = Task(tokio::spawn(drain.run(receiver, index, path, partition)));
-        Ok(Self { shared, factory, leaves, group: None, groups_begun: 0, ended: Vec::new(), messages, task })
+        Ok(Self {
+            shared,
+            factory,
+            leaves,
+            group: None,
+            groups_begun: 0,
+            ended: Vec::new(),
+            messages,
+            task,
+        })
     }
 
     /// Encodes rows; waits while too many are under way.
@@ -117,12 +130,22 @@ impl OpenFile {
         let mut rest = batches;
         let all: usize = rest.iter().map(RecordBatch::num_rows).sum();
         while !rest.is_empty() {
-            let room = self.shared.options.row_group_rows - self.group.as_ref().map_or(0, RowGroup::rows);
+            let room =
+                self.shared.options.row_group_rows - self.group.as_ref().map_or(0, RowGroup::rows);
             let (now, later) = split(rest, room);
             rest = later;
             let rows = now.iter().map(RecordBatch::num_rows).sum();
-            self.submit(now, rows, (bytes as f64 * rows as f64 / all as f64) as usize).await?;
-            if self.group.as_ref().is_some_and(|group| group.rows() >= self.shared.options.row_group_rows) {
+            self.submit(
+                now,
+                rows,
+                (bytes as f64 * rows as f64 / all as f64) as usize,
+            )
+            .await?;
+            if self
+                .group
+                .as_ref()
+                .is_some_and(|group| group.rows() >= self.shared.options.row_group_rows)
+            {
                 self.end_group().await?;
             }
         }
@@ -133,11 +156,21 @@ impl OpenFile {
         let permits = bytes.clamp(1, self.shared.budget_bytes) as u32;
         let budget = self.shared.budget.clone().acquire_many_owned(permits).await;
         let budget = budget.map_err(|_| Error::Worker("the writer was closed".into()))?;
-        let piece = Piece { batches, rows, _budget: budget };
+        let piece = Piece {
+            batches,
+            rows,
+            _budget: budget,
+        };
         if self.group.is_none() {
             let writers = self.factory.create_column_writers(self.groups_begun)?;
             self.groups_begun += 1;
-            self.group = Some(RowGroup::new(&self.shared.schema, &self.leaves, writers, self.shared.options.statistics, &self.shared.pool));
+            self.group = Some(RowGroup::new(
+                &self.shared.schema,
+                &self.leaves,
+                writers,
+                self.shared.options.statistics,
+                &self.shared.pool,
+            ));
         }
         if let Some(group) = &mut self.group {
             group.submit(piece);
@@ -147,7 +180,9 @@ impl OpenFile {
 
     /// Ends the row group that is under way, if any; waits while the sink is behind.
     pub(crate) async fn end_group(&mut self) -> Result<()> {
-        let Some(group) = self.group.take() else { return Ok(()) };
+        let Some(group) = self.group.take() else {
+            return Ok(());
+        };
         let (encoded, size) = group.end();
         self.ended.push(size);
         self.send(Message::Group(encoded)).await
@@ -182,13 +217,18 @@ impl OpenFile {
 
     /// The size that the file has reached, about.
     pub(crate) fn encoded_bytes(&self) -> u64 {
-        let group = self.group.as_ref().map_or(0, |group| group.size().encoded_bytes());
+        let group = self
+            .group
+            .as_ref()
+            .map_or(0, |group| group.size().encoded_bytes());
         group + self.ended.iter().map(Size::encoded_bytes).sum::<u64>()
     }
 
     /// The bytes that the row group under way holds, about.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.group.as_ref().map_or(0, |group| group.size().memory_bytes())
+        self.group
+            .as_ref()
+            .map_or(0, |group| group.size().memory_bytes())
     }
 }
 
@@ -247,7 +287,9 @@ impl Drain {
         let mut sink = self.shared.sinks.create(&path).await?;
         loop {
             let step = match messages.recv().await {
-                Some(Message::Group(_)) if self.shared.cancelled.load(Ordering::Relaxed) => Err(cancelled()),
+                Some(Message::Group(_)) if self.shared.cancelled.load(Ordering::Relaxed) => {
+                    Err(cancelled())
+                }
                 Some(Message::Group(encoded)) => self.group(encoded, &mut sink).await,
                 Some(Message::Finish) => break,
                 None => Err(cancelled()),
@@ -265,11 +307,20 @@ impl Drain {
         let size = self.bytes + bytes.len() as u64;
         sink.write(bytes).await?;
         let sink = sink.stage().await?;
-        Ok(StagedFile { index, path, partition, bytes: size, metadata: Arc::new(metadata), sink })
+        Ok(StagedFile {
+            index,
+            path,
+            partition,
+            bytes: size,
+            metadata: Arc::new(metadata),
+            sink,
+        })
     }
 
     async fn group(&mut self, encoded: Encoded, sink: &mut Sink) -> Result<()> {
-        let chunks = encoded.await.map_err(|_| Error::Worker("a column was lost".into()))??;
+        let chunks = encoded
+            .await
+            .map_err(|_| Error::Worker("a column was lost".into()))??;
         let writer = self.writer.take().ok_or_else(lost)?;
         let (writer, bytes) = self.shared.pool.run(move || append(writer, chunks)).await?;
         self.writer = Some(writer);
@@ -280,21 +331,28 @@ impl Drain {
 
 /// Adds a row group to the file, and takes the bytes that are new.
 fn append(mut writer: Writer, chunks: Chunks) -> Result<(Writer, Bytes)> {
-    let bytes: usize = chunks.iter().map(|chunk| chunk.close().metadata.compressed_size() as usize).sum();
+    let bytes: usize = chunks
+        .iter()
+        .map(|chunk| chunk.close().metadata.compressed_size() as usize)
+        .sum();
     writer.inner_mut().reserve(bytes + 4096);
     let mut group = writer.next_row_group()?;
     for chunk in chunks {
         chunk.append_to_row_group(&mut group)?;
     }
     group.close()?;
-    writer.flush().map_err(parquet::errors::ParquetError::from)?;
+    writer
+        .flush()
+        .map_err(parquet::errors::ParquetError::from)?;
     let bytes = std::mem::take(writer.inner_mut());
     Ok((writer, Bytes::from(bytes)))
 }
 
 fn footer(mut writer: Writer) -> Result<(Bytes, ParquetMetaData)> {
     let metadata = writer.finish()?;
-    writer.flush().map_err(parquet::errors::ParquetError::from)?;
+    writer
+        .flush()
+        .map_err(parquet::errors::ParquetError::from)?;
     let bytes = std::mem::take(writer.inner_mut());
     Ok((Bytes::from(bytes), metadata))
 }

@@ -21,12 +21,17 @@ pub(crate) struct Folders {
 
 impl Folders {
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, made: Mutex::default() }
+        Self {
+            root,
+            made: Mutex::default(),
+        }
     }
 
     /// Makes the missing folders of `folder`, and remembers which they were.
     fn make(&self, folder: &Path) -> Result<()> {
-        let missing = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        let missing = folder
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
         let missing: Vec<_> = missing.map(Path::to_path_buf).collect();
         fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         lock(&self.made).extend(missing);
@@ -73,15 +78,23 @@ pub(crate) struct LocalStaged {
 }
 
 /// Disk work on a thread where it may block.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let task = tokio::task::spawn_blocking(work).await;
     task.unwrap_or_else(|error| Err(Error::Worker(format!("a disk task ended: {error}"))))
 }
 
 impl LocalSink {
-    pub(crate) async fn create(folders: Arc<Folders>, path: object_store::path::Path, naming: Naming) -> Result<Self> {
+    pub(crate) async fn create(
+        folders: Arc<Folders>,
+        path: object_store::path::Path,
+        naming: Naming,
+    ) -> Result<Self> {
         blocking(move || {
-            let target = path.parts().fold(folders.root.clone(), |full, part| full.join(part.as_ref()));
+            let target = path
+                .parts()
+                .fold(folders.root.clone(), |full, part| full.join(part.as_ref()));
             let folder = target.parent().unwrap_or(Path::new("")).to_path_buf();
             let name = target.file_name().unwrap_or_default().to_string_lossy();
             // Readers of folders skip names with a leading dot or underscore, and names without `.parquet`.
@@ -90,20 +103,33 @@ impl LocalSink {
                 false => folder.join(format!(".{name}.{}.tmp", uuid::Uuid::now_v7().simple())),
             };
             folders.make(&folder)?;
-            let staged = LocalStaged { temporary, target, folders, sync: naming.sync, published: false };
-            let file = File::create_new(&staged.temporary).map_err(|error| Error::io(&staged.temporary, error))?;
-            Ok(Self { file: Some(file), staged })
+            let staged = LocalStaged {
+                temporary,
+                target,
+                folders,
+                sync: naming.sync,
+                published: false,
+            };
+            let file = File::create_new(&staged.temporary)
+                .map_err(|error| Error::io(&staged.temporary, error))?;
+            Ok(Self {
+                file: Some(file),
+                staged,
+            })
         })
         .await
     }
 
     pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<()> {
         let Some(mut file) = self.file.take() else {
-            return Err(Error::Worker("an earlier write to the file did not return".into()));
+            return Err(Error::Worker(
+                "an earlier write to the file did not return".into(),
+            ));
         };
         let path = self.staged.temporary.clone();
         let file = blocking(move || {
-            file.write_all(&bytes).map_err(|error| Error::io(&path, error))?;
+            file.write_all(&bytes)
+                .map_err(|error| Error::io(&path, error))?;
             Ok(file)
         });
         self.file = Some(file.await?);
@@ -148,7 +174,9 @@ impl LocalStaged {
             return Ok(());
         }
         let removed = match fs::remove_file(&self.temporary) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&self.temporary, error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io(&self.temporary, error))
+            }
             _ => Ok(()),
         };
         if let Some(folder) = self.temporary.parent() {
@@ -169,9 +197,9 @@ impl Drop for LocalStaged {
 /// Makes the new name itself durable; only Unix can, and needs to.
 fn sync_folder(file: &Path) -> Result<()> {
     match file.parent() {
-        Some(folder) if cfg!(unix) && !folder.as_os_str().is_empty() => {
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| Error::io(folder, error))
-        }
+        Some(folder) if cfg!(unix) && !folder.as_os_str().is_empty() => File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| Error::io(folder, error)),
         _ => Ok(()),
     }
 }

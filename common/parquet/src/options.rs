@@ -90,7 +90,11 @@ impl ParquetOptions {
             ("row_group_rows", self.row_group_rows),
             ("write_threads", self.write_threads.unwrap_or(1)),
             ("max_open_files", self.max_open_files),
-            ("max_file_bytes", self.max_file_bytes.map_or(1, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))),
+            (
+                "max_file_bytes",
+                self.max_file_bytes
+                    .map_or(1, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            ),
         ] {
             if value == 0 {
                 return invalid(format!("{name} is 0"));
@@ -102,12 +106,22 @@ impl ParquetOptions {
                 return invalid(format!("partition_by names column '{column}' twice"));
             }
             if schema.field_with_name(column).is_err() {
-                let known: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-                return invalid(format!("partition_by names '{column}', the columns are {}", known.join(", ")));
+                let known: Vec<_> = schema
+                    .fields()
+                    .iter()
+                    .map(|field| field.name().as_str())
+                    .collect();
+                return invalid(format!(
+                    "partition_by names '{column}', the columns are {}",
+                    known.join(", ")
+                ));
             }
         }
         if self.partition_by.len() == schema.fields().len() {
-            return invalid("the files would have no column: every column is in partition_by, or there is none".into());
+            return invalid(
+                "the files would have no column: every column is in partition_by, or there is none"
+                    .into(),
+            );
         }
         Ok(())
     }

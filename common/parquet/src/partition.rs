@@ -43,8 +43,13 @@ impl Splitter {
     /// # Errors
     /// [`Error::UnsupportedType`] for a column whose values have no faithful form in a path.
     pub(crate) fn new(schema: &Schema, names: &[String]) -> Result<Self> {
-        let columns = names.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
-        let rest: Vec<_> = (0..schema.fields().len()).filter(|index| !columns.contains(index)).collect();
+        let columns = names
+            .iter()
+            .map(|name| schema.index_of(name))
+            .collect::<Result<Vec<_>, _>>()?;
+        let rest: Vec<_> = (0..schema.fields().len())
+            .filter(|index| !columns.contains(index))
+            .collect();
         for &index in &columns {
             let field = schema.field(index);
             if !is_partition_type(field.data_type()) {
@@ -55,10 +60,17 @@ impl Splitter {
                 });
             }
         }
-        let sort = columns.iter().map(|&index| SortField::new(schema.field(index).data_type().clone()));
+        let sort = columns
+            .iter()
+            .map(|&index| SortField::new(schema.field(index).data_type().clone()));
         let converter = RowConverter::new(sort.collect())?;
         let file_schema = Arc::new(schema.project(&rest)?);
-        Ok(Self { columns, rest, converter, file_schema })
+        Ok(Self {
+            columns,
+            rest,
+            converter,
+            file_schema,
+        })
     }
 
     pub(crate) fn file_schema(&self) -> &SchemaRef {
@@ -67,7 +79,11 @@ impl Splitter {
 
     /// The rows of each partition, without the partition columns, in order of first appearance.
     pub(crate) fn split(&self, batch: &RecordBatch) -> Result<Vec<(Partition, RecordBatch)>> {
-        let keys: Vec<ArrayRef> = self.columns.iter().map(|&index| batch.column(index).clone()).collect();
+        let keys: Vec<ArrayRef> = self
+            .columns
+            .iter()
+            .map(|&index| batch.column(index).clone())
+            .collect();
         let rows = self.converter.convert_columns(&keys)?;
         let mut groups: Vec<Vec<u32>> = Vec::new();
         let mut known = HashMap::new();
@@ -88,22 +104,38 @@ impl Splitter {
         let only = groups.len() == 1;
         let part = |indices: Vec<u32>| {
             let partition = self.partition(batch, indices[0] as usize)?;
-            let rows = if only { body.clone() } else { take_record_batch(&body, &UInt32Array::from(indices))? };
+            let rows = if only {
+                body.clone()
+            } else {
+                take_record_batch(&body, &UInt32Array::from(indices))?
+            };
             Ok((partition, rows))
         };
         groups.into_iter().map(part).collect()
     }
 
     fn partition(&self, batch: &RecordBatch, row: usize) -> Result<Partition> {
-        let row = take_record_batch(&batch.project(&self.columns)?, &UInt32Array::from(vec![row as u32]))?;
+        let row = take_record_batch(
+            &batch.project(&self.columns)?,
+            &UInt32Array::from(vec![row as u32]),
+        )?;
         let mut folder = String::new();
         let mut values = Vec::with_capacity(row.num_columns());
         for (field, array) in row.schema_ref().fields().iter().zip(row.columns()) {
-            let refused = |reason: &str| Error::PartitionValue { column: field.name().clone(), reason: reason.into() };
+            let refused = |reason: &str| Error::PartitionValue {
+                column: field.name().clone(),
+                reason: reason.into(),
+            };
             let value = text(array).map_err(|reason| refused(&reason))?;
             match value.as_deref() {
-                Some("") => return Err(refused("an empty text reads back as null from most readers")),
-                Some(NULL_PARTITION) => return Err(refused("the text is the name that stands for null")),
+                Some("") => {
+                    return Err(refused(
+                        "an empty text reads back as null from most readers",
+                    ));
+                }
+                Some(NULL_PARTITION) => {
+                    return Err(refused("the text is the name that stands for null"));
+                }
                 _ => {}
             }
             if !folder.is_empty() {
@@ -114,7 +146,11 @@ impl Splitter {
             encode(value.as_deref().unwrap_or(NULL_PARTITION), &mut folder);
             values.push((field.name().clone(), value));
         }
-        Ok(Partition { folder, values, row })
+        Ok(Partition {
+            folder,
+            values,
+            row,
+        })
     }
 }
 
@@ -135,7 +171,9 @@ fn text(array: &ArrayRef) -> Result<Option<String>, String> {
     let plain = match array.data_type() {
         DataType::Dictionary(_, values) => cast(array, values).map_err(failed)?,
         // In UTC and with a `Z`, as the zone's own clock shows some times twice.
-        DataType::Timestamp(unit, Some(_)) => cast(array, &DataType::Timestamp(*unit, Some("+00:00".into()))).map_err(failed)?,
+        DataType::Timestamp(unit, Some(_)) => {
+            cast(array, &DataType::Timestamp(*unit, Some("+00:00".into()))).map_err(failed)?
+        }
         _ => array.clone(),
     };
     if plain.is_null(0) {
@@ -149,7 +187,8 @@ fn text(array: &ArrayRef) -> Result<Option<String>, String> {
         _ => None,
     };
     if let Some(bytes) = bytes {
-        let text = std::str::from_utf8(bytes).map_err(|_| "the bytes are not UTF-8 text".to_owned())?;
+        let text =
+            std::str::from_utf8(bytes).map_err(|_| "the bytes are not UTF-8 text".to_owned())?;
         return Ok(Some(text.to_owned()));
     }
     let format = FormatOptions::new()
@@ -190,9 +229,17 @@ mod tests {
         let text = |array: ArrayRef| text(&array).unwrap().unwrap();
         let stamp = arrow_array::TimestampMillisecondArray::from(vec![1_500]);
         assert_eq!(text(Arc::new(stamp.clone())), "1970-01-01 00:00:01.500");
-        assert_eq!(text(Arc::new(stamp.with_timezone("+02:00"))), "1970-01-01 00:00:01.500Z");
-        let decimal = arrow_array::Decimal128Array::from(vec![-150]).with_precision_and_scale(9, 2).unwrap();
+        assert_eq!(
+            text(Arc::new(stamp.with_timezone("+02:00"))),
+            "1970-01-01 00:00:01.500Z"
+        );
+        let decimal = arrow_array::Decimal128Array::from(vec![-150])
+            .with_precision_and_scale(9, 2)
+            .unwrap();
         assert_eq!(text(Arc::new(decimal)), "-1.50");
-        assert_eq!(text(Arc::new(arrow_array::BooleanArray::from(vec![true]))), "true");
+        assert_eq!(
+            text(Arc::new(arrow_array::BooleanArray::from(vec![true]))),
+            "true"
+        );
     }
 }

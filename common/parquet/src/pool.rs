@@ -49,7 +49,11 @@ impl Pool {
             match thread.spawn(move || worker.serve()) {
                 Ok(_) => {}
                 Err(_) if started > 0 => break,
-                Err(error) => return Err(Error::Worker(format!("no thread could be started: {error}"))),
+                Err(error) => {
+                    return Err(Error::Worker(format!(
+                        "no thread could be started: {error}"
+                    )));
+                }
             }
         }
         Ok(Self { shared })
@@ -62,7 +66,10 @@ impl Pool {
     }
 
     /// Runs a job before those that wait, and gives its answer: for what frees memory or has someone waiting.
-    pub(crate) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
         let job = Box::new(move || {
             // The receiver is gone when the load was cancelled; nobody is left to tell.
@@ -70,7 +77,9 @@ impl Pool {
         });
         lock(&self.shared.queue).jobs.push_front(job);
         self.shared.ready.notify_one();
-        receiver.await.map_err(|_| Error::Worker("an encoding step panicked".into()))?
+        receiver
+            .await
+            .map_err(|_| Error::Worker("an encoding step panicked".into()))?
     }
 }
 
@@ -103,7 +112,10 @@ impl Shared {
             if queue.closed {
                 return None;
             }
-            queue = self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .ready
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -30,7 +30,11 @@ const PAGE_BYTES: usize = 1 << 20;
 pub(crate) const TRUNCATE_BYTES: usize = 64;
 
 /// The writer properties for a file that begins with `batches`.
-pub(crate) fn properties(options: &ParquetOptions, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<WriterProperties> {
+pub(crate) fn properties(
+    options: &ParquetOptions,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+) -> Result<WriterProperties> {
     let statistics = match options.statistics {
         Statistics::None => EnabledStatistics::None,
         Statistics::Chunk => EnabledStatistics::Chunk,
@@ -39,7 +43,12 @@ pub(crate) fn properties(options: &ParquetOptions, schema: &SchemaRef, batches: 
     let mut builder = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(concat!("arrowload ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(options.compression.codec().map_err(crate::Error::InvalidOptions)?)
+        .set_compression(
+            options
+                .compression
+                .codec()
+                .map_err(crate::Error::InvalidOptions)?,
+        )
         .set_statistics_enabled(statistics)
         .set_offset_index_disabled(options.statistics != Statistics::Page)
         .set_statistics_truncate_length(Some(TRUNCATE_BYTES))
@@ -51,7 +60,10 @@ pub(crate) fn properties(options: &ParquetOptions, schema: &SchemaRef, batches: 
         .set_max_row_group_row_count(None);
     for (index, field) in schema.fields().iter().enumerate() {
         if statistics == EnabledStatistics::Chunk && extremes::found_here(field.data_type()) {
-            builder = builder.set_column_statistics_enabled(ColumnPath::from(field.name().as_str()), EnabledStatistics::None);
+            builder = builder.set_column_statistics_enabled(
+                ColumnPath::from(field.name().as_str()),
+                EnabledStatistics::None,
+            );
         }
         // Nested columns keep the defaults: their leaves are not sampled.
         if pays(batches, index, options.row_group_rows) {
@@ -70,8 +82,14 @@ pub(crate) fn properties(options: &ParquetOptions, schema: &SchemaRef, batches: 
 fn delta(data_type: &DataType) -> Option<Encoding> {
     use DataType as D;
     match data_type {
-        D::Utf8 | D::LargeUtf8 | D::Utf8View | D::Binary | D::LargeBinary | D::BinaryView => Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),
-        D::Decimal32(p, _) | D::Decimal64(p, _) | D::Decimal128(p, _) | D::Decimal256(p, _) if *p > 18 => None,
+        D::Utf8 | D::LargeUtf8 | D::Utf8View | D::Binary | D::LargeBinary | D::BinaryView => {
+            Some(Encoding::DELTA_LENGTH_BYTE_ARRAY)
+        }
+        D::Decimal32(p, _) | D::Decimal64(p, _) | D::Decimal128(p, _) | D::Decimal256(p, _)
+            if *p > 18 =>
+        {
+            None
+        }
         D::Float16 | D::Float32 | D::Float64 | D::Interval(_) => None,
         other if other.is_primitive() => Some(Encoding::DELTA_BINARY_PACKED),
         _ => None,
@@ -111,7 +129,10 @@ impl Sample {
         let share = self.seen.len() as f64 / self.rows as f64;
         let value_bytes = self.bytes as f64 / self.rows as f64;
         // Sorted values: a plain page compresses as well, and the dictionary grows with every row group.
-        if self.repeats > self.rows / 4 && self.seen.len() + self.repeats >= self.rows * 95 / 100 && share > 0.05 {
+        if self.repeats > self.rows / 4
+            && self.seen.len() + self.repeats >= self.rows * 95 / 100
+            && share > 0.05
+        {
             return false;
         }
         // If `distinct` values were equally likely, `rows` draws would show distinct·(1 − e^(−rows/distinct)) of them.
@@ -135,7 +156,10 @@ impl Sample {
     fn add(&mut self, array: &dyn Array) -> bool {
         macro_rules! bytes {
             ($array:expr) => {
-                $array.iter().flatten().for_each(|value| self.push(value.as_ref()))
+                $array
+                    .iter()
+                    .flatten()
+                    .for_each(|value| self.push(value.as_ref()))
             };
         }
         downcast_primitive_array! {
@@ -161,7 +185,11 @@ fn estimate_distinct(share: f64, rows: f64) -> f64 {
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);
         let shown = middle * -(-rows / middle).exp_m1();
-        if shown < share * rows { low = middle } else { high = middle }
+        if shown < share * rows {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     low
 }
@@ -172,7 +200,9 @@ mod tests {
 
     fn sample(values: impl Iterator<Item = u64>) -> Sample {
         let mut sample = Sample::default();
-        values.take(SAMPLE_ROWS).for_each(|value| sample.push(&value.to_le_bytes()));
+        values
+            .take(SAMPLE_ROWS)
+            .for_each(|value| sample.push(&value.to_le_bytes()));
         sample
     }
 

@@ -76,13 +76,21 @@ impl FileInfo {
             if field.data_type().is_nested() {
                 continue;
             }
-            let converter = StatisticsConverter::try_new(field.name(), &self.schema, parquet_schema)?;
-            let Some(leaf) = converter.parquet_column_index() else { continue };
+            let converter =
+                StatisticsConverter::try_new(field.name(), &self.schema, parquet_schema)?;
+            let Some(leaf) = converter.parquet_column_index() else {
+                continue;
+            };
             let nulls = converter.row_group_null_counts(groups)?;
             let rows: Vec<_> = groups.iter().map(|group| group.num_rows() as u64).collect();
-            let all_null = |group: usize| nulls.is_valid(group) && nulls.value(group) == rows[group];
-            let (mins, maxes) = (converter.row_group_mins(groups)?, converter.row_group_maxes(groups)?);
-            let exact = |flags: arrow_array::BooleanArray| flags.iter().flatten().all(|exact| exact);
+            let all_null =
+                |group: usize| nulls.is_valid(group) && nulls.value(group) == rows[group];
+            let (mins, maxes) = (
+                converter.row_group_mins(groups)?,
+                converter.row_group_maxes(groups)?,
+            );
+            let exact =
+                |flags: arrow_array::BooleanArray| flags.iter().flatten().all(|exact| exact);
             all.push(ColumnStats {
                 column: field.name().clone(),
                 null_count: (nulls.null_count() == 0).then(|| nulls.values().iter().sum()),
@@ -90,7 +98,10 @@ impl FileInfo {
                 max: extreme(&maxes, all_null, true)?,
                 min_exact: exact(converter.row_group_is_min_value_exact(groups)?),
                 max_exact: exact(converter.row_group_is_max_value_exact(groups)?),
-                compressed_bytes: groups.iter().map(|group| group.column(leaf).compressed_size() as u64).sum(),
+                compressed_bytes: groups
+                    .iter()
+                    .map(|group| group.column(leaf).compressed_size() as u64)
+                    .sum(),
             });
         }
         Ok(all)
@@ -98,12 +109,19 @@ impl FileInfo {
 }
 
 /// The smallest or largest of the row groups' values; `None` when a row group that has values does not tell its own.
-fn extreme(values: &ArrayRef, all_null: impl Fn(usize) -> bool, largest: bool) -> Result<Option<ArrayRef>> {
+fn extreme(
+    values: &ArrayRef,
+    all_null: impl Fn(usize) -> bool,
+    largest: bool,
+) -> Result<Option<ArrayRef>> {
     let unknown = (0..values.len()).any(|group| values.is_null(group) && !all_null(group));
     if unknown || values.logical_null_count() == values.len() {
         return Ok(None);
     }
-    let order = SortOptions { descending: largest, nulls_first: false };
+    let order = SortOptions {
+        descending: largest,
+        nulls_first: false,
+    };
     let first: UInt32Array = sort_to_indices(values, Some(order), Some(1))?;
     Ok(Some(take(values, &first, None)?))
 }

@@ -35,15 +35,21 @@ pub(crate) enum Sinks {
 impl Sinks {
     pub(crate) fn new(destination: Destination, sync: bool) -> Self {
         match destination.place {
-            Place::Local(root, in_place) => Self::Local(Arc::new(Folders::new(root)), Naming { in_place, sync }),
+            Place::Local(root, in_place) => {
+                Self::Local(Arc::new(Folders::new(root)), Naming { in_place, sync })
+            }
             Place::Store(store, prefix) => Self::Store(store, prefix),
         }
     }
 
     pub(crate) async fn create(&self, path: &Path) -> Result<Sink> {
         Ok(match self {
-            Self::Local(folders, naming) => Sink::Local(LocalSink::create(folders.clone(), path.clone(), *naming).await?),
-            Self::Store(store, prefix) => Sink::Upload(Upload::create(store, &join(prefix, path)).await?),
+            Self::Local(folders, naming) => {
+                Sink::Local(LocalSink::create(folders.clone(), path.clone(), *naming).await?)
+            }
+            Self::Store(store, prefix) => {
+                Sink::Upload(Upload::create(store, &join(prefix, path)).await?)
+            }
         })
     }
 }

@@ -60,17 +60,31 @@ impl Slots {
     }
 
     /// Adds rows to a partition, and encodes what has gathered once it is worth it.
-    pub(crate) async fn push(&mut self, partition: Option<Arc<Partition>>, batch: RecordBatch) -> Result<()> {
+    pub(crate) async fn push(
+        &mut self,
+        partition: Option<Arc<Partition>>,
+        batch: RecordBatch,
+    ) -> Result<()> {
         self.clock += 1;
-        let key = partition.as_ref().map_or("", |partition| partition.folder.as_str());
+        let key = partition
+            .as_ref()
+            .map_or("", |partition| partition.folder.as_str());
         for start in (0..batch.num_rows()).step_by(PIECE_ROWS) {
             let piece = batch.slice(start, PIECE_ROWS.min(batch.num_rows() - start));
             let bytes = batch_bytes(&piece);
             self.pending_bytes += bytes;
             if !self.slots.contains_key(key) {
-                self.slots.insert(key.to_owned(), Slot { partition: partition.clone(), ..Slot::default() });
+                self.slots.insert(
+                    key.to_owned(),
+                    Slot {
+                        partition: partition.clone(),
+                        ..Slot::default()
+                    },
+                );
             }
-            let Some(slot) = self.slots.get_mut(key) else { continue };
+            let Some(slot) = self.slots.get_mut(key) else {
+                continue;
+            };
             slot.used = self.clock;
             slot.rows += piece.num_rows();
             slot.bytes += bytes;
@@ -84,7 +98,9 @@ impl Slots {
 
     /// Gives the rows that wait to the encoders, in a file that is opened if there is none.
     async fn flush(&mut self, key: &str) -> Result<()> {
-        let Some(slot) = self.slots.get_mut(key) else { return Ok(()) };
+        let Some(slot) = self.slots.get_mut(key) else {
+            return Ok(());
+        };
         if slot.pending.is_empty() {
             return Ok(());
         }
@@ -96,9 +112,16 @@ impl Slots {
             self.make_room().await?;
             self.open(key, &pending)?;
         }
-        let Some(file) = self.slots.get_mut(key).and_then(|slot| slot.file.as_mut()) else { return Ok(()) };
+        let Some(file) = self.slots.get_mut(key).and_then(|slot| slot.file.as_mut()) else {
+            return Ok(());
+        };
         file.write(pending, bytes).await?;
-        if self.shared.options.max_file_bytes.is_some_and(|limit| file.encoded_bytes() >= limit) {
+        if self
+            .shared
+            .options
+            .max_file_bytes
+            .is_some_and(|limit| file.encoded_bytes() >= limit)
+        {
             self.close(key).await?;
         }
         Ok(())
@@ -110,7 +133,10 @@ impl Slots {
         // The folders are encoded already: parsing takes them as they are, collecting would encode them again.
         let folder = Path::parse(key).map_err(|error| Error::Store(error.into()))?;
         let name = self.naming.name(index);
-        let path: Path = folder.parts().chain([PathPart::from(name.as_str())]).collect();
+        let path: Path = folder
+            .parts()
+            .chain([PathPart::from(name.as_str())])
+            .collect();
         let file = OpenFile::open(self.shared.clone(), index, path, partition, first)?;
         self.files_begun += 1;
         self.open_files += 1;
@@ -124,7 +150,9 @@ impl Slots {
             return Ok(());
         }
         let open = self.slots.iter().filter(|(_, slot)| slot.file.is_some());
-        let oldest = open.min_by_key(|(_, slot)| slot.used).map(|(key, _)| key.clone());
+        let oldest = open
+            .min_by_key(|(_, slot)| slot.used)
+            .map(|(key, _)| key.clone());
         match oldest {
             Some(key) => self.close(&key).await,
             None => Ok(()),
@@ -132,7 +160,9 @@ impl Slots {
     }
 
     async fn close(&mut self, key: &str) -> Result<()> {
-        let Some(slot) = self.slots.get_mut(key) else { return Ok(()) };
+        let Some(slot) = self.slots.get_mut(key) else {
+            return Ok(());
+        };
         if let Some(file) = slot.file.take() {
             self.open_files -= 1;
             self.closing.push(file.close().await?);
@@ -161,7 +191,11 @@ impl Slots {
         self.reap(CLOSING_FILES).await?;
         let half = self.shared.options.memory_limit_bytes / 2;
         while self.pending_bytes > half {
-            let largest = self.slots.iter().max_by_key(|(_, slot)| slot.bytes).map(|(key, _)| key.clone());
+            let largest = self
+                .slots
+                .iter()
+                .max_by_key(|(_, slot)| slot.bytes)
+                .map(|(key, _)| key.clone());
             let Some(key) = largest else { break };
             self.flush(&key).await?;
         }
@@ -176,7 +210,12 @@ impl Slots {
                     largest = (bytes, Some(key.clone()));
                 }
             }
-            let Some(file) = largest.1.and_then(|key| self.slots.get_mut(&key)?.file.as_mut()) else { break };
+            let Some(file) = largest
+                .1
+                .and_then(|key| self.slots.get_mut(&key)?.file.as_mut())
+            else {
+                break;
+            };
             if all <= half {
                 break;
             }

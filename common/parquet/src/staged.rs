@@ -28,7 +28,9 @@ impl Staged {
                 path: file.path,
                 rows: file.metadata.file_metadata().num_rows() as u64,
                 bytes: file.bytes,
-                partition: partition.map(|partition| partition.values.clone()).unwrap_or_default(),
+                partition: partition
+                    .map(|partition| partition.values.clone())
+                    .unwrap_or_default(),
                 partition_values: partition.map(|partition| partition.row.clone()),
                 schema: schema.clone(),
                 metadata: file.metadata,
@@ -57,7 +59,8 @@ impl Staged {
         let mut sinks = self.sinks.into_iter();
         while failed.is_none() && sinks.len() > 0 {
             let round = sinks.by_ref().take(PUBLISHED_AT_ONCE);
-            for result in join_all(round.map(|mut sink| async move { sink.publish().await })).await {
+            for result in join_all(round.map(|mut sink| async move { sink.publish().await })).await
+            {
                 match result {
                     Ok(()) => published += 1,
                     Err(error) => failed = failed.or(Some(error)),
@@ -65,7 +68,11 @@ impl Staged {
             }
         }
         match failed {
-            Some(source) => Err(Error::Publish { published, total, source: Box::new(source) }),
+            Some(source) => Err(Error::Publish {
+                published,
+                total,
+                source: Box::new(source),
+            }),
             None => Ok(self.files),
         }
     }

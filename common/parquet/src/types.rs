@@ -42,8 +42,15 @@ pub fn supports_type(data_type: &DataType) -> TypeSupport {
 /// [`Error::InvalidOptions`] when two columns share a name.
 pub fn storage_schema(schema: &Schema) -> Result<SchemaRef> {
     let mut names = HashSet::new();
-    if let Some(twice) = schema.fields().iter().find(|field| !names.insert(field.name())) {
-        return Err(Error::InvalidOptions(format!("two columns are called '{}'", twice.name())));
+    if let Some(twice) = schema
+        .fields()
+        .iter()
+        .find(|field| !names.insert(field.name()))
+    {
+        return Err(Error::InvalidOptions(format!(
+            "two columns are called '{}'",
+            twice.name()
+        )));
     }
     let stored = |field: &FieldRef| {
         storage_field(field).map_err(|reason| Error::UnsupportedType {
@@ -52,8 +59,15 @@ pub fn storage_schema(schema: &Schema) -> Result<SchemaRef> {
             reason,
         })
     };
-    let fields = schema.fields().iter().map(stored).collect::<Result<Fields>>()?;
-    Ok(Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
+    let fields = schema
+        .fields()
+        .iter()
+        .map(stored)
+        .collect::<Result<Fields>>()?;
+    Ok(Arc::new(Schema::new_with_metadata(
+        fields,
+        schema.metadata().clone(),
+    )))
 }
 
 fn storage_field(field: &FieldRef) -> Result<FieldRef, String> {
@@ -61,7 +75,11 @@ fn storage_field(field: &FieldRef) -> Result<FieldRef, String> {
         return Err("a column of type Null has to be nullable".into());
     }
     let stored = storage_type(field.data_type())?;
-    Ok(if stored == *field.data_type() { field.clone() } else { Arc::new(field.as_ref().clone().with_data_type(stored)) })
+    Ok(if stored == *field.data_type() {
+        field.clone()
+    } else {
+        Arc::new(field.as_ref().clone().with_data_type(stored))
+    })
 }
 
 fn storage_type(data_type: &DataType) -> Result<DataType, String> {
@@ -74,12 +92,17 @@ fn storage_type(data_type: &DataType) -> Result<DataType, String> {
         // A DATE counts days. Whole days are what Arrow asks of Date64; others are refused when they come.
         D::Date64 => D::Date32,
         D::Interval(IntervalUnit::MonthDayNano) => {
-            return Err("Parquet's INTERVAL has months, days and milliseconds, and cannot hold nanoseconds".into());
+            return Err(
+                "Parquet's INTERVAL has months, days and milliseconds, and cannot hold nanoseconds"
+                    .into(),
+            );
         }
         D::Decimal32(p, s) | D::Decimal64(p, s) | D::Decimal128(p, s) | D::Decimal256(p, s) => {
             return storage_decimal(data_type, *p, *s);
         }
-        D::FixedSizeBinary(0) => return Err("a fixed-size binary of no bytes has no Parquet type".into()),
+        D::FixedSizeBinary(0) => {
+            return Err("a fixed-size binary of no bytes has no Parquet type".into());
+        }
         D::List(child) => D::List(list(child)?),
         D::LargeList(child) => D::LargeList(list(child)?),
         D::ListView(child) => D::ListView(list(child)?),
@@ -87,11 +110,15 @@ fn storage_type(data_type: &DataType) -> Result<DataType, String> {
         // Lists of no elements have no offsets to tell a null from an empty one in every reader.
         D::FixedSizeList(child, 0) => D::List(list(child)?),
         D::FixedSizeList(child, size) => D::FixedSizeList(list(child)?, *size),
-        D::Struct(fields) if fields.is_empty() => return Err("a struct without fields has no Parquet type".into()),
+        D::Struct(fields) if fields.is_empty() => {
+            return Err("a struct without fields has no Parquet type".into());
+        }
         D::Struct(fields) => D::Struct(fields.iter().map(storage_field).collect::<Result<_, _>>()?),
         D::Map(entries, sorted) => D::Map(storage_field(entries)?, *sorted),
         D::Dictionary(keys, values) => match values.as_ref() {
-            D::Utf8 | D::LargeUtf8 | D::Binary | D::LargeBinary => D::Dictionary(keys.clone(), values.clone()),
+            D::Utf8 | D::LargeUtf8 | D::Binary | D::LargeBinary => {
+                D::Dictionary(keys.clone(), values.clone())
+            }
             // The encoder takes the others apart, and readers do not put all of them together again.
             values => storage_type(values)?,
         },
@@ -106,7 +133,9 @@ fn storage_decimal(data_type: &DataType, precision: u8, scale: i8) -> Result<Dat
     use DataType as D;
     if scale >= 0 {
         return match data_type {
-            _ if scale.unsigned_abs() > precision => Err("a decimal's scale cannot exceed its precision".into()),
+            _ if scale.unsigned_abs() > precision => {
+                Err("a decimal's scale cannot exceed its precision".into())
+            }
             D::Decimal32(1, scale) => Ok(D::Decimal64(1, *scale)),
             other => Ok(other.clone()),
         };
@@ -114,7 +143,9 @@ fn storage_decimal(data_type: &DataType, precision: u8, scale: i8) -> Result<Dat
     match precision.saturating_add(scale.unsigned_abs()) {
         digits @ ..=38 => Ok(D::Decimal128(digits, 0)),
         digits @ ..=76 => Ok(D::Decimal256(digits, 0)),
-        digits => Err(format!("without its negative scale the decimal needs {digits} digits, and 76 is the most")),
+        digits => Err(format!(
+            "without its negative scale the decimal needs {digits} digits, and 76 is the most"
+        )),
     }
 }
 
@@ -131,7 +162,11 @@ impl Storage {
     pub(crate) fn new(given: SchemaRef) -> Result<Self> {
         let stored = storage_schema(&given)?;
         let converts = stored.fields() != given.fields();
-        Ok(Self { given, stored, converts })
+        Ok(Self {
+            given,
+            stored,
+            converts,
+        })
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
@@ -150,17 +185,28 @@ impl Storage {
             // With our own schema, so that later steps may compare pointers and metadata is that of the file.
             return rebuild(&self.stored, batch.columns().to_vec(), batch.num_rows());
         }
-        let options = CastOptions { safe: false, ..CastOptions::default() };
+        let options = CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        };
         let column = |(array, field): (&ArrayRef, &FieldRef)| {
             if array.data_type() == field.data_type() {
                 return Ok(array.clone());
             }
-            let value = |source| Error::Value { column: field.name().clone(), source };
+            let value = |source| Error::Value {
+                column: field.name().clone(),
+                source,
+            };
             let stored = cast_with_options(array, field.data_type(), &options).map_err(value)?;
             whole_days(array, &stored).map_err(value)?;
             Ok(stored)
         };
-        let columns = batch.columns().iter().zip(self.stored.fields()).map(column).collect::<Result<_>>()?;
+        let columns = batch
+            .columns()
+            .iter()
+            .zip(self.stored.fields())
+            .map(column)
+            .collect::<Result<_>>()?;
         rebuild(&self.stored, columns, batch.num_rows())
     }
 
@@ -171,11 +217,19 @@ impl Storage {
         }
         let mismatch = |message: String| Err(Error::SchemaMismatch(message));
         if schema.fields().len() != self.given.fields().len() {
-            return mismatch(format!("{} columns instead of {}", schema.fields().len(), self.given.fields().len()));
+            return mismatch(format!(
+                "{} columns instead of {}",
+                schema.fields().len(),
+                self.given.fields().len()
+            ));
         }
         for (found, wanted) in schema.fields().iter().zip(self.given.fields()) {
             if found.name() != wanted.name() {
-                return mismatch(format!("column '{}' stands where '{}' is expected", found.name(), wanted.name()));
+                return mismatch(format!(
+                    "column '{}' stands where '{}' is expected",
+                    found.name(),
+                    wanted.name()
+                ));
             }
             if !found.data_type().equals_datatype(wanted.data_type()) {
                 let (name, found, wanted) = (wanted.name(), found.data_type(), wanted.data_type());
@@ -188,7 +242,8 @@ impl Storage {
 
 fn rebuild(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(|error| Error::SchemaMismatch(error.to_string()))
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+        .map_err(|error| Error::SchemaMismatch(error.to_string()))
 }
 
 /// Refuses a Date64 with a time of day, which the cast to days would cut off without a word.
@@ -198,7 +253,9 @@ fn whole_days(given: &ArrayRef, stored: &ArrayRef) -> Result<(), arrow_schema::A
     }
     // Two dictionaries may hold the same values in other places.
     let given = match given.data_type() {
-        DataType::Dictionary(_, values) => &cast_with_options(given, values, &CastOptions::default())?,
+        DataType::Dictionary(_, values) => {
+            &cast_with_options(given, values, &CastOptions::default())?
+        }
         _ => given,
     };
     let back = cast_with_options(stored, given.data_type(), &CastOptions::default())?;
@@ -206,7 +263,9 @@ fn whole_days(given: &ArrayRef, stored: &ArrayRef) -> Result<(), arrow_schema::A
     if back.to_data() == given.to_data() {
         return Ok(());
     }
-    Err(arrow_schema::ArrowError::CastError("a Date64 is not a whole day".into()))
+    Err(arrow_schema::ArrowError::CastError(
+        "a Date64 is not a whole day".into(),
+    ))
 }
 
 fn holds_date64(data_type: &DataType) -> bool {
@@ -221,7 +280,9 @@ fn holds_date64(data_type: &DataType) -> bool {
         | D::FixedSizeList(child, _)
         | D::RunEndEncoded(_, child)
         | D::Map(child, _) => holds_date64(child.data_type()),
-        D::Struct(fields) => fields.iter().any(|field: &Arc<Field>| holds_date64(field.data_type())),
+        D::Struct(fields) => fields
+            .iter()
+            .any(|field: &Arc<Field>| holds_date64(field.data_type())),
         _ => false,
     }
 }

@@ -35,7 +35,12 @@ struct Guard(Option<Box<dyn MultipartUpload>>);
 impl Upload {
     pub(crate) async fn create(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Self> {
         let upload = Guard(Some(store.put_multipart(path).await?));
-        Ok(Self { upload, parts: JoinSet::new(), buffer: Vec::new(), buffered: 0 })
+        Ok(Self {
+            upload,
+            parts: JoinSet::new(),
+            buffer: Vec::new(),
+            buffered: 0,
+        })
     }
 
     pub(crate) async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
@@ -78,7 +83,9 @@ impl Upload {
         while !self.parts.is_empty() {
             self.next_part().await?;
         }
-        Ok(UploadStaged { upload: self.upload })
+        Ok(UploadStaged {
+            upload: self.upload,
+        })
     }
 
     pub(crate) async fn abort(mut self) -> Result<()> {
@@ -115,7 +122,9 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let Some(mut upload) = self.0.take() else { return };
+        let Some(mut upload) = self.0.take() else {
+            return;
+        };
         // Best effort: without a runtime, or when it is shutting down, the parts stay, invisible, until the store's
         // own rule for incomplete uploads removes them.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

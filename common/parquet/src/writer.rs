@@ -38,16 +38,26 @@ impl ParquetWriter {
     /// # Errors
     /// [`Error::UnsupportedType`] for a column that Parquet cannot hold, [`Error::InvalidOptions`] for options that do
     /// not fit, [`Error::Worker`] when no thread can be started.
-    pub fn new(destination: Destination, schema: SchemaRef, options: ParquetOptions, naming: FileNaming) -> Result<Self> {
+    pub fn new(
+        destination: Destination,
+        schema: SchemaRef,
+        options: ParquetOptions,
+        naming: FileNaming,
+    ) -> Result<Self> {
         options.check(&schema)?;
         let storage = Storage::new(schema)?;
         let splitter = match options.partition_by.as_slice() {
             [] => None,
             names => Some(Arc::new(Splitter::new(storage.schema(), names)?)),
         };
-        let file_schema = splitter.as_ref().map_or(storage.schema(), |splitter| splitter.file_schema()).clone();
+        let file_schema = splitter
+            .as_ref()
+            .map_or(storage.schema(), |splitter| splitter.file_schema())
+            .clone();
         let threads = options.threads();
-        let budget_bytes = (threads * BUDGET_PER_THREAD).min(options.memory_limit_bytes).max(1 << 20);
+        let budget_bytes = (threads * BUDGET_PER_THREAD)
+            .min(options.memory_limit_bytes)
+            .max(1 << 20);
         let shared = Arc::new(Shared {
             schema: file_schema,
             sinks: Sinks::new(destination, options.sync),
@@ -58,7 +68,14 @@ impl ParquetWriter {
             options,
         });
         let slots = Slots::new(shared.clone(), naming);
-        Ok(Self { shared, storage: Arc::new(storage), splitter, slots, rows: 0, torn: false })
+        Ok(Self {
+            shared,
+            storage: Arc::new(storage),
+            splitter,
+            slots,
+            rows: 0,
+            torn: false,
+        })
     }
 
     /// The rows taken so far.
@@ -93,22 +110,32 @@ impl ParquetWriter {
 
     fn check_whole(&self) -> Result<()> {
         if self.torn {
-            return Err(Error::Worker("an earlier write failed or was cancelled half-way".into()));
+            return Err(Error::Worker(
+                "an earlier write failed or was cancelled half-way".into(),
+            ));
         }
         Ok(())
     }
 
     /// Converts and splits a batch, off the runtime's threads where that is work.
-    async fn prepare(&mut self, batch: &RecordBatch) -> Result<Vec<(Option<Arc<Partition>>, RecordBatch)>> {
+    async fn prepare(
+        &mut self,
+        batch: &RecordBatch,
+    ) -> Result<Vec<(Option<Arc<Partition>>, RecordBatch)>> {
         if self.splitter.is_none() && !self.storage.converts() {
             return Ok(vec![(None, self.storage.convert(batch)?)]);
         }
-        let (storage, splitter, batch) = (self.storage.clone(), self.splitter.clone(), batch.clone());
+        let (storage, splitter, batch) =
+            (self.storage.clone(), self.splitter.clone(), batch.clone());
         let split = move || {
             let stored = storage.convert(&batch)?;
-            let Some(splitter) = splitter else { return Ok(vec![(None, stored)]) };
+            let Some(splitter) = splitter else {
+                return Ok(vec![(None, stored)]);
+            };
             let parts = splitter.split(&stored)?.into_iter();
-            Ok(parts.map(|(partition, rows)| (Some(Arc::new(partition)), rows)).collect())
+            Ok(parts
+                .map(|(partition, rows)| (Some(Arc::new(partition)), rows))
+                .collect())
         };
         self.shared.pool.run(split).await
     }
@@ -136,6 +163,8 @@ impl ParquetWriter {
 
 impl fmt::Debug for ParquetWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ParquetWriter").field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("ParquetWriter")
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
     }
 }

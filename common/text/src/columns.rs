@@ -28,9 +28,20 @@ pub fn text_columns(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
             other => cast(array, &other),
         })
         .collect::<Result<_, _>>()?;
-    let field =
-        |(field, array): (&FieldRef, &ArrayRef)| field.as_ref().clone().with_data_type(array.data_type().clone()).with_nullable(true);
-    let fields: Vec<Field> = batch.schema_ref().fields().iter().zip(&columns).map(field).collect();
+    let field = |(field, array): (&FieldRef, &ArrayRef)| {
+        field
+            .as_ref()
+            .clone()
+            .with_data_type(array.data_type().clone())
+            .with_nullable(true)
+    };
+    let fields: Vec<Field> = batch
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(&columns)
+        .map(field)
+        .collect();
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
 }
@@ -38,7 +49,9 @@ pub fn text_columns(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
 /// The type of a column in that form.
 pub fn text_type(data_type: &DataType) -> DataType {
     use DataType as T;
-    let item = |field: &FieldRef| -> FieldRef { Arc::new(Field::clone(field).with_data_type(text_type(field.data_type()))) };
+    let item = |field: &FieldRef| -> FieldRef {
+        Arc::new(Field::clone(field).with_data_type(text_type(field.data_type())))
+    };
     match data_type {
         T::Dictionary(_, values) => text_type(values),
         T::RunEndEncoded(_, values) => text_type(values.data_type()),

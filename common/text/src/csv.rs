@@ -21,27 +21,55 @@ impl CsvStyle {
     ///
     /// # Errors
     /// When a character would stand in values too, or they contradict each other; the error names the option.
-    pub fn new(delimiter: Option<char>, quote: Option<char>, null_text: Option<&str>) -> Result<Self> {
+    pub fn new(
+        delimiter: Option<char>,
+        quote: Option<char>,
+        null_text: Option<&str>,
+    ) -> Result<Self> {
         let byte = |key: &str, given: Option<char>, default: u8| {
-            let Some(character) = given else { return Ok(default) };
+            let Some(character) = given else {
+                return Ok(default);
+            };
             // Letters, digits and the signs of numbers and times stand in values that are never in quotes.
-            let usable = character.is_ascii() && !character.is_ascii_alphanumeric() && !"\r\n\0+-.:".contains(character);
-            let message = format!("`{key}` must be one ASCII character that is no letter, digit, line end, nor one of + - . :");
-            if usable { Ok(character as u8) } else { Err(invalid(key, message)) }
+            let usable = character.is_ascii()
+                && !character.is_ascii_alphanumeric()
+                && !"\r\n\0+-.:".contains(character);
+            let message = format!(
+                "`{key}` must be one ASCII character that is no letter, digit, line end, nor one of + - . :"
+            );
+            if usable {
+                Ok(character as u8)
+            } else {
+                Err(invalid(key, message))
+            }
         };
-        let (delimiter, quote) = (byte("delimiter", delimiter, b',')?, byte("quote", quote, b'"')?);
+        let (delimiter, quote) = (
+            byte("delimiter", delimiter, b',')?,
+            byte("quote", quote, b'"')?,
+        );
         if delimiter == quote {
             return Err(invalid("quote", "`delimiter` and `quote` must differ"));
         }
         let null_text = null_text.unwrap_or_default().as_bytes().to_vec();
-        if null_text.iter().any(|byte| [delimiter, quote, b'\r', b'\n'].contains(byte)) {
-            return Err(invalid("null_text", "`null_text` must not hold the delimiter, the quote or a line end"));
+        if null_text
+            .iter()
+            .any(|byte| [delimiter, quote, b'\r', b'\n'].contains(byte))
+        {
+            return Err(invalid(
+                "null_text",
+                "`null_text` must not hold the delimiter, the quote or a line end",
+            ));
         }
         let mut special = [false; 256];
         for byte in [delimiter, quote, b'\r', b'\n'] {
             special[usize::from(byte)] = true;
         }
-        Ok(Self { delimiter, quote, null_text, special })
+        Ok(Self {
+            delimiter,
+            quote,
+            null_text,
+            special,
+        })
     }
 
     /// Whether a text would be read as something else without quotes: as null, as the end of PostgreSQL's data (`\.`),
@@ -84,8 +112,16 @@ pub struct Csv {
 impl Csv {
     /// For batches of this schema.
     pub fn new(schema: &Schema, style: CsvStyle) -> Self {
-        let names = schema.fields().iter().map(|field| field.name().clone()).collect();
-        Self { style, names, empty_lines: false }
+        let names = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
+        Self {
+            style,
+            names,
+            empty_lines: false,
+        }
     }
 
     /// Writes a null in the only column as an empty line, which not every reader sees, rather than refusing it.
@@ -99,8 +135,18 @@ impl Csv {
     /// # Errors
     /// [`ErrorKind::UnsupportedType`], naming the column.
     pub fn check(schema: &Schema) -> Result<()> {
-        let Some(field) = schema.fields().iter().find(|field| is_nested(field.data_type())) else { return Ok(()) };
-        let message = format!("column `{}` is {}, and CSV has no lists, structs, maps or unions", field.name(), field.data_type());
+        let Some(field) = schema
+            .fields()
+            .iter()
+            .find(|field| is_nested(field.data_type()))
+        else {
+            return Ok(());
+        };
+        let message = format!(
+            "column `{}` is {}, and CSV has no lists, structs, maps or unions",
+            field.name(),
+            field.data_type()
+        );
         Err(Error::new(ErrorKind::UnsupportedType, message).with("column", field.name()))
     }
 
@@ -135,9 +181,14 @@ impl Csv {
                     continue;
                 }
                 let start = out.len();
-                column.write(row, out).map_err(|why| refused(&self.names[index], why, first_row + row as u64))?;
+                column
+                    .write(row, out)
+                    .map_err(|why| refused(&self.names[index], why, first_row + row as u64))?;
                 // Also binary of no bytes must not look like null.
-                if column.form() == Form::Free || !self.style.null_text.is_empty() || out.len() == start {
+                if column.form() == Form::Free
+                    || !self.style.null_text.is_empty()
+                    || out.len() == start
+                {
                     self.style.settle(start, column.form(), out);
                 }
             }
@@ -155,7 +206,9 @@ impl Csv {
             "the only column, `{}`, is null: the line would be empty, and readers pass over such lines; set null_text",
             self.names[0]
         );
-        Err(Error::new(ErrorKind::InvalidData, message).with("column", &self.names[0]).at_row(row))
+        Err(Error::new(ErrorKind::InvalidData, message)
+            .with("column", &self.names[0])
+            .at_row(row))
     }
 }
 

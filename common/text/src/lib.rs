@@ -13,5 +13,7 @@ pub use csv::{Csv, CsvStyle};
 /// A value that a format refuses.
 pub fn refused(column: &str, why: &str, row: u64) -> Error {
     let message = format!("column `{column}` holds {why}");
-    Error::new(ErrorKind::InvalidData, message).with("column", column).at_row(row)
+    Error::new(ErrorKind::InvalidData, message)
+        .with("column", column)
+        .at_row(row)
 }

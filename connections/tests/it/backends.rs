@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use arrow_schema::DataType;
 use arrowload_core::memory::{MemoryConfig, MemoryLoader, MemoryOptions, MemorySession};
 use arrowload_core::{
-    Atomicity, BatchStream, Capabilities, DataLoader, DataSource, Error, ErrorKind, LoadRequest, LoaderDescriptor, Mode, Query, Registry,
-    Result, Secret, SourceDescriptor, TypeSupport,
+    Atomicity, BatchStream, Capabilities, DataLoader, DataSource, Error, ErrorKind, LoadRequest,
+    LoaderDescriptor, Mode, Query, Registry, Result, Secret, SourceDescriptor, TypeSupport,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -39,7 +39,15 @@ pub(crate) struct PgConfig {
 impl Default for PgConfig {
     fn default() -> Self {
         let (database, user, password, sslmode, storage_options) = Default::default();
-        Self { host: "localhost".into(), port: 5432, database, user, password, sslmode, storage_options }
+        Self {
+            host: "localhost".into(),
+            port: 5432,
+            database,
+            user,
+            password,
+            sslmode,
+            storage_options,
+        }
     }
 }
 
@@ -56,7 +64,8 @@ impl DataLoader for Pg {
     const NAME: &'static str = "postgresql";
     const URL_SCHEMES: &'static [&'static str] = &["postgresql", "postgres"];
     const ENVIRONMENT: &'static [(&'static str, &'static str)] = ENVIRONMENT;
-    const CAPABILITIES: Capabilities = Capabilities::new(&Mode::ALL, Atomicity::Load).create_target();
+    const CAPABILITIES: Capabilities =
+        Capabilities::new(&Mode::ALL, Atomicity::Load).create_target();
 
     type Config = PgConfig;
     type Options = PgOptions;
@@ -88,7 +97,10 @@ impl DataSource for Pg {
     }
 
     async fn query(&self, _: &Query) -> Result<BatchStream> {
-        Err(Error::new(ErrorKind::Unsupported, "nothing is queried here"))
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "nothing is queried here",
+        ))
     }
 }
 
@@ -107,8 +119,12 @@ pub(crate) struct Redis;
 impl DataLoader for Redis {
     const NAME: &'static str = "redis";
     const URL_SCHEMES: &'static [&'static str] = &["redis", "rediss"];
-    const ENVIRONMENT: &'static [(&'static str, &'static str)] =
-        &[("REDIS_URL", "url"), ("REDIS_HOST", "host"), ("REDIS_PASSWORD", "password"), ("REDIS_CLIENT", "client_name")];
+    const ENVIRONMENT: &'static [(&'static str, &'static str)] = &[
+        ("REDIS_URL", "url"),
+        ("REDIS_HOST", "host"),
+        ("REDIS_PASSWORD", "password"),
+        ("REDIS_CLIENT", "client_name"),
+    ];
     const CAPABILITIES: Capabilities = Capabilities::new(&[Mode::Append], Atomicity::Row);
 
     type Config = RedisConfig;
@@ -120,7 +136,10 @@ impl DataLoader for Redis {
     }
 
     async fn begin(&self, request: LoadRequest<MemoryOptions>) -> Result<MemorySession> {
-        <MemoryLoader as DataLoader>::connect(MemoryConfig::default()).await?.begin(request).await
+        <MemoryLoader as DataLoader>::connect(MemoryConfig::default())
+            .await?
+            .begin(request)
+            .await
     }
 
     fn supports_type(_: &DataType) -> TypeSupport {
@@ -133,6 +152,10 @@ pub(crate) const PG_SOURCE: SourceDescriptor = SourceDescriptor::of::<Pg>("test"
 pub(crate) const REDIS: LoaderDescriptor = LoaderDescriptor::of::<Redis>("test", "1.0.0");
 
 pub(crate) fn registry() -> Registry {
-    let registry = Registry::empty().with_loader(PG).and_then(|registry| registry.with_loader(REDIS));
-    registry.and_then(|registry| registry.with_source(PG_SOURCE)).expect("no twins")
+    let registry = Registry::empty()
+        .with_loader(PG)
+        .and_then(|registry| registry.with_loader(REDIS));
+    registry
+        .and_then(|registry| registry.with_source(PG_SOURCE))
+        .expect("no twins")
 }

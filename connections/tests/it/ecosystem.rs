@@ -8,7 +8,12 @@ use crate::{layers, origin, says, value};
 const URL: &str = "postgresql://url-user:url-pass@url-host:7000/url-db";
 
 /// host, port, user, password and database of a load, which has this connection and inline config.
-fn pg(file: &str, variables: &[(&str, &str)], name: Option<&str>, inline: Option<Value>) -> [Value; 5] {
+fn pg(
+    file: &str,
+    variables: &[(&str, &str)],
+    name: Option<&str>,
+    inline: Option<Value>,
+) -> [Value; 5] {
     let connections = layers(file, variables).expect("layers");
     let settings = connections.for_loader(&PG, name, inline).expect("settings");
     ["host", "port", "user", "password", "database"].map(|key| value(&settings, key))
@@ -20,29 +25,67 @@ fn nulls() -> [Value; 5] {
 
 #[test]
 fn a_database_url_is_all_that_the_default_connection_needs() {
-    let expected = [json!("url-host"), json!(7000), json!("url-user"), json!("url-pass"), json!("url-db")];
+    let expected = [
+        json!("url-host"),
+        json!(7000),
+        json!("url-user"),
+        json!("url-pass"),
+        json!("url-db"),
+    ];
     for name in [None, Some("postgresql"), Some("PostgreSQL")] {
         assert_eq!(pg("", &[("DATABASE_URL", URL)], name, None), expected);
     }
     let connections = layers("", &[("DATABASE_URL", URL)]).expect("layers");
     let settings = connections.for_loader(&PG, None, None).expect("settings");
-    assert_eq!(origin(&settings, "password"), "environment variable DATABASE_URL");
+    assert_eq!(
+        origin(&settings, "password"),
+        "environment variable DATABASE_URL"
+    );
     let (split, _) = PG.split(settings).expect("known keys");
-    assert_eq!(split.config.parse::<PgConfig>("test").expect("a config").port, 7000);
+    assert_eq!(
+        split
+            .config
+            .parse::<PgConfig>("test")
+            .expect("a config")
+            .port,
+        7000
+    );
 }
 
 #[test]
 fn single_variables_fill_what_the_url_leaves_open() {
-    let variables =
-        [("DATABASE_URL", "postgres://h/d"), ("PGHOST", "pg-host"), ("PGUSER", "pg-user"), ("PGPASSWORD", "pg-pass"), ("PGPORT", "6")];
-    assert_eq!(pg("", &variables, None, None), ["h", "6", "pg-user", "pg-pass", "d"].map(Value::from));
+    let variables = [
+        ("DATABASE_URL", "postgres://h/d"),
+        ("PGHOST", "pg-host"),
+        ("PGUSER", "pg-user"),
+        ("PGPASSWORD", "pg-pass"),
+        ("PGPORT", "6"),
+    ];
+    assert_eq!(
+        pg("", &variables, None, None),
+        ["h", "6", "pg-user", "pg-pass", "d"].map(Value::from)
+    );
 }
 
 #[test]
 fn of_several_variables_for_one_key_the_first_listed_counts() {
-    assert_eq!(pg("", &[("PGHOST", "second"), ("PGHOSTADDR", "first")], None, None)[0], "first");
-    assert_eq!(pg("", &[("PGHOST", "second"), ("PGHOSTADDR", "")], None, None)[0], "second");
-    let two = [("POSTGRES_URL", "postgres://u:p@second/d"), ("DATABASE_URL", "postgres://first")];
+    assert_eq!(
+        pg(
+            "",
+            &[("PGHOST", "second"), ("PGHOSTADDR", "first")],
+            None,
+            None
+        )[0],
+        "first"
+    );
+    assert_eq!(
+        pg("", &[("PGHOST", "second"), ("PGHOSTADDR", "")], None, None)[0],
+        "second"
+    );
+    let two = [
+        ("POSTGRES_URL", "postgres://u:p@second/d"),
+        ("DATABASE_URL", "postgres://first"),
+    ];
     let mut expected = nulls();
     expected[0] = "first".into();
     assert_eq!(pg("", &two, None, None), expected);
@@ -50,19 +93,42 @@ fn of_several_variables_for_one_key_the_first_listed_counts() {
 
 #[test]
 fn urls_of_other_schemes_are_for_other_programs() {
-    assert_eq!(pg("", &[("DATABASE_URL", "mysql://u:p@h/d")], None, None), nulls());
-    let two = [("DATABASE_URL", "mysql://u:p@h/d"), ("POSTGRES_URL", "postgres://second")];
+    assert_eq!(
+        pg("", &[("DATABASE_URL", "mysql://u:p@h/d")], None, None),
+        nulls()
+    );
+    let two = [
+        ("DATABASE_URL", "mysql://u:p@h/d"),
+        ("POSTGRES_URL", "postgres://second"),
+    ];
     assert_eq!(pg("", &two, None, None)[0], "second");
 }
 
 #[test]
 fn the_default_connection_has_the_file_below_and_our_own_variables_above() {
-    let file = "[connections.postgresql]\nhost = \"file\"\nport = 1\nsslmode = \"file\"\nbatch_size = 7";
-    let variables = [("PGHOST", "pg"), ("PGUSER", "pg"), ("ARROWLOAD_CONNECTIONS__POSTGRESQL__USER", "ours")];
+    let file =
+        "[connections.postgresql]\nhost = \"file\"\nport = 1\nsslmode = \"file\"\nbatch_size = 7";
+    let variables = [
+        ("PGHOST", "pg"),
+        ("PGUSER", "pg"),
+        ("ARROWLOAD_CONNECTIONS__POSTGRESQL__USER", "ours"),
+    ];
     let connections = layers(file, &variables).expect("layers");
-    let settings = connections.for_loader(&PG, None, Some(json!({"database": "inline"}))).expect("settings");
-    let found = ["host", "user", "database", "sslmode", "batch_size"].map(|key| value(&settings, key));
-    assert_eq!(found, [json!("pg"), json!("ours"), json!("inline"), json!("file"), json!(7)]);
+    let settings = connections
+        .for_loader(&PG, None, Some(json!({"database": "inline"})))
+        .expect("settings");
+    let found =
+        ["host", "user", "database", "sslmode", "batch_size"].map(|key| value(&settings, key));
+    assert_eq!(
+        found,
+        [
+            json!("pg"),
+            json!("ours"),
+            json!("inline"),
+            json!("file"),
+            json!(7)
+        ]
+    );
 }
 
 #[test]
@@ -75,7 +141,10 @@ fn a_named_connection_never_follows_a_url_variable() {
     // Single variables fill blanks, as with libpq.
     let variables = [("PGHOST", "pg"), ("PGUSER", "pg"), ("DATABASE_URL", URL)];
     let found = pg(file, &variables, Some("a"), None);
-    assert_eq!((&found[0], &found[2], &found[3]), (&json!("a"), &json!("pg"), &Value::Null));
+    assert_eq!(
+        (&found[0], &found[2], &found[3]),
+        (&json!("a"), &json!("pg"), &Value::Null)
+    );
 }
 
 #[test]
@@ -83,53 +152,141 @@ fn a_url_variable_is_not_used_where_a_stronger_layer_goes_elsewhere() {
     let variables = [("DATABASE_URL", URL)];
     let mut expected = nulls();
     expected[0] = "other".into();
-    assert_eq!(pg("", &variables, None, Some(json!({"host": "other"}))), expected);
-    assert_eq!(pg("", &variables, None, Some(json!({"url": "postgres://other"}))), expected);
-    assert_eq!(pg("", &[variables[0], ("ARROWLOAD_CONNECTIONS__POSTGRESQL__HOST", "other")], None, None), expected);
-    assert_eq!(pg("", &variables, None, Some(json!({"port": 7001})))[3], Value::Null, "another port is another server");
+    assert_eq!(
+        pg("", &variables, None, Some(json!({"host": "other"}))),
+        expected
+    );
+    assert_eq!(
+        pg(
+            "",
+            &variables,
+            None,
+            Some(json!({"url": "postgres://other"}))
+        ),
+        expected
+    );
+    assert_eq!(
+        pg(
+            "",
+            &[
+                variables[0],
+                ("ARROWLOAD_CONNECTIONS__POSTGRESQL__HOST", "other")
+            ],
+            None,
+            None
+        ),
+        expected
+    );
+    assert_eq!(
+        pg("", &variables, None, Some(json!({"port": 7001})))[3],
+        Value::Null,
+        "another port is another server"
+    );
     // Another database of the same server is no other server.
-    let found = pg("", &variables, None, Some(json!({"database": "other", "host": "URL-host", "port": "7000"})));
-    assert_eq!((&found[3], &found[4]), (&json!("url-pass"), &json!("other")));
+    let found = pg(
+        "",
+        &variables,
+        None,
+        Some(json!({"database": "other", "host": "URL-host", "port": "7000"})),
+    );
+    assert_eq!(
+        (&found[3], &found[4]),
+        (&json!("url-pass"), &json!("other"))
+    );
 }
 
 #[test]
 fn variables_take_no_password_of_the_file_to_another_server() {
     let file = "[connections.postgresql]\nhost = \"file\"\nport = 1\npassword = \"hunter2\"\nsslmode = \"require\"\n[connections.postgresql.storage_options]\naws_secret_access_key = \"hunter2\"\naws_region = \"x\"";
-    for variables in [[("DATABASE_URL", "postgres://other/d")], [("PGHOST", "other")]] {
+    for variables in [
+        [("DATABASE_URL", "postgres://other/d")],
+        [("PGHOST", "other")],
+    ] {
         let connections = layers(file, &variables).expect("layers");
         let settings = connections.for_loader(&PG, None, None).expect("settings");
-        let found = ["host", "port", "password", "sslmode", "storage_options"].map(|key| value(&settings, key));
-        assert_eq!(found, [json!("other"), Value::Null, Value::Null, json!("require"), json!({"aws_region": "x"})]);
+        let found = ["host", "port", "password", "sslmode", "storage_options"]
+            .map(|key| value(&settings, key));
+        assert_eq!(
+            found,
+            [
+                json!("other"),
+                Value::Null,
+                Value::Null,
+                json!("require"),
+                json!({"aws_region": "x"})
+            ]
+        );
     }
-    assert_eq!(pg(file, &[("DATABASE_URL", "postgres://file:1/d")], None, None)[3], "hunter2", "the same server");
+    assert_eq!(
+        pg(file, &[("DATABASE_URL", "postgres://file:1/d")], None, None)[3],
+        "hunter2",
+        "the same server"
+    );
     let unnamed = "[connections.postgresql]\npassword = \"hunter2\"";
-    assert_eq!(pg(unnamed, &[("PGHOST", "h")], None, None)[3], "hunter2", "the file names no server");
+    assert_eq!(
+        pg(unnamed, &[("PGHOST", "h")], None, None)[3],
+        "hunter2",
+        "the file names no server"
+    );
 }
 
 #[test]
 fn values_of_variables_that_other_programs_read_are_taken_as_they_stand() {
-    assert_eq!(pg("", &[("PGPASSWORD", "a$${b${env:HOME}")], None, None)[3], "a$${b${env:HOME}");
-    assert_eq!(pg("", &[("DATABASE_URL", "postgres://u:a$%7Bb@h")], None, None)[3], "a${b");
+    assert_eq!(
+        pg("", &[("PGPASSWORD", "a$${b${env:HOME}")], None, None)[3],
+        "a$${b${env:HOME}"
+    );
+    assert_eq!(
+        pg("", &[("DATABASE_URL", "postgres://u:a$%7Bb@h")], None, None)[3],
+        "a${b"
+    );
 }
 
 #[test]
 fn a_malformed_url_variable_is_named_and_not_shown() {
-    let connections = layers("", &[("DATABASE_URL", "postgres://u:hunter2@h:port/d")]).expect("layers");
-    let error = connections.for_loader(&PG, None, None).expect_err("no port");
-    says(&error, &["default connection of `postgresql`", "`url` (from environment variable DATABASE_URL)", "malformed"]);
+    let connections =
+        layers("", &[("DATABASE_URL", "postgres://u:hunter2@h:port/d")]).expect("layers");
+    let error = connections
+        .for_loader(&PG, None, None)
+        .expect_err("no port");
+    says(
+        &error,
+        &[
+            "default connection of `postgresql`",
+            "`url` (from environment variable DATABASE_URL)",
+            "malformed",
+        ],
+    );
 }
 
 #[test]
 fn a_backend_that_keeps_its_url_gets_no_parts_beside_it() {
-    let variables = [("REDIS_URL", "redis://u:p@h"), ("REDIS_HOST", "other"), ("REDIS_PASSWORD", "x"), ("REDIS_CLIENT", "c")];
+    let variables = [
+        ("REDIS_URL", "redis://u:p@h"),
+        ("REDIS_HOST", "other"),
+        ("REDIS_PASSWORD", "x"),
+        ("REDIS_CLIENT", "c"),
+    ];
     let redis = |variables: &[(&str, &str)], name, inline| {
-        let connections = layers("[connections.a]\nurl = \"rediss://a\"", variables).expect("layers");
-        let settings = connections.for_loader(&REDIS, name, inline).expect("settings");
+        let connections =
+            layers("[connections.a]\nurl = \"rediss://a\"", variables).expect("layers");
+        let settings = connections
+            .for_loader(&REDIS, name, inline)
+            .expect("settings");
         ["url", "host", "password", "client_name"].map(|key| value(&settings, key))
     };
-    assert_eq!(redis(&variables, None, None), [json!("redis://u:p@h"), Value::Null, Value::Null, json!("c")]);
+    assert_eq!(
+        redis(&variables, None, None),
+        [json!("redis://u:p@h"), Value::Null, Value::Null, json!("c")]
+    );
     // Of a named connection's URL only the password is open.
-    assert_eq!(redis(&variables, Some("a"), None), [json!("rediss://a"), Value::Null, json!("x"), json!("c")]);
+    assert_eq!(
+        redis(&variables, Some("a"), None),
+        [json!("rediss://a"), Value::Null, json!("x"), json!("c")]
+    );
     let elsewhere = redis(&variables[..1], None, Some(json!({"host": "elsewhere"})));
-    assert_eq!(elsewhere, [Value::Null, json!("elsewhere"), Value::Null, Value::Null]);
+    assert_eq!(
+        elsewhere,
+        [Value::Null, json!("elsewhere"), Value::Null, Value::Null]
+    );
 }

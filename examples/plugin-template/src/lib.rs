@@ -12,8 +12,8 @@ use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, SchemaRef};
 use arrowload_core::{
-    Atomicity, Capabilities, ColumnMapping, DataLoader, Error, LoadRequest, LoadSession, LoadState, Mode, Plan, Prepared, Receipt, Result,
-    TypeSupport,
+    Atomicity, Capabilities, ColumnMapping, DataLoader, Error, LoadRequest, LoadSession, LoadState,
+    Mode, Plan, Prepared, Receipt, Result, TypeSupport,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -43,7 +43,10 @@ impl DataLoader for PluginTemplateLoader {
     // A load is one file that appears by a rename, so readers see all of it or nothing, and its name says which load it is.
     // Declare only what holds: the pipeline refuses the rest, and the conformance suite tries what is declared.
     const CAPABILITIES: Capabilities =
-        Capabilities::new(&[Mode::Create, Mode::Append], Atomicity::Load).create_target().schema_evolution().load_ids();
+        Capabilities::new(&[Mode::Create, Mode::Append], Atomicity::Load)
+            .create_target()
+            .schema_evolution()
+            .load_ids();
 
     type Config = PluginTemplateConfig;
     type Options = PluginTemplateOptions;
@@ -54,13 +57,26 @@ impl DataLoader for PluginTemplateLoader {
         Ok(Self { root: config.root })
     }
 
-    async fn begin(&self, request: LoadRequest<PluginTemplateOptions>) -> Result<PluginTemplateSession> {
+    async fn begin(
+        &self,
+        request: LoadRequest<PluginTemplateOptions>,
+    ) -> Result<PluginTemplateSession> {
         let folder = self.folder(&request.target);
         let mapping = resolve(&folder, &request)?;
         // The temporary file is removed when the session is dropped, so a load that does not commit leaves nothing.
-        let temporary = tempfile::Builder::new().prefix(".").suffix(".tmp").tempfile_in(&self.root)?;
+        let temporary = tempfile::Builder::new()
+            .prefix(".")
+            .suffix(".tmp")
+            .tempfile_in(&self.root)?;
         let writer = StreamWriter::try_new(BufWriter::new(temporary), &mapping.schema)?;
-        Ok(PluginTemplateSession { file: folder.join(file_name(&request.load_id)), folder, mapping, writer, request, rows: 0 })
+        Ok(PluginTemplateSession {
+            file: folder.join(file_name(&request.load_id)),
+            folder,
+            mapping,
+            writer,
+            request,
+            rows: 0,
+        })
     }
 
     /// Arrow IPC holds every Arrow type. Most stores hold fewer: say what each becomes, or why it is refused.
@@ -82,7 +98,9 @@ impl DataLoader for PluginTemplateLoader {
         if !file.exists() {
             return Ok(LoadState::NotCommitted);
         }
-        let rows: u64 = StreamReader::try_new(File::open(file)?, None)?.map(|batch| Ok(batch?.num_rows() as u64)).sum::<Result<_>>()?;
+        let rows: u64 = StreamReader::try_new(File::open(file)?, None)?
+            .map(|batch| Ok(batch?.num_rows() as u64))
+            .sum::<Result<_>>()?;
         Ok(LoadState::Committed(Receipt::rows(rows)))
     }
 }
@@ -97,7 +115,15 @@ impl PluginTemplateLoader {
 /// Letters, digits, `-` and `_` as they are, other bytes as `%XX`: no name leaves the root, and no two share a file.
 fn escape(name: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    name.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    name.bytes()
+        .map(|byte| {
+            if plain(&byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
 }
 
 fn file_name(load_id: &str) -> String {
@@ -108,7 +134,12 @@ fn file_name(load_id: &str) -> String {
 fn resolve(folder: &Path, request: &LoadRequest<PluginTemplateOptions>) -> Result<ColumnMapping> {
     request.must_create(folder.is_dir())?;
     let there = columns(folder)?.unwrap_or_else(|| request.schema.clone());
-    ColumnMapping::by_name(&request.schema, &there, request.schema_evolution, |load, target| load == target)
+    ColumnMapping::by_name(
+        &request.schema,
+        &there,
+        request.schema_evolution,
+        |load, target| load == target,
+    )
 }
 
 /// The columns of the files that are there: of the widest, as each evolution adds to those before it.
@@ -116,7 +147,10 @@ fn columns(folder: &Path) -> Result<Option<SchemaRef>> {
     let mut widest: Option<SchemaRef> = None;
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let schema = StreamReader::try_new(File::open(entry?.path())?, None)?.schema();
-        if widest.as_ref().is_none_or(|known| known.fields().len() < schema.fields().len()) {
+        if widest
+            .as_ref()
+            .is_none_or(|known| known.fields().len() < schema.fields().len())
+        {
             widest = Some(schema);
         }
     }
@@ -153,7 +187,11 @@ impl LoadSession for PluginTemplateSession {
         // What another load has done meanwhile counts.
         resolve(&self.folder, &self.request)?;
         fs::create_dir_all(&self.folder)?;
-        let file = self.writer.into_inner()?.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        let file = self
+            .writer
+            .into_inner()?
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)?;
         match file.persist_noclobber(&self.file) {
             Ok(_) => Ok(Receipt::rows(self.rows).with("file", self.file.display())),
             // Another run of the same load was faster: its rows are these rows.

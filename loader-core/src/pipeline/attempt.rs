@@ -15,8 +15,8 @@ use crate::dead_letter::DeadLetterOrigin;
 use crate::erased::{DynSession, UntypedRequest};
 use crate::schema::check_loadable;
 use crate::{
-    BatchStream, Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, LoadRequest, Mode, NullKeys, OnError, Receipt, Rejects, Result,
-    Setting, Verify, keys, looks_secret,
+    BatchStream, Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, LoadRequest, Mode,
+    NullKeys, OnError, Receipt, Rejects, Result, Setting, Verify, keys, looks_secret,
 };
 
 /// How long a query is waited for before it is told how far it is.
@@ -28,7 +28,12 @@ pub(crate) struct Attempt<'a> {
 }
 
 /// Makes the request of a load whose schema is known.
-pub(crate) fn request(spec: &LoadSpec, load_id: &str, schema: SchemaRef, rejects: Rejects) -> Result<UntypedRequest> {
+pub(crate) fn request(
+    spec: &LoadSpec,
+    load_id: &str,
+    schema: SchemaRef,
+    rejects: Rejects,
+) -> Result<UntypedRequest> {
     check_loadable(&schema)?;
     let optional_keys = spec.load.keys_are_defaults && spec.load.mode != Mode::Upsert;
     let key_indices = keys::key_indices(&schema, &spec.load.keys);
@@ -54,14 +59,28 @@ impl Attempt<'_> {
     pub(crate) async fn run(&self) -> Result<LoadReport> {
         let run = self.run;
         let stream = run.within_timeout(self.open()).await?;
-        *self.meter.expected_rows.lock().unwrap_or_else(PoisonError::into_inner) = stream.expected_rows();
+        *self
+            .meter
+            .expected_rows
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = stream.expected_rows();
         let rejects = self.rejects(stream.schema());
-        let request = request(run.spec, &run.load_id, stream.schema().clone(), rejects.clone())?;
+        let request = request(
+            run.spec,
+            &run.load_id,
+            stream.schema().clone(),
+            rejects.clone(),
+        )?;
         let mut session = run.within_timeout(self.begin(request.clone())).await?;
 
-        let size = run.spec.load.batch_size(run.loader.descriptor.capabilities().batch);
+        let size = run
+            .spec
+            .load
+            .batch_size(run.loader.descriptor.capabilities().batch);
         let feed = Feed::start(stream, size);
-        let written = run.within_timeout(self.ticking(self.write_all(&mut *session, feed, &request))).await;
+        let written = run
+            .within_timeout(self.ticking(self.write_all(&mut *session, feed, &request)))
+            .await;
         let (acknowledged, checksums) = match written {
             Ok(proof) => proof,
             Err(error) => return Err(self.abort(session, error).await),
@@ -70,7 +89,10 @@ impl Attempt<'_> {
             Ok(dead_letters) => dead_letters,
             Err(error) => return Err(self.abort(session, error).await),
         };
-        self.meter.settle(Settled { dead_letters, checksums });
+        self.meter.settle(Settled {
+            dead_letters,
+            checksums,
+        });
         let receipt = match run.commit_within(self.ticking(session.commit())).await {
             Ok(receipt) => receipt,
             // They may have been set aside; who asks the store finds out.
@@ -120,7 +142,9 @@ impl Attempt<'_> {
             return Rejects::none();
         }
         let known = self.run.loader.descriptor.options_schema();
-        let shown = |(key, setting): &(&str, &Setting)| !setting.hidden && !known.holds_secrets(key) && !looks_secret(key);
+        let shown = |(key, setting): &(&str, &Setting)| {
+            !setting.hidden && !known.holds_secrets(key) && !looks_secret(key)
+        };
         let origin = DeadLetterOrigin {
             load_id: self.run.load_id.clone(),
             loader: self.run.loader.descriptor.name().into(),
@@ -130,7 +154,12 @@ impl Attempt<'_> {
             mode: spec.load.mode,
             keys: spec.load.keys.clone(),
             null_keys: spec.load.null_keys,
-            options: spec.options.iter().filter(shown).map(|(key, setting)| (key.to_owned(), setting.value.clone())).collect(),
+            options: spec
+                .options
+                .iter()
+                .filter(shown)
+                .map(|(key, setting)| (key.to_owned(), setting.value.clone()))
+                .collect(),
         };
         Rejects::to_folder(&spec.load.dead_letters, schema, &origin)
     }
@@ -141,16 +170,35 @@ impl Attempt<'_> {
         let count = |_: &Error| {
             self.run.retries.fetch_add(1, Relaxed);
         };
-        let plan = with_retries(self.run.retries_left(), self.run.time_left(), &count, || loader.plan(request.clone())).await?;
+        let plan = with_retries(
+            self.run.retries_left(),
+            self.run.time_left(),
+            &count,
+            || loader.plan(request.clone()),
+        )
+        .await?;
         plan.check()?;
-        with_retries(self.run.retries_left(), self.run.time_left(), &count, || loader.begin(request.clone())).await
+        with_retries(
+            self.run.retries_left(),
+            self.run.time_left(),
+            &count,
+            || loader.begin(request.clone()),
+        )
+        .await
     }
 
     /// Writes every batch, and proves that the store has every row. Answers with the number of rows that the store
     /// acknowledged, and the checksums, if asked for.
-    async fn write_all(&self, session: &mut dyn DynSession, mut feed: Feed, request: &UntypedRequest) -> Result<Proof> {
+    async fn write_all(
+        &self,
+        session: &mut dyn DynSession,
+        mut feed: Feed,
+        request: &UntypedRequest,
+    ) -> Result<Proof> {
         let key_indices = request.key_indices()?;
-        let refuse_null_keys = request.null_keys == NullKeys::Refuse && !key_indices.is_empty() && !request.keys_are_defaults;
+        let refuse_null_keys = request.null_keys == NullKeys::Refuse
+            && !key_indices.is_empty()
+            && !request.keys_are_defaults;
         let checks = self.run.spec.load.verify == Verify::Checksum;
         let mut checksums = checks.then(|| Checksums::new(&request.schema));
         let mut handed_over = 0;
@@ -160,7 +208,10 @@ impl Attempt<'_> {
                 Fed::Batch(batch, bytes) => (batch, bytes),
                 Fed::End(rows) => break rows,
             };
-            let first_row = self.meter.rows_read.fetch_add(batch.num_rows() as u64, Relaxed);
+            let first_row = self
+                .meter
+                .rows_read
+                .fetch_add(batch.num_rows() as u64, Relaxed);
             let batch = match refuse_null_keys {
                 true => self.without_null_keys(batch, &key_indices, first_row, &request.rejects)?,
                 false => batch,
@@ -171,12 +222,20 @@ impl Attempt<'_> {
             if let Some(checksums) = &mut checksums {
                 checksums.add(&batch)?;
             }
-            self.write(session, &batch, &request.rejects).await.map_err(|error| at_source_row(error, &request.rejects))?;
+            self.write(session, &batch, &request.rejects)
+                .await
+                .map_err(|error| at_source_row(error, &request.rejects))?;
             handed_over += batch.num_rows() as u64;
             self.count(&batch, bytes, &request.rejects);
         };
-        let acknowledged = session.prepare().await.map_err(|error| at_source_row(error, &request.rejects))?.rows;
-        self.meter.rows_rejected.store(request.rejects.rows(), Relaxed);
+        let acknowledged = session
+            .prepare()
+            .await
+            .map_err(|error| at_source_row(error, &request.rejects))?
+            .rows;
+        self.meter
+            .rows_rejected
+            .store(request.rejects.rows(), Relaxed);
         self.check_counts(rows_given, handed_over, acknowledged)?;
         match checksums {
             None => Ok((acknowledged, None)),
@@ -184,20 +243,37 @@ impl Attempt<'_> {
                 if let Some(set_aside) = request.rejects.checksums() {
                     sent.subtract(set_aside);
                 }
-                compare(sent.finish(), session.checksums().await?).map(|equal| (acknowledged, Some(equal)))
+                compare(sent.finish(), session.checksums().await?)
+                    .map(|equal| (acknowledged, Some(equal)))
             }
         }
     }
 
-    async fn write(&self, session: &mut dyn DynSession, batch: &RecordBatch, rejects: &Rejects) -> Result<()> {
+    async fn write(
+        &self,
+        session: &mut dyn DynSession,
+        batch: &RecordBatch,
+        rejects: &Rejects,
+    ) -> Result<()> {
         let idempotent = self.run.loader.descriptor.capabilities().idempotent_writes;
-        let mut pauses = pauses(if idempotent { self.run.retries_left() } else { 0 }, self.run.time_left());
+        let mut pauses = pauses(
+            if idempotent {
+                self.run.retries_left()
+            } else {
+                0
+            },
+            self.run.time_left(),
+        );
         let set_aside = rejects.rows();
         loop {
-            let Err(error) = session.write(batch).await else { return Ok(()) };
+            let Err(error) = session.write(batch).await else {
+                return Ok(());
+            };
             // What this write has set aside it would set aside again.
             let again = error.is_transient() && rejects.rows() == set_aside;
-            let Some(pause) = again.then(|| pauses.next()).flatten() else { return Err(error) };
+            let Some(pause) = again.then(|| pauses.next()).flatten() else {
+                return Err(error);
+            };
             tracing::warn!(%error, "writing the batch again");
             self.run.retries.fetch_add(1, Relaxed);
             tokio::time::sleep(at_least(pause, &error)).await;
@@ -206,7 +282,9 @@ impl Attempt<'_> {
 
     fn count(&self, batch: &RecordBatch, bytes: usize, rejects: &Rejects) {
         let meter = self.meter;
-        meter.rows_written.fetch_add(batch.num_rows() as u64, Relaxed);
+        meter
+            .rows_written
+            .fetch_add(batch.num_rows() as u64, Relaxed);
         meter.bytes.fetch_add(bytes as u64, Relaxed);
         meter.batches.fetch_add(1, Relaxed);
         meter.rows_rejected.store(rejects.rows(), Relaxed);
@@ -214,15 +292,36 @@ impl Attempt<'_> {
     }
 
     /// Refuses rows with null keys, or sets them aside.
-    fn without_null_keys(&self, batch: RecordBatch, key_indices: &[usize], first_row: u64, rejects: &Rejects) -> Result<RecordBatch> {
-        let Some(with_keys) = keys::rows_with_keys(&batch, key_indices) else { return Ok(batch) };
+    fn without_null_keys(
+        &self,
+        batch: RecordBatch,
+        key_indices: &[usize],
+        first_row: u64,
+        rejects: &Rejects,
+    ) -> Result<RecordBatch> {
+        let Some(with_keys) = keys::rows_with_keys(&batch, key_indices) else {
+            return Ok(batch);
+        };
         if !rejects.accepts() {
-            return Err(keys::null_key_error(batch.schema_ref(), &batch, key_indices, &with_keys, first_row));
+            return Err(keys::null_key_error(
+                batch.schema_ref(),
+                &batch,
+                key_indices,
+                &with_keys,
+                first_row,
+            ));
         }
         let (kept, others) = keys::partition(&batch, &with_keys)?;
-        let numbers = with_keys.iter().enumerate().filter(|(_, has)| !has).map(|(row, _)| first_row + row as u64).collect();
+        let numbers = with_keys
+            .iter()
+            .enumerate()
+            .filter(|(_, has)| !has)
+            .map(|(row, _)| first_row + row as u64)
+            .collect();
         rejects.set_aside_unseen(&others, numbers, "a key column is null")?;
-        self.meter.null_keys.fetch_add(others.num_rows() as u64, Relaxed);
+        self.meter
+            .null_keys
+            .fetch_add(others.num_rows() as u64, Relaxed);
         Ok(kept)
     }
 
@@ -231,7 +330,10 @@ impl Attempt<'_> {
         let read = self.meter.rows_read.load(Relaxed);
         let rejected = self.meter.rows_rejected.load(Relaxed);
         let null_keys = self.meter.null_keys.load(Relaxed);
-        if given == read && read == handed_over + null_keys && handed_over + null_keys == acknowledged + rejected {
+        if given == read
+            && read == handed_over + null_keys
+            && handed_over + null_keys == acknowledged + rejected
+        {
             return Ok(());
         }
         let message = format!(
@@ -275,14 +377,18 @@ fn at_source_row(error: Error, rejects: &Rejects) -> Error {
 
 fn compare(sent: Vec<ColumnChecksum>, stored: Vec<ColumnChecksum>) -> Result<Vec<ColumnChecksum>> {
     let pairs = || sent.iter().zip(&stored);
-    if sent.len() == stored.len() && pairs().all(|(sent, stored)| (sent.sum, sent.values) == (stored.sum, stored.values)) {
+    if sent.len() == stored.len()
+        && pairs().all(|(sent, stored)| (sent.sum, sent.values) == (stored.sum, stored.values))
+    {
         return Ok(sent);
     }
     let differing: Vec<&str> = pairs()
         .filter(|(sent, stored)| (sent.sum, sent.values) != (stored.sum, stored.values))
         .map(|(sent, _)| sent.column.as_str())
         .collect();
-    let message =
-        format!("the checksums of what was sent and of what the store holds differ, so nothing was published: {}", differing.join(", "));
+    let message = format!(
+        "the checksums of what was sent and of what the store holds differ, so nothing was published: {}",
+        differing.join(", ")
+    );
     Err(Error::new(ErrorKind::Verification, message))
 }

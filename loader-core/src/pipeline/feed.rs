@@ -35,7 +35,10 @@ impl Feed {
                 let _ = sender.send(Err(error)).await;
             }
         });
-        Self { receiver, task: AbortOnDropHandle::new(task) }
+        Self {
+            receiver,
+            task: AbortOnDropHandle::new(task),
+        }
     }
 
     pub(crate) async fn next(&mut self) -> Result<Fed> {
@@ -56,7 +59,11 @@ impl Feed {
     }
 }
 
-async fn feed(mut stream: BatchStream, size: BatchSize, sender: &mpsc::Sender<Result<Fed>>) -> Result<()> {
+async fn feed(
+    mut stream: BatchStream,
+    size: BatchSize,
+    sender: &mpsc::Sender<Result<Fed>>,
+) -> Result<()> {
     let schema = stream.schema().clone();
     let mut rebatcher = Rebatcher::new(size);
     let mut rows = 0;

@@ -20,8 +20,8 @@ use self::progress::{Meter, Settled};
 use self::retry::with_retries;
 use crate::dead_letter::find_dead_letters;
 use crate::{
-    Atomicity, BatchStream, Error, ErrorKind, LoadOptions, LoadReport, LoadState, Loader, LoaderDescriptor, Mode, Plan, Progress, Receipt,
-    Result, Retry, Settings,
+    Atomicity, BatchStream, Error, ErrorKind, LoadOptions, LoadReport, LoadState, Loader,
+    LoaderDescriptor, Mode, Plan, Progress, Receipt, Result, Retry, Settings,
 };
 
 /// How long a lost commit is asked after, and how long a commit may take beyond the load's own timeout.
@@ -71,7 +71,10 @@ impl LoadSpec {
     /// [`ErrorKind::Unsupported`] or [`ErrorKind::InvalidOption`].
     pub fn check(&self, loader: &LoaderDescriptor) -> Result<()> {
         if self.target.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidOption, "the target is empty; name a table, path or key"));
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                "the target is empty; name a table, path or key",
+            ));
         }
         self.load.check(loader.name(), loader.capabilities())
     }
@@ -87,7 +90,9 @@ enum Kind {
 
 impl Input {
     /// A query, which is run again if the whole load has to be.
-    pub fn query(run: impl Fn() -> BoxFuture<'static, Result<BatchStream>> + Send + Sync + 'static) -> Self {
+    pub fn query(
+        run: impl Fn() -> BoxFuture<'static, Result<BatchStream>> + Send + Sync + 'static,
+    ) -> Self {
         Self(Kind::Query(Box::new(run)))
     }
 
@@ -101,7 +106,12 @@ impl Input {
     }
 
     async fn open(&self) -> Result<BatchStream> {
-        let used = || Error::new(ErrorKind::Unexpected, "the stream was already read; a load from a stream cannot be repeated");
+        let used = || {
+            Error::new(
+                ErrorKind::Unexpected,
+                "the stream was already read; a load from a stream cannot be repeated",
+            )
+        };
         match &self.0 {
             Kind::Query(run) => run().await,
             Kind::Once(stream) => stream.lock().await.take().ok_or_else(used),
@@ -118,17 +128,35 @@ impl Input {
 pub async fn load(loader: &Loader, spec: &LoadSpec, input: &Input) -> Result<LoadReport> {
     let name = loader.descriptor.name();
     spec.check(&loader.descriptor)?;
-    let load_id = spec.load.load_id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    let load_id = spec
+        .load
+        .load_id
+        .clone()
+        .unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     let started = spec.started.unwrap_or_else(Instant::now);
-    let run = Run { loader, spec, input, load_id, started, retries: AtomicU32::new(0), attempts: AtomicU32::new(0) };
-    let outcome = run.to_end().await.map_err(|error| error.with("loader", name).with("target", &spec.target).with("load_id", &run.load_id));
+    let run = Run {
+        loader,
+        spec,
+        input,
+        load_id,
+        started,
+        retries: AtomicU32::new(0),
+        attempts: AtomicU32::new(0),
+    };
+    let outcome = run.to_end().await.map_err(|error| {
+        error
+            .with("loader", name)
+            .with("target", &spec.target)
+            .with("load_id", &run.load_id)
+    });
     match &outcome {
         Ok(report) => {
             count_in_metrics(name, report);
             tracing::info!(loader = name, target = %spec.target, load_id = %run.load_id, rows = report.rows, elapsed = ?report.elapsed, "loaded");
         }
         Err(error) => {
-            metrics::counter!("arrowload_loads_total", "loader" => name, "outcome" => "error").increment(1);
+            metrics::counter!("arrowload_loads_total", "loader" => name, "outcome" => "error")
+                .increment(1);
             tracing::error!(%error, "the load failed");
         }
     }
@@ -136,13 +164,21 @@ pub async fn load(loader: &Loader, spec: &LoadSpec, input: &Input) -> Result<Loa
 }
 
 fn count_in_metrics(loader: &'static str, report: &LoadReport) {
-    let outcome = if report.already_loaded { "already_loaded" } else { "ok" };
-    metrics::counter!("arrowload_loads_total", "loader" => loader, "outcome" => outcome).increment(1);
-    metrics::counter!("arrowload_retries_total", "loader" => loader).increment(report.retries.into());
+    let outcome = if report.already_loaded {
+        "already_loaded"
+    } else {
+        "ok"
+    };
+    metrics::counter!("arrowload_loads_total", "loader" => loader, "outcome" => outcome)
+        .increment(1);
+    metrics::counter!("arrowload_retries_total", "loader" => loader)
+        .increment(report.retries.into());
     if !report.already_loaded {
         metrics::counter!("arrowload_rows_loaded_total", "loader" => loader).increment(report.rows);
-        metrics::counter!("arrowload_rows_rejected_total", "loader" => loader).increment(report.rows_rejected);
-        metrics::counter!("arrowload_bytes_loaded_total", "loader" => loader).increment(report.bytes);
+        metrics::counter!("arrowload_rows_rejected_total", "loader" => loader)
+            .increment(report.rows_rejected);
+        metrics::counter!("arrowload_bytes_loaded_total", "loader" => loader)
+            .increment(report.bytes);
         metrics::histogram!("arrowload_load_seconds", "loader" => loader).record(report.elapsed);
     }
 }
@@ -151,17 +187,31 @@ fn count_in_metrics(loader: &'static str, report: &LoadReport) {
 ///
 /// # Errors
 /// As for [`load`]. A column that cannot be held is no error: the plan says so.
-pub async fn plan(loader: &Loader, spec: &LoadSpec, schema: arrow_schema::SchemaRef) -> Result<Plan> {
+pub async fn plan(
+    loader: &Loader,
+    spec: &LoadSpec,
+    schema: arrow_schema::SchemaRef,
+) -> Result<Plan> {
     spec.check(&loader.descriptor)?;
     let name = loader.descriptor.name();
     let at = |error: Error| error.with("loader", name).with("target", &spec.target);
     if let Some(load_id) = &spec.load.load_id
-        && let LoadState::Committed(receipt) = loader.find_load(&spec.target, load_id).await.map_err(at)?
+        && let LoadState::Committed(receipt) =
+            loader.find_load(&spec.target, load_id).await.map_err(at)?
     {
-        return Ok(Plan::of_nothing(name, &spec.target, spec.load.mode, receipt.rows));
+        return Ok(Plan::of_nothing(
+            name,
+            &spec.target,
+            spec.load.mode,
+            receipt.rows,
+        ));
     }
     let request = attempt::request(spec, "plan", schema, crate::Rejects::none())?;
-    with_retries(spec.load.max_retries, spec.load.timeout, &|_| (), || loader.inner.plan(request.clone())).await.map_err(at)
+    with_retries(spec.load.max_retries, spec.load.timeout, &|_| (), || {
+        loader.inner.plan(request.clone())
+    })
+    .await
+    .map_err(at)
 }
 
 pub(crate) struct Run<'a> {
@@ -186,17 +236,25 @@ impl Run<'_> {
         let count = |_: &Error| {
             self.retries.fetch_add(1, Ordering::Relaxed);
         };
-        with_retries(self.spec.load.max_retries, self.time_left(), &count, || self.once()).await
+        with_retries(self.spec.load.max_retries, self.time_left(), &count, || {
+            self.once()
+        })
+        .await
     }
 
     /// One attempt, whose error is transient only if the whole load may be run again.
     async fn once(&self) -> Result<LoadReport> {
         self.attempts.fetch_add(1, Ordering::Relaxed);
         let meter = Meter::new(self);
-        let attempt = Attempt { run: self, meter: &meter };
+        let attempt = Attempt {
+            run: self,
+            meter: &meter,
+        };
         match attempt.run().await {
             Ok(report) => Ok(report),
-            Err(error) if error.kind() == ErrorKind::CommitUnknown => self.resolve_commit(error, &meter).await,
+            Err(error) if error.kind() == ErrorKind::CommitUnknown => {
+                self.resolve_commit(error, &meter).await
+            }
             Err(error) if self.may_repeat() => Err(error),
             Err(error) => Err(error.with_retry(Retry::Never)),
         }
@@ -207,10 +265,16 @@ impl Run<'_> {
         tracing::warn!(error = %lost, "the answer to the commit was lost; asking the store");
         let asked = tokio::time::timeout(ASK_TIMEOUT, self.find_load()).await;
         match &asked {
-            Ok(Ok(LoadState::Committed(receipt))) => Ok(meter.report(receipt.clone(), meter.settled())),
+            Ok(Ok(LoadState::Committed(receipt))) => {
+                Ok(meter.report(receipt.clone(), meter.settled()))
+            }
             Ok(Ok(LoadState::NotCommitted)) if self.may_repeat() => {
                 meter.settled().take_back();
-                Err(Error::new(ErrorKind::Connection, "the commit did not arrive").with_source(lost).transient())
+                Err(
+                    Error::new(ErrorKind::Connection, "the commit did not arrive")
+                        .with_source(lost)
+                        .transient(),
+                )
             }
             Ok(Ok(LoadState::NotCommitted)) => {
                 meter.settled().take_back();
@@ -218,9 +282,15 @@ impl Run<'_> {
                     Atomicity::Load => "the target is as it was",
                     _ => "the target may hold a part of the load",
                 };
-                Err(Error::new(ErrorKind::Connection, format!("the commit did not arrive, and {left}")).with_source(lost))
+                Err(Error::new(
+                    ErrorKind::Connection,
+                    format!("the commit did not arrive, and {left}"),
+                )
+                .with_source(lost))
             }
-            _ if !self.loader.descriptor.capabilities().load_ids || matches!(asked, Ok(Ok(LoadState::Unknown))) => {
+            _ if !self.loader.descriptor.capabilities().load_ids
+                || matches!(asked, Ok(Ok(LoadState::Unknown))) =>
+            {
                 let message = "the answer to the commit was lost, and this target does not record its loads: look into it before you \
                                repeat the load, which would write the rows again if it committed";
                 Err(Error::new(ErrorKind::CommitUnknown, message).with_source(lost))
@@ -238,12 +308,18 @@ impl Run<'_> {
     /// A repeated load must not duplicate what an attempt that failed has left.
     fn may_repeat(&self) -> bool {
         let capabilities = self.loader.descriptor.capabilities();
-        let leaves_nothing = capabilities.atomicity == Atomicity::Load || capabilities.load_ids || capabilities.idempotent_writes;
+        let leaves_nothing = capabilities.atomicity == Atomicity::Load
+            || capabilities.load_ids
+            || capabilities.idempotent_writes;
         self.input.is_repeatable() && (leaves_nothing || self.spec.load.mode != Mode::Append)
     }
 
     async fn find_load(&self) -> Result<LoadState> {
-        let find = || self.loader.inner.find_load(&self.spec.target, &self.load_id);
+        let find = || {
+            self.loader
+                .inner
+                .find_load(&self.spec.target, &self.load_id)
+        };
         with_retries(self.spec.load.max_retries, None, &|_| (), find).await
     }
 
@@ -259,35 +335,64 @@ impl Run<'_> {
         let (folder, loader) = (&self.spec.load.dead_letters, self.loader.descriptor.name());
         let find = || find_dead_letters(folder, &self.load_id, loader, &self.spec.target);
         let dead_letters = (receipt.rows_rejected > 0).then(find).flatten();
-        Meter::new(self).report(receipt, Settled { dead_letters, checksums: None })
+        Meter::new(self).report(
+            receipt,
+            Settled {
+                dead_letters,
+                checksums: None,
+            },
+        )
     }
 
     /// What is left of `max_retries`, for what is tried again within an attempt.
     pub(crate) fn retries_left(&self) -> u32 {
-        self.spec.load.max_retries.saturating_sub(self.retries.load(Ordering::Relaxed))
+        self.spec
+            .load
+            .max_retries
+            .saturating_sub(self.retries.load(Ordering::Relaxed))
     }
 
     pub(crate) fn time_left(&self) -> Option<Duration> {
-        self.spec.load.timeout.map(|timeout| timeout.saturating_sub(self.started.elapsed()))
+        self.spec
+            .load
+            .timeout
+            .map(|timeout| timeout.saturating_sub(self.started.elapsed()))
     }
 
     /// Runs something that may be abandoned when the load's time is up.
-    pub(crate) async fn within_timeout<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let Some(timeout) = self.spec.load.timeout else { return work.await };
+    pub(crate) async fn within_timeout<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let Some(timeout) = self.spec.load.timeout else {
+            return work.await;
+        };
         let left = self.time_left().unwrap_or(timeout);
         let late = |_| {
-            let message =
-                format!("the load took longer than its timeout of {}; nothing was published", humantime::format_duration(timeout));
+            let message = format!(
+                "the load took longer than its timeout of {}; nothing was published",
+                humantime::format_duration(timeout)
+            );
             Error::new(ErrorKind::Timeout, message)
         };
         tokio::time::timeout(left, work).await.map_err(late)?
     }
 
     /// A commit is not abandoned when the load's time is up, but it has a limit of its own.
-    pub(crate) async fn commit_within<T>(&self, commit: impl Future<Output = Result<T>>) -> Result<T> {
-        let Some(left) = self.time_left() else { return commit.await };
+    pub(crate) async fn commit_within<T>(
+        &self,
+        commit: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let Some(left) = self.time_left() else {
+            return commit.await;
+        };
         let left = left + ASK_TIMEOUT;
-        let late = |_| Error::new(ErrorKind::CommitUnknown, "the commit was not answered in time");
+        let late = |_| {
+            Error::new(
+                ErrorKind::CommitUnknown,
+                "the commit was not answered in time",
+            )
+        };
         tokio::time::timeout(left, commit).await.map_err(late)?
     }
 }

@@ -113,7 +113,10 @@ impl<'a> Meter<'a> {
             rows_rejected: get(&self.rows_rejected),
             bytes: get(&self.bytes),
             elapsed: self.run.started.elapsed(),
-            expected_rows: *self.expected_rows.lock().unwrap_or_else(PoisonError::into_inner),
+            expected_rows: *self
+                .expected_rows
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
             query_done: self.query.done(),
             attempt: self.run.attempts.load(Ordering::Relaxed),
             done,
@@ -124,7 +127,11 @@ impl<'a> Meter<'a> {
     pub(crate) fn report(&self, receipt: Receipt, settled: Settled) -> LoadReport {
         self.call_back(true);
         // Rows that this run set aside are not those of the load that is there.
-        let rows_rejected = if receipt.already_loaded { receipt.rows_rejected } else { get(&self.rows_rejected) };
+        let rows_rejected = if receipt.already_loaded {
+            receipt.rows_rejected
+        } else {
+            get(&self.rows_rejected)
+        };
         let mut keys = receipt.keys;
         if let Some(keys) = &mut keys {
             keys.null += get(&self.null_keys);
@@ -138,7 +145,11 @@ impl<'a> Meter<'a> {
             rows_read: get(&self.rows_read),
             rows_rejected,
             dead_letters: settled.dead_letters,
-            bytes: if receipt.bytes > 0 { receipt.bytes } else { get(&self.bytes) },
+            bytes: if receipt.bytes > 0 {
+                receipt.bytes
+            } else {
+                get(&self.bytes)
+            },
             batches: get(&self.batches),
             keys,
             already_loaded: receipt.already_loaded,

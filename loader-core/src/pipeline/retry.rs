@@ -23,7 +23,10 @@ fn backoff(max_retries: u32, pauses_within: Option<Duration>) -> ExponentialBuil
 }
 
 /// The pauses before each other try.
-pub(crate) fn pauses(max_retries: u32, pauses_within: Option<Duration>) -> impl Iterator<Item = Duration> {
+pub(crate) fn pauses(
+    max_retries: u32,
+    pauses_within: Option<Duration>,
+) -> impl Iterator<Item = Duration> {
     backoff(max_retries, pauses_within).build()
 }
 
@@ -59,7 +62,11 @@ pub(crate) async fn with_retries<T, F: Future<Output = Result<T>>>(
     match repeated.into_inner() {
         0 => outcome,
         more => {
-            let tried = format!("{} times in {:.1} s", more + 1, started.elapsed().as_secs_f64());
+            let tried = format!(
+                "{} times in {:.1} s",
+                more + 1,
+                started.elapsed().as_secs_f64()
+            );
             outcome.map_err(|error| error.replace(TRIED, tried))
         }
     }

@@ -9,11 +9,14 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::DataType;
 use arrowload_core::memory::{MemoryConfig, MemoryLoader, MemoryOptions, MemorySession};
 use arrowload_core::{
-    Atomicity, BatchStream, Capabilities, DataLoader, Error, ErrorKind, Input, LoadRequest, LoadSession, LoadSpec, LoadState, Loader,
-    LoaderDescriptor, Mode, OnError, Prepared, Receipt, Result, Secret, Settings, TypeSupport, Verify, load, read_dead_letters,
+    Atomicity, BatchStream, Capabilities, DataLoader, Error, ErrorKind, Input, LoadRequest,
+    LoadSession, LoadSpec, LoadState, Loader, LoaderDescriptor, Mode, OnError, Prepared, Receipt,
+    Result, Secret, Settings, TypeSupport, Verify, load, read_dead_letters,
 };
 use futures::TryStreamExt;
-use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use metrics::{
+    Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -43,8 +46,12 @@ fn busy() -> Error {
 
 impl DataLoader for Troubled {
     const NAME: &'static str = "troubled";
-    const CAPABILITIES: Capabilities =
-        Capabilities::new(&Mode::ALL, Atomicity::Load).create_target().load_ids().skip_rows().checksum().idempotent_writes();
+    const CAPABILITIES: Capabilities = Capabilities::new(&Mode::ALL, Atomicity::Load)
+        .create_target()
+        .load_ids()
+        .skip_rows()
+        .checksum()
+        .idempotent_writes();
     type Config = MemoryConfig;
     type Options = TroubledOptions;
     type Session = TroubledSession;
@@ -59,7 +66,11 @@ impl DataLoader for Troubled {
             BEGUN.fetch_add(1, Ordering::Relaxed);
             return Err(busy());
         }
-        Ok(TroubledSession { inner: self.0.begin(request.clone()).await?, request, rows: 0 })
+        Ok(TroubledSession {
+            inner: self.0.begin(request.clone()).await?,
+            request,
+            rows: 0,
+        })
     }
 
     fn supports_type(data_type: &DataType) -> TypeSupport {
@@ -73,19 +84,28 @@ impl DataLoader for Troubled {
 
 impl LoadSession for TroubledSession {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        if self.request.target == "writes at the third try" && WRITTEN.fetch_add(1, Ordering::Relaxed) < 2 {
+        if self.request.target == "writes at the third try"
+            && WRITTEN.fetch_add(1, Ordering::Relaxed) < 2
+        {
             return Err(busy());
         }
         // The first row is one that this store refuses.
         let refused = usize::from(self.request.rejects.accepts());
         if refused > 0 {
-            self.request.rejects.set_aside(&batch.slice(0, 1), self.rows, "not today", Some("E1"))?;
+            self.request.rejects.set_aside(
+                &batch.slice(0, 1),
+                self.rows,
+                "not today",
+                Some("E1"),
+            )?;
         }
         self.rows += batch.num_rows() as u64;
         if self.request.target == "sets aside, then fails" {
             return Err(busy());
         }
-        self.inner.write(&batch.slice(refused, batch.num_rows() - refused)).await
+        self.inner
+            .write(&batch.slice(refused, batch.num_rows() - refused))
+            .await
     }
 
     async fn prepare(&mut self) -> Result<Prepared> {
@@ -104,7 +124,10 @@ impl LoadSession for TroubledSession {
         }
         let receipt = self.inner.commit().await?;
         match self.request.target.as_str() {
-            "loses the answer" => Err(Error::new(ErrorKind::CommitUnknown, "connection reset in COMMIT")),
+            "loses the answer" => Err(Error::new(
+                ErrorKind::CommitUnknown,
+                "connection reset in COMMIT",
+            )),
             _ => Ok(receipt),
         }
     }
@@ -117,16 +140,30 @@ impl LoadSession for TroubledSession {
 async fn troubled(database: &str) -> Loader {
     let mut config = Settings::new();
     config.set("database", database, "test");
-    Loader::connect(&LoaderDescriptor::of::<Troubled>("test", "0"), &config, 0).await.expect("memory connects")
+    Loader::connect(&LoaderDescriptor::of::<Troubled>("test", "0"), &config, 0)
+        .await
+        .expect("memory connects")
 }
 
 fn batch(values: Vec<Option<i64>>) -> RecordBatch {
-    RecordBatch::try_from_iter_with_nullable([("a", Arc::new(Int64Array::from(values)) as ArrayRef, true)]).expect("a batch")
+    RecordBatch::try_from_iter_with_nullable([(
+        "a",
+        Arc::new(Int64Array::from(values)) as ArrayRef,
+        true,
+    )])
+    .expect("a batch")
 }
 
 /// Three rows, as often as they are asked for.
 fn three() -> Input {
-    Input::query(|| Box::pin(async { Ok(BatchStream::from_batches(batch(vec![]).schema(), vec![batch(vec![Some(1), Some(2), Some(3)])])) }))
+    Input::query(|| {
+        Box::pin(async {
+            Ok(BatchStream::from_batches(
+                batch(vec![]).schema(),
+                vec![batch(vec![Some(1), Some(2), Some(3)])],
+            ))
+        })
+    })
 }
 
 fn skipping(target: &str, folder: &tempfile::TempDir) -> LoadSpec {
@@ -145,36 +182,73 @@ fn files(folder: &tempfile::TempDir) -> usize {
 async fn what_never_works_is_tried_as_often_as_was_asked_for() {
     let mut spec = LoadSpec::new("never begins");
     spec.load.max_retries = 3;
-    let error = load(&troubled("retries").await, &spec, &three()).await.expect_err("it never begins");
-    assert_eq!((error.kind(), BEGUN.load(Ordering::Relaxed)), (ErrorKind::ResourceExhausted, 4));
-    assert!(error.get("tried").is_some_and(|tried| tried.starts_with("4 times")), "{error}");
+    let error = load(&troubled("retries").await, &spec, &three())
+        .await
+        .expect_err("it never begins");
+    assert_eq!(
+        (error.kind(), BEGUN.load(Ordering::Relaxed)),
+        (ErrorKind::ResourceExhausted, 4)
+    );
+    assert!(
+        error
+            .get("tried")
+            .is_some_and(|tried| tried.starts_with("4 times")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn an_idempotent_write_is_repeated_but_not_what_it_has_set_aside() {
-    let report = load(&troubled("writes").await, &LoadSpec::new("writes at the third try"), &three()).await.expect("the third");
+    let report = load(
+        &troubled("writes").await,
+        &LoadSpec::new("writes at the third try"),
+        &three(),
+    )
+    .await
+    .expect("the third");
     assert_eq!((report.rows, report.retries), (3, 2));
 
     let folder = tempfile::tempdir().expect("a folder");
     let mut spec = skipping("sets aside, then fails", &folder);
     spec.load.max_retries = 1;
-    let error = load(&troubled("writes").await, &spec, &three()).await.expect_err("it fails");
-    assert_eq!((error.kind(), files(&folder)), (ErrorKind::ResourceExhausted, 0));
+    let error = load(&troubled("writes").await, &spec, &three())
+        .await
+        .expect_err("it fails");
+    assert_eq!(
+        (error.kind(), files(&folder)),
+        (ErrorKind::ResourceExhausted, 0)
+    );
 }
 
 #[tokio::test]
 async fn one_id_for_two_targets_has_two_files() {
-    let (folder, loader) = (tempfile::tempdir().expect("a folder"), troubled("two targets").await);
+    let (folder, loader) = (
+        tempfile::tempdir().expect("a folder"),
+        troubled("two targets").await,
+    );
     let mut reports = Vec::new();
     for target in ["x", "y"] {
-        reports.push(load(&loader, &skipping(target, &folder), &three()).await.expect("two arrive"));
+        reports.push(
+            load(&loader, &skipping(target, &folder), &three())
+                .await
+                .expect("two arrive"),
+        );
     }
     for (target, report) in ["x", "y"].into_iter().zip(&reports) {
-        let (_, origin) = read_dead_letters(report.dead_letters.as_ref().expect("a file")).expect("dead letters");
-        assert_eq!((origin.target.as_str(), report.rows, report.rows_rejected), (target, 2, 1));
-        let again = load(&loader, &skipping(target, &folder), &three()).await.expect("known");
+        let (_, origin) =
+            read_dead_letters(report.dead_letters.as_ref().expect("a file")).expect("dead letters");
+        assert_eq!(
+            (origin.target.as_str(), report.rows, report.rows_rejected),
+            (target, 2, 1)
+        );
+        let again = load(&loader, &skipping(target, &folder), &three())
+            .await
+            .expect("known");
         assert!(again.already_loaded);
-        assert_eq!((again.rows_rejected, &again.dead_letters), (1, &report.dead_letters));
+        assert_eq!(
+            (again.rows_rejected, &again.dead_letters),
+            (1, &report.dead_letters)
+        );
     }
     assert_eq!(files(&folder), 2);
 }
@@ -187,41 +261,86 @@ async fn dead_letters_keep_options_but_no_secrets() {
     spec.options.set("pin", "1234", "a test");
     spec.options.set("other_note", "from ${env:X}", "a test");
     spec.options.hide("other_note");
-    let report = load(&troubled("secrets").await, &spec, &three()).await.expect("two arrive");
-    let (_, origin) = read_dead_letters(&report.dead_letters.expect("a file")).expect("dead letters");
-    assert_eq!(origin.options, serde_json::Map::from_iter([("note".to_owned(), "kept".into())]));
+    let report = load(&troubled("secrets").await, &spec, &three())
+        .await
+        .expect("two arrive");
+    let (_, origin) =
+        read_dead_letters(&report.dead_letters.expect("a file")).expect("dead letters");
+    assert_eq!(
+        origin.options,
+        serde_json::Map::from_iter([("note".to_owned(), "kept".into())])
+    );
 }
 
 #[tokio::test]
 async fn rows_are_set_aside_only_by_a_load_that_commits() {
     let folder = tempfile::tempdir().expect("a folder");
-    let error = load(&troubled("refused").await, &skipping("refuses commits", &folder), &three()).await.expect_err("refused");
+    let error = load(
+        &troubled("refused").await,
+        &skipping("refuses commits", &folder),
+        &three(),
+    )
+    .await
+    .expect_err("refused");
     assert_eq!((error.kind(), files(&folder)), (ErrorKind::Conflict, 0));
 
     let mut spec = skipping("loses the answer", &folder);
     spec.load.verify = Verify::Checksum;
-    let report = load(&troubled("lost").await, &spec, &three()).await.expect("it had committed");
+    let report = load(&troubled("lost").await, &spec, &three())
+        .await
+        .expect("it had committed");
     assert_eq!((report.rows, report.rows_rejected), (2, 1));
     assert_eq!(report.checksums.expect("asked for")[0].values, 2);
-    let (letters, _) = read_dead_letters(&report.dead_letters.expect("a file")).expect("dead letters");
+    let (letters, _) =
+        read_dead_letters(&report.dead_letters.expect("a file")).expect("dead letters");
     let letters: Vec<RecordBatch> = letters.try_collect().await.expect("batches");
     assert_eq!(letters, [batch(vec![Some(1)])]);
 }
 
 #[tokio::test]
 async fn keys_that_are_defaults_bind_no_append() {
-    let rows = || Input::stream(BatchStream::from_batches(batch(vec![]).schema(), vec![batch(vec![Some(1), None])]));
+    let rows = || {
+        Input::stream(BatchStream::from_batches(
+            batch(vec![]).schema(),
+            vec![batch(vec![Some(1), None])],
+        ))
+    };
     let mut spec = LoadSpec::new("t");
     (spec.load.keys, spec.load.keys_are_defaults) = (vec!["id".into()], true);
-    assert_eq!(load(&troubled("defaults").await, &spec, &rows()).await.expect("no such column, and no need of it").rows, 2);
+    assert_eq!(
+        load(&troubled("defaults").await, &spec, &rows())
+            .await
+            .expect("no such column, and no need of it")
+            .rows,
+        2
+    );
     spec.load.keys = vec!["a".into()];
-    assert_eq!(load(&troubled("defaults").await, &spec, &rows()).await.expect("a null is a value").rows, 2);
+    assert_eq!(
+        load(&troubled("defaults").await, &spec, &rows())
+            .await
+            .expect("a null is a value")
+            .rows,
+        2
+    );
     spec.load.mode = Mode::Upsert;
-    assert_eq!(load(&troubled("defaults").await, &spec, &rows()).await.expect_err("a null key").kind(), ErrorKind::NullKey);
+    assert_eq!(
+        load(&troubled("defaults").await, &spec, &rows())
+            .await
+            .expect_err("a null key")
+            .kind(),
+        ErrorKind::NullKey
+    );
     (spec.load.mode, spec.load.keys_are_defaults) = (Mode::Append, false);
     spec.load.keys = vec!["id".into()];
-    let error = load(&troubled("defaults").await, &spec, &rows()).await.expect_err("no such column");
-    assert!(error.message().contains("no column of the query. It has: a"), "{error}");
+    let error = load(&troubled("defaults").await, &spec, &rows())
+        .await
+        .expect_err("no such column");
+    assert!(
+        error
+            .message()
+            .contains("no column of the query. It has: a"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -232,7 +351,9 @@ async fn progress_is_told_while_a_commit_takes_its_time() {
     spec.on_progress = Some(Arc::new(move |_| {
         counter.fetch_add(1, Ordering::Relaxed);
     }));
-    load(&troubled("slow").await, &spec, &three()).await.expect("loaded");
+    load(&troubled("slow").await, &spec, &three())
+        .await
+        .expect("loaded");
     assert!(told.load(Ordering::Relaxed) >= 3, "{told:?}");
 }
 
@@ -255,7 +376,9 @@ impl CounterFn for Count {
 impl Counts {
     fn get(&self, name: &str) -> u64 {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.get(name).map_or(0, |count| *count.0.lock().unwrap_or_else(PoisonError::into_inner))
+        counts.get(name).map_or(0, |count| {
+            *count.0.lock().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 }
 
@@ -284,14 +407,21 @@ impl Recorder for Counts {
 fn metrics_count_what_was_loaded_and_not_what_was_there() {
     let counts = Counts::default();
     let folder = tempfile::tempdir().expect("a folder");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     metrics::with_local_recorder(&counts, || {
         runtime.block_on(async {
             let loader = troubled("metrics").await;
             for _ in 0..2 {
-                load(&loader, &skipping("x", &folder), &three()).await.expect("two arrive");
+                load(&loader, &skipping("x", &folder), &three())
+                    .await
+                    .expect("two arrive");
             }
-            load(&loader, &skipping("refuses commits", &folder), &three()).await.expect_err("refused");
+            load(&loader, &skipping("refuses commits", &folder), &three())
+                .await
+                .expect_err("refused");
         });
     });
     let wanted = [
@@ -311,7 +441,10 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -324,18 +457,38 @@ impl std::io::Write for Log {
 fn the_log_says_what_was_loaded_and_what_failed() {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
     tracing::subscriber::with_default(subscriber, || {
         runtime.block_on(async {
             let loader = troubled("log").await;
-            load(&loader, &skipping("x", &folder), &three()).await.expect("two arrive");
-            load(&loader, &skipping("refuses commits", &folder), &three()).await.expect_err("refused");
+            load(&loader, &skipping("x", &folder), &three())
+                .await
+                .expect("two arrive");
+            load(&loader, &skipping("refuses commits", &folder), &three())
+                .await
+                .expect_err("refused");
         });
     });
-    let log = String::from_utf8(log.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).expect("text");
-    let line = |begin: &str, parts: &[&str]| log.lines().any(|line| line.contains(begin) && parts.iter().all(|part| line.contains(part)));
-    assert!(line("INFO", &["loaded", "target=x", "load_id=day1", "rows=2"]), "{log}");
-    assert!(line("ERROR", &["the load failed", "somebody was first"]), "{log}");
+    let log = String::from_utf8(log.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        .expect("text");
+    let line = |begin: &str, parts: &[&str]| {
+        log.lines()
+            .any(|line| line.contains(begin) && parts.iter().all(|part| line.contains(part)))
+    };
+    assert!(
+        line("INFO", &["loaded", "target=x", "load_id=day1", "rows=2"]),
+        "{log}"
+    );
+    assert!(
+        line("ERROR", &["the load failed", "somebody was first"]),
+        "{log}"
+    );
 }

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 const MEMORY: LoaderDescriptor = LoaderDescriptor::of::<MemoryLoader>("arrowload-core", "0");
 
 fn settings(value: Value) -> Settings {
-    let Value::Object(map) = value else { panic!("an object") };
+    let Value::Object(map) = value else {
+        panic!("an object")
+    };
     Settings::from_map(map, "environment variable X")
 }
 
@@ -27,8 +29,14 @@ fn refused(value: Value) -> String {
 fn a_profile_is_sorted_into_connection_and_load() {
     let profile = json!({"database": "x", "batch_size": 10000, "create_table": false, "upsert_key": "id", "mode": "upsert"});
     let (split, load) = MEMORY.split(settings(profile)).expect("valid");
-    assert_eq!(split.config.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["database"]);
-    assert_eq!((load.batch_size, load.create_table, load.mode), (Some(10000), false, Mode::Upsert));
+    assert_eq!(
+        split.config.iter().map(|(key, _)| key).collect::<Vec<_>>(),
+        ["database"]
+    );
+    assert_eq!(
+        (load.batch_size, load.create_table, load.mode),
+        (Some(10000), false, Mode::Upsert)
+    );
     assert_eq!(load.keys, ["id"]);
 }
 
@@ -39,15 +47,30 @@ fn text_is_fitted_to_the_type_that_is_asked_for() {
     }));
     assert_eq!((load.batch_size, load.create_table), (Some(500), false));
     assert_eq!(load.keys, ["a", "b"]);
-    assert_eq!((load.max_updates, load.max_deletes), (Some(ChangeLimit::Percent(10.0)), Some(ChangeLimit::Rows(5))));
-    assert_eq!((load.timeout, load.load_id.as_deref()), (Some(Duration::from_secs(90)), Some("7")));
-    assert_eq!(options(json!({"timeout": 0.5})).timeout, Some(Duration::from_millis(500)));
+    assert_eq!(
+        (load.max_updates, load.max_deletes),
+        (Some(ChangeLimit::Percent(10.0)), Some(ChangeLimit::Rows(5)))
+    );
+    assert_eq!(
+        (load.timeout, load.load_id.as_deref()),
+        (Some(Duration::from_secs(90)), Some("7"))
+    );
+    assert_eq!(
+        options(json!({"timeout": 0.5})).timeout,
+        Some(Duration::from_millis(500))
+    );
 }
 
 #[test]
 fn an_unknown_key_is_named_with_its_origin_the_nearest_key_and_the_list() {
     let message = refused(json!({"bach_size": 1}));
-    for part in ["`bach_size`", "environment variable X", "did you mean `batch_size`?", "database", "max_retries"] {
+    for part in [
+        "`bach_size`",
+        "environment variable X",
+        "did you mean `batch_size`?",
+        "database",
+        "max_retries",
+    ] {
         assert!(message.contains(part), "{part} in {message}");
     }
 }
@@ -64,7 +87,10 @@ fn a_malformed_value_is_named_with_its_origin() {
         (json!({"database": ["x"]}), "database"),
     ] {
         let message = refused(profile);
-        assert!(message.contains(part) && message.contains("environment variable X"), "{part} in {message}");
+        assert!(
+            message.contains(part) && message.contains("environment variable X"),
+            "{part} in {message}"
+        );
     }
 }
 
@@ -80,13 +106,34 @@ fn keys_and_their_other_name_do_not_meet() {
 
 #[test]
 fn what_a_store_cannot_do_is_refused_by_its_options_alone() {
-    let refused = |value: Value| options(value).check("memory", MEMORY.capabilities()).expect_err("refused");
-    assert_eq!(refused(json!({"parallelism": 4})).kind(), ErrorKind::Unsupported);
-    assert_eq!(refused(json!({"mode": "upsert"})).kind(), ErrorKind::InvalidOption);
-    assert_eq!(refused(json!({"mode": "create", "create_table": false})).kind(), ErrorKind::InvalidOption);
-    assert_eq!(refused(json!({"batch_size": 0})).kind(), ErrorKind::InvalidOption);
-    assert_eq!(refused(json!({"load_id": "a\nb"})).kind(), ErrorKind::InvalidOption);
-    options(json!({"parallelism": 1})).check("memory", MEMORY.capabilities()).expect("one is no parallelism");
+    let refused = |value: Value| {
+        options(value)
+            .check("memory", MEMORY.capabilities())
+            .expect_err("refused")
+    };
+    assert_eq!(
+        refused(json!({"parallelism": 4})).kind(),
+        ErrorKind::Unsupported
+    );
+    assert_eq!(
+        refused(json!({"mode": "upsert"})).kind(),
+        ErrorKind::InvalidOption
+    );
+    assert_eq!(
+        refused(json!({"mode": "create", "create_table": false})).kind(),
+        ErrorKind::InvalidOption
+    );
+    assert_eq!(
+        refused(json!({"batch_size": 0})).kind(),
+        ErrorKind::InvalidOption
+    );
+    assert_eq!(
+        refused(json!({"load_id": "a\nb"})).kind(),
+        ErrorKind::InvalidOption
+    );
+    options(json!({"parallelism": 1}))
+        .check("memory", MEMORY.capabilities())
+        .expect("one is no parallelism");
 }
 
 #[test]
@@ -98,8 +145,17 @@ fn no_error_shows_a_secret_of_a_map() {
         storage_options: std::collections::BTreeMap<String, arrowload_core::Secret>,
     }
     let mut settings = Settings::new();
-    settings.set("storage_options", serde_json::json!({ "some_number": 8_847_261_553_u64 }), "a test");
-    let error = settings.parse::<Store>("store").expect_err("a number is no text");
+    settings.set(
+        "storage_options",
+        serde_json::json!({ "some_number": 8_847_261_553_u64 }),
+        "a test",
+    );
+    let error = settings
+        .parse::<Store>("store")
+        .expect_err("a number is no text");
     let shown = format!("{error} {error:?}");
-    assert!(shown.contains("storage_options") && !shown.contains("8847261553"), "{shown}");
+    assert!(
+        shown.contains("storage_options") && !shown.contains("8847261553"),
+        "{shown}"
+    );
 }

@@ -35,7 +35,10 @@ pub(crate) async fn tidy(
             said.insert(what.to_owned(), format!("failed: {error}"));
         }
     };
-    note("optimize", optimize(log_store, options, max_file_bytes).await);
+    note(
+        "optimize",
+        optimize(log_store, options, max_file_bytes).await,
+    );
     note("vacuum", vacuum(log_store, options).await);
     note("checkpoint", checkpoint(log_store, options, version).await);
     said
@@ -47,42 +50,89 @@ async fn open(log_store: &LogStoreRef) -> Result<DeltaTable> {
     Ok(table)
 }
 
-async fn optimize(log_store: &LogStoreRef, options: &DeltaLakeOptions, max_file_bytes: u64) -> Result<Option<String>> {
+async fn optimize(
+    log_store: &LogStoreRef,
+    options: &DeltaLakeOptions,
+    max_file_bytes: u64,
+) -> Result<Option<String>> {
     let kind = match options.z_order_by.as_slice() {
         [] if options.optimize_after_write => OptimizeType::Compact,
         [] => return Ok(None),
         columns => OptimizeType::ZOrder(columns.to_vec()),
     };
     let session = create_session_state_with_spill_config(Some(OPTIMIZE_MEMORY), None);
-    let mut optimize = open(log_store).await?.optimize().with_type(kind).with_session_state(Arc::new(session));
+    let mut optimize = open(log_store)
+        .await?
+        .optimize()
+        .with_type(kind)
+        .with_session_state(Arc::new(session));
     if let Some(size) = NonZeroU64::new(max_file_bytes) {
         optimize = optimize.with_target_size(size);
     }
     let (_, metrics) = optimize.await.map_err(from_delta)?;
-    Ok(Some(format!("{} files became {}", metrics.num_files_removed, metrics.num_files_added)))
+    Ok(Some(format!(
+        "{} files became {}",
+        metrics.num_files_removed, metrics.num_files_added
+    )))
 }
 
 async fn vacuum(log_store: &LogStoreRef, options: &DeltaLakeOptions) -> Result<Option<String>> {
-    let Some(retention) = options.vacuum_retention()? else { return Ok(None) };
-    let vacuum =
-        open(log_store).await?.vacuum().with_mode(VacuumMode::Full).with_retention_period(retention).with_enforce_retention_duration(true);
+    let Some(retention) = options.vacuum_retention()? else {
+        return Ok(None);
+    };
+    let vacuum = open(log_store)
+        .await?
+        .vacuum()
+        .with_mode(VacuumMode::Full)
+        .with_retention_period(retention)
+        .with_enforce_retention_duration(true);
     let (_, metrics) = vacuum.await.map_err(from_delta)?;
-    Ok(Some(format!("{} files removed", metrics.files_deleted.len())))
+    Ok(Some(format!(
+        "{} files removed",
+        metrics.files_deleted.len()
+    )))
 }
 
-async fn checkpoint(log_store: &LogStoreRef, options: &DeltaLakeOptions, version: u64) -> Result<Option<String>> {
+async fn checkpoint(
+    log_store: &LogStoreRef,
+    options: &DeltaLakeOptions,
+    version: u64,
+) -> Result<Option<String>> {
     // Most loads need not look at the table again.
-    if options.checkpoint_interval.is_some_and(|interval| !version.is_multiple_of(interval)) || version == 0 {
+    if options
+        .checkpoint_interval
+        .is_some_and(|interval| !version.is_multiple_of(interval))
+        || version == 0
+    {
         return Ok(None);
     }
-    let mut table = DeltaTable::new(log_store.clone(), DeltaTableConfig { require_files: false, ..DeltaTableConfig::default() });
+    let mut table = DeltaTable::new(
+        log_store.clone(),
+        DeltaTableConfig {
+            require_files: false,
+            ..DeltaTableConfig::default()
+        },
+    );
     table.load_version(version).await.map_err(from_delta)?;
-    let configured = table.snapshot().map_err(from_delta)?.metadata().configuration().get("delta.checkpointInterval").cloned();
-    let interval = options.checkpoint_interval.or_else(|| configured.and_then(|text| text.parse().ok())).unwrap_or(CHECKPOINT_INTERVAL);
+    let configured = table
+        .snapshot()
+        .map_err(from_delta)?
+        .metadata()
+        .configuration()
+        .get("delta.checkpointInterval")
+        .cloned();
+    let interval = options
+        .checkpoint_interval
+        .or_else(|| configured.and_then(|text| text.parse().ok()))
+        .unwrap_or(CHECKPOINT_INTERVAL);
     if !version.is_multiple_of(interval.max(1)) {
         return Ok(None);
     }
-    checkpoints::create_checkpoint(&table, None).await.map_err(from_delta)?;
-    checkpoints::cleanup_metadata(&table, None).await.map_err(from_delta)?;
+    checkpoints::create_checkpoint(&table, None)
+        .await
+        .map_err(from_delta)?;
+    checkpoints::cleanup_metadata(&table, None)
+        .await
+        .map_err(from_delta)?;
     Ok(Some(format!("of version {version}")))
 }

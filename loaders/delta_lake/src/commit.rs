@@ -77,9 +77,14 @@ impl Commit<'_> {
             }
             // Writers that meet once should not meet again.
             let spread = u64::from(Uuid::now_v7().as_bytes()[15]) + 1;
-            tokio::time::sleep(Duration::from_micros(spread * 100 * u64::from(attempt.min(20)))).await;
+            tokio::time::sleep(Duration::from_micros(
+                spread * 100 * u64::from(attempt.min(20)),
+            ))
+            .await;
         }
-        let message = format!("other writers were faster {ATTEMPTS} times; try again when fewer write the table");
+        let message = format!(
+            "other writers were faster {ATTEMPTS} times; try again when fewer write the table"
+        );
         Err(Error::new(ErrorKind::Conflict, message).transient())
     }
 
@@ -91,18 +96,37 @@ impl Commit<'_> {
             Some(chrono::Utc::now().timestamp_millis()),
         );
         let facts = json!({ "loadId": self.load_id, "attempt": self.attempt, "version": env!("CARGO_PKG_VERSION") });
-        let description = HashMap::from([("operationMetrics".to_owned(), self.metrics.clone()), (FACTS.to_owned(), facts)]);
-        let first = self.protocol.clone().map(Action::Protocol).into_iter().chain(self.metadata.clone().map(Action::Metadata));
-        let mut data = CommitData::new(first.collect(), self.operation.clone(), description, vec![transaction]);
+        let description = HashMap::from([
+            ("operationMetrics".to_owned(), self.metrics.clone()),
+            (FACTS.to_owned(), facts),
+        ]);
+        let first = self
+            .protocol
+            .clone()
+            .map(Action::Protocol)
+            .into_iter()
+            .chain(self.metadata.clone().map(Action::Metadata));
+        let mut data = CommitData::new(
+            first.collect(),
+            self.operation.clone(),
+            description,
+            vec![transaction],
+        );
         if let Some(Action::CommitInfo(info)) = data.actions.first_mut() {
             info.read_version = version.checked_sub(1);
             info.is_blind_append = Some(matches!(self.scope, Scope::Append));
         }
-        let unwritten = |error| Error::new(ErrorKind::Unexpected, "the commit could not be written").with_source(error);
+        let unwritten = |error| {
+            Error::new(ErrorKind::Unexpected, "the commit could not be written").with_source(error)
+        };
         if let Some(table) = &self.base {
-            tolerate(PROTOCOL.can_commit(&table.state, &data.actions, &self.operation)).map_err(|error| from_delta(error.into()))?;
+            tolerate(PROTOCOL.can_commit(&table.state, &data.actions, &self.operation))
+                .map_err(|error| from_delta(error.into()))?;
         }
-        let mut bytes = data.get_bytes().map_err(|error| from_delta(error.into()))?.to_vec();
+        let mut bytes = data
+            .get_bytes()
+            .map_err(|error| from_delta(error.into()))?
+            .to_vec();
         for action in &self.actions {
             bytes.push(b'\n');
             serde_json::to_writer(&mut bytes, action).map_err(unwritten)?;
@@ -113,16 +137,26 @@ impl Commit<'_> {
 
     async fn write(&self, version: u64, bytes: Vec<u8>) -> Result<(), TransactionError> {
         let id = Uuid::now_v7();
-        let by_name = ["DefaultLogStore", "LakeFSLogStore"].contains(&self.log_store.name().as_str());
+        let by_name =
+            ["DefaultLogStore", "LakeFSLogStore"].contains(&self.log_store.name().as_str());
         let entry = match by_name {
             true => CommitOrBytes::LogBytes(bytes.into()),
             false => {
-                let path = object_store::path::Path::from_iter(["_delta_log", &format!("_commit_{id}.json.tmp")]);
-                self.log_store.object_store(Some(id)).put(&path, bytes.into()).await?;
+                let path = object_store::path::Path::from_iter([
+                    "_delta_log",
+                    &format!("_commit_{id}.json.tmp"),
+                ]);
+                self.log_store
+                    .object_store(Some(id))
+                    .put(&path, bytes.into())
+                    .await?;
                 CommitOrBytes::TmpCommit(path)
             }
         };
-        let written = self.log_store.write_commit_entry(version, entry.clone(), id).await;
+        let written = self
+            .log_store
+            .write_commit_entry(version, entry.clone(), id)
+            .await;
         if written.is_err() && !by_name {
             // What is left of it is invisible, and goes with the next clean-up of the log.
             let _ = self.log_store.abort_commit_entry(version, entry, id).await;
@@ -132,10 +166,18 @@ impl Commit<'_> {
 
     /// Looks at what others committed since, and takes their version as the new base if nothing stands against it.
     async fn catch_up(&mut self, first: u64) -> Result<Option<Outcome>> {
-        let files = self.base.as_ref().is_some_and(|table| table.state.load_config().require_files);
-        let table = Table::open(self.log_store, files).await?.ok_or_else(|| conflict("the table was removed"))?;
+        let files = self
+            .base
+            .as_ref()
+            .is_some_and(|table| table.state.load_config().require_files);
+        let table = Table::open(self.log_store, files)
+            .await?
+            .ok_or_else(|| conflict("the table was removed"))?;
         let commits = self.commits_since(first, table.version()).await?;
-        if let Some((version, _)) = commits.iter().find(|(_, actions)| actions.iter().any(|action| self.is_ours(action))) {
+        if let Some((version, _)) = commits
+            .iter()
+            .find(|(_, actions)| actions.iter().any(|action| self.is_ours(action)))
+        {
             // The answer was lost on its way, and the storage's second try met the first.
             return Ok(Some(Outcome::Committed(*version)));
         }
@@ -156,17 +198,29 @@ impl Commit<'_> {
     async fn commits_since(&self, first: u64, last: u64) -> Result<Vec<(u64, Vec<Action>)>> {
         let mut commits = Vec::new();
         for version in first..=last {
-            let bytes = self.log_store.read_commit_entry(version).await.map_err(from_delta)?;
+            let bytes = self
+                .log_store
+                .read_commit_entry(version)
+                .await
+                .map_err(from_delta)?;
             // Only a log that was cleaned up lacks one.
-            let bytes = bytes.ok_or_else(|| conflict("other writers' commits are no longer in the log").transient())?;
+            let bytes = bytes.ok_or_else(|| {
+                conflict("other writers' commits are no longer in the log").transient()
+            })?;
             commits.push((version, get_actions(version, &bytes).map_err(from_delta)?));
         }
         Ok(commits)
     }
 
     fn is_ours(&self, action: &Action) -> bool {
-        let Action::CommitInfo(info) = action else { return false };
-        info.info.get(FACTS).and_then(|facts| facts.get("attempt")).and_then(Value::as_str) == Some(self.attempt)
+        let Action::CommitInfo(info) = action else {
+            return false;
+        };
+        info.info
+            .get(FACTS)
+            .and_then(|facts| facts.get("attempt"))
+            .and_then(Value::as_str)
+            == Some(self.attempt)
     }
 
     /// The columns, partitions, properties and protocol must be those that the files were written for.
@@ -189,7 +243,14 @@ impl Commit<'_> {
             }
             (None, None) => false,
         };
-        if same { Ok(()) } else { Err(conflict("another writer changed the table's columns or properties meanwhile").transient()) }
+        if same {
+            Ok(())
+        } else {
+            Err(
+                conflict("another writer changed the table's columns or properties meanwhile")
+                    .transient(),
+            )
+        }
     }
 
     fn check_action(&self, action: &Action) -> Result<()> {
@@ -200,15 +261,24 @@ impl Commit<'_> {
         };
         match &self.scope {
             Scope::Append => Ok(()),
-            Scope::Whole if self.base.is_none() => {
-                Err(conflict("another writer made the table meanwhile; overwrite it again if its rows shall go"))
-            }
-            Scope::Whole => Err(conflict(&format!("another writer {what} rows meanwhile; overwrite again if they shall go"))),
-            Scope::Partitions(ours) if partition.map_or(Ok(true), |partition| ours.contains(partition))? => {
-                Err(conflict(&format!("another writer {what} rows of the same partitions meanwhile; overwrite again if they shall go")))
+            Scope::Whole if self.base.is_none() => Err(conflict(
+                "another writer made the table meanwhile; overwrite it again if its rows shall go",
+            )),
+            Scope::Whole => Err(conflict(&format!(
+                "another writer {what} rows meanwhile; overwrite again if they shall go"
+            ))),
+            Scope::Partitions(ours)
+                if partition.map_or(Ok(true), |partition| ours.contains(partition))? =>
+            {
+                Err(conflict(&format!(
+                    "another writer {what} rows of the same partitions meanwhile; overwrite again if they shall go"
+                )))
             }
             Scope::Partitions(_) => Ok(()),
-            Scope::Derived => Err(conflict(&format!("another writer {what} rows meanwhile, which the load has not met")).transient()),
+            Scope::Derived => Err(conflict(&format!(
+                "another writer {what} rows meanwhile, which the load has not met"
+            ))
+            .transient()),
         }
     }
 }
@@ -227,5 +297,9 @@ fn unanswered(error: TransactionError) -> Error {
     if refused {
         return from_delta(error.into());
     }
-    Error::new(ErrorKind::CommitUnknown, "the storage did not answer whether the commit is there").with_source(error)
+    Error::new(
+        ErrorKind::CommitUnknown,
+        "the storage did not answer whether the commit is there",
+    )
+    .with_source(error)
 }

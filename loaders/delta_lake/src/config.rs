@@ -24,7 +24,10 @@ pub struct DeltaLakeConfig {
 impl fmt::Debug for DeltaLakeConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys: Vec<&String> = self.storage_options.keys().collect();
-        f.debug_struct("DeltaLakeConfig").field("table_path", &self.table_path).field("storage_options", &keys).finish()
+        f.debug_struct("DeltaLakeConfig")
+            .field("table_path", &self.table_path)
+            .field("storage_options", &keys)
+            .finish()
     }
 }
 
@@ -67,8 +70,18 @@ impl Version {
         if let Ok(number) = text.parse() {
             return Ok(Self::Number(number));
         }
-        let day = || Some(NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0)?.and_utc());
-        let time = DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc()).or_else(day);
+        let day = || {
+            Some(
+                NaiveDate::parse_from_str(text, "%Y-%m-%d")
+                    .ok()?
+                    .and_hms_opt(0, 0, 0)?
+                    .and_utc(),
+            )
+        };
+        let time = DateTime::parse_from_rfc3339(text)
+            .ok()
+            .map(|time| time.to_utc())
+            .or_else(day);
         time.map(Self::Time).ok_or_else(|| {
             let message = format!("`{text}` is no version of a table; write a number, or a time such as 2024-01-31T12:00:00Z");
             Error::new(ErrorKind::InvalidOption, message).with("key", "at")

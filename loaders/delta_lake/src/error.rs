@@ -18,13 +18,21 @@ pub(crate) fn store_kind(error: &object_store::Error) -> (ErrorKind, bool) {
         E::PermissionDenied { .. } => (ErrorKind::PermissionDenied, false),
         E::Unauthenticated { .. } => (ErrorKind::Authentication, false),
         E::NotSupported { .. } | E::NotImplemented { .. } => (ErrorKind::Unsupported, false),
-        E::InvalidPath { .. } | E::UnknownConfigurationKey { .. } => (ErrorKind::InvalidOption, false),
+        E::InvalidPath { .. } | E::UnknownConfigurationKey { .. } => {
+            (ErrorKind::InvalidOption, false)
+        }
         E::JoinError { .. } => (ErrorKind::Unexpected, false),
-        E::Generic { source, .. } => match find::<std::io::Error>(source.as_ref()).map(std::io::Error::kind) {
-            Some(std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem) => (ErrorKind::PermissionDenied, false),
-            Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => (ErrorKind::ResourceExhausted, false),
-            _ => (ErrorKind::Connection, true),
-        },
+        E::Generic { source, .. } => {
+            match find::<std::io::Error>(source.as_ref()).map(std::io::Error::kind) {
+                Some(
+                    std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem,
+                ) => (ErrorKind::PermissionDenied, false),
+                Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => {
+                    (ErrorKind::ResourceExhausted, false)
+                }
+                _ => (ErrorKind::Connection, true),
+            }
+        }
         _ => (ErrorKind::Connection, true),
     }
 }
@@ -45,7 +53,11 @@ fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 pub(crate) fn from_store(error: object_store::Error) -> Error {
     let (kind, transient) = store_kind(&error);
     let mapped = Error::new(kind, format!("the storage refused: {error}")).with_source(error);
-    if transient { mapped.transient() } else { mapped }
+    if transient {
+        mapped.transient()
+    } else {
+        mapped
+    }
 }
 
 /// An error of the Parquet writer.
@@ -53,18 +65,32 @@ pub(crate) fn from_parquet(error: writer::Error) -> Error {
     use writer::Error as E;
     let message = error.to_string();
     match error {
-        E::UnsupportedType { column, .. } => Error::new(ErrorKind::UnsupportedType, message).with("column", column),
+        E::UnsupportedType { column, .. } => {
+            Error::new(ErrorKind::UnsupportedType, message).with("column", column)
+        }
         E::InvalidOptions(_) => Error::new(ErrorKind::InvalidOption, message),
         E::SchemaMismatch(_) => Error::new(ErrorKind::SchemaMismatch, message),
-        E::PartitionValue { column, .. } => Error::new(ErrorKind::InvalidData, message).with("column", column),
-        E::Value { column, source } => Error::new(ErrorKind::InvalidData, message).with("column", column).with_source(source),
+        E::PartitionValue { column, .. } => {
+            Error::new(ErrorKind::InvalidData, message).with("column", column)
+        }
+        E::Value { column, source } => Error::new(ErrorKind::InvalidData, message)
+            .with("column", column)
+            .with_source(source),
         E::Io { path, source } => {
             let kind = match source.kind() {
-                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                    ErrorKind::PermissionDenied
+                }
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                    ErrorKind::ResourceExhausted
+                }
                 _ => ErrorKind::Io,
             };
-            Error::new(kind, format!("`{}` could not be written: {source}", path.display())).with_source(source)
+            Error::new(
+                kind,
+                format!("`{}` could not be written: {source}", path.display()),
+            )
+            .with_source(source)
         }
         E::Store(error) => from_store(error),
         E::Publish { source, .. } => from_parquet(*source),
@@ -77,11 +103,21 @@ pub(crate) fn from_delta(error: DeltaTableError) -> Error {
     use DeltaTableError as D;
     use TransactionError as T;
     if let Some((kind, transient)) = find::<object_store::Error>(&error).map(store_kind) {
-        let mapped = Error::new(kind, format!("the storage of the Delta table refused: {error}")).with_source(error);
-        return if transient { mapped.transient() } else { mapped };
+        let mapped = Error::new(
+            kind,
+            format!("the storage of the Delta table refused: {error}"),
+        )
+        .with_source(error);
+        return if transient {
+            mapped.transient()
+        } else {
+            mapped
+        };
     }
     let (kind, message) = match &error {
-        D::Transaction { source: T::UnsupportedTableFeatures(features) } => {
+        D::Transaction {
+            source: T::UnsupportedTableFeatures(features),
+        } => {
             let names: Vec<String> = features.iter().map(ToString::to_string).collect();
             let message = format!(
                 "the table needs {} of its writers, which this loader does not have; write it with the engine that made it",
@@ -89,21 +125,47 @@ pub(crate) fn from_delta(error: DeltaTableError) -> Error {
             );
             (ErrorKind::Unsupported, message)
         }
-        D::Transaction { source: T::DeltaTableAppendOnly } => {
-            (ErrorKind::Unsupported, "the table is append-only (`delta.appendOnly`); use mode append".into())
+        D::Transaction {
+            source: T::DeltaTableAppendOnly,
+        } => (
+            ErrorKind::Unsupported,
+            "the table is append-only (`delta.appendOnly`); use mode append".into(),
+        ),
+        D::Transaction {
+            source: T::TableFeaturesRequired(feature),
+        } => (
+            ErrorKind::Unsupported,
+            format!(
+                "the table's protocol lacks the feature {feature}; enable it on the table first"
+            ),
+        ),
+        D::Transaction {
+            source: T::MaxCommitAttempts(_) | T::CommitConflict(_) | T::VersionAlreadyExists(_),
         }
-        D::Transaction { source: T::TableFeaturesRequired(feature) } => {
-            (ErrorKind::Unsupported, format!("the table's protocol lacks the feature {feature}; enable it on the table first"))
-        }
-        D::Transaction { source: T::MaxCommitAttempts(_) | T::CommitConflict(_) | T::VersionAlreadyExists(_) }
-        | D::VersionAlreadyExists(_) => (ErrorKind::Conflict, format!("another writer changed the table meanwhile: {error}")),
-        D::NotATable(_) => (ErrorKind::TargetNotFound, format!("there is no Delta table: {error}")),
-        D::InvalidVersion(version) => (ErrorKind::NotFound, format!("the table has no version {version}")),
+        | D::VersionAlreadyExists(_) => (
+            ErrorKind::Conflict,
+            format!("another writer changed the table meanwhile: {error}"),
+        ),
+        D::NotATable(_) => (
+            ErrorKind::TargetNotFound,
+            format!("there is no Delta table: {error}"),
+        ),
+        D::InvalidVersion(version) => (
+            ErrorKind::NotFound,
+            format!("the table has no version {version}"),
+        ),
         D::SchemaMismatch { .. } => (ErrorKind::SchemaMismatch, error.to_string()),
-        D::InvalidData { .. } | D::InvalidJsonLog { .. } | D::InvalidStatsJson { .. } => (ErrorKind::InvalidData, error.to_string()),
-        D::InvalidTableLocation(_) | D::MissingFeature { .. } => (ErrorKind::InvalidOption, error.to_string()),
+        D::InvalidData { .. } | D::InvalidJsonLog { .. } | D::InvalidStatsJson { .. } => {
+            (ErrorKind::InvalidData, error.to_string())
+        }
+        D::InvalidTableLocation(_) | D::MissingFeature { .. } => {
+            (ErrorKind::InvalidOption, error.to_string())
+        }
         D::Io { .. } => (ErrorKind::Io, error.to_string()),
-        _ => (ErrorKind::Unexpected, format!("the Delta table could not be used: {error}")),
+        _ => (
+            ErrorKind::Unexpected,
+            format!("the Delta table could not be used: {error}"),
+        ),
     };
     Error::new(kind, message).with_source(error)
 }
@@ -118,11 +180,21 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
         return ours.clone();
     }
     if let Some((kind, transient)) = find::<object_store::Error>(&error).map(store_kind) {
-        let mapped = Error::new(kind, format!("the storage of the Delta table refused: {error}")).with_source(error);
-        return if transient { mapped.transient() } else { mapped };
+        let mapped = Error::new(
+            kind,
+            format!("the storage of the Delta table refused: {error}"),
+        )
+        .with_source(error);
+        return if transient {
+            mapped.transient()
+        } else {
+            mapped
+        };
     }
     let kind = match root {
-        F::SQL(..) | F::Plan(_) | F::SchemaError(..) | F::Execution(_) | F::ArrowError(..) => ErrorKind::Query,
+        F::SQL(..) | F::Plan(_) | F::SchemaError(..) | F::Execution(_) | F::ArrowError(..) => {
+            ErrorKind::Query
+        }
         F::NotImplemented(_) => ErrorKind::Unsupported,
         F::ResourcesExhausted(_) => ErrorKind::ResourceExhausted,
         F::Configuration(_) => ErrorKind::InvalidOption,
@@ -134,8 +206,12 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
 }
 
 /// A blocking task that ended without an answer.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let ended = |error: tokio::task::JoinError| Error::new(ErrorKind::Unexpected, "a task ended without an answer").with_source(error);
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let ended = |error: tokio::task::JoinError| {
+        Error::new(ErrorKind::Unexpected, "a task ended without an answer").with_source(error)
+    };
     tokio::task::spawn_blocking(work).await.map_err(ended)?
 }
 
@@ -145,16 +221,34 @@ mod tests {
 
     #[test]
     fn kinds_follow_the_cause() {
-        let lost = DeltaTableError::ObjectStore { source: object_store::Error::Generic { store: "S3", source: "reset".into() } };
+        let lost = DeltaTableError::ObjectStore {
+            source: object_store::Error::Generic {
+                store: "S3",
+                source: "reset".into(),
+            },
+        };
         let mapped = from_delta(lost);
-        assert_eq!((mapped.kind(), mapped.is_transient()), (ErrorKind::Connection, true));
+        assert_eq!(
+            (mapped.kind(), mapped.is_transient()),
+            (ErrorKind::Connection, true)
+        );
         let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-        let denied = object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(denied) };
+        let denied = object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(denied),
+        };
         assert_eq!(from_store(denied).kind(), ErrorKind::PermissionDenied);
-        let late = DeltaTableError::Transaction { source: TransactionError::MaxCommitAttempts(0) };
+        let late = DeltaTableError::Transaction {
+            source: TransactionError::MaxCommitAttempts(0),
+        };
         assert_eq!(from_delta(late).kind(), ErrorKind::Conflict);
-        assert_eq!(from_delta(DeltaTableError::NotATable("x".into())).kind(), ErrorKind::TargetNotFound);
-        let only = DeltaTableError::Transaction { source: TransactionError::DeltaTableAppendOnly };
+        assert_eq!(
+            from_delta(DeltaTableError::NotATable("x".into())).kind(),
+            ErrorKind::TargetNotFound
+        );
+        let only = DeltaTableError::Transaction {
+            source: TransactionError::DeltaTableAppendOnly,
+        };
         assert_eq!(from_delta(only).kind(), ErrorKind::Unsupported);
     }
 }

@@ -48,7 +48,10 @@ impl fmt::Display for Shared {
 }
 
 fn fault() -> Error {
-    Error::Generic { store: "faulty", source: "the connection was reset".into() }
+    Error::Generic {
+        store: "faulty",
+        source: "the connection was reset".into(),
+    }
 }
 
 /// What becomes of a call: it is done, fails, or is done and its answer lost.
@@ -62,7 +65,10 @@ impl Shared {
     async fn fate(&self) -> Fate {
         let call = self.0.calls.fetch_add(1, Ordering::Relaxed);
         // The steps of a linear congruential generator (Knuth's MMIX constants) stand for chance.
-        let chance = call.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 33;
+        let chance = call
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407)
+            >> 33;
         let fails = FAILS.load(Ordering::Relaxed);
         if fails > 0 && chance.is_multiple_of(7) {
             tokio::time::sleep(Duration::from_micros(chance % 3000)).await;
@@ -85,19 +91,33 @@ impl Shared {
 
 #[async_trait]
 impl ObjectStore for Shared {
-    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.call(self.0.inner.put_opts(path, payload, options)).await
+    async fn put_opts(
+        &self,
+        path: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        self.call(self.0.inner.put_opts(path, payload, options))
+            .await
     }
 
-    async fn put_multipart_opts(&self, path: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        self.call(self.0.inner.put_multipart_opts(path, options)).await
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.call(self.0.inner.put_multipart_opts(path, options))
+            .await
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
         self.call(self.0.inner.get_opts(path, options)).await
     }
 
-    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.0.inner.delete_stream(paths)
     }
 
@@ -115,7 +135,11 @@ impl ObjectStore for Shared {
 }
 
 fn rows(ids: Range<i64>) -> RecordBatch {
-    RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from_iter_values(ids)) as ArrayRef)]).expect("a batch")
+    RecordBatch::try_from_iter([(
+        "id",
+        Arc::new(Int64Array::from_iter_values(ids)) as ArrayRef,
+    )])
+    .expect("a batch")
 }
 
 /// Ten rows from `first` on, by a pipeline that may try again.
@@ -133,8 +157,16 @@ async fn add(table: &str, first: i64) -> arrowload_core::Result<()> {
 }
 
 async fn count(table: &str) -> (usize, u64) {
-    let table = crate::table::Table::open(&log_store(table), true).await.expect("it opens").expect("a table");
-    let rows = table.files().expect("files").iter().filter_map(|file| file.rows).sum();
+    let table = crate::table::Table::open(&log_store(table), true)
+        .await
+        .expect("it opens")
+        .expect("a table");
+    let rows = table
+        .files()
+        .expect("files")
+        .iter()
+        .filter_map(|file| file.rows)
+        .sum();
     (table.files().expect("files").len(), rows)
 }
 
@@ -156,8 +188,15 @@ async fn a_store_that_fails_at_random_holds_each_load_once() {
             add(name, first).await.expect("the store is well again");
             loads += 1;
             let (_, rows) = count(name).await;
-            assert_eq!(rows, (first as u64) + 10, "{name}, {first}: rows are lost or doubled");
+            assert_eq!(
+                rows,
+                (first as u64) + 10,
+                "{name}, {first}: rows are lost or doubled"
+            );
         }
     }
-    assert!(failed > 0 && failed < loads, "{failed} of {loads} loads failed");
+    assert!(
+        failed > 0 && failed < loads,
+        "{failed} of {loads} loads failed"
+    );
 }

@@ -40,7 +40,16 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn new(target: Target, request: LoadRequest<DeltaLakeOptions>) -> Self {
         let attempt = uuid::Uuid::now_v7().to_string();
-        Self { target, request, attempt, with_nan: HashSet::new(), rows: 0, removal: Removal::none(), deleted: 0, counts: None }
+        Self {
+            target,
+            request,
+            attempt,
+            with_nan: HashSet::new(),
+            rows: 0,
+            removal: Removal::none(),
+            deleted: 0,
+            counts: None,
+        }
     }
 
     /// Commits files that have their names, and which no commit names yet.
@@ -48,7 +57,15 @@ impl Load {
         match self.commit_files(&files).await {
             Ok(Outcome::Committed(version)) => {
                 let mut receipt = self.receipt(&files, version);
-                receipt.details.extend(tidy(&self.target.place.log_store, &self.request.options, version, self.max_file_bytes()).await);
+                receipt.details.extend(
+                    tidy(
+                        &self.target.place.log_store,
+                        &self.request.options,
+                        version,
+                        self.max_file_bytes(),
+                    )
+                    .await,
+                );
                 Ok(receipt)
             }
             Ok(Outcome::AlreadyLoaded(rows)) => {
@@ -69,12 +86,23 @@ impl Load {
 
     /// The size of a data file at which the next one is begun.
     pub(crate) fn max_file_bytes(&self) -> u64 {
-        self.request.options.max_file_bytes.unwrap_or(MAX_FILE_BYTES)
+        self.request
+            .options
+            .max_file_bytes
+            .unwrap_or(MAX_FILE_BYTES)
     }
 
     async fn commit_files(&self, files: &[FileInfo]) -> Result<Outcome> {
-        let indexed = Indexed { columns: self.target.indexed_columns(), with_nan: self.with_nan.clone() };
-        let mut actions: Vec<Value> = self.removal.files.iter().map(TableFile::remove_action).collect::<Result<_>>()?;
+        let indexed = Indexed {
+            columns: self.target.indexed_columns(),
+            with_nan: self.with_nan.clone(),
+        };
+        let mut actions: Vec<Value> = self
+            .removal
+            .files
+            .iter()
+            .map(TableFile::remove_action)
+            .collect::<Result<_>>()?;
         for file in files {
             actions.push(add_action(file, &indexed, true)?);
         }
@@ -91,31 +119,51 @@ impl Load {
             attempt: &self.attempt,
             rows: self.rows,
         };
-        commit.run().await.map_err(|error| match (self.request.mode, error.kind()) {
-            (Mode::Create, ErrorKind::Conflict) => {
-                let message = format!("another writer made `{}` meanwhile", self.request.target);
-                Error::new(ErrorKind::TargetExists, message).with("target", &self.request.target)
-            }
-            _ => error,
-        })
+        commit
+            .run()
+            .await
+            .map_err(|error| match (self.request.mode, error.kind()) {
+                (Mode::Create, ErrorKind::Conflict) => {
+                    let message =
+                        format!("another writer made `{}` meanwhile", self.request.target);
+                    Error::new(ErrorKind::TargetExists, message)
+                        .with("target", &self.request.target)
+                }
+                _ => error,
+            })
     }
 
     /// What the table's history says of the load.
     fn operation(&self) -> DeltaOperation {
-        let partition_by = (!self.target.partition_by.is_empty()).then(|| self.target.partition_by.clone());
+        let partition_by =
+            (!self.target.partition_by.is_empty()).then(|| self.target.partition_by.clone());
         let mode = match self.request.mode {
             Mode::Upsert => return self.merge_operation(),
             Mode::Create => SaveMode::ErrorIfExists,
             Mode::Overwrite => SaveMode::Overwrite,
             Mode::Append => SaveMode::Append,
         };
-        DeltaOperation::Write { mode, partition_by, predicate: self.request.options.replace_where.clone() }
+        DeltaOperation::Write {
+            mode,
+            partition_by,
+            predicate: self.request.options.replace_where.clone(),
+        }
     }
 
     fn merge_operation(&self) -> DeltaOperation {
         let options = &self.request.options;
-        let action = |action: &str| vec![MergePredicate { action_type: action.into(), predicate: None }];
-        let equal: Vec<String> = self.request.keys.iter().map(|key| format!("source.`{key}` <=> target.`{key}`")).collect();
+        let action = |action: &str| {
+            vec![MergePredicate {
+                action_type: action.into(),
+                predicate: None,
+            }]
+        };
+        let equal: Vec<String> = self
+            .request
+            .keys
+            .iter()
+            .map(|key| format!("source.`{key}` <=> target.`{key}`"))
+            .collect();
         DeltaOperation::Merge {
             predicate: None,
             merge_predicate: Some(equal.join(" AND ")),
@@ -157,7 +205,10 @@ impl Load {
 
     fn receipt(&self, files: &[FileInfo], version: u64) -> Receipt {
         let removed = self.removal.files.len();
-        let mut receipt = Receipt::rows(self.rows).with("version", version).with("files", files.len()).with("files_removed", removed);
+        let mut receipt = Receipt::rows(self.rows)
+            .with("version", version)
+            .with("files", files.len())
+            .with("files_removed", removed);
         if self.deleted > 0 {
             receipt = receipt.with("rows_deleted", self.deleted);
         }

@@ -27,15 +27,30 @@ pub(crate) struct KeyHasher {
 impl KeyHasher {
     /// For batches that have these columns at these places.
     pub(crate) fn new(schema: &Schema, columns: Vec<usize>, seed: u64) -> Result<Self> {
-        let sort = columns.iter().map(|index| SortField::new(schema.field(*index).data_type().clone())).collect();
+        let sort = columns
+            .iter()
+            .map(|index| SortField::new(schema.field(*index).data_type().clone()))
+            .collect();
         let converter = RowConverter::new(sort).map_err(|error| {
-            Error::new(ErrorKind::Unsupported, format!("a key column has a type that keys cannot have: {error}")).with_source(error)
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("a key column has a type that keys cannot have: {error}"),
+            )
+            .with_source(error)
         })?;
-        Ok(Self { columns, converter, seed })
+        Ok(Self {
+            columns,
+            converter,
+            seed,
+        })
     }
 
     pub(crate) fn hash(&self, batch: &RecordBatch) -> Result<Vec<KeyHash>> {
-        let keys: Vec<ArrayRef> = self.columns.iter().map(|index| batch.column(*index).clone()).collect();
+        let keys: Vec<ArrayRef> = self
+            .columns
+            .iter()
+            .map(|index| batch.column(*index).clone())
+            .collect();
         let rows = self.converter.convert_columns(&keys)?;
         let hash = |row: arrow_row::Row<'_>| {
             let hash = xxh3_128_with_seed(row.as_ref(), self.seed);
@@ -97,13 +112,19 @@ impl Keys {
 
     /// Whether a row of the table has one of the keys.
     pub(crate) fn meet(&self, key: KeyHash) -> bool {
-        let Some(place) = self.places.get(&key) else { return false };
+        let Some(place) = self.places.get(&key) else {
+            return false;
+        };
         self.matched[*place as usize].store(true, Ordering::Relaxed);
         true
     }
 
     /// The last row of each key, and whether the table has the key.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (u64, bool)> + '_ {
-        self.rows.iter().copied().zip(self.matched.iter().map(|matched| matched.load(Ordering::Relaxed)))
+        self.rows.iter().copied().zip(
+            self.matched
+                .iter()
+                .map(|matched| matched.load(Ordering::Relaxed)),
+        )
     }
 }

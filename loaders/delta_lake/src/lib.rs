@@ -31,7 +31,9 @@ mod verify;
 
 pub use config::{DeltaLakeConfig, DeltaLakeSourceConfig};
 pub use loader::DeltaLakeLoader;
-pub use options::{DeltaLakeOptions, Nanoseconds, WhenMatched, WhenNotMatched, WhenNotMatchedBySource};
+pub use options::{
+    DeltaLakeOptions, Nanoseconds, WhenMatched, WhenNotMatched, WhenNotMatchedBySource,
+};
 pub use session::DeltaLakeSession;
 pub use source::DeltaLakeSource;
 

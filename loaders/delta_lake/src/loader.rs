@@ -1,7 +1,10 @@
 //! The loader: what Delta tables can do, and what a load would do to them.
 
 use arrow_schema::DataType;
-use arrowload_core::{Atomicity, BatchSize, Capabilities, DataLoader, LoadRequest, LoadState, Mode, Plan, Result, TypeSupport};
+use arrowload_core::{
+    Atomicity, BatchSize, Capabilities, DataLoader, LoadRequest, LoadState, Mode, Plan, Result,
+    TypeSupport,
+};
 
 use crate::config::DeltaLakeConfig;
 use crate::options::{DeltaLakeOptions, Nanoseconds};
@@ -27,7 +30,11 @@ impl DataLoader for DeltaLakeLoader {
         .checksum()
         .parallel()
         .change_limits()
-        .batch(BatchSize { min_rows: 1024, max_rows: 1 << 17, max_bytes: 16 << 20 });
+        .batch(BatchSize {
+            min_rows: 1024,
+            max_rows: 1 << 17,
+            max_bytes: 16 << 20,
+        });
 
     type Config = DeltaLakeConfig;
     type Options = DeltaLakeOptions;
@@ -47,12 +54,24 @@ impl DataLoader for DeltaLakeLoader {
     }
 
     async fn plan(&self, request: &LoadRequest<DeltaLakeOptions>) -> Result<Plan> {
-        let mut plan = Plan::from_types(&request.schema, |data_type| support(data_type, request.options.nanoseconds));
-        if plan.columns.iter().any(|column| matches!(column.support, TypeSupport::Unsupported(_))) {
+        let mut plan = Plan::from_types(&request.schema, |data_type| {
+            support(data_type, request.options.nanoseconds)
+        });
+        if plan
+            .columns
+            .iter()
+            .any(|column| matches!(column.support, TypeSupport::Unsupported(_)))
+        {
             return Ok(plan);
         }
         let target = Target::of(Place::find(&self.config, &request.target)?, request).await?;
-        for (field, source) in target.mapping.schema.fields().iter().zip(&target.mapping.sources) {
+        for (field, source) in target
+            .mapping
+            .schema
+            .fields()
+            .iter()
+            .zip(&target.mapping.sources)
+        {
             if let Some(index) = source {
                 plan.columns[*index].target_type = name(field.data_type());
             }
@@ -68,6 +87,8 @@ impl DataLoader for DeltaLakeLoader {
 
     fn config_from_url(url: &str) -> Result<serde_json::Map<String, serde_json::Value>> {
         let path = url.split_once("://").map_or(url, |(_, path)| path);
-        Ok([("table_path".to_owned(), path.into())].into_iter().collect())
+        Ok([("table_path".to_owned(), path.into())]
+            .into_iter()
+            .collect())
     }
 }

@@ -46,7 +46,11 @@ type Matches = (TableFile, BooleanArray);
 
 impl Merge<'_> {
     /// Finds what matches, and writes what stays and what comes.
-    pub(crate) async fn run(&self, files: Vec<TableFile>, writer: &mut Rewriter<'_>) -> Result<Merged> {
+    pub(crate) async fn run(
+        &self,
+        files: Vec<TableFile>,
+        writer: &mut Rewriter<'_>,
+    ) -> Result<Merged> {
         let limit = self.options.key_memory_bytes.unwrap_or(KEY_MEMORY);
         let rows = usize::try_from(self.spooled.rows).unwrap_or(usize::MAX);
         let passes = (rows.saturating_mul(KEY_BYTES).div_ceil(limit)).max(1) as u64;
@@ -58,7 +62,13 @@ impl Merge<'_> {
             matches = Some(self.meet(&keys, matches, &files).await?);
             self.decide(&keys, &mut left_out, &mut counts);
         }
-        let mut merged = Merged { removal: Removal::files(Vec::new(), Scope::Derived), counts, met: 0, deleted: 0, written: 0 };
+        let mut merged = Merged {
+            removal: Removal::files(Vec::new(), Scope::Derived),
+            counts,
+            met: 0,
+            deleted: 0,
+            written: 0,
+        };
         for (file, matched) in matches.unwrap_or_default() {
             self.rewrite(file, &matched, &mut merged, writer).await?;
         }
@@ -71,7 +81,13 @@ impl Merge<'_> {
     }
 
     /// The keys of one pass, each with its last row.
-    fn keys_of(&self, pass: u64, passes: u64, left_out: &mut Bits, counts: &mut KeyCounts) -> Result<Keys> {
+    fn keys_of(
+        &self,
+        pass: u64,
+        passes: u64,
+        left_out: &mut Bits,
+        counts: &mut KeyCounts,
+    ) -> Result<Keys> {
         let mut keys = Keys::with_capacity((self.spooled.rows / passes) as usize);
         self.spooled.hashes(|row, hash| {
             if hash[1] % passes != pass {
@@ -86,17 +102,30 @@ impl Merge<'_> {
     }
 
     /// Which rows of the table have one of the keys, beside those of earlier passes.
-    async fn meet(&self, keys: &Arc<Keys>, earlier: Option<Vec<Matches>>, files: &[TableFile]) -> Result<Vec<Matches>> {
+    async fn meet(
+        &self,
+        keys: &Arc<Keys>,
+        earlier: Option<Vec<Matches>>,
+        files: &[TableFile],
+    ) -> Result<Vec<Matches>> {
         let known: Vec<(TableFile, Option<BooleanArray>)> = match earlier {
-            Some(earlier) => earlier.into_iter().map(|(file, matched)| (file, Some(matched))).collect(),
+            Some(earlier) => earlier
+                .into_iter()
+                .map(|(file, matched)| (file, Some(matched)))
+                .collect(),
             None => files.iter().map(|file| (file.clone(), None)).collect(),
         };
         let mut sorted = self.keys.clone();
         sorted.sort_unstable();
         let scan = self.scan.project(&sorted)?;
-        let order: Vec<usize> = self.keys.iter().filter_map(|key| sorted.iter().position(|index| index == key)).collect();
+        let order: Vec<usize> = self
+            .keys
+            .iter()
+            .filter_map(|key| sorted.iter().position(|index| index == key))
+            .collect();
         let found = stream::iter(known).map(|(file, before)| {
-            let (scan, keys, order, seed) = (scan.clone(), Arc::clone(keys), order.clone(), self.seed);
+            let (scan, keys, order, seed) =
+                (scan.clone(), Arc::clone(keys), order.clone(), self.seed);
             in_task(async move {
                 let hasher = KeyHasher::new(&scan.schema, order, seed)?;
                 let mut matched = BooleanBufferBuilder::new(0);
@@ -104,7 +133,10 @@ impl Merge<'_> {
                 while let Some(batch) = batches.try_next().await? {
                     for hash in hasher.hash(&batch)? {
                         let row = matched.len();
-                        matched.append(keys.meet(hash) || before.as_ref().is_some_and(|before| before.value(row)));
+                        matched.append(
+                            keys.meet(hash)
+                                || before.as_ref().is_some_and(|before| before.value(row)),
+                        );
                     }
                 }
                 Ok((file, BooleanArray::new(matched.finish(), None)))
@@ -115,8 +147,10 @@ impl Merge<'_> {
 
     /// Counts the keys of a pass, and leaves out the rows of the load that shall not be written.
     fn decide(&self, keys: &Keys, left_out: &mut Bits, counts: &mut KeyCounts) {
-        let (replaces, inserts) =
-            (self.options.when_matched == WhenMatched::Update, self.options.when_not_matched == WhenNotMatched::Insert);
+        let (replaces, inserts) = (
+            self.options.when_matched == WhenMatched::Update,
+            self.options.when_not_matched == WhenNotMatched::Insert,
+        );
         for (row, matched) in keys.rows() {
             match matched {
                 true if replaces => counts.updated += 1,
@@ -130,7 +164,13 @@ impl Merge<'_> {
         }
     }
 
-    async fn rewrite(&self, file: TableFile, matched: &BooleanArray, merged: &mut Merged, writer: &mut Rewriter<'_>) -> Result<()> {
+    async fn rewrite(
+        &self,
+        file: TableFile,
+        matched: &BooleanArray,
+        merged: &mut Merged,
+        writer: &mut Rewriter<'_>,
+    ) -> Result<()> {
         let goes = self.options.when_matched != WhenMatched::Ignore;
         let others_go = self.options.when_not_matched_by_source == WhenNotMatchedBySource::Delete;
         let dropped = match (goes, others_go) {
@@ -147,17 +187,29 @@ impl Merge<'_> {
         if others_go {
             merged.deleted += (matched.len() - met) as u64;
         }
-        merged.removal.rewrite(&self.scan, file, &dropped, writer).await
+        merged
+            .removal
+            .rewrite(&self.scan, file, &dropped, writer)
+            .await
     }
 
     /// Writes the rows of the load that are not left out.
-    async fn write_rows(&self, left_out: &Bits, merged: &mut Merged, writer: &mut Rewriter<'_>) -> Result<()> {
+    async fn write_rows(
+        &self,
+        left_out: &Bits,
+        merged: &mut Merged,
+        writer: &mut Rewriter<'_>,
+    ) -> Result<()> {
         let mut row = 0;
         for batch in self.spooled.batches()? {
             let batch = batch?;
             let keep = left_out.others(row, batch.num_rows());
             row += batch.num_rows();
-            let kept = if keep.true_count() == keep.len() { batch } else { filter_record_batch(&batch, &keep)? };
+            let kept = if keep.true_count() == keep.len() {
+                batch
+            } else {
+                filter_record_batch(&batch, &keep)?
+            };
             merged.written += kept.num_rows() as u64;
             writer.write(&kept).await?;
         }
@@ -179,6 +231,8 @@ impl Bits {
 
     /// The rows from `first` on whose bit is not set.
     fn others(&self, first: usize, rows: usize) -> BooleanArray {
-        (first..first + rows).map(|row| Some(self.0[row / 64] & (1 << (row % 64)) == 0)).collect()
+        (first..first + rows)
+            .map(|row| Some(self.0[row / 64] & (1 << (row % 64)) == 0))
+            .collect()
     }
 }

@@ -105,8 +105,15 @@ impl DeltaLakeOptions {
     /// The age that `vacuum_retention` says.
     pub(crate) fn vacuum_retention(&self) -> Result<Option<chrono::Duration>> {
         let parse = |text: &String| {
-            let duration = humantime::parse_duration(text).ok().and_then(|duration| chrono::Duration::from_std(duration).ok());
-            duration.ok_or_else(|| invalid("vacuum_retention", format!("`vacuum_retention` is `{text}`; write a time such as \"7 days\"")))
+            let duration = humantime::parse_duration(text)
+                .ok()
+                .and_then(|duration| chrono::Duration::from_std(duration).ok());
+            duration.ok_or_else(|| {
+                invalid(
+                    "vacuum_retention",
+                    format!("`vacuum_retention` is `{text}`; write a time such as \"7 days\""),
+                )
+            })
         };
         self.vacuum_retention.as_ref().map(parse).transpose()
     }
@@ -116,19 +123,59 @@ impl DeltaLakeOptions {
         let options = &request.options;
         let own = Self::default();
         let uses = [
-            ("overwrite_partitions", options.overwrite_partitions, Mode::Overwrite),
-            ("replace_where", options.replace_where.is_some(), Mode::Overwrite),
-            ("keys", !request.keys.is_empty() && !request.keys_are_defaults, Mode::Upsert),
-            ("when_matched", options.when_matched != own.when_matched, Mode::Upsert),
-            ("when_not_matched", options.when_not_matched != own.when_not_matched, Mode::Upsert),
-            ("when_not_matched_by_source", options.when_not_matched_by_source != own.when_not_matched_by_source, Mode::Upsert),
-            ("key_memory_bytes", options.key_memory_bytes.is_some(), Mode::Upsert),
+            (
+                "overwrite_partitions",
+                options.overwrite_partitions,
+                Mode::Overwrite,
+            ),
+            (
+                "replace_where",
+                options.replace_where.is_some(),
+                Mode::Overwrite,
+            ),
+            (
+                "keys",
+                !request.keys.is_empty() && !request.keys_are_defaults,
+                Mode::Upsert,
+            ),
+            (
+                "when_matched",
+                options.when_matched != own.when_matched,
+                Mode::Upsert,
+            ),
+            (
+                "when_not_matched",
+                options.when_not_matched != own.when_not_matched,
+                Mode::Upsert,
+            ),
+            (
+                "when_not_matched_by_source",
+                options.when_not_matched_by_source != own.when_not_matched_by_source,
+                Mode::Upsert,
+            ),
+            (
+                "key_memory_bytes",
+                options.key_memory_bytes.is_some(),
+                Mode::Upsert,
+            ),
         ];
-        if let Some((key, _, mode)) = uses.into_iter().find(|(_, set, mode)| *set && *mode != request.mode) {
-            return Err(invalid(key, format!("`{key}` is an option of mode {mode}, and this load has mode {}", request.mode)));
+        if let Some((key, _, mode)) = uses
+            .into_iter()
+            .find(|(_, set, mode)| *set && *mode != request.mode)
+        {
+            return Err(invalid(
+                key,
+                format!(
+                    "`{key}` is an option of mode {mode}, and this load has mode {}",
+                    request.mode
+                ),
+            ));
         }
         if options.overwrite_partitions && options.replace_where.is_some() {
-            return Err(invalid("replace_where", "`replace_where` and `overwrite_partitions` both say which rows go; set one of them"));
+            return Err(invalid(
+                "replace_where",
+                "`replace_where` and `overwrite_partitions` both say which rows go; set one of them",
+            ));
         }
         let partial = options.overwrite_partitions || options.replace_where.is_some();
         if partial && request.schema_evolution {
@@ -139,8 +186,14 @@ impl DeltaLakeOptions {
         }
         let numbers = [
             ("max_file_bytes", options.max_file_bytes),
-            ("row_group_rows", options.row_group_rows.map(|rows| rows as u64)),
-            ("key_memory_bytes", options.key_memory_bytes.map(|bytes| bytes as u64)),
+            (
+                "row_group_rows",
+                options.row_group_rows.map(|rows| rows as u64),
+            ),
+            (
+                "key_memory_bytes",
+                options.key_memory_bytes.map(|bytes| bytes as u64),
+            ),
             ("checkpoint_interval", options.checkpoint_interval),
         ];
         if let Some((key, _)) = numbers.into_iter().find(|(_, number)| *number == Some(0)) {
@@ -148,7 +201,10 @@ impl DeltaLakeOptions {
         }
         options.vacuum_retention()?;
         if options.optimize_after_write && !options.z_order_by.is_empty() {
-            return Err(invalid("z_order_by", "`z_order_by` joins files too; set `optimize_after_write` or `z_order_by`"));
+            return Err(invalid(
+                "z_order_by",
+                "`z_order_by` joins files too; set `optimize_after_write` or `z_order_by`",
+            ));
         }
         Ok(())
     }

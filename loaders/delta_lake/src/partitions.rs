@@ -21,8 +21,16 @@ pub(crate) type Values = HashMap<String, Option<String>>;
 impl Partitions {
     /// No partitions of a table with these partition columns.
     pub(crate) fn new(schema: &Schema, partition_by: &[String]) -> Result<Self> {
-        let column = |name: &String| Ok((name.clone(), schema.field_with_name(name)?.data_type().clone()));
-        Ok(Self { columns: partition_by.iter().map(column).collect::<Result<_>>()?, values: HashSet::new() })
+        let column = |name: &String| {
+            Ok((
+                name.clone(),
+                schema.field_with_name(name)?.data_type().clone(),
+            ))
+        };
+        Ok(Self {
+            columns: partition_by.iter().map(column).collect::<Result<_>>()?,
+            values: HashSet::new(),
+        })
     }
 
     pub(crate) fn insert(&mut self, values: &Values) -> Result<()> {

@@ -17,22 +17,35 @@ const ID: &str = "delta.columnMapping.id";
 
 /// Whether a table maps its columns.
 pub(crate) fn is_mapped(table: &Table) -> bool {
-    let mode = table.state.metadata().configuration().get("delta.columnMapping.mode");
+    let mode = table
+        .state
+        .metadata()
+        .configuration()
+        .get("delta.columnMapping.mode");
     mode.is_some_and(|mode| !mode.eq_ignore_ascii_case("none"))
 }
 
 /// The library refuses to write tables with this feature; this loader knows it.
 pub(crate) fn tolerate(outcome: Result<(), TransactionError>) -> Result<(), TransactionError> {
-    let Err(TransactionError::UnsupportedTableFeatures(mut features)) = outcome else { return outcome };
+    let Err(TransactionError::UnsupportedTableFeatures(mut features)) = outcome else {
+        return outcome;
+    };
     features.retain(|feature| feature.to_string() != FEATURE);
     features.sort_by_key(ToString::to_string);
-    if features.is_empty() { Ok(()) } else { Err(TransactionError::UnsupportedTableFeatures(features)) }
+    if features.is_empty() {
+        Ok(())
+    } else {
+        Err(TransactionError::UnsupportedTableFeatures(features))
+    }
 }
 
 /// The columns as files have them: those of the table, or what it maps them to, with their ids.
 pub(crate) fn file_schema(table: &Table, schema: &SchemaRef) -> Result<SchemaRef> {
     match is_mapped(table) {
-        true => Ok(Arc::new(Schema::new(fields(schema.fields(), &table.schema())?))),
+        true => Ok(Arc::new(Schema::new(fields(
+            schema.fields(),
+            &table.schema(),
+        )?))),
         false => Ok(Arc::clone(schema)),
     }
 }
@@ -41,14 +54,21 @@ fn fields(fields: &[FieldRef], delta: &StructType) -> Result<Vec<FieldRef>> {
     fields
         .iter()
         .map(|logical| {
-            let mapped = delta.field(logical.name()).and_then(|field| Some((field, name_and_id(field)?)));
+            let mapped = delta
+                .field(logical.name())
+                .and_then(|field| Some((field, name_and_id(field)?)));
             let (field, (name, id)) = mapped.ok_or_else(|| {
-                let message = format!("the table maps its columns (columnMapping), and column `{}` to nothing", logical.name());
+                let message = format!(
+                    "the table maps its columns (columnMapping), and column `{}` to nothing",
+                    logical.name()
+                );
                 Error::new(ErrorKind::Unsupported, message).with("column", logical.name())
             })?;
             let data_type = data_type(logical.data_type(), field.data_type())?;
             let id = [(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string())];
-            Ok(Arc::new(Field::new(name, data_type, logical.is_nullable()).with_metadata(id.into())))
+            Ok(Arc::new(
+                Field::new(name, data_type, logical.is_nullable()).with_metadata(id.into()),
+            ))
         })
         .collect()
 }
@@ -62,16 +82,38 @@ fn name_and_id(field: &StructField) -> Option<(String, i64)> {
 
 fn data_type(logical: &DataType, delta: &DeltaType) -> Result<DataType> {
     let inner = |field: &FieldRef, delta: &DeltaType| -> Result<FieldRef> {
-        Ok(Arc::new(field.as_ref().clone().with_data_type(data_type(field.data_type(), delta)?)))
+        Ok(Arc::new(
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(data_type(field.data_type(), delta)?),
+        ))
     };
     Ok(match (logical, delta) {
-        (DataType::Struct(inside), DeltaType::Struct(delta)) => DataType::Struct(fields(inside, delta)?.into()),
-        (DataType::List(item), DeltaType::Array(delta)) => DataType::List(inner(item, delta.element_type())?),
+        (DataType::Struct(inside), DeltaType::Struct(delta)) => {
+            DataType::Struct(fields(inside, delta)?.into())
+        }
+        (DataType::List(item), DeltaType::Array(delta)) => {
+            DataType::List(inner(item, delta.element_type())?)
+        }
         (DataType::Map(entries, sorted), DeltaType::Map(delta)) => {
-            let DataType::Struct(pair) = entries.data_type() else { return Ok(logical.clone()) };
-            let [key, value] = &pair[..] else { return Ok(logical.clone()) };
-            let pair = DataType::Struct(vec![inner(key, delta.key_type())?, inner(value, delta.value_type())?].into());
-            DataType::Map(Arc::new(entries.as_ref().clone().with_data_type(pair)), *sorted)
+            let DataType::Struct(pair) = entries.data_type() else {
+                return Ok(logical.clone());
+            };
+            let [key, value] = &pair[..] else {
+                return Ok(logical.clone());
+            };
+            let pair = DataType::Struct(
+                vec![
+                    inner(key, delta.key_type())?,
+                    inner(value, delta.value_type())?,
+                ]
+                .into(),
+            );
+            DataType::Map(
+                Arc::new(entries.as_ref().clone().with_data_type(pair)),
+                *sorted,
+            )
         }
         _ => logical.clone(),
     })
@@ -82,7 +124,15 @@ pub(crate) fn relabel_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<R
     if batch.schema_ref() == schema {
         return Ok(batch.clone());
     }
-    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| relabel(column, field.data_type()));
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| relabel(column, field.data_type()));
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect::<Result<_>>()?, &rows)?)
+    Ok(RecordBatch::try_new_with_options(
+        Arc::clone(schema),
+        columns.collect::<Result<_>>()?,
+        &rows,
+    )?)
 }

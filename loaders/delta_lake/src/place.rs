@@ -35,47 +35,74 @@ impl Place {
             _ => return Self::local(config, Path::new(target)),
         };
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(invalid("the URL has a `?` or `#`; write them as %3F and %23 if they are part of a name".into()));
+            return Err(invalid(
+                "the URL has a `?` or `#`; write them as %3F and %23 if they are part of a name"
+                    .into(),
+            ));
         }
         if url.scheme() == "file" {
-            let path = url.to_file_path().map_err(|()| invalid("the file:// URL names no local folder".into()))?;
+            let path = url
+                .to_file_path()
+                .map_err(|()| invalid("the file:// URL names no local folder".into()))?;
             return Self::local(config, &path);
         }
         #[cfg(test)]
         if url.scheme() == "faulty" {
-            return Ok(Self { log_store: crate::faults::log_store(url.host_str().unwrap_or_default()), local: None });
+            return Ok(Self {
+                log_store: crate::faults::log_store(url.host_str().unwrap_or_default()),
+                local: None,
+            });
         }
         check_feature(url.scheme())?;
-        Ok(Self { log_store: log_store(config, url)?, local: None })
+        Ok(Self {
+            log_store: log_store(config, url)?,
+            local: None,
+        })
     }
 
     fn local(config: &DeltaLakeConfig, path: &Path) -> Result<Self> {
         let path: PathBuf = std::path::absolute(path)?.components().collect();
-        let url = Url::from_directory_path(&path).map_err(|()| invalid(format!("`{}` is no folder's name", path.display())))?;
-        Ok(Self { log_store: log_store(config, url)?, local: Some(path) })
+        let url = Url::from_directory_path(&path)
+            .map_err(|()| invalid(format!("`{}` is no folder's name", path.display())))?;
+        Ok(Self {
+            log_store: log_store(config, url)?,
+            local: Some(path),
+        })
     }
 
     /// Where data files go.
     pub(crate) fn destination(&self) -> Destination {
         match &self.local {
             Some(folder) => Destination::local_in_place(folder),
-            None => Destination::store(self.log_store.object_store(None), object_store::path::Path::default()),
+            None => Destination::store(
+                self.log_store.object_store(None),
+                object_store::path::Path::default(),
+            ),
         }
     }
 }
 
 fn log_store(config: &DeltaLakeConfig, url: Url) -> Result<LogStoreRef> {
     register_stores();
-    let variables = std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-    let known = |(key, _): &(String, String)| ECOSYSTEMS.iter().any(|prefix| key.starts_with(prefix));
-    let mut options: HashMap<String, String> = if url.scheme() == "file" { HashMap::new() } else { variables.filter(known).collect() };
+    let variables = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    let known =
+        |(key, _): &(String, String)| ECOSYSTEMS.iter().any(|prefix| key.starts_with(prefix));
+    let mut options: HashMap<String, String> = if url.scheme() == "file" {
+        HashMap::new()
+    } else {
+        variables.filter(known).collect()
+    };
     for (key, value) in &config.storage_options {
         // Whatever its case, an option stands over the variable of its name.
         options.retain(|known, _| !known.eq_ignore_ascii_case(key));
         options.insert(key.clone(), value.expose().to_owned());
     }
     let builder = DeltaTableBuilder::from_url(url).map_err(from_delta)?;
-    builder.with_storage_options(options).build_storage().map_err(from_delta)
+    builder
+        .with_storage_options(options)
+        .build_storage()
+        .map_err(from_delta)
 }
 
 /// Makes the object stores known to the library. It does so by itself where the linker keeps its constructors.
@@ -96,7 +123,9 @@ fn parse(url: &str) -> Result<Url> {
 /// A target that stays below its root.
 fn relative(target: &str) -> Result<&str> {
     if target.split(['/', '\\']).any(|part| part == "..") {
-        return Err(invalid(format!("`{target}` leaves the connection's table_path; name the table by its whole path")));
+        return Err(invalid(format!(
+            "`{target}` leaves the connection's table_path; name the table by its whole path"
+        )));
     }
     Ok(target)
 }
@@ -106,8 +135,14 @@ fn below(mut root: Url, target: &str) -> Result<Url> {
     if target == "." {
         return Ok(root);
     }
-    let mut segments = root.path_segments_mut().map_err(|()| invalid("table_path is a URL that has no path".into()))?;
-    segments.pop_if_empty().extend(relative(target)?.split('/').filter(|part| !part.is_empty() && *part != "."));
+    let mut segments = root
+        .path_segments_mut()
+        .map_err(|()| invalid("table_path is a URL that has no path".into()))?;
+    segments.pop_if_empty().extend(
+        relative(target)?
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != "."),
+    );
     drop(segments);
     Ok(root)
 }
@@ -122,7 +157,11 @@ fn check_feature(scheme: &str) -> Result<()> {
         "s3" | "s3a" => ("aws", cfg!(feature = "aws")),
         "gs" => ("gcp", cfg!(feature = "gcp")),
         "az" | "adl" | "azure" | "abfs" | "abfss" => ("azure", cfg!(feature = "azure")),
-        other => return Err(invalid(format!("`{other}://` is no place for tables; write a path, or a URL of file, s3, gs, az or abfss"))),
+        other => {
+            return Err(invalid(format!(
+                "`{other}://` is no place for tables; write a path, or a URL of file, s3, gs, az or abfss"
+            )));
+        }
     };
     if is_on {
         return Ok(());

@@ -27,8 +27,9 @@ pub(crate) struct Expression {
 impl Expression {
     /// Reads an expression, in standard SQL or, where that fails, as Spark writes names.
     pub(crate) fn new(sql: &str, schema: &SchemaRef) -> Result<Self, DataFusionError> {
-        Self::in_dialect(sql, schema, Dialect::Generic, false)
-            .or_else(|error| Self::in_dialect(sql, schema, Dialect::Databricks, false).map_err(|_| error))
+        Self::in_dialect(sql, schema, Dialect::Generic, false).or_else(|error| {
+            Self::in_dialect(sql, schema, Dialect::Databricks, false).map_err(|_| error)
+        })
     }
 
     /// Reads an expression that Spark wrote, and that has to mean the same here.
@@ -36,7 +37,12 @@ impl Expression {
         Self::in_dialect(sql, schema, Dialect::Databricks, true)
     }
 
-    fn in_dialect(sql: &str, schema: &SchemaRef, dialect: Dialect, is_sparks: bool) -> Result<Self, DataFusionError> {
+    fn in_dialect(
+        sql: &str,
+        schema: &SchemaRef,
+        dialect: Dialect,
+        is_sparks: bool,
+    ) -> Result<Self, DataFusionError> {
         let mut config = SessionConfig::new();
         config.options_mut().sql_parser.enable_ident_normalization = false;
         config.options_mut().sql_parser.dialect = dialect;
@@ -49,9 +55,16 @@ impl Expression {
             logical = alike(logical, &columns)?;
         }
         let expression = state.create_physical_expr(logical, &columns)?;
-        let mut columns: Vec<usize> = collect_columns(&expression).into_iter().map(|column| column.index()).collect();
+        let mut columns: Vec<usize> = collect_columns(&expression)
+            .into_iter()
+            .map(|column| column.index())
+            .collect();
         columns.sort_unstable();
-        Ok(Self { sql: sql.to_owned(), expression, columns })
+        Ok(Self {
+            sql: sql.to_owned(),
+            expression,
+            columns,
+        })
     }
 
     /// The text.
@@ -65,24 +78,39 @@ impl Expression {
             return Ok((scan.clone(), self.clone()));
         }
         let narrow = scan.project(&self.columns)?;
-        let expression = Self::new(&self.sql, &narrow.schema)
-            .map_err(|error| Error::new(ErrorKind::Unexpected, format!("`{}` is not understood twice", self.sql)).with_source(error))?;
+        let expression = Self::new(&self.sql, &narrow.schema).map_err(|error| {
+            Error::new(
+                ErrorKind::Unexpected,
+                format!("`{}` is not understood twice", self.sql),
+            )
+            .with_source(error)
+        })?;
         Ok((narrow, expression))
     }
 
     /// One value for each row.
     pub(crate) fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
         let failed = |error: DataFusionError| {
-            Error::new(ErrorKind::InvalidData, format!("`{}` could not be computed: {error}", self.sql)).with_source(error)
+            Error::new(
+                ErrorKind::InvalidData,
+                format!("`{}` could not be computed: {error}", self.sql),
+            )
+            .with_source(error)
         };
-        self.expression.evaluate(batch).and_then(|value| value.into_array(batch.num_rows())).map_err(failed)
+        self.expression
+            .evaluate(batch)
+            .and_then(|value| value.into_array(batch.num_rows()))
+            .map_err(failed)
     }
 
     /// For which rows it is true; null is not.
     pub(crate) fn holds(&self, batch: &RecordBatch) -> Result<BooleanArray> {
         let array = self.evaluate(batch)?;
         let Some(values) = array.as_boolean_opt() else {
-            return Err(Error::new(ErrorKind::InvalidOption, format!("`{}` is neither true nor false", self.sql)));
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                format!("`{}` is neither true nor false", self.sql),
+            ));
         };
         let values = match values.nulls() {
             Some(nulls) => values.values() & nulls.inner(),
@@ -99,5 +127,11 @@ impl Expression {
 
 /// The first row for which something does not hold.
 pub(crate) fn first_false(values: &BooleanArray) -> Option<u64> {
-    (values.true_count() < values.len()).then(|| values.values().iter().position(|holds| !holds).unwrap_or_default() as u64)
+    (values.true_count() < values.len()).then(|| {
+        values
+            .values()
+            .iter()
+            .position(|holds| !holds)
+            .unwrap_or_default() as u64
+    })
 }

@@ -44,13 +44,24 @@ impl Removal {
     /// These files go.
     pub(crate) fn files(files: Vec<TableFile>, scope: Scope) -> Self {
         let rows = files.iter().filter_map(|file| file.rows).sum();
-        Self { files, scope, rows, kept: 0 }
+        Self {
+            files,
+            scope,
+            rows,
+            kept: 0,
+        }
     }
 
     /// The files of the partitions that new files are in.
-    pub(crate) fn partitions(files: Vec<TableFile>, new: &[FileInfo], mut partitions: Partitions) -> Result<Self> {
+    pub(crate) fn partitions(
+        files: Vec<TableFile>,
+        new: &[FileInfo],
+        mut partitions: Partitions,
+    ) -> Result<Self> {
         for file in new {
-            let text = |(key, value): (String, serde_json::Value)| (key, value.as_str().map(str::to_owned));
+            let text = |(key, value): (String, serde_json::Value)| {
+                (key, value.as_str().map(str::to_owned))
+            };
             partitions.insert(&partition_values(file).into_iter().map(text).collect())?;
         }
         let mut gone = Vec::new();
@@ -63,12 +74,21 @@ impl Removal {
     }
 
     /// The rows for which a predicate is true; the others of their files are written again.
-    pub(crate) async fn matching(scan: &Scan, files: Vec<TableFile>, predicate: &Expression, writer: &mut Rewriter<'_>) -> Result<Self> {
+    pub(crate) async fn matching(
+        scan: &Scan,
+        files: Vec<TableFile>,
+        predicate: &Expression,
+        writer: &mut Rewriter<'_>,
+    ) -> Result<Self> {
         let (narrow, predicate) = predicate.narrowed(scan)?;
         let dropped = stream::iter(files).map(|file| {
             let (scan, predicate) = (narrow.clone(), predicate.clone());
             in_task(async move {
-                if let Some(dropped) = scan.constant_row(&file)?.map(|row| predicate.holds(&row)).transpose()? {
+                if let Some(dropped) = scan
+                    .constant_row(&file)?
+                    .map(|row| predicate.holds(&row))
+                    .transpose()?
+                {
                     let rows = usize::try_from(file.rows.unwrap_or(1)).unwrap_or(usize::MAX);
                     let mut all = BooleanBufferBuilder::new(rows);
                     all.append_n(rows, dropped.value(0));
@@ -82,7 +102,8 @@ impl Removal {
                 Ok((file, BooleanArray::new(dropped.finish(), None)))
             })
         });
-        let dropped: Vec<(TableFile, BooleanArray)> = dropped.buffered(FILES_AT_ONCE).try_collect().await?;
+        let dropped: Vec<(TableFile, BooleanArray)> =
+            dropped.buffered(FILES_AT_ONCE).try_collect().await?;
         let mut removal = Self::files(Vec::new(), Scope::Whole);
         for (file, dropped) in dropped {
             removal.rewrite(scan, file, &dropped, writer).await?;
@@ -91,7 +112,13 @@ impl Removal {
     }
 
     /// Takes the rows of a file that are to go, and writes the others again.
-    pub(crate) async fn rewrite(&mut self, scan: &Scan, file: TableFile, dropped: &BooleanArray, writer: &mut Rewriter<'_>) -> Result<()> {
+    pub(crate) async fn rewrite(
+        &mut self,
+        scan: &Scan,
+        file: TableFile,
+        dropped: &BooleanArray,
+        writer: &mut Rewriter<'_>,
+    ) -> Result<()> {
         let gone = dropped.true_count();
         if gone == 0 {
             return Ok(());
@@ -132,16 +159,25 @@ impl Rewriter<'_> {
 }
 
 /// Runs work on another thread of the runtime.
-pub(crate) async fn in_task<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+pub(crate) async fn in_task<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
     let ended = |error: tokio::task::JoinError| {
-        arrowload_core::Error::new(arrowload_core::ErrorKind::Unexpected, "a task ended without an answer").with_source(error)
+        arrowload_core::Error::new(
+            arrowload_core::ErrorKind::Unexpected,
+            "a task ended without an answer",
+        )
+        .with_source(error)
     };
     // Dropping the handle must end the work: nobody would wait for it.
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(work);
     match tasks.join_next().await {
         Some(result) => result.map_err(ended)?,
-        None => Err(arrowload_core::Error::new(arrowload_core::ErrorKind::Unexpected, "a task ended without an answer")),
+        None => Err(arrowload_core::Error::new(
+            arrowload_core::ErrorKind::Unexpected,
+            "a task ended without an answer",
+        )),
     }
 }
 

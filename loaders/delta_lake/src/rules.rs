@@ -29,7 +29,12 @@ struct Generated {
 
 impl Rules {
     /// The rules of a table for a load that fills these columns; what cannot be understood is refused by name.
-    pub(crate) fn of(table: &Table, columns: &StructType, schema: &SchemaRef, sources: &[Option<usize>]) -> Result<Self> {
+    pub(crate) fn of(
+        table: &Table,
+        columns: &StructType,
+        schema: &SchemaRef,
+        sources: &[Option<usize>],
+    ) -> Result<Self> {
         let mut rules = Self::default();
         for (key, sql) in table.state.metadata().configuration() {
             if let Some(name) = key.strip_prefix("delta.constraints.") {
@@ -37,23 +42,39 @@ impl Rules {
             }
         }
         let unreadable = |error: deltalake::kernel::Error| {
-            Error::new(ErrorKind::Unsupported, format!("the table's rules could not be read: {error}")).with_source(error)
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("the table's rules could not be read: {error}"),
+            )
+            .with_source(error)
         };
         for invariant in columns.get_invariants().map_err(unreadable)? {
-            rules.add_check(format!("the invariant of column `{}`", invariant.field_name), &invariant.invariant_sql, schema)?;
+            rules.add_check(
+                format!("the invariant of column `{}`", invariant.field_name),
+                &invariant.invariant_sql,
+                schema,
+            )?;
         }
         for field in columns.fields() {
             if let Some(length) = longest_text(field) {
                 let name = field.name().replace('`', "``");
                 let sql = format!("`{name}` IS NULL OR character_length(`{name}`) <= {length}");
-                rules.add_check(format!("the length of column `{}`", field.name()), &sql, schema)?;
+                rules.add_check(
+                    format!("the length of column `{}`", field.name()),
+                    &sql,
+                    schema,
+                )?;
             }
         }
         for generated in columns.get_generated_columns().map_err(unreadable)? {
             let what = format!("the generated column `{}`", generated.name);
             let expression = compile(&what, &generated.generation_expr, schema)?;
             let column = schema.index_of(&generated.name)?;
-            rules.generated.push(Generated { column, expression, given: sources[column].is_some() });
+            rules.generated.push(Generated {
+                column,
+                expression,
+                given: sources[column].is_some(),
+            });
         }
         rules.checks.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(rules)
@@ -62,7 +83,10 @@ impl Rules {
     fn add_check(&mut self, what: String, sql: &str, schema: &SchemaRef) -> Result<()> {
         let expression = compile(&what, sql, schema)?;
         if !expression.is_boolean(schema) {
-            return Err(Error::new(ErrorKind::Unsupported, format!("{what} is `{sql}`, which is neither true nor false")));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("{what} is `{sql}`, which is neither true nor false"),
+            ));
         }
         self.checks.push((what, expression));
         Ok(())
@@ -86,16 +110,27 @@ impl Rules {
 
 /// The length that a text may have, where Spark knows the column as `CHAR(n)` or `VARCHAR(n)`.
 fn longest_text(field: &StructField) -> Option<u32> {
-    let MetadataValue::String(kind) = field.metadata().get("__CHAR_VARCHAR_TYPE_STRING")? else { return None };
+    let MetadataValue::String(kind) = field.metadata().get("__CHAR_VARCHAR_TYPE_STRING")? else {
+        return None;
+    };
     let (kind, length) = kind.strip_suffix(')')?.split_once('(')?;
-    ["char", "varchar"].contains(&kind.to_ascii_lowercase().as_str()).then(|| length.parse().ok())?
+    ["char", "varchar"]
+        .contains(&kind.to_ascii_lowercase().as_str())
+        .then(|| length.parse().ok())?
 }
 
 impl Generated {
     fn apply(&self, batch: &RecordBatch, first_row: u64) -> Result<RecordBatch> {
         let field = batch.schema_ref().field(self.column).clone();
-        let strict = CastOptions { safe: false, ..CastOptions::default() };
-        let computed: ArrayRef = cast_with_options(&self.expression.evaluate(batch)?, field.data_type(), &strict)?;
+        let strict = CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        };
+        let computed: ArrayRef = cast_with_options(
+            &self.expression.evaluate(batch)?,
+            field.data_type(),
+            &strict,
+        )?;
         if self.given {
             if let Some(row) = first_false(&not_distinct(batch.column(self.column), &computed)?) {
                 let message = format!(
@@ -103,18 +138,28 @@ impl Generated {
                     field.name(),
                     self.expression.sql()
                 );
-                return Err(Error::new(ErrorKind::InvalidData, message).with("column", field.name()).at_row(first_row + row));
+                return Err(Error::new(ErrorKind::InvalidData, message)
+                    .with("column", field.name())
+                    .at_row(first_row + row));
             }
             return Ok(batch.clone());
         }
         if !field.is_nullable() && computed.logical_null_count() > 0 {
-            let message = format!("column `{}` is generated as `{}`, which is null, and may not be", field.name(), self.expression.sql());
+            let message = format!(
+                "column `{}` is generated as `{}`, which is null, and may not be",
+                field.name(),
+                self.expression.sql()
+            );
             return Err(Error::new(ErrorKind::InvalidData, message).with("column", field.name()));
         }
         let mut columns = batch.columns().to_vec();
         columns[self.column] = computed;
         let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(batch.schema_ref()), columns, &rows)?)
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(batch.schema_ref()),
+            columns,
+            &rows,
+        )?)
     }
 }
 

@@ -22,11 +22,19 @@ const FORBIDDEN: &str = " ,;{}()\n\t=";
 pub(crate) fn stored_schema(schema: &Schema, nanoseconds: Nanoseconds) -> Result<SchemaRef> {
     let fields = schema.fields().iter().map(|field| {
         let data_type = stored(field.data_type(), nanoseconds).map_err(|reason| {
-            let message = format!("Delta cannot hold column `{}` ({}): {reason}", field.name(), field.data_type());
+            let message = format!(
+                "Delta cannot hold column `{}` ({}): {reason}",
+                field.name(),
+                field.data_type()
+            );
             Error::new(ErrorKind::UnsupportedType, message).with("column", field.name())
         })?;
-        let comment = field.metadata().get(COMMENT).map(|comment| (COMMENT.to_owned(), comment.clone()));
-        Ok(Field::new(field.name(), data_type, field.is_nullable()).with_metadata(comment.into_iter().collect()))
+        let comment = field
+            .metadata()
+            .get(COMMENT)
+            .map(|comment| (COMMENT.to_owned(), comment.clone()));
+        Ok(Field::new(field.name(), data_type, field.is_nullable())
+            .with_metadata(comment.into_iter().collect()))
     });
     Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
 }
@@ -40,7 +48,9 @@ pub(crate) fn to_delta(schema: &Schema) -> Result<StructType> {
 /// The Arrow form of a table's columns.
 pub(crate) fn to_arrow(schema: &StructType) -> Result<SchemaRef> {
     let converted: Result<Schema, _> = schema.try_into_arrow();
-    converted.map(Arc::new).map_err(|error| unexpected("the table's columns have no form in Arrow", error))
+    converted
+        .map(Arc::new)
+        .map_err(|error| unexpected("the table's columns have no form in Arrow", error))
 }
 
 fn unexpected(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -50,7 +60,11 @@ fn unexpected(what: &str, error: impl std::error::Error + Send + Sync + 'static)
 /// Without metadata inside of nested types, which Delta would take for its own.
 pub(crate) fn plain(schema: &Schema) -> Schema {
     fn inner(field: &FieldRef) -> FieldRef {
-        Arc::new(Field::new(field.name(), data_type(field.data_type()), field.is_nullable()))
+        Arc::new(Field::new(
+            field.name(),
+            data_type(field.data_type()),
+            field.is_nullable(),
+        ))
     }
     fn data_type(of: &DataType) -> DataType {
         match of {
@@ -60,8 +74,16 @@ pub(crate) fn plain(schema: &Schema) -> Schema {
             other => other.clone(),
         }
     }
-    let fields: Vec<Field> =
-        schema.fields().iter().map(|field| field.as_ref().clone().with_data_type(data_type(field.data_type()))).collect();
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(data_type(field.data_type()))
+        })
+        .collect();
     Schema::new(fields)
 }
 
@@ -69,12 +91,17 @@ pub(crate) fn plain(schema: &Schema) -> Schema {
 ///
 /// `known` are the columns that the table has already.
 pub(crate) fn check_names(fields: &[FieldRef], known: &[FieldRef]) -> Result<()> {
-    let mut names: HashSet<String> = known.iter().map(|field| field.name().to_lowercase()).collect();
+    let mut names: HashSet<String> = known
+        .iter()
+        .map(|field| field.name().to_lowercase())
+        .collect();
     for field in fields {
         check_name(field)?;
         if !names.insert(field.name().to_lowercase()) {
-            let message =
-                format!("Delta's names are not case-sensitive, and `{}` is there in another case; rename it with AS", field.name());
+            let message = format!(
+                "Delta's names are not case-sensitive, and `{}` is there in another case; rename it with AS",
+                field.name()
+            );
             return Err(Error::new(ErrorKind::SchemaMismatch, message).with("column", field.name()));
         }
     }
@@ -118,14 +145,19 @@ fn has_ntz(data_type: &DataType) -> bool {
 
 /// The lowest protocol that a table of these columns needs.
 pub(crate) fn protocol(schema: &Schema) -> Result<Protocol> {
-    let value = match schema.fields().iter().any(|field| has_ntz(field.data_type())) {
+    let value = match schema
+        .fields()
+        .iter()
+        .any(|field| has_ntz(field.data_type()))
+    {
         true => json!({
             "minReaderVersion": 3, "minWriterVersion": 7,
             "readerFeatures": ["timestampNtz"], "writerFeatures": ["timestampNtz", "appendOnly", "invariants"],
         }),
         false => json!({ "minReaderVersion": 1, "minWriterVersion": 2 }),
     };
-    serde_json::from_value(value).map_err(|error| unexpected("the protocol could not be made", error))
+    serde_json::from_value(value)
+        .map_err(|error| unexpected("the protocol could not be made", error))
 }
 
 /// The description of a new table.
@@ -136,7 +168,10 @@ pub(crate) fn metadata(schema: &StructType, partition_by: &[String]) -> Result<M
 
 /// The description of a table with other columns.
 pub(crate) fn with_schema(metadata: &Metadata, schema: &StructType) -> Result<Metadata> {
-    metadata.clone().with_schema(schema).map_err(from_delta_kernel)
+    metadata
+        .clone()
+        .with_schema(schema)
+        .map_err(from_delta_kernel)
 }
 
 fn from_delta_kernel(error: deltalake::kernel::Error) -> Error {
@@ -145,7 +180,13 @@ fn from_delta_kernel(error: deltalake::kernel::Error) -> Error {
 
 /// Whether the columns that a load adds ask more of a table's protocol than it has.
 pub(crate) fn check_protocol(added: &[FieldRef], protocol: &Protocol) -> Result<()> {
-    let known = || protocol.writer_features().is_some_and(|features| features.iter().any(|feature| feature.to_string() == "timestampNtz"));
+    let known = || {
+        protocol.writer_features().is_some_and(|features| {
+            features
+                .iter()
+                .any(|feature| feature.to_string() == "timestampNtz")
+        })
+    };
     match added.iter().find(|field| has_ntz(field.data_type())) {
         Some(field) if !known() => {
             let message = format!(

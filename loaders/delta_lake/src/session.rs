@@ -2,7 +2,10 @@
 
 use arrow_array::{Array, RecordBatch};
 use arrowload_common_parquet::{FileInfo, FileNaming, ParquetOptions, ParquetWriter, Staged};
-use arrowload_core::{ColumnChecksum, Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt, Result};
+use arrowload_core::{
+    ColumnChecksum, Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt,
+    Result,
+};
 
 use crate::error::{blocking, from_parquet};
 use crate::finish::Load;
@@ -43,7 +46,10 @@ struct Spooling {
 }
 
 fn torn() -> Error {
-    Error::new(ErrorKind::Unexpected, "an earlier call of this load failed or was cancelled; begin a new one")
+    Error::new(
+        ErrorKind::Unexpected,
+        "an earlier call of this load failed or was cancelled; begin a new one",
+    )
 }
 
 impl DeltaLakeSession {
@@ -66,7 +72,11 @@ impl DeltaLakeSession {
         // A writer without rows makes one file that has none.
         match staged.files().iter().any(|file| file.rows > 0) {
             true => staged.publish().await.map_err(from_parquet),
-            false => staged.abort().await.map(|()| Vec::new()).map_err(from_parquet),
+            false => staged
+                .abort()
+                .await
+                .map(|()| Vec::new())
+                .map_err(from_parquet),
         }
     }
 }
@@ -74,23 +84,42 @@ impl DeltaLakeSession {
 impl Load {
     fn writer(&self) -> Result<ParquetWriter> {
         let (target, request) = (&self.target, &self.request);
-        let mut settings = ParquetOptions { write_threads: request.parallelism, ..ParquetOptions::default() };
+        let mut settings = ParquetOptions {
+            write_threads: request.parallelism,
+            ..ParquetOptions::default()
+        };
         settings.compression = request.options.compression.unwrap_or(settings.compression);
-        settings.row_group_rows = request.options.row_group_rows.unwrap_or(settings.row_group_rows);
+        settings.row_group_rows = request
+            .options
+            .row_group_rows
+            .unwrap_or(settings.row_group_rows);
         settings.max_file_bytes = Some(self.max_file_bytes());
         settings.sync = request.options.sync.unwrap_or(settings.sync);
         settings.partition_by = target.partitions_in_files()?;
         let naming = FileNaming::prefix(format!("part-{}", self.attempt));
-        ParquetWriter::new(target.place.destination(), target.file_schema.clone(), settings, naming).map_err(from_parquet)
+        ParquetWriter::new(
+            target.place.destination(),
+            target.file_schema.clone(),
+            settings,
+            naming,
+        )
+        .map_err(from_parquet)
     }
 
     /// The key columns, as places in the table's schema.
     fn keys(&self) -> Result<Vec<usize>> {
-        self.request.keys.iter().map(|key| Ok(self.target.mapping.schema.index_of(key)?)).collect()
+        self.request
+            .keys
+            .iter()
+            .map(|key| Ok(self.target.mapping.schema.index_of(key)?))
+            .collect()
     }
 
     fn old_files(&self) -> Result<Vec<TableFile>> {
-        self.target.table.as_ref().map_or_else(|| Ok(Vec::new()), Table::files)
+        self.target
+            .table
+            .as_ref()
+            .map_or_else(|| Ok(Vec::new()), Table::files)
     }
 
     /// Writes the rows that `replace_where` leaves.
@@ -98,7 +127,11 @@ impl Load {
         let files = self.old_files()?;
         match &self.target.replaces {
             Some(predicate) => {
-                let mut rewriter = Rewriter { writer, file_schema: &self.target.file_schema, with_nan: &mut self.with_nan };
+                let mut rewriter = Rewriter {
+                    writer,
+                    file_schema: &self.target.file_schema,
+                    with_nan: &mut self.with_nan,
+                };
                 Removal::matching(&scan_of(&self.target), files, predicate, &mut rewriter).await
             }
             None => Ok(Removal::none()),
@@ -109,7 +142,10 @@ impl Load {
     fn overwrite(&self, new: &[FileInfo]) -> Result<Removal> {
         let files = self.old_files()?;
         if self.request.options.overwrite_partitions {
-            let partitions = Partitions::new(&self.target.file_schema, &self.target.partitions_in_files()?)?;
+            let partitions = Partitions::new(
+                &self.target.file_schema,
+                &self.target.partitions_in_files()?,
+            )?;
             return Removal::partitions(files, new, partitions);
         }
         Ok(Removal::files(files, crate::commit::Scope::Whole))
@@ -119,18 +155,35 @@ impl Load {
     async fn merge(&mut self, spooled: Spooled, seed: u64, null_keys: u64) -> Result<Staged> {
         let (files, mut writer) = (self.old_files()?, self.writer()?);
         let old_rows: u64 = files.iter().filter_map(|file| file.rows).sum();
-        let merge = Merge { spooled: &spooled, keys: self.keys()?, seed, scan: scan_of(&self.target), options: &self.request.options };
-        let mut rewriter = Rewriter { writer: &mut writer, file_schema: &self.target.file_schema, with_nan: &mut self.with_nan };
+        let merge = Merge {
+            spooled: &spooled,
+            keys: self.keys()?,
+            seed,
+            scan: scan_of(&self.target),
+            options: &self.request.options,
+        };
+        let mut rewriter = Rewriter {
+            writer: &mut writer,
+            file_schema: &self.target.file_schema,
+            with_nan: &mut self.with_nan,
+        };
         let merged = merge.run(files, &mut rewriter).await?;
-        self.request.limits.check(merged.counts.updated, merged.deleted, old_rows)?;
-        self.counts = Some(KeyCounts { null: null_keys, ..merged.counts });
+        self.request
+            .limits
+            .check(merged.counts.updated, merged.deleted, old_rows)?;
+        self.counts = Some(KeyCounts {
+            null: null_keys,
+            ..merged.counts
+        });
         let expected = merged.removal.kept + merged.written;
         self.removal = merged.removal;
         self.deleted = merged.deleted;
         let staged = writer.finish().await.map_err(from_parquet)?;
         let found: u64 = staged.files().iter().map(|file| file.rows).sum();
         if found != expected {
-            let message = format!("{expected} rows were written, and the files hold {found}; nothing was published");
+            let message = format!(
+                "{expected} rows were written, and the files hold {found}; nothing was published"
+            );
             return Err(Error::new(ErrorKind::Verification, message));
         }
         Ok(staged)
@@ -141,12 +194,27 @@ impl Spooling {
     fn new(load: &Load) -> Result<Self> {
         let seed = uuid::Uuid::now_v7().as_u64_pair().1;
         let schema = &load.target.mapping.schema;
-        Ok(Self { spool: Spool::new(schema)?, hasher: KeyHasher::new(schema, load.keys()?, seed)?, seed, null_keys: 0 })
+        Ok(Self {
+            spool: Spool::new(schema)?,
+            hasher: KeyHasher::new(schema, load.keys()?, seed)?,
+            seed,
+            null_keys: 0,
+        })
     }
 
     fn write(&mut self, batch: &RecordBatch, keys: &[usize]) -> Result<()> {
-        let has_null = |row: usize| keys.iter().any(|key| batch.column(*key).logical_nulls().is_some_and(|nulls| nulls.is_null(row)));
-        if keys.iter().any(|key| batch.column(*key).logical_null_count() > 0) {
+        let has_null = |row: usize| {
+            keys.iter().any(|key| {
+                batch
+                    .column(*key)
+                    .logical_nulls()
+                    .is_some_and(|nulls| nulls.is_null(row))
+            })
+        };
+        if keys
+            .iter()
+            .any(|key| batch.column(*key).logical_null_count() > 0)
+        {
             self.null_keys += (0..batch.num_rows()).filter(|row| has_null(*row)).count() as u64;
         }
         let hashes = self.hasher.hash(batch)?;
@@ -186,11 +254,24 @@ impl LoadSession for DeltaLakeSession {
                     _ => replaced,
                 };
                 let removal = &self.load.removal;
-                self.load.request.limits.check(0, removal.rows, self.load.old_files()?.iter().filter_map(|file| file.rows).sum())?;
+                self.load.request.limits.check(
+                    0,
+                    removal.rows,
+                    self.load
+                        .old_files()?
+                        .iter()
+                        .filter_map(|file| file.rows)
+                        .sum(),
+                )?;
                 staged
             }
             State::Spooling(spooling) => {
-                let Spooling { spool, seed, null_keys, .. } = *spooling;
+                let Spooling {
+                    spool,
+                    seed,
+                    null_keys,
+                    ..
+                } = *spooling;
                 let spooled = blocking(move || spool.finish()).await?;
                 let rows = spooled.rows;
                 self.state = State::Staged(self.load.merge(spooled, seed, null_keys).await?);
@@ -200,7 +281,9 @@ impl LoadSession for DeltaLakeSession {
         };
         let written: u64 = staged.files().iter().map(|file| file.rows).sum();
         self.state = State::Staged(staged);
-        Ok(Prepared::rows(written.saturating_sub(self.load.removal.kept)))
+        Ok(Prepared::rows(
+            written.saturating_sub(self.load.removal.kept),
+        ))
     }
 
     async fn checksums(&mut self) -> Result<Vec<ColumnChecksum>> {

@@ -4,7 +4,9 @@ use arrow_schema::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::expr::{Between, BinaryExpr, Case, Cast, InList, Like, ScalarFunction};
+use datafusion::logical_expr::expr::{
+    Between, BinaryExpr, Case, Cast, InList, Like, ScalarFunction,
+};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, lit};
 
 /// The fields of a date or time that both count alike.
@@ -45,30 +47,53 @@ fn check(part: &Expr, columns: &DFSchema) -> Result<()> {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
             Operator::And | Operator::Or => {}
             op if COMPARISONS.contains(op) => same(left, right)?,
-            Operator::Plus | Operator::Minus | Operator::Multiply if is_integer(&of(left)?) && is_integer(&of(right)?) => {}
-            Operator::Plus | Operator::Minus | Operator::Multiply if is_float(&of(left)?) && is_float(&of(right)?) => {}
+            Operator::Plus | Operator::Minus | Operator::Multiply
+                if is_integer(&of(left)?) && is_integer(&of(right)?) => {}
+            Operator::Plus | Operator::Minus | Operator::Multiply
+                if is_float(&of(left)?) && is_float(&of(right)?) => {}
             Operator::Modulo if is_integer(&of(left)?) && is_integer(&of(right)?) => {}
-            Operator::StringConcat if of(left)? == DataType::Utf8 && of(right)? == DataType::Utf8 => {}
+            Operator::StringConcat
+                if of(left)? == DataType::Utf8 && of(right)? == DataType::Utf8 => {}
             _ => return Err(unlike(part)),
         },
-        Expr::Between(Between { expr, low, high, .. }) => {
+        Expr::Between(Between {
+            expr, low, high, ..
+        }) => {
             same(expr, low)?;
             same(expr, high)?;
         }
-        Expr::InList(InList { expr, list, .. }) => list.iter().try_for_each(|item| same(expr, item))?,
-        Expr::Like(Like { expr, pattern, escape_char: None, .. })
-            if of(expr)? == DataType::Utf8 && text(pattern).is_some_and(|pattern| !pattern.contains('\\')) => {}
-        Expr::Case(Case { expr, when_then_expr, else_expr }) => {
+        Expr::InList(InList { expr, list, .. }) => {
+            list.iter().try_for_each(|item| same(expr, item))?
+        }
+        Expr::Like(Like {
+            expr,
+            pattern,
+            escape_char: None,
+            ..
+        }) if of(expr)? == DataType::Utf8
+            && text(pattern).is_some_and(|pattern| !pattern.contains('\\')) => {}
+        Expr::Case(Case {
+            expr,
+            when_then_expr,
+            else_expr,
+        }) => {
             for (when, _) in when_then_expr {
                 expr.as_ref().map_or(Ok(()), |expr| same(expr, when))?;
             }
-            let results = when_then_expr.iter().map(|(_, then)| then.as_ref()).chain(else_expr.as_deref());
+            let results = when_then_expr
+                .iter()
+                .map(|(_, then)| then.as_ref())
+                .chain(else_expr.as_deref());
             let kinds = results.map(of).collect::<Result<Vec<_>>>()?;
-            if kinds.iter().any(|kind| *kind != kinds[0] && *kind != DataType::Null) {
+            if kinds
+                .iter()
+                .any(|kind| *kind != kinds[0] && *kind != DataType::Null)
+            {
                 return Err(unlike(part));
             }
         }
-        Expr::Cast(Cast { expr, data_type }) if casts_alike(expr, &of(expr)?, &plain(data_type.clone())) => {}
+        Expr::Cast(Cast { expr, data_type })
+            if casts_alike(expr, &of(expr)?, &plain(data_type.clone())) => {}
         Expr::ScalarFunction(function) => check_function(function, &of)?,
         _ => return Err(unlike(part)),
     }
@@ -84,21 +109,41 @@ fn check(part: &Expr, columns: &DFSchema) -> Result<()> {
     outcome
 }
 
-fn check_function(function: &ScalarFunction, of: &impl Fn(&Expr) -> Result<DataType>) -> Result<()> {
+fn check_function(
+    function: &ScalarFunction,
+    of: &impl Fn(&Expr) -> Result<DataType>,
+) -> Result<()> {
     let kinds = function.args.iter().map(of).collect::<Result<Vec<_>>>()?;
     let is_alike = match function.name() {
         "lower" | "upper" | "character_length" => kinds == [DataType::Utf8],
         "abs" => kinds.iter().all(|kind| is_integer(kind) || is_float(kind)),
         "concat" => !kinds.is_empty() && kinds.iter().all(|kind| *kind == DataType::Utf8),
-        "coalesce" => !kinds.is_empty() && kinds.iter().all(|kind| *kind == kinds[0] || (is_integer(kind) && is_integer(&kinds[0]))),
+        "coalesce" => {
+            !kinds.is_empty()
+                && kinds
+                    .iter()
+                    .all(|kind| *kind == kinds[0] || (is_integer(kind) && is_integer(&kinds[0])))
+        }
         "date_part" => {
-            let field = function.args.first().and_then(text).map(str::to_ascii_lowercase);
+            let field = function
+                .args
+                .first()
+                .and_then(text)
+                .map(str::to_ascii_lowercase);
             let is_known = field.is_some_and(|field| FIELDS.contains(&field.as_str()));
-            is_known && matches!(kinds.get(1), Some(DataType::Date32 | DataType::Timestamp(..)))
+            is_known
+                && matches!(
+                    kinds.get(1),
+                    Some(DataType::Date32 | DataType::Timestamp(..))
+                )
         }
         _ => false,
     };
-    if is_alike { Ok(()) } else { Err(unlike(Expr::ScalarFunction(function.clone()))) }
+    if is_alike {
+        Ok(())
+    } else {
+        Err(unlike(Expr::ScalarFunction(function.clone())))
+    }
 }
 
 /// One type for each kind of values.
@@ -110,7 +155,10 @@ fn plain(data_type: DataType) -> DataType {
 }
 
 fn is_integer(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64)
+    matches!(
+        data_type,
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64
+    )
 }
 
 fn is_float(data_type: &DataType) -> bool {
@@ -123,17 +171,25 @@ fn is_decimal(data_type: &DataType) -> bool {
 
 fn text(part: &Expr) -> Option<&str> {
     match part {
-        Expr::Literal(ScalarValue::Utf8(text) | ScalarValue::Utf8View(text) | ScalarValue::LargeUtf8(text), _) => text.as_deref(),
+        Expr::Literal(
+            ScalarValue::Utf8(text) | ScalarValue::Utf8View(text) | ScalarValue::LargeUtf8(text),
+            _,
+        ) => text.as_deref(),
         _ => None,
     }
 }
 
 /// Whether a text is read as this date or time by both, whatever zone a session has.
 fn is_time(text: &str, data_type: &DataType) -> bool {
-    let is_date = |text: &str| text.len() == 10 && chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok();
+    let is_date = |text: &str| {
+        text.len() == 10 && chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
+    };
     match data_type {
         DataType::Date32 => is_date(text),
-        DataType::Timestamp(_, None) => is_date(text) || chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").is_ok(),
+        DataType::Timestamp(_, None) => {
+            is_date(text)
+                || chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").is_ok()
+        }
         DataType::Timestamp(_, Some(_)) => chrono::DateTime::parse_from_rfc3339(text).is_ok(),
         _ => false,
     }
@@ -144,9 +200,18 @@ fn comparable(left: &Expr, left_type: &DataType, right: &Expr, right_type: &Data
     match (left_type, right_type) {
         (DataType::Null, _) | (_, DataType::Null) => true,
         (one, other) if number(one) && number(other) => true,
-        (one, other) if (is_float(one) && (is_float(other) || number(other))) || (number(one) && is_float(other)) => true,
-        (DataType::Utf8, kind) if text(left).is_some() => *kind == DataType::Utf8 || text(left).is_some_and(|text| is_time(text, kind)),
-        (kind, DataType::Utf8) if text(right).is_some() => *kind == DataType::Utf8 || text(right).is_some_and(|text| is_time(text, kind)),
+        (one, other)
+            if (is_float(one) && (is_float(other) || number(other)))
+                || (number(one) && is_float(other)) =>
+        {
+            true
+        }
+        (DataType::Utf8, kind) if text(left).is_some() => {
+            *kind == DataType::Utf8 || text(left).is_some_and(|text| is_time(text, kind))
+        }
+        (kind, DataType::Utf8) if text(right).is_some() => {
+            *kind == DataType::Utf8 || text(right).is_some_and(|text| is_time(text, kind))
+        }
         (one, other) => one == other && !one.is_nested(),
     }
 }
@@ -159,7 +224,9 @@ fn casts_alike(part: &Expr, from: &DataType, to: &DataType) -> bool {
         (DataType::Null, _) => true,
         (DataType::Utf8, to) => text(part).is_some_and(|text| is_time(text, to)),
         (from, to) if is_integer(from) && is_integer(to) => width(from) <= width(to),
-        (from, DataType::Float64 | DataType::Utf8) => is_integer(from) || (*to == DataType::Utf8 && *from == DataType::Date32),
+        (from, DataType::Float64 | DataType::Utf8) => {
+            is_integer(from) || (*to == DataType::Utf8 && *from == DataType::Date32)
+        }
         (DataType::Timestamp(..), DataType::Date32) => true,
         (DataType::Date32, DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, None)) => true,
         _ => false,
@@ -174,29 +241,64 @@ fn rewrite(part: Expr, columns: &DFSchema) -> Result<Transformed<Expr>> {
             let right = Box::new(operand(*right, &left_type, columns)?);
             Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }))
         }
-        Expr::Between(Between { expr, negated, low, high }) => {
+        Expr::Between(Between {
+            expr,
+            negated,
+            low,
+            high,
+        }) => {
             let kind = expr.get_type(columns)?;
-            let (low, high) = (Box::new(operand(*low, &kind, columns)?), Box::new(operand(*high, &kind, columns)?));
-            Transformed::yes(Expr::Between(Between { expr: Box::new(operand(*expr, &kind, columns)?), negated, low, high }))
+            let (low, high) = (
+                Box::new(operand(*low, &kind, columns)?),
+                Box::new(operand(*high, &kind, columns)?),
+            );
+            Transformed::yes(Expr::Between(Between {
+                expr: Box::new(operand(*expr, &kind, columns)?),
+                negated,
+                low,
+                high,
+            }))
         }
-        Expr::InList(InList { expr, list, negated }) => {
+        Expr::InList(InList {
+            expr,
+            list,
+            negated,
+        }) => {
             let kind = expr.get_type(columns)?;
-            let list = list.into_iter().map(|item| operand(item, &kind, columns)).collect::<Result<_>>()?;
-            Transformed::yes(Expr::InList(InList { expr: Box::new(operand(*expr, &kind, columns)?), list, negated }))
+            let list = list
+                .into_iter()
+                .map(|item| operand(item, &kind, columns))
+                .collect::<Result<_>>()?;
+            Transformed::yes(Expr::InList(InList {
+                expr: Box::new(operand(*expr, &kind, columns)?),
+                list,
+                negated,
+            }))
         }
         Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == "concat" => {
             // Of a null and a text Spark makes null.
             let joined = args.into_iter().reduce(|left, right| {
-                Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op: Operator::StringConcat, right: Box::new(right) })
+                Expr::BinaryExpr(BinaryExpr {
+                    left: Box::new(left),
+                    op: Operator::StringConcat,
+                    right: Box::new(right),
+                })
             });
             Transformed::yes(joined.unwrap_or_else(|| lit("")))
         }
         Expr::ScalarFunction(ScalarFunction { func, mut args }) if func.name() == "coalesce" => {
             let last = args.pop().map(Box::new);
-            let when = args.into_iter().map(|value| (Box::new(value.clone().is_not_null()), Box::new(value))).collect::<Vec<_>>();
+            let when = args
+                .into_iter()
+                .map(|value| (Box::new(value.clone().is_not_null()), Box::new(value)))
+                .collect::<Vec<_>>();
             match (when.is_empty(), last) {
                 (true, Some(only)) => Transformed::yes(*only),
-                (_, last) => Transformed::yes(Expr::Case(Case { expr: None, when_then_expr: when, else_expr: last })),
+                (_, last) => Transformed::yes(Expr::Case(Case {
+                    expr: None,
+                    when_then_expr: when,
+                    else_expr: last,
+                })),
             }
         }
         other => Transformed::no(other),
@@ -207,9 +309,17 @@ fn rewrite(part: Expr, columns: &DFSchema) -> Result<Transformed<Expr>> {
 fn operand(part: Expr, other: &DataType, columns: &DFSchema) -> Result<Expr> {
     let kind = part.get_type(columns)?;
     if text(&part).is_some() && matches!(other, DataType::Date32 | DataType::Timestamp(..)) {
-        return Ok(Expr::Cast(Cast { expr: Box::new(part), data_type: other.clone() }));
+        return Ok(Expr::Cast(Cast {
+            expr: Box::new(part),
+            data_type: other.clone(),
+        }));
     }
-    let wide = |part: Expr| Expr::Cast(Cast { expr: Box::new(part), data_type: DataType::Float64 });
+    let wide = |part: Expr| {
+        Expr::Cast(Cast {
+            expr: Box::new(part),
+            data_type: DataType::Float64,
+        })
+    };
     Ok(match kind {
         DataType::Float64 => part + lit(0.0_f64),
         DataType::Float32 => wide(part) + lit(0.0_f64),

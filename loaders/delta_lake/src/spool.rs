@@ -27,8 +27,15 @@ pub(crate) struct Spooled {
 
 impl Spool {
     pub(crate) fn new(schema: &SchemaRef) -> Result<Self> {
-        let batches = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, tempfile::tempfile()?), schema)?;
-        Ok(Self { batches, hashes: BufWriter::new(tempfile::tempfile()?), rows: 0 })
+        let batches = StreamWriter::try_new(
+            BufWriter::with_capacity(1 << 20, tempfile::tempfile()?),
+            schema,
+        )?;
+        Ok(Self {
+            batches,
+            hashes: BufWriter::new(tempfile::tempfile()?),
+            rows: 0,
+        })
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch, hashes: &[KeyHash]) -> Result<()> {
@@ -42,9 +49,20 @@ impl Spool {
     }
 
     pub(crate) fn finish(self) -> Result<Spooled> {
-        let batches = self.batches.into_inner()?.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-        let hashes = self.hashes.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-        Ok(Spooled { batches, hashes, rows: self.rows })
+        let batches = self
+            .batches
+            .into_inner()?
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)?;
+        let hashes = self
+            .hashes
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)?;
+        Ok(Spooled {
+            batches,
+            hashes,
+            rows: self.rows,
+        })
     }
 }
 
@@ -64,7 +82,9 @@ impl Spooled {
     }
 
     /// The batches, in their order.
-    pub(crate) fn batches(&self) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + 'static> {
+    pub(crate) fn batches(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + 'static> {
         let mut file = self.batches.try_clone()?;
         file.rewind()?;
         let reader = StreamReader::try_new(BufReader::with_capacity(1 << 20, file), None)?;

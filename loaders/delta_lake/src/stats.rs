@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, TimestampMicrosecondType,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
@@ -18,7 +19,13 @@ use serde_json::{Map, Value, json};
 use crate::error::from_parquet;
 
 /// What stands for itself in the URI of a file.
-const URI: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b'=');
+const URI: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b'=');
 
 /// Which columns get statistics.
 #[derive(Debug, Clone)]
@@ -49,32 +56,67 @@ pub(crate) fn uri(path: &str) -> String {
 
 /// The values of the partition columns as the protocol writes them.
 pub(crate) fn partition_values(file: &FileInfo) -> Map<String, Value> {
-    let typed = |column: &str| file.partition_values.as_ref().and_then(|row: &RecordBatch| row.column_by_name(column).cloned());
+    let typed = |column: &str| {
+        file.partition_values
+            .as_ref()
+            .and_then(|row: &RecordBatch| row.column_by_name(column).cloned())
+    };
     let value = |column: &str, text: &Option<String>| match (text, typed(column)) {
         (None, _) => Value::Null,
         (Some(text), Some(array)) => match (array.data_type(), timestamp(&array)) {
-            (DataType::Timestamp(_, Some(_)), Some(time)) => time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string().into(),
-            (DataType::Timestamp(_, None), Some(time)) => time.format("%Y-%m-%d %H:%M:%S%.6f").to_string().into(),
+            (DataType::Timestamp(_, Some(_)), Some(time)) => {
+                time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string().into()
+            }
+            (DataType::Timestamp(_, None), Some(time)) => {
+                time.format("%Y-%m-%d %H:%M:%S%.6f").to_string().into()
+            }
             _ => text.clone().into(),
         },
         (Some(text), None) => text.clone().into(),
     };
-    file.partition.iter().map(|(column, text)| (column.clone(), value(column, text))).collect()
+    file.partition
+        .iter()
+        .map(|(column, text)| (column.clone(), value(column, text)))
+        .collect()
 }
 
 fn timestamp(array: &ArrayRef) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_micros(array.as_primitive_opt::<TimestampMicrosecondType>()?.value(0))
+    DateTime::from_timestamp_micros(
+        array
+            .as_primitive_opt::<TimestampMicrosecondType>()?
+            .value(0),
+    )
 }
 
 /// Statistics as JSON text, as the log has them; numbers keep every digit.
 fn stats(file: &FileInfo, columns: &[ColumnStats], indexed: &Indexed) -> String {
-    let first: HashSet<&str> = file.schema.fields().iter().take(indexed.columns).map(|field| field.name().as_str()).collect();
-    let columns = || columns.iter().filter(|column| first.contains(column.column.as_str()));
+    let first: HashSet<&str> = file
+        .schema
+        .fields()
+        .iter()
+        .take(indexed.columns)
+        .map(|field| field.name().as_str())
+        .collect();
+    let columns = || {
+        columns
+            .iter()
+            .filter(|column| first.contains(column.column.as_str()))
+    };
     let bounded = || columns().filter(|column| !indexed.with_nan.contains(&column.column));
-    let mins = object(bounded().filter_map(|column| Some((column.column.as_str(), bound(column.min.as_ref()?)?))));
-    let maxs = object(bounded().filter_map(|column| Some((column.column.as_str(), bound(column.max.as_ref()?)?))));
-    let nulls = object(columns().filter_map(|column| Some((column.column.as_str(), column.null_count?.to_string()))));
-    format!("{{\"numRecords\":{},\"minValues\":{mins},\"maxValues\":{maxs},\"nullCount\":{nulls}}}", file.rows)
+    let mins = object(
+        bounded().filter_map(|column| Some((column.column.as_str(), bound(column.min.as_ref()?)?))),
+    );
+    let maxs = object(
+        bounded().filter_map(|column| Some((column.column.as_str(), bound(column.max.as_ref()?)?))),
+    );
+    let nulls = object(
+        columns()
+            .filter_map(|column| Some((column.column.as_str(), column.null_count?.to_string()))),
+    );
+    format!(
+        "{{\"numRecords\":{},\"minValues\":{mins},\"maxValues\":{maxs},\"nullCount\":{nulls}}}",
+        file.rows
+    )
 }
 
 fn object<'a>(entries: impl Iterator<Item = (&'a str, String)>) -> String {
@@ -108,8 +150,14 @@ fn bound(array: &ArrayRef) -> Option<String> {
             let days = array.as_primitive::<Date32Type>().value(0);
             let epoch = NaiveDate::from_ymd_opt(1970, 1, 1)?;
             let distance = Days::new(u64::from(days.unsigned_abs()));
-            let date = if days < 0 { epoch.checked_sub_days(distance) } else { epoch.checked_add_days(distance) }?;
-            (1..=9999).contains(&date.year()).then(|| format!("\"{date}\""))?
+            let date = if days < 0 {
+                epoch.checked_sub_days(distance)
+            } else {
+                epoch.checked_add_days(distance)
+            }?;
+            (1..=9999)
+                .contains(&date.year())
+                .then(|| format!("\"{date}\""))?
         }
         DataType::Timestamp(_, zone) => {
             let time = timestamp(array).filter(|time| (1..=9999).contains(&time.year()))?;
@@ -124,8 +172,16 @@ fn bound(array: &ArrayRef) -> Option<String> {
 pub(crate) fn note_nan(batch: &RecordBatch, noted: &mut HashSet<String>) {
     for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
         let has = || match array.data_type() {
-            DataType::Float32 => array.as_primitive::<Float32Type>().values().iter().any(|value| value.is_nan()),
-            DataType::Float64 => array.as_primitive::<Float64Type>().values().iter().any(|value| value.is_nan()),
+            DataType::Float32 => array
+                .as_primitive::<Float32Type>()
+                .values()
+                .iter()
+                .any(|value| value.is_nan()),
+            DataType::Float64 => array
+                .as_primitive::<Float64Type>()
+                .values()
+                .iter()
+                .any(|value| value.is_nan()),
             _ => false,
         };
         if !noted.contains(field.name()) && has() {
@@ -138,24 +194,49 @@ pub(crate) fn note_nan(batch: &RecordBatch, noted: &mut HashSet<String>) {
 mod tests {
     use std::sync::Arc;
 
-    use arrow_array::{BinaryArray, Date32Array, Decimal128Array, Float64Array, StringArray, TimestampMicrosecondArray};
+    use arrow_array::{
+        BinaryArray, Date32Array, Decimal128Array, Float64Array, StringArray,
+        TimestampMicrosecondArray,
+    };
 
     use super::*;
 
     #[test]
     fn bounds_keep_every_digit() {
         let text = |array: ArrayRef| bound(&array);
-        let decimal =
-            Decimal128Array::from(vec![-12_345_678_901_234_567_890_123_456_789_i128]).with_precision_and_scale(38, 4).expect("fits");
-        assert_eq!(text(Arc::new(decimal)).as_deref(), Some("-1234567890123456789012345.6789"));
-        assert_eq!(text(Arc::new(Date32Array::from(vec![-1]))).as_deref(), Some("\"1969-12-31\""));
+        let decimal = Decimal128Array::from(vec![-12_345_678_901_234_567_890_123_456_789_i128])
+            .with_precision_and_scale(38, 4)
+            .expect("fits");
+        assert_eq!(
+            text(Arc::new(decimal)).as_deref(),
+            Some("-1234567890123456789012345.6789")
+        );
+        assert_eq!(
+            text(Arc::new(Date32Array::from(vec![-1]))).as_deref(),
+            Some("\"1969-12-31\"")
+        );
         assert_eq!(text(Arc::new(Date32Array::from(vec![i32::MAX]))), None);
         let time = TimestampMicrosecondArray::from(vec![1_500_001]);
-        assert_eq!(text(Arc::new(time.clone())).as_deref(), Some("\"1970-01-01T00:00:01.500001\""));
-        assert_eq!(text(Arc::new(time.with_timezone("UTC"))).as_deref(), Some("\"1970-01-01T00:00:01.500001Z\""));
-        assert_eq!(text(Arc::new(Float64Array::from(vec![f64::INFINITY]))), None);
-        assert_eq!(text(Arc::new(StringArray::from(vec!["a\"\n"]))).as_deref(), Some("\"a\\\"\\n\""));
-        assert_eq!(text(Arc::new(BinaryArray::from(vec![b"a".as_slice()]))), None);
+        assert_eq!(
+            text(Arc::new(time.clone())).as_deref(),
+            Some("\"1970-01-01T00:00:01.500001\"")
+        );
+        assert_eq!(
+            text(Arc::new(time.with_timezone("UTC"))).as_deref(),
+            Some("\"1970-01-01T00:00:01.500001Z\"")
+        );
+        assert_eq!(
+            text(Arc::new(Float64Array::from(vec![f64::INFINITY]))),
+            None
+        );
+        assert_eq!(
+            text(Arc::new(StringArray::from(vec!["a\"\n"]))).as_deref(),
+            Some("\"a\\\"\\n\"")
+        );
+        assert_eq!(
+            text(Arc::new(BinaryArray::from(vec![b"a".as_slice()]))),
+            None
+        );
     }
 
     #[test]

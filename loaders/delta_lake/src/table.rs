@@ -43,13 +43,29 @@ impl Table {
         Self::open_version(log_store, files, None).await
     }
 
-    pub(crate) async fn open_version(log_store: &LogStoreRef, files: bool, version: Option<u64>) -> Result<Option<Self>> {
-        if !log_store.is_delta_table_location().await.map_err(from_delta)? {
+    pub(crate) async fn open_version(
+        log_store: &LogStoreRef,
+        files: bool,
+        version: Option<u64>,
+    ) -> Result<Option<Self>> {
+        if !log_store
+            .is_delta_table_location()
+            .await
+            .map_err(from_delta)?
+        {
             return Ok(None);
         }
-        let config = DeltaTableConfig { require_files: files, ..DeltaTableConfig::default() };
-        let state = DeltaTableState::try_new(log_store.as_ref(), config, version).await.map_err(from_delta)?;
-        Ok(Some(Self { state, log_store: log_store.clone() }))
+        let config = DeltaTableConfig {
+            require_files: files,
+            ..DeltaTableConfig::default()
+        };
+        let state = DeltaTableState::try_new(log_store.as_ref(), config, version)
+            .await
+            .map_err(from_delta)?;
+        Ok(Some(Self {
+            state,
+            log_store: log_store.clone(),
+        }))
     }
 
     pub(crate) fn snapshot(&self) -> &EagerSnapshot {
@@ -70,7 +86,11 @@ impl Table {
 
     /// How many rows the load with this id wrote, if it did.
     pub(crate) async fn find_load(&self, load_id: &str) -> Result<Option<u64>> {
-        let found = self.state.transaction_version(self.log_store.as_ref(), app_id(load_id)).await.map_err(from_delta)?;
+        let found = self
+            .state
+            .transaction_version(self.log_store.as_ref(), app_id(load_id))
+            .await
+            .map_err(from_delta)?;
         Ok(found.map(|rows| u64::try_from(rows).unwrap_or_default()))
     }
 
@@ -79,18 +99,32 @@ impl Table {
     pub(crate) fn check_writable(&self, removes: bool, rewrites: bool) -> Result<()> {
         let unsupported = |what: String| Err(Error::new(ErrorKind::Unsupported, what));
         tolerate(PROTOCOL.can_write_to(&self.state)).map_err(|source| from_delta(source.into()))?;
-        let set = |key: &str| self.state.metadata().configuration().get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let set = |key: &str| {
+            self.state
+                .metadata()
+                .configuration()
+                .get(key)
+                .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        };
         if removes && set("delta.appendOnly") {
-            return unsupported("the table is append-only (`delta.appendOnly`); use mode append".into());
+            return unsupported(
+                "the table is append-only (`delta.appendOnly`); use mode append".into(),
+            );
         }
         if rewrites && set("delta.enableChangeDataFeed") {
             return unsupported("the table keeps a change data feed (`delta.enableChangeDataFeed`), which upserts and replace_where would have to write; use mode append, or change rows with Spark".into());
         }
         let schema = self.schema();
         for field in schema.fields() {
-            if let Some(key) = field.metadata().keys().find(|key| key.starts_with("delta.identity.")) {
-                let message =
-                    format!("column `{}` is an identity column (`{key}`), whose values only its own engine may give", field.name());
+            if let Some(key) = field
+                .metadata()
+                .keys()
+                .find(|key| key.starts_with("delta.identity."))
+            {
+                let message = format!(
+                    "column `{}` is an identity column (`{key}`), whose values only its own engine may give",
+                    field.name()
+                );
                 return unsupported(message);
             }
         }
@@ -105,8 +139,14 @@ impl Table {
 
     /// How many columns have statistics.
     pub(crate) fn indexed_columns(&self) -> usize {
-        let configured = self.state.metadata().configuration().get("delta.dataSkippingNumIndexedCols");
-        configured.map_or(INDEXED_COLUMNS, |number| number.parse().unwrap_or(usize::MAX))
+        let configured = self
+            .state
+            .metadata()
+            .configuration()
+            .get("delta.dataSkippingNumIndexedCols");
+        configured.map_or(INDEXED_COLUMNS, |number| {
+            number.parse().unwrap_or(usize::MAX)
+        })
     }
 
     /// The data files of this version; none if it was opened without them.
@@ -117,13 +157,23 @@ impl Table {
         // The library decodes paths and encodes them otherwise; what removes a file must name it as it was added.
         let mut uris = Vec::new();
         for batch in self.state.add_actions_batches(false).map_err(from_delta)? {
-            let paths = batch.column_by_name("path").and_then(|column| column.as_string_opt::<i32>());
-            let paths = paths.ok_or_else(|| Error::new(ErrorKind::Unexpected, "the table's files could not be listed"))?;
+            let paths = batch
+                .column_by_name("path")
+                .and_then(|column| column.as_string_opt::<i32>());
+            let paths = paths.ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Unexpected,
+                    "the table's files could not be listed",
+                )
+            })?;
             uris.extend((0..paths.len()).map(|row| paths.value(row).to_owned()));
         }
         let views: Vec<_> = self.state.log_data().iter().collect();
         if views.len() != uris.len() {
-            return Err(Error::new(ErrorKind::Unexpected, "the table's files could not be listed"));
+            return Err(Error::new(
+                ErrorKind::Unexpected,
+                "the table's files could not be listed",
+            ));
         }
         let file = |(uri, view): (String, deltalake::kernel::LogicalFileView)| TableFile {
             uri,
@@ -140,8 +190,9 @@ pub(crate) const INDEXED_COLUMNS: usize = 32;
 impl TableFile {
     /// The action that removes it, as the log has it.
     pub(crate) fn remove_action(&self) -> Result<Value> {
-        let mut value = serde_json::to_value(&self.remove)
-            .map_err(|error| Error::new(ErrorKind::Unexpected, "an action could not be written").with_source(error))?;
+        let mut value = serde_json::to_value(&self.remove).map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "an action could not be written").with_source(error)
+        })?;
         value["path"] = self.uri.clone().into();
         Ok(json!({ "remove": value }))
     }
@@ -154,7 +205,11 @@ impl TableFile {
 
 /// Whether a load committed to the table at this place.
 pub(crate) async fn find_load(log_store: &LogStoreRef, load_id: &str) -> Result<LoadState> {
-    let Some(table) = Table::open(log_store, false).await? else { return Ok(LoadState::NotCommitted) };
+    let Some(table) = Table::open(log_store, false).await? else {
+        return Ok(LoadState::NotCommitted);
+    };
     let rows = table.find_load(load_id).await?;
-    Ok(rows.map_or(LoadState::NotCommitted, |rows| LoadState::Committed(Receipt::rows(rows))))
+    Ok(rows.map_or(LoadState::NotCommitted, |rows| {
+        LoadState::Committed(Receipt::rows(rows))
+    }))
 }

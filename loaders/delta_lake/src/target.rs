@@ -12,7 +12,10 @@ use crate::physical::{file_schema, is_mapped};
 use crate::place::Place;
 use crate::predicate::{Expression, first_false};
 use crate::rules::Rules;
-use crate::schema::{check_names, check_protocol, metadata, plain, protocol, stored_schema, to_arrow, to_delta, with_schema};
+use crate::schema::{
+    check_names, check_protocol, metadata, plain, protocol, stored_schema, to_arrow, to_delta,
+    with_schema,
+};
 use crate::table::{INDEXED_COLUMNS, Table};
 use crate::types::{convert, fits};
 
@@ -54,7 +57,12 @@ impl Target {
     }
 
     /// A table whose columns are those of the load.
-    fn new(place: Place, table: Option<Table>, request: &LoadRequest<DeltaLakeOptions>, load: &SchemaRef) -> Result<Self> {
+    fn new(
+        place: Place,
+        table: Option<Table>,
+        request: &LoadRequest<DeltaLakeOptions>,
+        load: &SchemaRef,
+    ) -> Result<Self> {
         check_names(load.fields(), &[])?;
         let schema = to_delta(load)?;
         let arrow = to_arrow(&schema)?;
@@ -92,7 +100,12 @@ impl Target {
     }
 
     /// A table that keeps its columns, or gets more of them.
-    fn existing(place: Place, table: Table, request: &LoadRequest<DeltaLakeOptions>, load: &SchemaRef) -> Result<Self> {
+    fn existing(
+        place: Place,
+        table: Table,
+        request: &LoadRequest<DeltaLakeOptions>,
+        load: &SchemaRef,
+    ) -> Result<Self> {
         let removes = matches!(request.mode, Mode::Overwrite | Mode::Upsert);
         let rewrites = request.mode == Mode::Upsert || request.options.replace_where.is_some();
         table.check_writable(removes, rewrites)?;
@@ -109,11 +122,24 @@ impl Target {
             return Err(other_partitions(&partition_by));
         }
         let known = table.schema();
-        let mapping = ColumnMapping::by_name(load, &plain(to_arrow(&known)?.as_ref()), request.schema_evolution, fits)?;
+        let mapping = ColumnMapping::by_name(
+            load,
+            &plain(to_arrow(&known)?.as_ref()),
+            request.schema_evolution,
+            fits,
+        )?;
         let rules = Rules::of(&table, &known, &mapping.schema, &mapping.sources)?;
-        let replaces = request.options.replace_where.as_deref().map(|sql| predicate(sql, &mapping.schema)).transpose()?;
+        let replaces = request
+            .options
+            .replace_where
+            .as_deref()
+            .map(|sql| predicate(sql, &mapping.schema))
+            .transpose()?;
         if request.options.overwrite_partitions && partition_by.is_empty() {
-            return Err(invalid("overwrite_partitions", "the table is not partitioned; overwrite it as a whole, or set `replace_where`"));
+            return Err(invalid(
+                "overwrite_partitions",
+                "the table is not partitioned; overwrite it as a whole, or set `replace_where`",
+            ));
         }
         let nanoseconds = request.options.nanoseconds;
         let file_schema = file_schema(&table, &mapping.schema)?;
@@ -132,50 +158,113 @@ impl Target {
             });
         }
         refuse_new_columns(&table)?;
-        check_names(&mapping.added, &mapping.schema.fields()[..known.fields().len()])?;
+        check_names(
+            &mapping.added,
+            &mapping.schema.fields()[..known.fields().len()],
+        )?;
         check_protocol(&mapping.added, table.state.protocol())?;
         let added = to_delta(&Schema::new(mapping.added.clone()))?;
-        let schema = StructType::try_new(known.fields().chain(added.fields()).cloned())
-            .map_err(|error| Error::new(ErrorKind::SchemaMismatch, format!("the columns cannot be added: {error}")).with_source(error))?;
+        let schema = StructType::try_new(known.fields().chain(added.fields()).cloned()).map_err(
+            |error| {
+                Error::new(
+                    ErrorKind::SchemaMismatch,
+                    format!("the columns cannot be added: {error}"),
+                )
+                .with_source(error)
+            },
+        )?;
         let metadata = Some(with_schema(table.state.metadata(), &schema)?);
-        let mapping = ColumnMapping { schema: to_arrow(&schema)?, ..mapping };
+        let mapping = ColumnMapping {
+            schema: to_arrow(&schema)?,
+            ..mapping
+        };
         let file_schema = Arc::clone(&mapping.schema);
-        Ok(Self { place, table: Some(table), mapping, file_schema, partition_by, protocol: None, metadata, nanoseconds, rules, replaces })
+        Ok(Self {
+            place,
+            table: Some(table),
+            mapping,
+            file_schema,
+            partition_by,
+            protocol: None,
+            metadata,
+            nanoseconds,
+            rules,
+            replaces,
+        })
     }
 
     /// The partition columns as files and the log have them.
     pub(crate) fn partitions_in_files(&self) -> Result<Vec<String>> {
-        let name = |column: &String| Ok(self.file_schema.field(self.mapping.schema.index_of(column)?).name().clone());
+        let name = |column: &String| {
+            Ok(self
+                .file_schema
+                .field(self.mapping.schema.index_of(column)?)
+                .name()
+                .clone())
+        };
         self.partition_by.iter().map(name).collect()
     }
 
     /// How many columns get statistics.
     pub(crate) fn indexed_columns(&self) -> usize {
-        self.table.as_ref().map_or(INDEXED_COLUMNS, Table::indexed_columns)
+        self.table
+            .as_ref()
+            .map_or(INDEXED_COLUMNS, Table::indexed_columns)
     }
 
     /// A batch of the load with the columns and types of the table.
     pub(crate) fn arrange(&self, batch: &RecordBatch, first_row: u64) -> Result<RecordBatch> {
         let mut columns = batch.columns().to_vec();
-        let mut fields: Vec<Field> = batch.schema_ref().fields().iter().map(|field| field.as_ref().clone()).collect();
-        for (field, source) in self.mapping.schema.fields().iter().zip(&self.mapping.sources) {
+        let mut fields: Vec<Field> = batch
+            .schema_ref()
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().clone())
+            .collect();
+        for (field, source) in self
+            .mapping
+            .schema
+            .fields()
+            .iter()
+            .zip(&self.mapping.sources)
+        {
             let Some(index) = *source else { continue };
-            columns[index] = convert(&columns[index], field.data_type(), field.name(), self.nanoseconds).map_err(|error| {
-                match error.get("row of the batch").and_then(|row| row.parse::<u64>().ok()) {
+            columns[index] = convert(
+                &columns[index],
+                field.data_type(),
+                field.name(),
+                self.nanoseconds,
+            )
+            .map_err(|error| {
+                match error
+                    .get("row of the batch")
+                    .and_then(|row| row.parse::<u64>().ok())
+                {
                     Some(row) => error.at_row(first_row + row),
                     None => error,
                 }
             })?;
-            fields[index] = fields[index].clone().with_data_type(field.data_type().clone()).with_nullable(true);
+            fields[index] = fields[index]
+                .clone()
+                .with_data_type(field.data_type().clone())
+                .with_nullable(true);
         }
         let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let converted = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)?;
-        let arranged = self.rules.apply(self.mapping.apply(&converted, first_row)?, first_row)?;
-        let Some(replaces) = &self.replaces else { return Ok(arranged) };
+        let converted =
+            RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)?;
+        let arranged = self
+            .rules
+            .apply(self.mapping.apply(&converted, first_row)?, first_row)?;
+        let Some(replaces) = &self.replaces else {
+            return Ok(arranged);
+        };
         match first_false(&replaces.holds(&arranged)?) {
             None => Ok(arranged),
             Some(row) => {
-                let message = format!("a row does not fulfil replace_where, `{}`; filter it out", replaces.sql());
+                let message = format!(
+                    "a row does not fulfil replace_where, `{}`; filter it out",
+                    replaces.sql()
+                );
                 Err(Error::new(ErrorKind::InvalidData, message).at_row(first_row + row))
             }
         }
@@ -194,53 +283,102 @@ fn refuse_new_columns(table: &Table) -> Result<()> {
 /// What is to follow the load must be possible.
 fn check_after(table: Option<&Table>, options: &DeltaLakeOptions, load: &Schema) -> Result<()> {
     let retention = table.map_or(chrono::Duration::days(7), Table::retention);
-    if options.vacuum_retention()?.is_some_and(|asked| asked < retention) {
-        let message = format!("the table keeps removed files for {} hours; give `vacuum_retention` at least that", retention.num_hours());
+    if options
+        .vacuum_retention()?
+        .is_some_and(|asked| asked < retention)
+    {
+        let message = format!(
+            "the table keeps removed files for {} hours; give `vacuum_retention` at least that",
+            retention.num_hours()
+        );
         return Err(invalid("vacuum_retention", message));
     }
-    if table.is_some_and(is_mapped) && (options.optimize_after_write || !options.z_order_by.is_empty()) {
+    if table.is_some_and(is_mapped)
+        && (options.optimize_after_write || !options.z_order_by.is_empty())
+    {
         let message = "the table maps its columns (columnMapping), and only its own engine can rewrite it; leave optimize_after_write and z_order_by out";
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let columns = table.map(Table::schema);
     let known = |column: &&String| {
-        columns.as_ref().is_some_and(|schema| schema.contains(column.as_str())) || load.column_with_name(column).is_some()
+        columns
+            .as_ref()
+            .is_some_and(|schema| schema.contains(column.as_str()))
+            || load.column_with_name(column).is_some()
     };
     match options.z_order_by.iter().find(|column| !known(column)) {
-        Some(column) => Err(invalid("z_order_by", format!("`z_order_by` names `{column}`, which is no column of the table"))),
+        Some(column) => Err(invalid(
+            "z_order_by",
+            format!("`z_order_by` names `{column}`, which is no column of the table"),
+        )),
         None => Ok(()),
     }
 }
 
 fn predicate(sql: &str, schema: &SchemaRef) -> Result<Expression> {
-    let wrong = |why: String| invalid("replace_where", format!("`replace_where` is `{sql}`: {why}"));
+    let wrong = |why: String| {
+        invalid(
+            "replace_where",
+            format!("`replace_where` is `{sql}`: {why}"),
+        )
+    };
     let expression = Expression::new(sql, schema).map_err(|error| wrong(error.to_string()))?;
-    if expression.is_boolean(schema) { Ok(expression) } else { Err(wrong("it is neither true nor false".into())) }
+    if expression.is_boolean(schema) {
+        Ok(expression)
+    } else {
+        Err(wrong("it is neither true nor false".into()))
+    }
 }
 
 fn other_partitions(known: &[String]) -> Error {
-    let known = if known.is_empty() { "not partitioned".to_owned() } else { format!("partitioned by {}", known.join(", ")) };
-    invalid("partition_by", format!("the table is {known}; leave `partition_by` out, or name the same"))
+    let known = if known.is_empty() {
+        "not partitioned".to_owned()
+    } else {
+        format!("partitioned by {}", known.join(", "))
+    };
+    invalid(
+        "partition_by",
+        format!("the table is {known}; leave `partition_by` out, or name the same"),
+    )
 }
 
 fn check_partitions(partition_by: &[String], schema: &Schema) -> Result<()> {
     for (index, column) in partition_by.iter().enumerate() {
         if partition_by[..index].contains(column) {
-            return Err(invalid("partition_by", format!("`partition_by` names `{column}` twice")));
+            return Err(invalid(
+                "partition_by",
+                format!("`partition_by` names `{column}` twice"),
+            ));
         }
         match schema.column_with_name(column) {
             None => {
-                let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-                return Err(invalid("partition_by", format!("`partition_by` names `{column}`; the columns are {}", known.join(", "))));
+                let known: Vec<&str> = schema
+                    .fields()
+                    .iter()
+                    .map(|field| field.name().as_str())
+                    .collect();
+                return Err(invalid(
+                    "partition_by",
+                    format!(
+                        "`partition_by` names `{column}`; the columns are {}",
+                        known.join(", ")
+                    ),
+                ));
             }
             Some((_, field)) if field.data_type().is_nested() => {
-                return Err(invalid("partition_by", format!("`{column}` is nested, and cannot be a partition column")));
+                return Err(invalid(
+                    "partition_by",
+                    format!("`{column}` is nested, and cannot be a partition column"),
+                ));
             }
             Some(_) => {}
         }
     }
     if partition_by.len() == schema.fields().len() {
-        return Err(invalid("partition_by", "at least one column must not be in `partition_by`"));
+        return Err(invalid(
+            "partition_by",
+            "at least one column must not be in `partition_by`",
+        ));
     }
     Ok(())
 }

@@ -26,7 +26,12 @@ pub(crate) fn support(data_type: &DataType, nanoseconds: Nanoseconds) -> TypeSup
 pub(crate) fn stored(data_type: &DataType, nanoseconds: Nanoseconds) -> Result<DataType, String> {
     use DataType as T;
     let item = |field: &FieldRef| -> Result<FieldRef, String> {
-        Ok(Arc::new(field.as_ref().clone().with_data_type(stored(field.data_type(), nanoseconds)?)))
+        Ok(Arc::new(
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(stored(field.data_type(), nanoseconds)?),
+        ))
     };
     Ok(match data_type {
         T::UInt8 => T::Int16,
@@ -34,7 +39,9 @@ pub(crate) fn stored(data_type: &DataType, nanoseconds: Nanoseconds) -> Result<D
         T::UInt32 => T::Int64,
         T::UInt64 => T::Decimal128(20, 0),
         T::Float16 => T::Float32,
-        T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) | T::Decimal256(p, s) => decimal(*p, *s)?,
+        T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) | T::Decimal256(p, s) => {
+            decimal(*p, *s)?
+        }
         T::LargeUtf8 | T::Utf8View => T::Utf8,
         T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => T::Binary,
         T::Date64 => T::Date32,
@@ -43,15 +50,26 @@ pub(crate) fn stored(data_type: &DataType, nanoseconds: Nanoseconds) -> Result<D
         }
         T::Timestamp(_, None) => T::Timestamp(TimeUnit::Microsecond, None),
         T::Timestamp(_, Some(_)) => T::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        T::Time32(_) | T::Time64(_) => return Err("Delta has no time of day; cast it to text or to an integer".into()),
+        T::Time32(_) | T::Time64(_) => {
+            return Err("Delta has no time of day; cast it to text or to an integer".into());
+        }
         T::Duration(_) => return Err("Delta has no duration; cast it to an integer".into()),
         T::Interval(_) => return Err("Delta has no interval; cast it to text".into()),
-        T::Null => return Err("a column of nulls alone has no type; cast it to the type that it shall have".into()),
-        T::Union(..) => return Err("Delta has no unions".into()),
-        T::List(field) | T::LargeList(field) | T::ListView(field) | T::LargeListView(field) | T::FixedSizeList(field, _) => {
-            T::List(item(field)?)
+        T::Null => {
+            return Err(
+                "a column of nulls alone has no type; cast it to the type that it shall have"
+                    .into(),
+            );
         }
-        T::Struct(fields) if fields.is_empty() => return Err("a struct without fields has no place in Parquet".into()),
+        T::Union(..) => return Err("Delta has no unions".into()),
+        T::List(field)
+        | T::LargeList(field)
+        | T::ListView(field)
+        | T::LargeListView(field)
+        | T::FixedSizeList(field, _) => T::List(item(field)?),
+        T::Struct(fields) if fields.is_empty() => {
+            return Err("a struct without fields has no place in Parquet".into());
+        }
         T::Struct(fields) => T::Struct(fields.iter().map(item).collect::<Result<_, String>>()?),
         T::Map(entries, _) => T::Map(item(entries)?, false),
         T::Dictionary(_, values) => stored(values, nanoseconds)?,
@@ -62,9 +80,15 @@ pub(crate) fn stored(data_type: &DataType, nanoseconds: Nanoseconds) -> Result<D
 
 /// Delta's decimals have no negative scale.
 fn decimal(precision: u8, scale: i8) -> Result<DataType, String> {
-    let (digits, scale) = if scale < 0 { (precision.saturating_add(scale.unsigned_abs()), 0) } else { (precision, scale) };
+    let (digits, scale) = if scale < 0 {
+        (precision.saturating_add(scale.unsigned_abs()), 0)
+    } else {
+        (precision, scale)
+    };
     if digits > DIGITS {
-        return Err(format!("it needs {digits} digits, and Delta's decimals have {DIGITS} at most"));
+        return Err(format!(
+            "it needs {digits} digits, and Delta's decimals have {DIGITS} at most"
+        ));
     }
     Ok(DataType::Decimal128(digits, scale))
 }
@@ -88,11 +112,18 @@ pub(crate) fn name(data_type: &DataType) -> String {
         T::Timestamp(_, None) => "timestamp_ntz".into(),
         T::List(item) => format!("array<{}>", name(item.data_type())),
         T::Struct(fields) => {
-            let fields: Vec<String> = fields.iter().map(|field| format!("{}: {}", field.name(), name(field.data_type()))).collect();
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|field| format!("{}: {}", field.name(), name(field.data_type())))
+                .collect();
             format!("struct<{}>", fields.join(", "))
         }
         T::Map(entries, _) => match entries.data_type() {
-            T::Struct(fields) if fields.len() == 2 => format!("map<{}, {}>", name(fields[0].data_type()), name(fields[1].data_type())),
+            T::Struct(fields) if fields.len() == 2 => format!(
+                "map<{}, {}>",
+                name(fields[0].data_type()),
+                name(fields[1].data_type())
+            ),
             other => format!("map<{other}>"),
         },
         other => other.to_string(),
@@ -114,12 +145,17 @@ pub(crate) fn fits(load: &DataType, column: &DataType) -> bool {
         (T::Int16, T::Decimal128(p, s)) => whole_digits(*p, *s) >= 5,
         (T::Int32, T::Decimal128(p, s)) => whole_digits(*p, *s) >= 10,
         (T::Int64, T::Decimal128(p, s)) => whole_digits(*p, *s) >= 19,
-        (T::Decimal128(p, s), T::Decimal128(p2, s2)) => s2 >= s && whole_digits(*p2, *s2) >= whole_digits(*p, *s),
+        (T::Decimal128(p, s), T::Decimal128(p2, s2)) => {
+            s2 >= s && whole_digits(*p2, *s2) >= whole_digits(*p, *s)
+        }
         // The 20 digits that an unsigned column of 64 bits is stored as hold any whole number of 19 digits too, not vice versa.
         (T::List(a), T::List(b)) => nullable(a, b) && fits(a.data_type(), b.data_type()),
         (T::Map(a, _), T::Map(b, _)) => fits(a.data_type(), b.data_type()),
         (T::Struct(a), T::Struct(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name() == b.name() && nullable(a, b) && fits(a.data_type(), b.data_type()))
+            a.len() == b.len()
+                && a.iter().zip(b).all(|(a, b)| {
+                    a.name() == b.name() && nullable(a, b) && fits(a.data_type(), b.data_type())
+                })
         }
         _ => false,
     }
@@ -130,13 +166,23 @@ fn nullable(load: &FieldRef, column: &FieldRef) -> bool {
 }
 
 /// Converts a column to the type that the table holds; a value that would change is an error.
-pub(crate) fn convert(array: &ArrayRef, to: &DataType, column: &str, nanoseconds: Nanoseconds) -> Result<ArrayRef> {
+pub(crate) fn convert(
+    array: &ArrayRef,
+    to: &DataType,
+    column: &str,
+    nanoseconds: Nanoseconds,
+) -> Result<ArrayRef> {
     if array.data_type() == to {
         return Ok(Arc::clone(array));
     }
     let failed = |error: ArrowError| {
-        let message = format!("column `{column}` holds a value that {} cannot hold: {error}", name(to));
-        Error::new(ErrorKind::InvalidData, message).with("column", column).with_source(error)
+        let message = format!(
+            "column `{column}` holds a value that {} cannot hold: {error}",
+            name(to)
+        );
+        Error::new(ErrorKind::InvalidData, message)
+            .with("column", column)
+            .with_source(error)
     };
     // Casts of dictionaries and runs take the way through their values.
     let plain = match array.data_type() {
@@ -146,7 +192,11 @@ pub(crate) fn convert(array: &ArrayRef, to: &DataType, column: &str, nanoseconds
     };
     let converted = match (plain.data_type(), to) {
         // The instants are the same; the zone is a label.
-        (DataType::Timestamp(unit, Some(_)), DataType::Timestamp(same, Some(_))) if unit == same => relabel(&plain, to).map_err(failed)?,
+        (DataType::Timestamp(unit, Some(_)), DataType::Timestamp(same, Some(_)))
+            if unit == same =>
+        {
+            relabel(&plain, to).map_err(failed)?
+        }
         _ => cast(&plain, to).map_err(failed)?,
     };
     let converted = match converted.data_type() == to {
@@ -157,9 +207,11 @@ pub(crate) fn convert(array: &ArrayRef, to: &DataType, column: &str, nanoseconds
     if may_lose(plain.data_type(), nanoseconds) {
         let back = cast(&converted, plain.data_type()).map_err(failed)?;
         if back.to_data() != plain.to_data() {
-            let row = (0..plain.len()).find(|row| back.slice(*row, 1).to_data() != plain.slice(*row, 1).to_data());
-            let message =
-                format!("column `{column}` holds a date with a time of day, or a time finer than a microsecond; cast it in the query");
+            let row = (0..plain.len())
+                .find(|row| back.slice(*row, 1).to_data() != plain.slice(*row, 1).to_data());
+            let message = format!(
+                "column `{column}` holds a date with a time of day, or a time finer than a microsecond; cast it in the query"
+            );
             let error = Error::new(ErrorKind::InvalidData, message).with("column", column);
             return Err(row.map_or(error.clone(), |row| error.with("row of the batch", row)));
         }
@@ -175,16 +227,36 @@ fn renamed(data: ArrayData, to: &DataType) -> Result<ArrayData, ArrowError> {
         DataType::Struct(fields) => fields.iter().map(|field| field.data_type()).collect(),
         _ => Vec::new(),
     };
-    let children = children.into_iter().zip(types).map(|(child, to)| renamed(child, to)).collect::<Result<_, _>>()?;
-    data.into_builder().data_type(to.clone()).child_data(children).build()
+    let children = children
+        .into_iter()
+        .zip(types)
+        .map(|(child, to)| renamed(child, to))
+        .collect::<Result<_, _>>()?;
+    data.into_builder()
+        .data_type(to.clone())
+        .child_data(children)
+        .build()
 }
 
 fn relabel(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
-    Ok(make_array(array.to_data().into_builder().data_type(to.clone()).build()?))
+    Ok(make_array(
+        array
+            .to_data()
+            .into_builder()
+            .data_type(to.clone())
+            .build()?,
+    ))
 }
 
 fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
-    cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })
+    cast_with_options(
+        array,
+        to,
+        &CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        },
+    )
 }
 
 /// Whether a cast of this type to its stored form may cut something off.
@@ -194,7 +266,11 @@ fn may_lose(data_type: &DataType, nanoseconds: Nanoseconds) -> bool {
     match data_type {
         T::Date64 => true,
         T::Timestamp(TimeUnit::Nanosecond, _) => nanoseconds != Nanoseconds::Truncate,
-        T::List(field) | T::LargeList(field) | T::ListView(field) | T::LargeListView(field) | T::FixedSizeList(field, _) => inner(field),
+        T::List(field)
+        | T::LargeList(field)
+        | T::ListView(field)
+        | T::LargeListView(field)
+        | T::FixedSizeList(field, _) => inner(field),
         T::Map(field, _) => inner(field),
         T::Struct(fields) => fields.iter().any(inner),
         T::Dictionary(_, values) => may_lose(values, nanoseconds),

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use arrow_array::RecordBatch;
 use arrowload_common_parquet::FileInfo;
-use arrowload_core::{Checksums, ColumnChecksum, Error, ErrorKind, LoadRequest, Mode, Result, Verify};
+use arrowload_core::{
+    Checksums, ColumnChecksum, Error, ErrorKind, LoadRequest, Mode, Result, Verify,
+};
 use deltalake::kernel::Remove;
 use futures::TryStreamExt;
 
@@ -27,7 +29,10 @@ pub(crate) fn check(request: &LoadRequest<DeltaLakeOptions>) -> Result<()> {
 /// The checksums of the load's columns over its files.
 pub(crate) async fn checksums(load: &Load, files: &[FileInfo]) -> Result<Vec<ColumnChecksum>> {
     let schema = &load.request.schema;
-    let places = schema.fields().iter().map(|field| Ok(load.target.mapping.schema.index_of(field.name())?));
+    let places = schema
+        .fields()
+        .iter()
+        .map(|field| Ok(load.target.mapping.schema.index_of(field.name())?));
     let places = places.collect::<Result<Vec<usize>>>()?;
     let scan = scan_of(&load.target).project(&places)?;
     let mut checksums = Checksums::new(schema);
@@ -44,7 +49,16 @@ pub(crate) async fn checksums(load: &Load, files: &[FileInfo]) -> Result<Vec<Col
 /// A file as the table will have it.
 fn as_table_file(file: &FileInfo) -> TableFile {
     let text = |(key, value): (String, serde_json::Value)| (key, value.as_str().map(str::to_owned));
-    let values: HashMap<String, Option<String>> = partition_values(file).into_iter().map(text).collect();
-    let remove = Remove { partition_values: Some(values), size: i64::try_from(file.bytes).ok(), ..Remove::default() };
-    TableFile { uri: uri(file.path.as_ref()), remove, rows: Some(file.rows) }
+    let values: HashMap<String, Option<String>> =
+        partition_values(file).into_iter().map(text).collect();
+    let remove = Remove {
+        partition_values: Some(values),
+        size: i64::try_from(file.bytes).ok(),
+        ..Remove::default()
+    };
+    TableFile {
+        uri: uri(file.path.as_ref()),
+        remove,
+        rows: Some(file.rows),
+    }
 }

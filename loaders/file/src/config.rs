@@ -22,6 +22,9 @@ pub struct FileConfig {
 impl fmt::Debug for FileConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys: Vec<&String> = self.storage_options.keys().collect();
-        f.debug_struct("FileConfig").field("root", &self.root).field("storage_options", &keys).finish()
+        f.debug_struct("FileConfig")
+            .field("root", &self.root)
+            .field("storage_options", &keys)
+            .finish()
     }
 }

@@ -43,7 +43,11 @@ pub(crate) fn place_new(staged: &Path, target: &Path) -> io::Result<()> {
 /// Makes a record durable under a name that nobody reads; [`publish_record`] gives it its own.
 pub(crate) fn stage_record(folder: &Path, record: &Record) -> Result<NamedTempFile> {
     let at = |error: io::Error| from_io(folder, error);
-    let mut file = tempfile::Builder::new().prefix(".arrowload-").suffix(".tmp").tempfile_in(folder).map_err(at)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".arrowload-")
+        .suffix(".tmp")
+        .tempfile_in(folder)
+        .map_err(at)?;
     io::Write::write_all(&mut file, &record.encode()?).map_err(at)?;
     share(file.as_file()).map_err(at)?;
     file.as_file().sync_all().map_err(at)?;
@@ -53,7 +57,9 @@ pub(crate) fn stage_record(folder: &Path, record: &Record) -> Result<NamedTempFi
 /// The record appears whole, by a rename. The name is durable once the folder is synced.
 pub(crate) fn publish_record(file: NamedTempFile, folder: &Path, record: &Record) -> Result<()> {
     let placed = file.persist(folder.join(record_name(&record.load_id)));
-    placed.map(drop).map_err(|error| from_io(folder, error.error))
+    placed
+        .map(drop)
+        .map_err(|error| from_io(folder, error.error))
 }
 
 /// A temporary file is its owner's alone; a record is read by everybody who reads the data.
@@ -68,7 +74,8 @@ fn share(file: &File) -> io::Result<()> {
 #[cfg(target_os = "linux")]
 pub(crate) fn exchange(new: &Path, old: &Path) -> Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
-    renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).map_err(|error| from_io(old, error.into()))
+    renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE)
+        .map_err(|error| from_io(old, error.into()))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -77,27 +84,37 @@ pub(crate) fn exchange(_: &Path, old: &Path) -> Result<()> {
 }
 
 pub(crate) fn cannot_exchange(folder: &Path) -> Error {
-    let message =
-        format!("`{}` cannot be replaced at once on this file system; load into a new folder, or into one file", folder.display());
+    let message = format!(
+        "`{}` cannot be replaced at once on this file system; load into a new folder, or into one file",
+        folder.display()
+    );
     Error::new(ErrorKind::Unsupported, message)
 }
 
 /// The folder in which a local target stands.
 pub(crate) fn parent(path: &Path) -> PathBuf {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+        .to_owned()
 }
 
 /// One commit at a time in each folder, also among processes. Where the file system has no locks, renames alone decide.
 pub(crate) fn make_and_lock(folder: &Path) -> Result<Option<File>> {
     fs::create_dir_all(folder).map_err(|error| from_io(folder, error))?;
-    let Ok(file) = File::open(folder) else { return Ok(None) };
+    let Ok(file) = File::open(folder) else {
+        return Ok(None);
+    };
     let started = Instant::now();
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(Some(file)),
             Err(fs::TryLockError::Error(_)) => return Ok(None),
             Err(fs::TryLockError::WouldBlock) if started.elapsed() > PATIENCE => {
-                let message = format!("another load has been committing into `{}` for too long", folder.display());
+                let message = format!(
+                    "another load has been committing into `{}` for too long",
+                    folder.display()
+                );
                 return Err(Error::new(ErrorKind::Conflict, message).transient());
             }
             Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
@@ -137,11 +154,17 @@ pub(crate) mod faults {
 
     /// Lets the next syncs of a folder fail, after so many that do not.
     pub(crate) fn break_after(syncs: u32, folder: &Path) {
-        BROKEN.lock().unwrap_or_else(PoisonError::into_inner).push((folder.to_owned(), syncs));
+        BROKEN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((folder.to_owned(), syncs));
     }
 
     pub(crate) fn mend(folder: &Path) {
-        BROKEN.lock().unwrap_or_else(PoisonError::into_inner).retain(|(broken, _)| broken != folder);
+        BROKEN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(broken, _)| broken != folder);
     }
 
     pub(super) fn sync(folder: &Path) -> io::Result<()> {

@@ -75,46 +75,97 @@ fn inspect_local(path: &Path) -> Result<Found> {
     if path.is_dir() {
         return inspect_folder(path);
     }
-    let Some(stamp) = stamp(path)? else { return Ok(Found::default()) };
+    let Some(stamp) = stamp(path)? else {
+        return Ok(Found::default());
+    };
     let (format, known) = file_schema(path)?;
-    let history = known.as_ref().map(|(schema, rows)| History::of(schema, *rows)).unwrap_or_default();
+    let history = known
+        .as_ref()
+        .map(|(schema, rows)| History::of(schema, *rows))
+        .unwrap_or_default();
     let schema = known.map(|(schema, _)| schema);
-    Ok(Found { kind: Kind::File, format, schema, history, stamp: Some(stamp), record: None })
+    Ok(Found {
+        kind: Kind::File,
+        format,
+        schema,
+        history,
+        stamp: Some(stamp),
+        record: None,
+    })
 }
 
 fn inspect_folder(path: &Path) -> Result<Found> {
-    let empty = fs::read_dir(path).map_err(|error| from_io(path, error))?.next().is_none();
+    let empty = fs::read_dir(path)
+        .map_err(|error| from_io(path, error))?
+        .next()
+        .is_none();
     if empty {
-        return Ok(Found { kind: Kind::EmptyFolder, ..Found::default() });
+        return Ok(Found {
+            kind: Kind::EmptyFolder,
+            ..Found::default()
+        });
     }
-    let found = Found { kind: Kind::Folder, ..Found::default() };
+    let found = Found {
+        kind: Kind::Folder,
+        ..Found::default()
+    };
     if let Some(record) = newest_record(path)? {
-        return Ok(Found { format: Some(record.format), schema: Some(record.schema()?), record: Some(record), ..found });
+        return Ok(Found {
+            format: Some(record.format),
+            schema: Some(record.schema()?),
+            record: Some(record),
+            ..found
+        });
     }
     // Another program's folder: the newest file has the columns that count.
-    let age = |file: &PathBuf| fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
-    let Some(newest) = data_files(path)?.into_iter().max_by_key(age) else { return Ok(found) };
-    let format = newest.file_name().and_then(|name| Format::of_name(&name.to_string_lossy()));
-    Ok(Found { format, schema: file_schema(&newest)?.1.map(|(schema, _)| schema), ..found })
+    let age = |file: &PathBuf| {
+        fs::metadata(file)
+            .and_then(|metadata| metadata.modified())
+            .ok()
+    };
+    let Some(newest) = data_files(path)?.into_iter().max_by_key(age) else {
+        return Ok(found);
+    };
+    let format = newest
+        .file_name()
+        .and_then(|name| Format::of_name(&name.to_string_lossy()));
+    Ok(Found {
+        format,
+        schema: file_schema(&newest)?.1.map(|(schema, _)| schema),
+        ..found
+    })
 }
 
 /// The stamp of a file, or `None` if there is nothing.
 pub(crate) fn stamp(path: &Path) -> Result<Option<Stamp>> {
     let metadata = match fs::metadata(path) {
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
         metadata => metadata.map_err(|error| from_io(path, error))?,
     };
     #[cfg(unix)]
     let number = std::os::unix::fs::MetadataExt::ino(&metadata);
     #[cfg(not(unix))]
     let number = 0;
-    Ok(Some(Stamp(metadata.len(), metadata.modified().ok(), number)))
+    Ok(Some(Stamp(
+        metadata.len(),
+        metadata.modified().ok(),
+        number,
+    )))
 }
 
 pub(crate) fn find_local(path: &Path, load_id: &str) -> Result<LoadState> {
     if path.is_dir() {
         let record = read_record(&path.join(record_name(load_id)))?;
-        return Ok(record.map_or(LoadState::NotCommitted, |record| LoadState::Committed(record.receipt())));
+        return Ok(record.map_or(LoadState::NotCommitted, |record| {
+            LoadState::Committed(record.receipt())
+        }));
     }
     if stamp(path)?.is_none() {
         return Ok(LoadState::NotCommitted);
@@ -124,7 +175,11 @@ pub(crate) fn find_local(path: &Path, load_id: &str) -> Result<LoadState> {
         None => Ok(LoadState::Unknown),
         Some((schema, rows)) => match History::of(&schema, rows).find(load_id) {
             LoadState::Committed(receipt) if rows.is_none() => {
-                let rows = if receipt.rows > 0 { receipt.rows } else { count_rows(path)? };
+                let rows = if receipt.rows > 0 {
+                    receipt.rows
+                } else {
+                    count_rows(path)?
+                };
                 Ok(LoadState::Committed(arrowload_core::Receipt::rows(rows)))
             }
             state => Ok(state),
@@ -145,8 +200,18 @@ pub(crate) fn records(folder: &Path) -> Result<Vec<(Option<SystemTime>, PathBuf)
     let mut records = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| from_io(folder, error))? {
         let entry = entry.map_err(|error| from_io(folder, error))?;
-        if entry.file_name().to_string_lossy().starts_with(RECORD_PREFIX) {
-            records.push((entry.metadata().and_then(|metadata| metadata.modified()).ok(), entry.path()));
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(RECORD_PREFIX)
+        {
+            records.push((
+                entry
+                    .metadata()
+                    .and_then(|metadata| metadata.modified())
+                    .ok(),
+                entry.path(),
+            ));
         }
     }
     Ok(records)
@@ -158,7 +223,10 @@ pub(crate) fn newest_record(folder: &Path) -> Result<Option<Record>> {
     let newest = records.iter().map(|(age, _)| *age).max();
     let mut found: Option<Record> = None;
     for (_, path) in records.iter().filter(|(age, _)| Some(*age) == newest) {
-        found = found.into_iter().chain(read_record(path)?).max_by_key(|record| record.sequence);
+        found = found
+            .into_iter()
+            .chain(read_record(path)?)
+            .max_by_key(|record| record.sequence);
     }
     Ok(found)
 }
@@ -187,7 +255,11 @@ fn walk(folder: &Path, depth: usize, visit: &mut dyn FnMut(&Path, &str)) -> Resu
     };
     for entry in entries {
         let path = entry.map_err(|error| from_io(folder, error))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         match () {
             () if is_hidden(&name) => {}
             () if path.is_dir() && depth > 0 => walk(&path, depth - 1, visit)?,
@@ -204,13 +276,21 @@ type Known = Option<(SchemaRef, Option<u64>)>;
 fn file_schema(path: &Path) -> Result<(Option<Format>, Known)> {
     let mut file = File::open(path).map_err(|error| from_io(path, error))?;
     let mut magic = Vec::new();
-    file.by_ref().take(6).read_to_end(&mut magic).and_then(|_| file.rewind()).map_err(|error| from_io(path, error))?;
+    file.by_ref()
+        .take(6)
+        .read_to_end(&mut magic)
+        .and_then(|_| file.rewind())
+        .map_err(|error| from_io(path, error))?;
     let broken = |error: ArrowError| broken(path, error);
     Ok(match magic.as_slice() {
         [b'P', b'A', b'R', b'1', ..] => {
-            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| broken(error.into()))?;
+            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
+                .map_err(|error| broken(error.into()))?;
             let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).ok();
-            (Some(Format::Parquet), Some((metadata.schema().clone(), rows)))
+            (
+                Some(Format::Parquet),
+                Some((metadata.schema().clone(), rows)),
+            )
         }
         b"ARROW1" => {
             let reader = FileReader::try_new(BufReader::new(file), None).map_err(broken)?;
@@ -225,7 +305,10 @@ fn file_schema(path: &Path) -> Result<(Option<Format>, Known)> {
 }
 
 fn broken(path: &Path, error: ArrowError) -> Error {
-    let message = format!("`{}` is broken; remove it, or name another target", path.display());
+    let message = format!(
+        "`{}` is broken; remove it, or name another target",
+        path.display()
+    );
     Error::new(ErrorKind::InvalidData, message).with_source(error)
 }
 

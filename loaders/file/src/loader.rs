@@ -1,7 +1,10 @@
 //! The loader: what files can do, and what a load would do to them.
 
 use arrow_schema::DataType;
-use arrowload_core::{Atomicity, BatchSize, Capabilities, DataLoader, LoadRequest, LoadState, Mode, Plan, Result, TypeSupport};
+use arrowload_core::{
+    Atomicity, BatchSize, Capabilities, DataLoader, LoadRequest, LoadState, Mode, Plan, Result,
+    TypeSupport,
+};
 
 use crate::config::FileConfig;
 use crate::existing;
@@ -20,13 +23,20 @@ pub struct FileLoader {
 impl DataLoader for FileLoader {
     const NAME: &'static str = "file";
     const URL_SCHEMES: &'static [&'static str] = &["file"];
-    const CAPABILITIES: Capabilities = Capabilities::new(&[Mode::Create, Mode::Append, Mode::Overwrite], Atomicity::Part)
-        .create_target()
-        .schema_evolution()
-        .load_ids()
-        .checksum()
-        .parallel()
-        .batch(BatchSize { min_rows: 1024, max_rows: 1 << 17, max_bytes: 16 << 20 });
+    const CAPABILITIES: Capabilities = Capabilities::new(
+        &[Mode::Create, Mode::Append, Mode::Overwrite],
+        Atomicity::Part,
+    )
+    .create_target()
+    .schema_evolution()
+    .load_ids()
+    .checksum()
+    .parallel()
+    .batch(BatchSize {
+        min_rows: 1024,
+        max_rows: 1 << 17,
+        max_bytes: 16 << 20,
+    });
 
     type Config = FileConfig;
     type Options = FileOptions;
@@ -47,7 +57,9 @@ impl DataLoader for FileLoader {
 
     async fn plan(&self, request: &LoadRequest<FileOptions>) -> Result<Plan> {
         let target = Target::of(&self.config, request).await?;
-        let mut plan = Plan::from_types(&request.schema, |data_type| support(target.format, data_type));
+        let mut plan = Plan::from_types(&request.schema, |data_type| {
+            support(target.format, data_type)
+        });
         for (column, field) in plan.columns.iter_mut().zip(request.schema.fields()) {
             column.target_type = match target.format {
                 Format::Csv | Format::Ndjson => "text".into(),
@@ -55,10 +67,19 @@ impl DataLoader for FileLoader {
             };
         }
         plan.target_exists = target.exists;
-        plan.resources = vec![format!("{} ({}, {})", request.target, target.format.name(), target.codec)];
+        plan.resources = vec![format!(
+            "{} ({}, {})",
+            request.target,
+            target.format.name(),
+            target.codec
+        )];
         let adds_files = target.is_folder && target.exists && request.mode == Mode::Append;
         let in_store = target.local().is_none() && target.is_folder;
-        plan.atomicity = Some(if adds_files || in_store { Atomicity::Part } else { Atomicity::Load });
+        plan.atomicity = Some(if adds_files || in_store {
+            Atomicity::Part
+        } else {
+            Atomicity::Load
+        });
         plan.exactly_once = Some(target.remembers());
         Ok(plan)
     }

@@ -9,7 +9,8 @@ use arrowload_core::{Error, ErrorKind, LoadState, Mode, Receipt, Result};
 use tempfile::TempDir;
 
 use crate::disk::{
-    cannot_exchange, exchange, is_mounted, make_and_lock, parent, place_new, publish_record, stage_record, sync_folder, sync_tree,
+    cannot_exchange, exchange, is_mounted, make_and_lock, parent, place_new, publish_record,
+    stage_record, sync_folder, sync_tree,
 };
 use crate::error::{commit_unknown, from_io};
 use crate::existing::{Stamp, data_files, find_local, is_hidden, newest_record, records, stamp};
@@ -38,11 +39,28 @@ impl Stage {
     /// A stage on the target's own file system: beside it, or inside where the target is a folder that is mounted, or in
     /// the nearest folder that exists. Makes nothing else.
     pub(crate) fn new(target: &Path) -> Result<Self> {
-        let beside = target.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
-        let beside = if beside.as_os_str().is_empty() { Path::new(".") } else { beside };
-        let within = if is_mounted(target, beside) { target } else { beside };
-        let made = tempfile::Builder::new().prefix(".arrowload-").suffix(".tmp").tempdir_in(within);
-        let stage = Self { folder: made.map_err(|error| from_io(within, error))? };
+        let beside = target
+            .ancestors()
+            .skip(1)
+            .find(|folder| folder.is_dir())
+            .unwrap_or(Path::new("."));
+        let beside = if beside.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            beside
+        };
+        let within = if is_mounted(target, beside) {
+            target
+        } else {
+            beside
+        };
+        let made = tempfile::Builder::new()
+            .prefix(".arrowload-")
+            .suffix(".tmp")
+            .tempdir_in(within);
+        let stage = Self {
+            folder: made.map_err(|error| from_io(within, error))?,
+        };
         fs::create_dir(stage.data()).map_err(|error| from_io(within, error))?;
         Ok(stage)
     }
@@ -53,7 +71,11 @@ impl Stage {
     }
 
     /// Publishes a single file; answers with the receipt if another run of this load was faster.
-    pub(crate) fn publish_file(&self, name: &str, what: &Publication<'_>) -> Result<Option<Receipt>> {
+    pub(crate) fn publish_file(
+        &self,
+        name: &str,
+        what: &Publication<'_>,
+    ) -> Result<Option<Receipt>> {
         let (staged, target) = (self.data().join(name), what.target);
         let _lock = make_and_lock(&parent(target))?;
         if let LoadState::Committed(receipt) = find_local(target, what.load_id)? {
@@ -74,16 +96,27 @@ impl Stage {
     }
 
     /// Publishes a folder: at once if it is new or replaced, file by file if it is added to.
-    pub(crate) fn publish_folder(&self, mut record: Record, what: &Publication<'_>) -> Result<Option<Receipt>> {
+    pub(crate) fn publish_folder(
+        &self,
+        mut record: Record,
+        what: &Publication<'_>,
+    ) -> Result<Option<Receipt>> {
         let (data, target) = (self.data(), what.target);
         let _lock = make_and_lock(&parent(target))?;
         if let LoadState::Committed(receipt) = find_local(target, what.load_id)? {
             return Ok(Some(receipt));
         }
-        let filled = target.is_dir() && fs::read_dir(target).map_err(|error| from_io(target, error))?.next().is_some();
+        let filled = target.is_dir()
+            && fs::read_dir(target)
+                .map_err(|error| from_io(target, error))?
+                .next()
+                .is_some();
         let newest = if filled { newest_record(target)? } else { None };
         record.sequence = newest.as_ref().map_or(0, |newest| newest.sequence + 1);
-        let moved_on = newest.as_ref().is_some_and(|newest| what.base.is_none_or(|base| base.sequence != newest.sequence));
+        let moved_on = newest.as_ref().is_some_and(|newest| {
+            what.base
+                .is_none_or(|base| base.sequence != newest.sequence)
+        });
         match what.mode {
             Mode::Append if filled => {
                 if moved_on && newest.is_some_and(|newest| !newest.fits(&record)) {
@@ -111,13 +144,19 @@ impl Stage {
 }
 
 fn overtaken(target: &Path) -> Error {
-    let message = format!("another load changed `{}` while this one ran; nothing was published", target.display());
+    let message = format!(
+        "another load changed `{}` while this one ran; nothing was published",
+        target.display()
+    );
     Error::new(ErrorKind::Conflict, message).transient()
 }
 
 /// The names are given, and cannot be taken back; only whether they would survive a power cut is unknown.
 fn published(error: Error) -> Error {
-    commit_unknown("the load was published, and the disk did not confirm it", error)
+    commit_unknown(
+        "the load was published, and the disk did not confirm it",
+        error,
+    )
 }
 
 /// Moves each file to its place, then gives the record its name, which says that the load is complete. What a killed attempt
@@ -126,13 +165,19 @@ fn published(error: Error) -> Error {
 fn add(data: &Path, target: &Path, record: &Record) -> Result<()> {
     let prefix = file_prefix(&record.load_id);
     for file in data_files(target)? {
-        if file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)) {
+        if file
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+        {
             fs::remove_file(&file).map_err(|error| from_io(&file, error))?;
         }
     }
     let staged = stage_record(target, record)?;
     let mut moved = Moved::default();
-    if let Err(error) = moved.all(data, target).and_then(|()| publish_record(staged, target, record)) {
+    if let Err(error) = moved
+        .all(data, target)
+        .and_then(|()| publish_record(staged, target, record))
+    {
         moved.undo();
         return Err(error);
     }
@@ -153,8 +198,13 @@ impl Moved {
         for file in data_files(data)? {
             let place = target.join(file.strip_prefix(data).unwrap_or(&file));
             let folder = parent(&place);
-            let above: Vec<PathBuf> = folder.ancestors().take_while(|above| above.starts_with(target)).map(Path::to_owned).collect();
-            self.folders.extend(above.iter().rev().filter(|above| !above.exists()).cloned());
+            let above: Vec<PathBuf> = folder
+                .ancestors()
+                .take_while(|above| above.starts_with(target))
+                .map(Path::to_owned)
+                .collect();
+            self.folders
+                .extend(above.iter().rev().filter(|above| !above.exists()).cloned());
             fs::create_dir_all(&folder).map_err(|error| from_io(&folder, error))?;
             fs::rename(&file, &place).map_err(|error| from_io(&place, error))?;
             self.files.push(place);
@@ -182,16 +232,24 @@ impl Moved {
 fn carry(old: &Path, new: &Path) -> Result<()> {
     for (_, record) in records(old)? {
         let copy = new.join(record.file_name().unwrap_or_default());
-        fs::hard_link(&record, &copy).or_else(|_| fs::copy(&record, &copy).map(drop)).map_err(|error| from_io(&copy, error))?;
+        fs::hard_link(&record, &copy)
+            .or_else(|_| fs::copy(&record, &copy).map(drop))
+            .map_err(|error| from_io(&copy, error))?;
     }
-    let permissions = fs::metadata(old).and_then(|metadata| fs::set_permissions(new, metadata.permissions()));
+    let permissions =
+        fs::metadata(old).and_then(|metadata| fs::set_permissions(new, metadata.permissions()));
     permissions.map_err(|error| from_io(new, error))
 }
 
 /// Refuses, before any rows are written, a folder that cannot be replaced at once.
 pub(crate) fn check_exchange(stage: &Stage, target: &Path) -> Result<()> {
-    let (one, two) = (stage.folder.path().join("one"), stage.folder.path().join("two"));
-    fs::create_dir(&one).and_then(|()| fs::create_dir(&two)).map_err(|error| from_io(&one, error))?;
+    let (one, two) = (
+        stage.folder.path().join("one"),
+        stage.folder.path().join("two"),
+    );
+    fs::create_dir(&one)
+        .and_then(|()| fs::create_dir(&two))
+        .map_err(|error| from_io(&one, error))?;
     if is_mounted(target, &parent(target)) {
         return Err(cannot_exchange(target));
     }
@@ -203,15 +261,23 @@ pub(crate) fn check_replaceable(folder: &Path) -> Result<()> {
     let at = |error: io::Error| from_io(folder, error);
     for entry in fs::read_dir(folder).map_err(at)? {
         let path = entry.map_err(at)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         // What we, Spark and Hadoop leave beside data.
-        let known = name.starts_with(RECORD_PREFIX) || name.starts_with(".arrowload-") || name == "_SUCCESS" || name.ends_with(".crc");
+        let known = name.starts_with(RECORD_PREFIX)
+            || name.starts_with(".arrowload-")
+            || name == "_SUCCESS"
+            || name.ends_with(".crc");
         if path.is_dir() && !path.is_symlink() && !is_hidden(&name) {
             check_replaceable(&path)?;
         } else if !known && (is_hidden(&name) || Format::of_name(&name).is_none()) {
             let (folder, path) = (folder.display(), path.display());
-            let message =
-                format!("`{folder}` holds `{path}`, which is no data file, so it is not replaced; remove it, or name another folder");
+            let message = format!(
+                "`{folder}` holds `{path}`, which is no data file, so it is not replaced; remove it, or name another folder"
+            );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
     }
@@ -245,7 +311,11 @@ mod tests {
         let mut found = Vec::new();
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
-            found.extend(if path.is_dir() { all_below(&path) } else { Vec::new() });
+            found.extend(if path.is_dir() {
+                all_below(&path)
+            } else {
+                Vec::new()
+            });
             found.push(path);
         }
         found.sort();
@@ -255,25 +325,52 @@ mod tests {
     /// Loads while a folder's names cannot be made durable, but for some.
     async fn unknown(name: &str, mode: Mode, syncs: u32, inside: bool) {
         let root = tempfile::tempdir().expect("a folder");
-        let (target, path) = (format!("{}/{name}", root.path().display()), root.path().join(name.trim_end_matches('/')));
+        let (target, path) = (
+            format!("{}/{name}", root.path().display()),
+            root.path().join(name.trim_end_matches('/')),
+        );
         let adds = name == "folder/" && mode == Mode::Append;
         if adds || mode == Mode::Overwrite {
-            run(&target, "before", mode, FileOptions::default()).await.expect("a load");
+            run(&target, "before", mode, FileOptions::default())
+                .await
+                .expect("a load");
         }
         let broken = if inside { path.as_path() } else { root.path() };
         faults::break_after(syncs, broken);
-        let error = run(&target, "one", mode, FileOptions::default()).await.expect_err("the disk is broken");
-        assert_eq!(error.kind(), ErrorKind::CommitUnknown, "{name} {mode}: {error:?}");
+        let error = run(&target, "one", mode, FileOptions::default())
+            .await
+            .expect_err("the disk is broken");
+        assert_eq!(
+            error.kind(),
+            ErrorKind::CommitUnknown,
+            "{name} {mode}: {error:?}"
+        );
         faults::mend(broken);
         let there = all_below(root.path());
-        let files = if path.is_dir() { data_files(&path).expect("files").len() } else { 1 };
-        assert_eq!(files, if adds { 2 } else { 1 }, "{name} {mode}: a record has its data");
+        let files = if path.is_dir() {
+            data_files(&path).expect("files").len()
+        } else {
+            1
+        };
+        assert_eq!(
+            files,
+            if adds { 2 } else { 1 },
+            "{name} {mode}: a record has its data"
+        );
         match find_local(&path, "one").expect("an answer") {
             LoadState::Committed(receipt) => assert_eq!(receipt.rows, 10),
-            state => assert!(name == "a.csv" && matches!(state, LoadState::Unknown), "{name} {mode}: {state:?}"),
+            state => assert!(
+                name == "a.csv" && matches!(state, LoadState::Unknown),
+                "{name} {mode}: {state:?}"
+            ),
         }
         if name != "a.csv" && (adds || mode == Mode::Overwrite) {
-            assert!(run(&target, "one", mode, FileOptions::default()).await.expect("a repeat").already_loaded);
+            assert!(
+                run(&target, "one", mode, FileOptions::default())
+                    .await
+                    .expect("a repeat")
+                    .already_loaded
+            );
         }
         assert_eq!(all_below(root.path()), there);
     }
@@ -292,15 +389,36 @@ mod tests {
     #[tokio::test]
     async fn what_fails_before_its_record_leaves_a_folder_as_it_was() {
         let root = tempfile::tempdir().expect("a folder");
-        let (target, path) = (format!("{}/folder/", root.path().display()), root.path().join("folder"));
-        let options = FileOptions { partition_by: vec!["id".into()], ..FileOptions::default() };
+        let (target, path) = (
+            format!("{}/folder/", root.path().display()),
+            root.path().join("folder"),
+        );
+        let options = FileOptions {
+            partition_by: vec!["id".into()],
+            ..FileOptions::default()
+        };
         // A column of its own beside the partition's: a file of partitions alone has none.
         let run = async |load_id: &str| {
-            let columns =
-                ["id", "n"].map(|name| (name, Arc::new(Int64Array::from_iter_values(if load_id == "before" { 0..2 } else { 1..4 })) as _));
+            let columns = ["id", "n"].map(|name| {
+                (
+                    name,
+                    Arc::new(Int64Array::from_iter_values(if load_id == "before" {
+                        0..2
+                    } else {
+                        1..4
+                    })) as _,
+                )
+            });
             let batch = RecordBatch::try_from_iter(columns)?;
             let loader = FileLoader::connect(FileConfig::default()).await?;
-            let mut session = loader.begin(LoadRequest::new(load_id, &target, batch.schema(), options.clone())).await?;
+            let mut session = loader
+                .begin(LoadRequest::new(
+                    load_id,
+                    &target,
+                    batch.schema(),
+                    options.clone(),
+                ))
+                .await?;
             session.write(&batch).await?;
             session.prepare().await?;
             session.commit().await
@@ -312,7 +430,10 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Io, "{error:?}");
         faults::mend(&path);
         assert_eq!(all_below(root.path()), before);
-        assert!(matches!(find_local(&path, "one"), Ok(LoadState::NotCommitted)));
+        assert!(matches!(
+            find_local(&path, "one"),
+            Ok(LoadState::NotCommitted)
+        ));
         run("one").await.expect("a repeat");
         assert_eq!(data_files(&path).expect("files").len(), 5);
     }

@@ -25,7 +25,9 @@ impl Format {
     /// The format that a file name's ending stands for.
     pub(crate) fn of_name(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
-        let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst"));
+        let plain = name
+            .strip_suffix(".gz")
+            .or_else(|| name.strip_suffix(".zst"));
         let ending = plain.unwrap_or(&name).rsplit_once('.')?.1;
         match ending {
             "csv" => Some(Self::Csv),
@@ -51,7 +53,11 @@ impl Format {
 
     /// The name as it is written in options.
     pub(crate) fn name(self) -> &'static str {
-        if self == Self::ArrowStream { "arrow_stream" } else { self.ending() }
+        if self == Self::ArrowStream {
+            "arrow_stream"
+        } else {
+            self.ending()
+        }
     }
 
     /// Lines of text, which have no place for a schema or a `load_id`.
@@ -97,17 +103,39 @@ impl FileOptions {
         let csv = format == Format::Csv;
         let parquet = format == Format::Parquet;
         let uses = [
-            ("row_group_rows", self.row_group_rows.is_some(), parquet, "parquet"),
-            ("partition_by", !self.partition_by.is_empty(), parquet, "parquet"),
+            (
+                "row_group_rows",
+                self.row_group_rows.is_some(),
+                parquet,
+                "parquet",
+            ),
+            (
+                "partition_by",
+                !self.partition_by.is_empty(),
+                parquet,
+                "parquet",
+            ),
             ("delimiter", self.delimiter.is_some(), csv, "csv"),
             ("quote", self.quote.is_some(), csv, "csv"),
             ("header", self.header.is_some(), csv, "csv"),
             ("null_text", self.null_text.is_some(), csv, "csv"),
         ];
         if let Some((key, _, _, known)) = uses.into_iter().find(|(_, set, fits, _)| *set && !fits) {
-            return Err(invalid(key, format!("`{key}` is an option of format {known}, and this load writes {}", format.name())));
+            return Err(invalid(
+                key,
+                format!(
+                    "`{key}` is an option of format {known}, and this load writes {}",
+                    format.name()
+                ),
+            ));
         }
-        for (key, value) in [("row_group_rows", self.row_group_rows.map(|rows| rows as u64)), ("max_file_bytes", self.max_file_bytes)] {
+        for (key, value) in [
+            (
+                "row_group_rows",
+                self.row_group_rows.map(|rows| rows as u64),
+            ),
+            ("max_file_bytes", self.max_file_bytes),
+        ] {
             if value == Some(0) {
                 return Err(invalid(key, format!("`{key}` must be at least 1")));
             }
@@ -123,20 +151,37 @@ impl FileOptions {
             true if name.ends_with(".zst") => Some(Compression::Zstd(3)),
             _ => None,
         };
-        let default = if format == Format::Parquet { Compression::Snappy } else { Compression::None };
+        let default = if format == Format::Parquet {
+            Compression::Snappy
+        } else {
+            Compression::None
+        };
         let codec = self.compression.or(by_ending).unwrap_or(default);
         let known = match format {
             Format::Parquet => true,
-            Format::Csv | Format::Ndjson => matches!(codec, Compression::None | Compression::Gzip(_) | Compression::Zstd(_)),
-            Format::Arrow | Format::ArrowStream => matches!(codec, Compression::None | Compression::Lz4 | Compression::Zstd(_)),
+            Format::Csv | Format::Ndjson => matches!(
+                codec,
+                Compression::None | Compression::Gzip(_) | Compression::Zstd(_)
+            ),
+            Format::Arrow | Format::ArrowStream => matches!(
+                codec,
+                Compression::None | Compression::Lz4 | Compression::Zstd(_)
+            ),
         };
         if !known {
-            return Err(invalid("compression", format!("format {} has no compression {codec}", format.name())));
-        }
-        if by_ending.is_some_and(|ending| std::mem::discriminant(&ending) != std::mem::discriminant(&codec)) {
             return Err(invalid(
                 "compression",
-                format!("`compression` is {codec}, and the target's ending says otherwise; change one of them"),
+                format!("format {} has no compression {codec}", format.name()),
+            ));
+        }
+        if by_ending
+            .is_some_and(|ending| std::mem::discriminant(&ending) != std::mem::discriminant(&codec))
+        {
+            return Err(invalid(
+                "compression",
+                format!(
+                    "`compression` is {codec}, and the target's ending says otherwise; change one of them"
+                ),
             ));
         }
         Ok(codec)
@@ -166,16 +211,31 @@ mod tests {
 
     #[test]
     fn an_option_of_another_format_is_refused() {
-        let options = FileOptions { delimiter: Some(';'), ..FileOptions::default() };
-        assert_eq!(options.check(Format::Parquet).expect_err("no delimiter").get("key"), Some("delimiter"));
+        let options = FileOptions {
+            delimiter: Some(';'),
+            ..FileOptions::default()
+        };
+        assert_eq!(
+            options
+                .check(Format::Parquet)
+                .expect_err("no delimiter")
+                .get("key"),
+            Some("delimiter")
+        );
         options.check(Format::Csv).expect("its own");
     }
 
     #[test]
     fn the_ending_decides_the_codec_and_is_not_contradicted() {
         let options = FileOptions::default();
-        assert_eq!(options.codec(Format::Csv, "a.csv.gz").expect("gzip"), Compression::Gzip(6));
-        let zstd = FileOptions { compression: Some(Compression::Zstd(3)), ..FileOptions::default() };
+        assert_eq!(
+            options.codec(Format::Csv, "a.csv.gz").expect("gzip"),
+            Compression::Gzip(6)
+        );
+        let zstd = FileOptions {
+            compression: Some(Compression::Zstd(3)),
+            ..FileOptions::default()
+        };
         assert!(zstd.codec(Format::Csv, "a.csv.gz").is_err());
         assert!(zstd.codec(Format::Arrow, "a.arrow").is_ok());
     }

@@ -39,7 +39,12 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(load_id: &str, format: Format, partition_by: &[String], schema: &Schema) -> Result<Self> {
+    pub(crate) fn new(
+        load_id: &str,
+        format: Format,
+        partition_by: &[String],
+        schema: &Schema,
+    ) -> Result<Self> {
         let mut bytes = Vec::new();
         StreamWriter::try_new(&mut bytes, schema)?.finish()?;
         let schema = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -56,28 +61,53 @@ impl Record {
     }
 
     pub(crate) fn schema(&self) -> Result<SchemaRef> {
-        let broken = || Error::new(ErrorKind::InvalidData, format!("the record `{}` of the folder is broken", record_name(&self.load_id)));
-        let digits = self.schema.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        let broken = || {
+            Error::new(
+                ErrorKind::InvalidData,
+                format!(
+                    "the record `{}` of the folder is broken",
+                    record_name(&self.load_id)
+                ),
+            )
+        };
+        let digits = self
+            .schema
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
         let bytes: Vec<u8> = digits.collect::<Option<_>>().ok_or_else(broken)?;
-        Ok(StreamReader::try_new(bytes.as_slice(), None).map_err(|error| broken().with_source(error))?.schema())
+        Ok(StreamReader::try_new(bytes.as_slice(), None)
+            .map_err(|error| broken().with_source(error))?
+            .schema())
     }
 
     /// Whether files of this record's load may stand beside files of the other's.
     pub(crate) fn fits(&self, other: &Record) -> bool {
-        (self.format, &self.partition_by, &self.schema) == (other.format, &other.partition_by, &other.schema)
+        (self.format, &self.partition_by, &self.schema)
+            == (other.format, &other.partition_by, &other.schema)
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).map_err(|error| Error::new(ErrorKind::Unexpected, "a record could not be written").with_source(error))
+        serde_json::to_vec(self).map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "a record could not be written").with_source(error)
+        })
     }
 
     pub(crate) fn decode(bytes: &[u8], name: &str) -> Result<Self> {
-        let broken = |error| Error::new(ErrorKind::InvalidData, format!("the record `{name}` of the folder is broken")).with_source(error);
+        let broken = |error| {
+            Error::new(
+                ErrorKind::InvalidData,
+                format!("the record `{name}` of the folder is broken"),
+            )
+            .with_source(error)
+        };
         serde_json::from_slice(bytes).map_err(broken)
     }
 
     pub(crate) fn receipt(&self) -> Receipt {
-        Receipt::rows(self.rows).with("files", self.files).with("format", self.format.name())
+        Receipt::rows(self.rows)
+            .with("files", self.files)
+            .with("format", self.format.name())
     }
 }
 
@@ -103,13 +133,23 @@ impl History {
     /// Of a file with this schema and, as far as that is known, this many rows.
     pub(crate) fn of(schema: &Schema, rows: Option<u64>) -> Self {
         let own = schema.metadata().get(LOAD_ID).map(|id| (id.clone(), rows));
-        let earlier = schema.metadata().get(EARLIER).and_then(|text| serde_json::from_str::<Vec<(String, Option<u64>)>>(text).ok());
-        Self(own.into_iter().chain(earlier.unwrap_or_default()).take(REMEMBERED).collect())
+        let earlier = schema
+            .metadata()
+            .get(EARLIER)
+            .and_then(|text| serde_json::from_str::<Vec<(String, Option<u64>)>>(text).ok());
+        Self(
+            own.into_iter()
+                .chain(earlier.unwrap_or_default())
+                .take(REMEMBERED)
+                .collect(),
+        )
     }
 
     pub(crate) fn find(&self, load_id: &str) -> LoadState {
         let found = self.0.iter().find(|(known, _)| known == load_id);
-        found.map_or(LoadState::NotCommitted, |(_, rows)| LoadState::Committed(Receipt::rows(rows.unwrap_or_default())))
+        found.map_or(LoadState::NotCommitted, |(_, rows)| {
+            LoadState::Committed(Receipt::rows(rows.unwrap_or_default()))
+        })
     }
 
     /// The schema of a file that this load writes in the place of the one with this history.

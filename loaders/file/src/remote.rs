@@ -19,12 +19,21 @@ pub(crate) type Store = Arc<dyn ObjectStore>;
 pub(crate) async fn inspect(store: &Store, path: &Path) -> Result<Found> {
     if let Some(object) = head(store, path).await? {
         let format = object.location.filename().and_then(Format::of_name);
-        let file = Found { kind: Kind::File, format, ..Found::default() };
+        let file = Found {
+            kind: Kind::File,
+            format,
+            ..Found::default()
+        };
         return Ok(match parquet(store, &object).await? {
             Some(metadata) => {
                 let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).ok();
                 let history = History::of(metadata.schema(), rows);
-                Found { format: Some(Format::Parquet), schema: Some(metadata.schema().clone()), history, ..file }
+                Found {
+                    format: Some(Format::Parquet),
+                    schema: Some(metadata.schema().clone()),
+                    history,
+                    ..file
+                }
             }
             None => file,
         });
@@ -33,7 +42,11 @@ pub(crate) async fn inspect(store: &Store, path: &Path) -> Result<Found> {
 }
 
 pub(crate) async fn list(store: &Store, folder: &Path) -> Result<Vec<ObjectMeta>> {
-    store.list(Some(folder)).try_collect().await.map_err(from_store)
+    store
+        .list(Some(folder))
+        .try_collect()
+        .await
+        .map_err(from_store)
 }
 
 async fn inspect_folder(store: &Store, path: &Path) -> Result<Found> {
@@ -41,31 +54,66 @@ async fn inspect_folder(store: &Store, path: &Path) -> Result<Found> {
     if objects.is_empty() {
         return Ok(Found::default());
     }
-    let found = Found { kind: Kind::Folder, ..Found::default() };
+    let found = Found {
+        kind: Kind::Folder,
+        ..Found::default()
+    };
     if let Some(record) = newest_record(store, path, &objects).await? {
-        return Ok(Found { format: Some(record.format), schema: Some(record.schema()?), record: Some(record), ..found });
+        return Ok(Found {
+            format: Some(record.format),
+            schema: Some(record.schema()?),
+            record: Some(record),
+            ..found
+        });
     }
-    let data = objects.iter().filter(|object| data_name(path, &object.location).is_some());
-    let Some(newest) = data.max_by_key(|object| object.last_modified) else { return Ok(found) };
+    let data = objects
+        .iter()
+        .filter(|object| data_name(path, &object.location).is_some());
+    let Some(newest) = data.max_by_key(|object| object.last_modified) else {
+        return Ok(found);
+    };
     let format = newest.location.filename().and_then(Format::of_name);
-    let schema = parquet(store, newest).await?.map(|metadata| metadata.schema().clone());
-    Ok(Found { format, schema, ..found })
+    let schema = parquet(store, newest)
+        .await?
+        .map(|metadata| metadata.schema().clone());
+    Ok(Found {
+        format,
+        schema,
+        ..found
+    })
 }
 
 /// The name of an object below a folder, if it is a data file that readers see.
 fn data_name<'a>(folder: &Path, object: &'a Path) -> Option<&'a str> {
-    let hidden = object.prefix_match(folder)?.any(|part| is_hidden(part.as_ref()));
-    object.filename().filter(|name| !hidden && Format::of_name(name).is_some())
+    let hidden = object
+        .prefix_match(folder)?
+        .any(|part| is_hidden(part.as_ref()));
+    object
+        .filename()
+        .filter(|name| !hidden && Format::of_name(name).is_some())
 }
 
-pub(crate) async fn newest_record(store: &Store, folder: &Path, objects: &[ObjectMeta]) -> Result<Option<Record>> {
+pub(crate) async fn newest_record(
+    store: &Store,
+    folder: &Path,
+    objects: &[ObjectMeta],
+) -> Result<Option<Record>> {
     let prefix = folder.clone().join(RECORD_PREFIX);
-    let records: Vec<&ObjectMeta> = objects.iter().filter(|object| object.location.as_ref().starts_with(prefix.as_ref())).collect();
+    let records: Vec<&ObjectMeta> = objects
+        .iter()
+        .filter(|object| object.location.as_ref().starts_with(prefix.as_ref()))
+        .collect();
     let newest = records.iter().map(|object| object.last_modified).max();
     let mut found: Option<Record> = None;
     // Stores tell the time in seconds: the records of one second are read and compared.
-    for object in records.iter().filter(|object| Some(object.last_modified) == newest) {
-        found = found.into_iter().chain(read_record(store, &object.location).await?).max_by_key(|record| record.sequence);
+    for object in records
+        .iter()
+        .filter(|object| Some(object.last_modified) == newest)
+    {
+        found = found
+            .into_iter()
+            .chain(read_record(store, &object.location).await?)
+            .max_by_key(|record| record.sequence);
     }
     Ok(found)
 }
@@ -80,7 +128,9 @@ async fn head(store: &Store, path: &Path) -> Result<Option<ObjectMeta>> {
 
 pub(crate) async fn read_record(store: &Store, path: &Path) -> Result<Option<Record>> {
     match store.get(path).await {
-        Ok(found) => Record::decode(&found.bytes().await.map_err(from_store)?, path.as_ref()).map(Some),
+        Ok(found) => {
+            Record::decode(&found.bytes().await.map_err(from_store)?, path.as_ref()).map(Some)
+        }
         Err(object_store::Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(from_store(error)),
     }
@@ -88,10 +138,18 @@ pub(crate) async fn read_record(store: &Store, path: &Path) -> Result<Option<Rec
 
 /// The footer of an object, if it is a Parquet file.
 async fn parquet(store: &Store, object: &ObjectMeta) -> Result<Option<ArrowReaderMetadata>> {
-    if object.size < 12 || store.get_range(&object.location, 0..4).await.map_err(from_store)?.as_ref() != b"PAR1" {
+    if object.size < 12
+        || store
+            .get_range(&object.location, 0..4)
+            .await
+            .map_err(from_store)?
+            .as_ref()
+            != b"PAR1"
+    {
         return Ok(None);
     }
-    let mut reader = ParquetObjectReader::new(Arc::clone(store), object.location.clone()).with_file_size(object.size);
+    let mut reader = ParquetObjectReader::new(Arc::clone(store), object.location.clone())
+        .with_file_size(object.size);
     let metadata = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new()).await;
     metadata.map(Some).map_err(|error| {
         let message = format!("the footer of `{}` could not be read", object.location);
@@ -103,7 +161,9 @@ pub(crate) async fn find_load(store: &Store, path: &Path, load_id: &str) -> Resu
     if let Some(record) = read_record(store, &path.clone().join(record_name(load_id))).await? {
         return Ok(LoadState::Committed(record.receipt()));
     }
-    let Some(object) = head(store, path).await? else { return Ok(LoadState::NotCommitted) };
+    let Some(object) = head(store, path).await? else {
+        return Ok(LoadState::NotCommitted);
+    };
     Ok(match parquet(store, &object).await? {
         Some(metadata) => {
             let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).ok();
@@ -123,14 +183,21 @@ mod tests {
     use crate::{FileConfig, FileLoader, FileOptions};
 
     fn batch() -> RecordBatch {
-        let columns: [(&str, arrow_array::ArrayRef); 2] =
-            [("id", Arc::new(Int64Array::from(vec![1, 2, 3]))), ("name", Arc::new(StringArray::from(vec!["a", "b", "c"])))];
+        let columns: [(&str, arrow_array::ArrayRef); 2] = [
+            ("id", Arc::new(Int64Array::from(vec![1, 2, 3]))),
+            ("name", Arc::new(StringArray::from(vec!["a", "b", "c"]))),
+        ];
         RecordBatch::try_from_iter(columns).expect("a batch")
     }
 
     async fn run(target: &str, load_id: &str, mode: Mode, options: FileOptions) -> Result<Receipt> {
         let loader = FileLoader::connect(FileConfig::default()).await?;
-        let mut request = LoadRequest::new(load_id, format!("memory:///{target}"), batch().schema(), options);
+        let mut request = LoadRequest::new(
+            load_id,
+            format!("memory:///{target}"),
+            batch().schema(),
+            options,
+        );
         request.mode = mode;
         let mut session = loader.begin(request).await?;
         session.write(&batch()).await?;
@@ -139,8 +206,15 @@ mod tests {
     }
 
     async fn objects(prefix: &str) -> Vec<String> {
-        let listed: Vec<ObjectMeta> = MEMORY.list(Some(&prefix.into())).try_collect().await.expect("a list");
-        let mut names: Vec<String> = listed.into_iter().map(|object| object.location.to_string()).collect();
+        let listed: Vec<ObjectMeta> = MEMORY
+            .list(Some(&prefix.into()))
+            .try_collect()
+            .await
+            .expect("a list");
+        let mut names: Vec<String> = listed
+            .into_iter()
+            .map(|object| object.location.to_string())
+            .collect();
         names.sort();
         names
     }
@@ -152,18 +226,46 @@ mod tests {
     #[tokio::test]
     async fn a_single_object_is_not_replaced_but_by_overwrite_and_known_again() {
         for name in ["single/a.parquet", "single/b.csv", "single/c.arrow"] {
-            run(name, "one", Mode::Create, default()).await.expect("a load");
-            assert_eq!(run(name, "two", Mode::Create, default()).await.expect_err("it is there").kind(), ErrorKind::TargetExists);
-            assert_eq!(run(name, "two", Mode::Append, default()).await.expect_err("it is there").kind(), ErrorKind::Unsupported);
+            run(name, "one", Mode::Create, default())
+                .await
+                .expect("a load");
+            assert_eq!(
+                run(name, "two", Mode::Create, default())
+                    .await
+                    .expect_err("it is there")
+                    .kind(),
+                ErrorKind::TargetExists
+            );
+            assert_eq!(
+                run(name, "two", Mode::Append, default())
+                    .await
+                    .expect_err("it is there")
+                    .kind(),
+                ErrorKind::Unsupported
+            );
         }
-        run("single/a.parquet", "two", Mode::Overwrite, default()).await.expect("a load");
-        run("single/b.csv", "two", Mode::Overwrite, default()).await.expect("a load");
+        run("single/a.parquet", "two", Mode::Overwrite, default())
+            .await
+            .expect("a load");
+        run("single/b.csv", "two", Mode::Overwrite, default())
+            .await
+            .expect("a load");
         for id in ["one", "two"] {
-            assert!(run("single/a.parquet", id, Mode::Overwrite, default()).await.expect("a repeat").already_loaded);
-            let state = find_load(&MEMORY, &"single/b.csv".into(), id).await.expect("an answer");
+            assert!(
+                run("single/a.parquet", id, Mode::Overwrite, default())
+                    .await
+                    .expect("a repeat")
+                    .already_loaded
+            );
+            let state = find_load(&MEMORY, &"single/b.csv".into(), id)
+                .await
+                .expect("an answer");
             assert!(matches!(state, LoadState::Unknown));
         }
-        assert_eq!(objects("single").await, ["single/a.parquet", "single/b.csv", "single/c.arrow"]);
+        assert_eq!(
+            objects("single").await,
+            ["single/a.parquet", "single/b.csv", "single/c.arrow"]
+        );
     }
 
     /// Both have found nothing, and have every byte in place, before the first commits.
@@ -171,12 +273,17 @@ mod tests {
     async fn of_two_creates_under_way_the_second_to_commit_loses() {
         let folder = tempfile::tempdir().expect("a folder");
         let local = folder.path().display();
-        for target in
-            ["memory:///race/a.parquet".to_owned(), "memory:///race/b.csv".to_owned(), format!("{local}/a.parquet"), format!("{local}/d/")]
-        {
+        for target in [
+            "memory:///race/a.parquet".to_owned(),
+            "memory:///race/b.csv".to_owned(),
+            format!("{local}/a.parquet"),
+            format!("{local}/d/"),
+        ] {
             let mut sessions = Vec::new();
             for load_id in ["one", "two"] {
-                let loader = FileLoader::connect(FileConfig::default()).await.expect("a loader");
+                let loader = FileLoader::connect(FileConfig::default())
+                    .await
+                    .expect("a loader");
                 let mut request = LoadRequest::new(load_id, &target, batch().schema(), default());
                 request.mode = Mode::Create;
                 let mut session = loader.begin(request).await.expect("a session");
@@ -185,8 +292,17 @@ mod tests {
                 sessions.push(session);
             }
             let second = sessions.pop().expect("two");
-            sessions.pop().expect("one").commit().await.expect("the first");
-            assert_eq!(second.commit().await.expect_err("the second").kind(), ErrorKind::TargetExists, "{target}");
+            sessions
+                .pop()
+                .expect("one")
+                .commit()
+                .await
+                .expect("the first");
+            assert_eq!(
+                second.commit().await.expect_err("the second").kind(),
+                ErrorKind::TargetExists,
+                "{target}"
+            );
         }
         assert_eq!(objects("race").await, ["race/a.parquet", "race/b.csv"]);
     }
@@ -194,24 +310,58 @@ mod tests {
     #[tokio::test]
     async fn a_folder_takes_a_load_once_and_checks_its_columns() {
         for format in [Format::Parquet, Format::Csv, Format::Arrow] {
-            let (folder, options) = (format!("folder-{}", format.name()), FileOptions { format: Some(format), ..default() });
+            let (folder, options) = (
+                format!("folder-{}", format.name()),
+                FileOptions {
+                    format: Some(format),
+                    ..default()
+                },
+            );
             let target = format!("{folder}/");
-            run(&target, "one", Mode::Append, options.clone()).await.expect("a load");
-            run(&folder, "two", Mode::Append, default()).await.expect("a folder is known without its slash");
-            assert!(run(&target, "one", Mode::Append, default()).await.expect("a repeat").already_loaded);
+            run(&target, "one", Mode::Append, options.clone())
+                .await
+                .expect("a load");
+            run(&folder, "two", Mode::Append, default())
+                .await
+                .expect("a folder is known without its slash");
+            assert!(
+                run(&target, "one", Mode::Append, default())
+                    .await
+                    .expect("a repeat")
+                    .already_loaded
+            );
             assert_eq!(objects(&folder).await.len(), 4);
-            let refused = run(&target, "three", Mode::Overwrite, default()).await.expect_err("not at once");
+            let refused = run(&target, "three", Mode::Overwrite, default())
+                .await
+                .expect_err("not at once");
             assert_eq!(refused.kind(), ErrorKind::Unsupported);
-            let other = RecordBatch::try_from_iter([("id", Arc::new(StringArray::from(vec!["x"])) as _)]).expect("a batch");
-            let loader = FileLoader::connect(FileConfig::default()).await.expect("a loader");
-            let request = LoadRequest::new("four", format!("memory:///{target}"), other.schema(), default());
-            assert_eq!(loader.plan(&request).await.expect_err("another type").kind(), ErrorKind::SchemaMismatch);
+            let other =
+                RecordBatch::try_from_iter([("id", Arc::new(StringArray::from(vec!["x"])) as _)])
+                    .expect("a batch");
+            let loader = FileLoader::connect(FileConfig::default())
+                .await
+                .expect("a loader");
+            let request = LoadRequest::new(
+                "four",
+                format!("memory:///{target}"),
+                other.schema(),
+                default(),
+            );
+            assert_eq!(
+                loader
+                    .plan(&request)
+                    .await
+                    .expect_err("another type")
+                    .kind(),
+                ErrorKind::SchemaMismatch
+            );
         }
     }
 
     #[tokio::test]
     async fn one_load_run_twice_at_once_arrives_once() {
-        let runs = (0..4).map(|_| tokio::spawn(run("twice/", "same", Mode::Append, FileOptions::default())));
+        let runs = (0..4)
+            .map(|_| tokio::spawn(run("twice/", "same", Mode::Append, FileOptions::default())));
         for task in futures::future::join_all(runs).await {
             assert_eq!(task.expect("no panic").expect("a load").rows, 3);
         }
@@ -220,9 +370,20 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_dropped_or_cannot_be_checked_leaves_nothing() {
-        let loader = FileLoader::connect(FileConfig::default()).await.expect("a loader");
-        for (name, abort) in [("gone/a.csv", true), ("gone/b.parquet", false), ("gone/c/", true)] {
-            let request = LoadRequest::new("one", format!("memory:///{name}"), batch().schema(), default());
+        let loader = FileLoader::connect(FileConfig::default())
+            .await
+            .expect("a loader");
+        for (name, abort) in [
+            ("gone/a.csv", true),
+            ("gone/b.parquet", false),
+            ("gone/c/", true),
+        ] {
+            let request = LoadRequest::new(
+                "one",
+                format!("memory:///{name}"),
+                batch().schema(),
+                default(),
+            );
             let mut session = loader.begin(request).await.expect("a session");
             session.write(&batch()).await.expect("written");
             session.prepare().await.expect("prepared");
@@ -230,9 +391,21 @@ mod tests {
                 session.abort().await.expect("aborted");
             }
         }
-        let mut request = LoadRequest::new("one", "memory:///gone/d.parquet", batch().schema(), default());
+        let mut request = LoadRequest::new(
+            "one",
+            "memory:///gone/d.parquet",
+            batch().schema(),
+            default(),
+        );
         request.verify = Verify::Checksum;
-        assert_eq!(loader.plan(&request).await.expect_err("not readable yet").kind(), ErrorKind::Unsupported);
+        assert_eq!(
+            loader
+                .plan(&request)
+                .await
+                .expect_err("not readable yet")
+                .kind(),
+            ErrorKind::Unsupported
+        );
         assert!(objects("gone").await.is_empty());
     }
 }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use arrowload_common_parquet::{Destination, FileNaming, ParquetOptions, ParquetWriter, Staged};
-use arrowload_core::{ColumnChecksum, Error, ErrorKind, LoadRequest, LoadSession, LoadState, Mode, Prepared, Receipt, Result};
+use arrowload_core::{
+    ColumnChecksum, Error, ErrorKind, LoadRequest, LoadSession, LoadState, Mode, Prepared, Receipt,
+    Result,
+};
 use object_store::ObjectStore;
 use object_store::path::Path as StorePath;
 
@@ -51,38 +54,76 @@ enum State {
 }
 
 fn torn() -> Error {
-    Error::new(ErrorKind::Unexpected, "an earlier call of this load failed or was cancelled; begin a new one")
+    Error::new(
+        ErrorKind::Unexpected,
+        "an earlier call of this load failed or was cancelled; begin a new one",
+    )
 }
 
 impl FileSession {
     pub(crate) async fn begin(target: Target, request: LoadRequest<FileOptions>) -> Result<Self> {
         let attempt = uuid::Uuid::now_v7().simple().to_string();
-        let (stage, replaces) = (target.local().map(Stage::new).transpose()?, request.mode == Mode::Overwrite);
-        if let (Some(stage), Some(path), true, Kind::Folder) = (&stage, target.local(), replaces, target.found.kind) {
+        let (stage, replaces) = (
+            target.local().map(Stage::new).transpose()?,
+            request.mode == Mode::Overwrite,
+        );
+        if let (Some(stage), Some(path), true, Kind::Folder) =
+            (&stage, target.local(), replaces, target.found.kind)
+        {
             check_exchange(stage, path)?;
         }
         let schema = match target.is_folder {
             true => Arc::clone(&target.mapping.schema),
-            false => target.found.history.label(&target.mapping.schema, &request.load_id),
+            false => target
+                .found
+                .history
+                .label(&target.mapping.schema, &request.load_id),
         };
         let (site, naming) = place(&target, &request, stage.as_ref(), &attempt)?;
         let state = match target.format {
-            Format::Parquet => State::Parquet(Box::new(parquet(&target, &request, schema, site, &naming)?)),
+            Format::Parquet => {
+                State::Parquet(Box::new(parquet(&target, &request, schema, site, &naming)?))
+            }
             format => {
-                let schema = if format == Format::Arrow { stored_schema(format, &schema)? } else { schema };
-                let layout = Layout { format, codec: target.codec, schema, options: request.options.clone() };
+                let schema = if format == Format::Arrow {
+                    stored_schema(format, &schema)?
+                } else {
+                    schema
+                };
+                let layout = Layout {
+                    format,
+                    codec: target.codec,
+                    schema,
+                    options: request.options.clone(),
+                };
                 State::Plain(Box::new(PlainWriter::new(site, naming, layout)))
             }
         };
         let stage = stage.map(Arc::new);
-        Ok(Self { target, request, attempt, stage, state, files: Vec::new(), rows: 0, bytes: 0, file_count: 0 })
+        Ok(Self {
+            target,
+            request,
+            attempt,
+            stage,
+            state,
+            files: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            file_count: 0,
+        })
     }
 
     /// The record of this load in a folder.
     fn record(&self) -> Result<Record> {
         let schema = stored_schema(self.target.format, &self.target.mapping.schema)?;
-        let mut record = Record::new(&self.request.load_id, self.target.format, &self.target.partition_by, &schema)?;
-        (record.rows, record.files, record.attempt) = (self.rows, self.file_count, self.attempt.clone());
+        let mut record = Record::new(
+            &self.request.load_id,
+            self.target.format,
+            &self.target.partition_by,
+            &schema,
+        )?;
+        (record.rows, record.files, record.attempt) =
+            (self.rows, self.file_count, self.attempt.clone());
         Ok(record)
     }
 
@@ -91,16 +132,34 @@ impl FileSession {
         let (target, record) = (self.target.clone(), self.record()?);
         let (mode, load_id) = (self.request.mode, self.request.load_id.clone());
         let publishing = blocking(move || {
-            let Some(path) = target.local() else { return Ok(Err(torn())) };
+            let Some(path) = target.local() else {
+                return Ok(Err(torn()));
+            };
             let (stamp, base) = (target.found.stamp.as_ref(), target.found.record.as_ref());
-            let what = Publication { target: path, mode, load_id: &load_id, stamp, base };
-            Ok(if target.is_folder { stage.publish_folder(record, &what) } else { stage.publish_file(STAGED, &what) })
+            let what = Publication {
+                target: path,
+                mode,
+                load_id: &load_id,
+                stamp,
+                base,
+            };
+            Ok(if target.is_folder {
+                stage.publish_folder(record, &what)
+            } else {
+                stage.publish_file(STAGED, &what)
+            })
         });
-        publishing.await.map_err(|error| commit_unknown("the load ended while it was published", error))?
+        publishing
+            .await
+            .map_err(|error| commit_unknown("the load ended while it was published", error))?
     }
 
     /// Readers of an object store see each object when its upload is completed; the record comes last.
-    async fn publish_in_store(&mut self, store: &Arc<dyn ObjectStore>, path: &StorePath) -> Result<Option<Receipt>> {
+    async fn publish_in_store(
+        &mut self,
+        store: &Arc<dyn ObjectStore>,
+        path: &StorePath,
+    ) -> Result<Option<Receipt>> {
         let load_id = self.request.load_id.clone();
         if let LoadState::Committed(receipt) = remote::find_load(store, path, &load_id).await? {
             return Ok(Some(receipt));
@@ -111,17 +170,29 @@ impl FileSession {
                 Ok(()) => store_commit::complete(store, path, record).await,
                 Err(error) => Err(error),
             };
-            if outcome.as_ref().is_err_and(|error| error.kind() != ErrorKind::CommitUnknown) {
+            if outcome
+                .as_ref()
+                .is_err_and(|error| error.kind() != ErrorKind::CommitUnknown)
+            {
                 store_commit::withdraw(store, path, &load_id, &self.attempt).await;
             }
             return outcome;
         }
         if self.request.mode == Mode::Overwrite {
-            return self.complete_uploads().await.map(|()| None).map_err(store_commit::at_commit);
+            return self
+                .complete_uploads()
+                .await
+                .map(|()| None)
+                .map_err(store_commit::at_commit);
         }
         let staged = store_commit::staged_name(path, &self.attempt);
         if let Err(error) = self.complete_uploads().await {
-            store_commit::remove(store, &staged, "a temporary object could not be removed; remove it").await;
+            store_commit::remove(
+                store,
+                &staged,
+                "a temporary object could not be removed; remove it",
+            )
+            .await;
             return Err(error);
         }
         store_commit::place_new(store, &staged, path, &load_id).await
@@ -136,7 +207,9 @@ impl FileSession {
     }
 
     fn receipt(&self) -> Receipt {
-        let mut receipt = Receipt::rows(self.rows).with("files", self.file_count).with("format", self.target.format.name());
+        let mut receipt = Receipt::rows(self.rows)
+            .with("files", self.file_count)
+            .with("format", self.target.format.name());
         receipt.bytes = self.bytes;
         receipt.with("path", &self.request.target)
     }
@@ -149,25 +222,63 @@ impl FileSession {
 }
 
 /// Where this load's files are staged, and what they are called there.
-fn place(target: &Target, request: &LoadRequest<FileOptions>, stage: Option<&Stage>, attempt: &str) -> Result<(Site, Naming)> {
-    let numbered = || Naming::Numbered(format!("{}{attempt}", file_prefix(&request.load_id)), target.ending());
+fn place(
+    target: &Target,
+    request: &LoadRequest<FileOptions>,
+    stage: Option<&Stage>,
+    attempt: &str,
+) -> Result<(Site, Naming)> {
+    let numbered = || {
+        Naming::Numbered(
+            format!("{}{attempt}", file_prefix(&request.load_id)),
+            target.ending(),
+        )
+    };
     match (&target.place, stage) {
-        (Place::Local(_), Some(stage)) if target.is_folder => Ok((Site::Local(stage.data()), numbered())),
-        (Place::Local(_), Some(stage)) => Ok((Site::Local(stage.data()), Naming::Single(STAGED.into()))),
-        (Place::Store(store, path), _) if target.is_folder => Ok((Site::Store(Arc::clone(store), path.clone()), numbered())),
+        (Place::Local(_), Some(stage)) if target.is_folder => {
+            Ok((Site::Local(stage.data()), numbered()))
+        }
+        (Place::Local(_), Some(stage)) => {
+            Ok((Site::Local(stage.data()), Naming::Single(STAGED.into())))
+        }
+        (Place::Store(store, path), _) if target.is_folder => {
+            Ok((Site::Store(Arc::clone(store), path.clone()), numbered()))
+        }
         (Place::Store(store, path), _) => {
-            let object = if request.mode == Mode::Overwrite { path.clone() } else { store_commit::staged_name(path, attempt) };
+            let object = if request.mode == Mode::Overwrite {
+                path.clone()
+            } else {
+                store_commit::staged_name(path, attempt)
+            };
             let parts: Vec<_> = object.parts().collect();
-            let (name, folder) = parts.split_last().ok_or_else(|| Error::new(ErrorKind::InvalidOption, "the target names no object"))?;
-            Ok((Site::Store(Arc::clone(store), folder.iter().cloned().collect()), Naming::Single(name.as_ref().to_owned())))
+            let (name, folder) = parts.split_last().ok_or_else(|| {
+                Error::new(ErrorKind::InvalidOption, "the target names no object")
+            })?;
+            Ok((
+                Site::Store(Arc::clone(store), folder.iter().cloned().collect()),
+                Naming::Single(name.as_ref().to_owned()),
+            ))
         }
         (Place::Local(_), None) => Err(torn()),
     }
 }
 
-fn parquet(target: &Target, request: &LoadRequest<FileOptions>, schema: SchemaRef, site: Site, naming: &Naming) -> Result<ParquetWriter> {
-    let mut settings = ParquetOptions { compression: target.codec, write_threads: request.parallelism, ..ParquetOptions::default() };
-    settings.row_group_rows = request.options.row_group_rows.unwrap_or(settings.row_group_rows);
+fn parquet(
+    target: &Target,
+    request: &LoadRequest<FileOptions>,
+    schema: SchemaRef,
+    site: Site,
+    naming: &Naming,
+) -> Result<ParquetWriter> {
+    let mut settings = ParquetOptions {
+        compression: target.codec,
+        write_threads: request.parallelism,
+        ..ParquetOptions::default()
+    };
+    settings.row_group_rows = request
+        .options
+        .row_group_rows
+        .unwrap_or(settings.row_group_rows);
     settings.max_file_bytes = request.options.max_file_bytes;
     settings.partition_by.clone_from(&target.partition_by);
     let destination = match site {
@@ -200,14 +311,25 @@ impl LoadSession for FileSession {
                 let staged = writer.finish().await.map_err(from_parquet)?;
                 let rows = staged.files().iter().map(|file| file.rows).sum();
                 let bytes = staged.files().iter().map(|file| file.bytes).sum();
-                let place =
-                    |path: &StorePath| path.parts().fold(data.clone().unwrap_or_default(), |folder, part| folder.join(part.as_ref()));
+                let place = |path: &StorePath| {
+                    path.parts()
+                        .fold(data.clone().unwrap_or_default(), |folder, part| {
+                            folder.join(part.as_ref())
+                        })
+                };
                 let files = staged.files().iter();
-                let files = files.map(|file| StagedFile { path: place(&file.path), partition: file.partition_values.clone() });
+                let files = files.map(|file| StagedFile {
+                    path: place(&file.path),
+                    partition: file.partition_values.clone(),
+                });
                 self.set_files(files.collect(), bytes);
                 self.state = match data {
                     // Named, but in the stage.
-                    Some(_) => staged.publish().await.map(|_| State::StagedFiles).map_err(from_parquet)?,
+                    Some(_) => staged
+                        .publish()
+                        .await
+                        .map(|_| State::StagedFiles)
+                        .map_err(from_parquet)?,
                     None => State::StagedParquet(staged),
                 };
                 Ok(Prepared::rows(rows))
@@ -215,9 +337,16 @@ impl LoadSession for FileSession {
             State::Plain(mut writer) => {
                 writer.finish().await?;
                 let rows = writer.rows();
-                let files = writer.paths().into_iter().map(|path| StagedFile { path, partition: None });
+                let files = writer.paths().into_iter().map(|path| StagedFile {
+                    path,
+                    partition: None,
+                });
                 self.set_files(files.collect(), writer.bytes());
-                self.state = if data.is_some() { State::StagedFiles } else { State::StagedPlain(writer) };
+                self.state = if data.is_some() {
+                    State::StagedFiles
+                } else {
+                    State::StagedPlain(writer)
+                };
                 Ok(Prepared::rows(rows))
             }
             _ => Err(torn()),
@@ -235,7 +364,9 @@ impl LoadSession for FileSession {
             (None, Place::Store(store, path)) => self.publish_in_store(&store, &path).await?,
             (None, Place::Local(_)) => return Err(torn()),
         };
-        let Some(mut receipt) = faster else { return Ok(self.receipt()) };
+        let Some(mut receipt) = faster else {
+            return Ok(self.receipt());
+        };
         receipt.already_loaded = true;
         Ok(receipt)
     }

@@ -42,9 +42,14 @@ impl Target {
         let place = Place::find(config, name)?;
         let found = existing::inspect(&place).await?;
         let several = !options.partition_by.is_empty() || options.max_file_bytes.is_some();
-        let is_folder = several || name.ends_with('/') || matches!(found.kind, Kind::Folder | Kind::EmptyFolder);
+        let is_folder = several
+            || name.ends_with('/')
+            || matches!(found.kind, Kind::Folder | Kind::EmptyFolder);
         if is_folder && found.kind == Kind::File {
-            return Err(invalid("target", format!("`{name}` is a file, and this load writes a folder; name a folder")));
+            return Err(invalid(
+                "target",
+                format!("`{name}` is a file, and this load writes a folder; name a folder"),
+            ));
         }
         // An empty folder is there for `append`, and nothing that `create` would find.
         let exists = match found.kind {
@@ -59,11 +64,22 @@ impl Target {
         let partition_by = partition_by(options, &found, request)?;
         request.must_create(exists)?;
         if found.kind == Kind::File && request.mode == Mode::Append {
-            let message = format!("`{name}` is a file, which cannot be added to; use mode overwrite, or a folder as the target (`name/`)");
+            let message = format!(
+                "`{name}` is a file, which cannot be added to; use mode overwrite, or a folder as the target (`name/`)"
+            );
             return Err(refuse(message));
         }
         let mapping = mapping(request, &found, format, &partition_by)?;
-        let target = Self { place, is_folder, found, exists, format, codec, partition_by, mapping };
+        let target = Self {
+            place,
+            is_folder,
+            found,
+            exists,
+            format,
+            codec,
+            partition_by,
+            mapping,
+        };
         target.check(request)?;
         Ok(target)
     }
@@ -80,7 +96,11 @@ impl Target {
             }
         }
         if request.verify == Verify::Checksum && (self.format.is_text() || in_store) {
-            let what = if in_store { "objects that are not yet visible" } else { "text, which has no types" };
+            let what = if in_store {
+                "objects that are not yet visible"
+            } else {
+                "text, which has no types"
+            };
             return Err(refuse(format!(
                 "verify = checksum cannot read back {what}; use a local Parquet or Arrow target, or verify = counts"
             )));
@@ -90,7 +110,9 @@ impl Target {
 
     /// Whether a repeated load is known by what is kept beside its rows: in a folder, and in a schema.
     pub(crate) fn remembers(&self) -> bool {
-        self.is_folder || self.format == Format::Parquet || (!self.format.is_text() && self.local().is_some())
+        self.is_folder
+            || self.format == Format::Parquet
+            || (!self.format.is_text() && self.local().is_some())
     }
 
     /// The ending of files in a folder.
@@ -116,7 +138,11 @@ fn format(options: &FileOptions, is_folder: bool, found: &Found, name: &str) -> 
     let there = if is_folder { found.format } else { None };
     match (options.format, there) {
         (Some(asked), Some(there)) if asked != there => {
-            let message = format!("the folder holds files of format {}, and this load would write {}", there.name(), asked.name());
+            let message = format!(
+                "the folder holds files of format {}, and this load would write {}",
+                there.name(),
+                asked.name()
+            );
             Err(invalid("format", message))
         }
         (Some(format), _) | (None, Some(format)) => Ok(format),
@@ -124,8 +150,9 @@ fn format(options: &FileOptions, is_folder: bool, found: &Found, name: &str) -> 
             Some(format) => Ok(format),
             None if is_folder => Ok(Format::Parquet),
             None => {
-                let message =
-                    format!("`{name}` has no known ending; end it in .parquet, .csv, .ndjson, .arrow or .arrows, or set `format`");
+                let message = format!(
+                    "`{name}` has no known ending; end it in .parquet, .csv, .ndjson, .arrow or .arrows, or set `format`"
+                );
                 Err(invalid("format", message))
             }
         },
@@ -138,22 +165,45 @@ fn partition_by(options: &FileOptions, found: &Found, request: &Request) -> Resu
     let chosen = match &found.record {
         Some(record) if asked.is_empty() => &record.partition_by,
         Some(record) if record.partition_by != *asked => {
-            let message =
-                format!("the folder is partitioned by [{}], and this load by [{}]", record.partition_by.join(", "), asked.join(", "));
+            let message = format!(
+                "the folder is partitioned by [{}], and this load by [{}]",
+                record.partition_by.join(", "),
+                asked.join(", ")
+            );
             return Err(invalid("partition_by", message));
         }
         _ => asked,
     };
-    if let Some(name) = chosen.iter().find(|name| request.schema.column_with_name(name).is_none()) {
-        let columns: Vec<&str> = request.schema.fields().iter().map(|field| field.name().as_str()).collect();
-        return Err(invalid("partition_by", format!("partition_by names `{name}`; the query has {}", columns.join(", "))));
+    if let Some(name) = chosen
+        .iter()
+        .find(|name| request.schema.column_with_name(name).is_none())
+    {
+        let columns: Vec<&str> = request
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        return Err(invalid(
+            "partition_by",
+            format!(
+                "partition_by names `{name}`; the query has {}",
+                columns.join(", ")
+            ),
+        ));
     }
     Ok(chosen.clone())
 }
 
 /// How the load's columns fit what is there.
-fn mapping(request: &Request, found: &Found, format: Format, partition_by: &[String]) -> Result<ColumnMapping> {
-    let replaces = request.mode == Mode::Overwrite && (request.schema_evolution || (format.is_text() && found.kind == Kind::File));
+fn mapping(
+    request: &Request,
+    found: &Found,
+    format: Format,
+    partition_by: &[String],
+) -> Result<ColumnMapping> {
+    let replaces = request.mode == Mode::Overwrite
+        && (request.schema_evolution || (format.is_text() && found.kind == Kind::File));
     let there = match (&found.schema, found.kind) {
         _ if replaces => None,
         (_, Kind::Nothing | Kind::EmptyFolder) => None,
@@ -172,11 +222,21 @@ fn mapping(request: &Request, found: &Found, format: Format, partition_by: &[Str
         Some(there) => in_own_types(there, request, format, partition_by)?,
         None => Arc::clone(&request.schema),
     };
-    ColumnMapping::by_name(&request.schema, &columns, request.schema_evolution, |load, there| load == there)
+    ColumnMapping::by_name(
+        &request.schema,
+        &columns,
+        request.schema_evolution,
+        |load, there| load == there,
+    )
 }
 
 /// The columns that are there, with the load's own types where those are stored as what is there.
-fn in_own_types(there: &Schema, request: &Request, format: Format, partition_by: &[String]) -> Result<SchemaRef> {
+fn in_own_types(
+    there: &Schema,
+    request: &Request,
+    format: Format,
+    partition_by: &[String],
+) -> Result<SchemaRef> {
     let mut fields: Vec<FieldRef> = Vec::new();
     for column in there.fields() {
         let Some((_, field)) = request.schema.column_with_name(column.name()) else {
@@ -185,14 +245,19 @@ fn in_own_types(there: &Schema, request: &Request, format: Format, partition_by:
         };
         if !stored(format, field.data_type()).equals_datatype(&stored(format, column.data_type())) {
             let (name, is, was) = (field.name(), field.data_type(), column.data_type());
-            let message = format!("column `{name}` is {is} in the load and {was} in what is there; cast it in the query");
+            let message = format!(
+                "column `{name}` is {is} in the load and {was} in what is there; cast it in the query"
+            );
             return Err(Error::new(ErrorKind::SchemaMismatch, message).with("column", name));
         }
         fields.push(Arc::new(field.clone().with_nullable(column.is_nullable())));
     }
     // In another program's folder, partition columns are in the names of folders only.
     for name in partition_by {
-        if let (None, Some((_, field))) = (there.column_with_name(name), request.schema.column_with_name(name)) {
+        if let (None, Some((_, field))) = (
+            there.column_with_name(name),
+            request.schema.column_with_name(name),
+        ) {
             fields.push(Arc::new(field.clone()));
         }
     }

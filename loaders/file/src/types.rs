@@ -46,9 +46,11 @@ fn holds_interval(data_type: &DataType) -> bool {
     match data_type {
         T::Interval(_) => true,
         T::Dictionary(_, values) => holds_interval(values),
-        T::List(item) | T::LargeList(item) | T::ListView(item) | T::LargeListView(item) | T::FixedSizeList(item, _) => {
-            holds_interval(item.data_type())
-        }
+        T::List(item)
+        | T::LargeList(item)
+        | T::ListView(item)
+        | T::LargeListView(item)
+        | T::FixedSizeList(item, _) => holds_interval(item.data_type()),
         T::Map(item, _) | T::RunEndEncoded(_, item) => holds_interval(item.data_type()),
         T::Struct(fields) => fields.iter().any(|field| holds_interval(field.data_type())),
         _ => false,
@@ -70,9 +72,19 @@ pub(crate) fn stored_schema(format: Format, schema: &Schema) -> Result<SchemaRef
     if format == Format::Parquet {
         return parquet_writer::storage_schema(schema).map_err(from_parquet);
     }
-    let field = |field: &FieldRef| Arc::new(field.as_ref().clone().with_data_type(stored(format, field.data_type())));
+    let field = |field: &FieldRef| {
+        Arc::new(
+            field
+                .as_ref()
+                .clone()
+                .with_data_type(stored(format, field.data_type())),
+        )
+    };
     let fields: Vec<FieldRef> = schema.fields().iter().map(field).collect();
-    Ok(Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
+    Ok(Arc::new(Schema::new_with_metadata(
+        fields,
+        schema.metadata().clone(),
+    )))
 }
 
 fn child(field: &FieldRef) -> FieldRef {
@@ -121,30 +133,43 @@ fn scalar_text(data_type: &DataType) -> &'static str {
 fn json_support(data_type: &DataType) -> TypeSupport {
     use DataType as T;
     let inner = |fields: &[&FieldRef], what: &'static str| {
-        let refused =
-            fields.iter().map(|field| json_support(field.data_type())).find(|support| matches!(support, TypeSupport::Unsupported(_)));
+        let refused = fields
+            .iter()
+            .map(|field| json_support(field.data_type()))
+            .find(|support| matches!(support, TypeSupport::Unsupported(_)));
         refused.unwrap_or(TypeSupport::Widened(what.into()))
     };
     match data_type {
         T::Union(..) => TypeSupport::Unsupported("JSON has no unions".into()),
         T::Map(entries, _) => match entries.data_type() {
-            T::Struct(fields) if fields.len() == 2 && is_text(fields[0].data_type()) => inner(&[&fields[1]], "JSON object"),
+            T::Struct(fields) if fields.len() == 2 && is_text(fields[0].data_type()) => {
+                inner(&[&fields[1]], "JSON object")
+            }
             _ => TypeSupport::Unsupported("the keys of a JSON object are strings".into()),
         },
-        T::List(item) | T::LargeList(item) | T::ListView(item) | T::LargeListView(item) | T::FixedSizeList(item, _) => {
-            inner(&[item], "JSON array")
-        }
+        T::List(item)
+        | T::LargeList(item)
+        | T::ListView(item)
+        | T::LargeListView(item)
+        | T::FixedSizeList(item, _) => inner(&[item], "JSON array"),
         T::Struct(fields) => inner(&fields.iter().collect::<Vec<_>>(), "JSON object"),
         T::Dictionary(_, values) => json_support(values),
         T::RunEndEncoded(_, values) => json_support(values.data_type()),
         T::Null => TypeSupport::Widened("JSON null".into()),
         T::Boolean => TypeSupport::Widened("JSON boolean".into()),
-        T::Float16 | T::Float32 | T::Float64 => TypeSupport::Widened("JSON number; NaN and infinity are refused".into()),
-        number if number.is_numeric() => TypeSupport::Widened("JSON number, with every digit".into()),
+        T::Float16 | T::Float32 | T::Float64 => {
+            TypeSupport::Widened("JSON number; NaN and infinity are refused".into())
+        }
+        number if number.is_numeric() => {
+            TypeSupport::Widened("JSON number, with every digit".into())
+        }
         other => TypeSupport::Widened(scalar_text(other).into()),
     }
 }
 
 fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
 }

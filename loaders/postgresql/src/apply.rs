@@ -16,7 +16,11 @@ pub(crate) const STAGE: &str = "pg_temp.arrowload_stage";
 /// The statement that creates the table that several connections stage in. It is dropped with the transaction that moves its
 /// rows, and by later loads if that never comes.
 pub(crate) fn shared_stage_sql(layout: &Layout, place: &Place, numbered: bool) -> String {
-    format!("CREATE UNLOGGED TABLE {} ({})", place.sql(), stage_columns(layout, numbered))
+    format!(
+        "CREATE UNLOGGED TABLE {} ({})",
+        place.sql(),
+        stage_columns(layout, numbered)
+    )
 }
 
 /// The column of a staged row's number in the load: a name that no other column has.
@@ -30,11 +34,18 @@ pub(crate) fn number_column(layout: &Layout) -> String {
 
 /// The statement that creates the temporary table. Its columns have the types of the table's, and none of its rules.
 pub(crate) fn stage_sql(layout: &Layout, numbered: bool) -> String {
-    format!("CREATE TEMPORARY TABLE arrowload_stage ({}) ON COMMIT DROP", stage_columns(layout, numbered))
+    format!(
+        "CREATE TEMPORARY TABLE arrowload_stage ({}) ON COMMIT DROP",
+        stage_columns(layout, numbered)
+    )
 }
 
 fn stage_columns(layout: &Layout, numbered: bool) -> String {
-    let mut columns: Vec<String> = layout.columns.iter().map(|column| format!("{} {}", quote(&column.name), column.pg.name)).collect();
+    let mut columns: Vec<String> = layout
+        .columns
+        .iter()
+        .map(|column| format!("{} {}", quote(&column.name), column.pg.name))
+        .collect();
     if numbered {
         columns.push(format!("{} bigint", quote(&number_column(layout))));
     }
@@ -52,12 +63,17 @@ pub(crate) struct Moved {
 }
 
 fn count(row: &Row, index: usize) -> Result<u64> {
-    row.try_get::<_, i64>(index).map(i64::cast_unsigned).map_err(from_pg)
+    row.try_get::<_, i64>(index)
+        .map(i64::cast_unsigned)
+        .map_err(from_pg)
 }
 
 /// Deletes every row of the table, and says how many there were. Readers with an older snapshot still see them.
 pub(crate) async fn delete_all(client: &Client, layout: &Layout) -> Result<u64> {
-    let deleted = client.execute(&format!("DELETE FROM {}", layout.place.sql()), &[]).await.map_err(from_pg)?;
+    let deleted = client
+        .execute(&format!("DELETE FROM {}", layout.place.sql()), &[])
+        .await
+        .map_err(from_pg)?;
     check_left(client, layout, 0).await?;
     Ok(deleted)
 }
@@ -70,7 +86,12 @@ async fn check_left(client: &Client, layout: &Layout, new: u64) -> Result<()> {
         SELECT 1 FROM family WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = family.id AND NOT t.tgisinternal \
             AND t.tgtype::int & 11 = 11) \
         OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = family.id AND r.ev_type = '4' AND r.is_instead) LIMIT 1";
-    if client.query_opt(KEEPS, &[&layout.place.sql()]).await.map_err(from_pg)?.is_none() {
+    if client
+        .query_opt(KEEPS, &[&layout.place.sql()])
+        .await
+        .map_err(from_pg)?
+        .is_none()
+    {
         return Ok(());
     }
     let there = count_rows(client, layout).await?;
@@ -78,17 +99,26 @@ async fn check_left(client: &Client, layout: &Layout, new: u64) -> Result<()> {
         return Ok(());
     }
     let kept = there.saturating_sub(new);
-    let message =
-        format!("{kept} old rows of {} are still there after they were deleted: a rule or trigger keeps them", layout.place.sql());
+    let message = format!(
+        "{kept} old rows of {} are still there after they were deleted: a rule or trigger keeps them",
+        layout.place.sql()
+    );
     Err(Error::new(ErrorKind::Verification, message))
 }
 
 /// Adds the staged rows.
 pub(crate) async fn insert_all(client: &Client, layout: &Layout) -> Result<Moved> {
     let columns = layout.column_list();
-    let sql = format!("INSERT INTO {} ({columns}) SELECT {columns} FROM {}", layout.place.sql(), layout.stage);
+    let sql = format!(
+        "INSERT INTO {} ({columns}) SELECT {columns} FROM {}",
+        layout.place.sql(),
+        layout.stage
+    );
     let rows = client.execute(&sql, &[]).await.map_err(from_pg)?;
-    Ok(Moved { rows, ..Moved::default() })
+    Ok(Moved {
+        rows,
+        ..Moved::default()
+    })
 }
 
 /// Puts the staged rows in the place of the old ones in one statement, at whose end other tables' references hold again.
@@ -101,7 +131,11 @@ pub(crate) async fn exchange(client: &Client, layout: &Layout) -> Result<Moved> 
          SELECT (SELECT count(*) FROM put), (SELECT n FROM counted)"
     );
     let row = client.query_one(&sql, &[]).await.map_err(from_pg)?;
-    let moved = Moved { rows: count(&row, 0)?, deleted: count(&row, 1)?, keys: None };
+    let moved = Moved {
+        rows: count(&row, 0)?,
+        deleted: count(&row, 1)?,
+        keys: None,
+    };
     check_left(client, layout, moved.rows).await?;
     Ok(moved)
 }
@@ -113,18 +147,40 @@ fn conflict_action(layout: &Layout, keys: &Keys, options: &PostgresqlOptions) ->
     }
     let chosen: Vec<String> = match &options.update_columns {
         Some(names) => names.iter().map(|name| options.column_name(name)).collect(),
-        None => layout.columns.iter().map(|column| column.name.clone()).filter(|name| !keys.columns.contains(name)).collect(),
+        None => layout
+            .columns
+            .iter()
+            .map(|column| column.name.clone())
+            .filter(|name| !keys.columns.contains(name))
+            .collect(),
     };
     // With nothing but keys, an update still says which rows were there.
-    let chosen = if chosen.is_empty() { keys.columns.clone() } else { chosen };
-    let sets: Vec<String> = chosen.iter().map(|name| format!("{0} = EXCLUDED.{0}", quote(name))).collect();
+    let chosen = if chosen.is_empty() {
+        keys.columns.clone()
+    } else {
+        chosen
+    };
+    let sets: Vec<String> = chosen
+        .iter()
+        .map(|name| format!("{0} = EXCLUDED.{0}", quote(name)))
+        .collect();
     format!("UPDATE SET {}", sets.join(", "))
 }
 
 /// Merges the staged rows, the last of each key.
-pub(crate) async fn upsert(client: &Client, layout: &Layout, keys: &Keys, request: &LoadRequest<PostgresqlOptions>) -> Result<Moved> {
+pub(crate) async fn upsert(
+    client: &Client,
+    layout: &Layout,
+    keys: &Keys,
+    request: &LoadRequest<PostgresqlOptions>,
+) -> Result<Moved> {
     let (table, columns, stage) = (layout.place.sql(), layout.column_list(), &layout.stage);
-    let key_list = keys.columns.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ");
+    let key_list = keys
+        .columns
+        .iter()
+        .map(|name| quote(name))
+        .collect::<Vec<_>>()
+        .join(", ");
     let action = conflict_action(layout, keys, &request.options);
     let there = rows_there(client, layout, keys).await?;
     // Rows are written in the order of their keys, so that two upserts at once wait for each other and do not lock up.
@@ -134,7 +190,11 @@ pub(crate) async fn upsert(client: &Client, layout: &Layout, keys: &Keys, reques
          SELECT count(*), count(*) FILTER (WHERE is_new) FROM written",
         quote(&number_column(layout)),
         // A row that an INSERT has just made has no other transaction on it; partitioned tables do not tell.
-        if there.is_some() { "true AS is_new" } else { "(xmax = 0) AS is_new" },
+        if there.is_some() {
+            "true AS is_new"
+        } else {
+            "(xmax = 0) AS is_new"
+        },
     );
     let row = client.query_one(&sql, &[]).await.map_err(from_pg)?;
     let (written, mut new) = (count(&row, 0)?, count(&row, 1)?);
@@ -149,7 +209,11 @@ pub(crate) async fn upsert(client: &Client, layout: &Layout, keys: &Keys, reques
         duplicate: staged.rows - staged.keys,
         null: staged.null_keys,
     };
-    Ok(Moved { rows: staged.rows, deleted: 0, keys: Some(counts) })
+    Ok(Moved {
+        rows: staged.rows,
+        deleted: 0,
+        keys: Some(counts),
+    })
 }
 
 /// What was staged.
@@ -161,13 +225,22 @@ struct Staged {
     null_keys: u64,
 }
 
-async fn staged_rows(client: &Client, layout: &Layout, keys: &Keys, null_keys: NullKeys) -> Result<Staged> {
+async fn staged_rows(
+    client: &Client,
+    layout: &Layout,
+    keys: &Keys,
+    null_keys: NullKeys,
+) -> Result<Staged> {
     let stage = &layout.stage;
     let names: Vec<String> = keys.columns.iter().map(|name| quote(name)).collect();
     let nulls = match null_keys {
         // The pipeline lets none through.
         NullKeys::Refuse => "false".to_owned(),
-        NullKeys::Match => names.iter().map(|name| format!("{name} IS NOT DISTINCT FROM NULL")).collect::<Vec<_>>().join(" OR "),
+        NullKeys::Match => names
+            .iter()
+            .map(|name| format!("{name} IS NOT DISTINCT FROM NULL"))
+            .collect::<Vec<_>>()
+            .join(" OR "),
     };
     let sql = format!(
         "SELECT (SELECT count(*) FROM {stage}), count(*), (SELECT count(*) FROM {stage} WHERE {nulls}) \
@@ -175,7 +248,11 @@ async fn staged_rows(client: &Client, layout: &Layout, keys: &Keys, null_keys: N
         names.join(", ")
     );
     let row = client.query_one(&sql, &[]).await.map_err(from_pg)?;
-    Ok(Staged { rows: count(&row, 0)?, keys: count(&row, 1)?, null_keys: count(&row, 2)? })
+    Ok(Staged {
+        rows: count(&row, 0)?,
+        keys: count(&row, 1)?,
+        null_keys: count(&row, 2)?,
+    })
 }
 
 /// In a partitioned table: how many of the staged keys are there. It is locked against other writers for that.
@@ -184,9 +261,21 @@ async fn rows_there(client: &Client, layout: &Layout, keys: &Keys) -> Result<Opt
         return Ok(None);
     }
     let table = layout.place.sql();
-    client.batch_execute(&format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")).await.map_err(from_pg)?;
-    let equal: Vec<String> = keys.columns.iter().map(|name| format!("t.{0} IS NOT DISTINCT FROM s.{0}", quote(name))).collect();
-    let key_list = keys.columns.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ");
+    client
+        .batch_execute(&format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))
+        .await
+        .map_err(from_pg)?;
+    let equal: Vec<String> = keys
+        .columns
+        .iter()
+        .map(|name| format!("t.{0} IS NOT DISTINCT FROM s.{0}", quote(name)))
+        .collect();
+    let key_list = keys
+        .columns
+        .iter()
+        .map(|name| quote(name))
+        .collect::<Vec<_>>()
+        .join(", ");
     let sql = format!(
         "SELECT count(*) FROM (SELECT DISTINCT {key_list} FROM {}) AS s WHERE EXISTS (SELECT 1 FROM {table} AS t WHERE {})",
         layout.stage,
@@ -197,7 +286,13 @@ async fn rows_there(client: &Client, layout: &Layout, keys: &Keys) -> Result<Opt
 
 /// How many rows the table has.
 pub(crate) async fn count_rows(client: &Client, layout: &Layout) -> Result<u64> {
-    count(&client.query_one(&format!("SELECT count(*) FROM {}", layout.place.sql()), &[]).await.map_err(from_pg)?, 0)
+    count(
+        &client
+            .query_one(&format!("SELECT count(*) FROM {}", layout.place.sql()), &[])
+            .await
+            .map_err(from_pg)?,
+        0,
+    )
 }
 
 /// Whether the staged rows are moved by deleting the old ones first.
@@ -219,6 +314,11 @@ pub(crate) fn explain_sql(error: Error, key: &str) -> Error {
     if error.get("sqlstate") != Some("0A000") {
         return error.with("key", key);
     }
-    let message = format!("{key} must hold no COMMIT, ROLLBACK or the like, as it runs in the load's transaction: {}", error.message());
-    Error::new(ErrorKind::InvalidOption, message).with("key", key).with_source(error)
+    let message = format!(
+        "{key} must hold no COMMIT, ROLLBACK or the like, as it runs in the load's transaction: {}",
+        error.message()
+    );
+    Error::new(ErrorKind::InvalidOption, message)
+        .with("key", key)
+        .with_source(error)
 }

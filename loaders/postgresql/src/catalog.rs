@@ -61,34 +61,63 @@ pub(crate) struct Reference {
     pub(crate) checks_at_end: bool,
 }
 
-pub(crate) fn get<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, index: usize) -> Result<T> {
+pub(crate) fn get<'a, T: tokio_postgres::types::FromSql<'a>>(
+    row: &'a Row,
+    index: usize,
+) -> Result<T> {
     row.try_get(index).map_err(from_pg)
 }
 
 /// Where a target is: in the schema it names, else that of the connection, else where the search path finds the table,
 /// else the first schema of the search path.
-pub(crate) async fn place(client: &Client, name: &TableName, default: Option<&str>) -> Result<Place> {
+pub(crate) async fn place(
+    client: &Client,
+    name: &TableName,
+    default: Option<&str>,
+) -> Result<Place> {
     const VISIBLE: &str = "SELECT n.nspname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
         WHERE c.relname = $1 AND pg_catalog.pg_table_is_visible(c.oid) AND n.nspname <> 'pg_catalog' AND c.relpersistence <> 't' LIMIT 1";
     let table = name.table.clone();
     if let Some(schema) = name.schema.as_deref().or(default) {
-        return Ok(Place { schema: schema.to_owned(), table });
+        return Ok(Place {
+            schema: schema.to_owned(),
+            table,
+        });
     }
-    if let Some(row) = client.query_opt(VISIBLE, &[&table]).await.map_err(from_pg)? {
-        return Ok(Place { schema: get(&row, 0)?, table });
+    if let Some(row) = client
+        .query_opt(VISIBLE, &[&table])
+        .await
+        .map_err(from_pg)?
+    {
+        return Ok(Place {
+            schema: get(&row, 0)?,
+            table,
+        });
     }
-    let row = client.query_one("SELECT pg_catalog.current_schema()::text", &[]).await.map_err(from_pg)?;
+    let row = client
+        .query_one("SELECT pg_catalog.current_schema()::text", &[])
+        .await
+        .map_err(from_pg)?;
     let schema: Option<String> = get(&row, 0)?;
     let missing = || {
         let message = "the server's search_path names no schema that is there; name one: schema.table, or the connection key `schema`";
         Error::new(ErrorKind::NotFound, message)
     };
-    Ok(Place { schema: schema.ok_or_else(missing)?, table })
+    Ok(Place {
+        schema: schema.ok_or_else(missing)?,
+        table,
+    })
 }
 
 /// Refuses a schema that is not there.
 pub(crate) async fn check_schema(client: &Client, schema: &str) -> Result<()> {
-    let found = client.query_opt("SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1", &[&schema]).await.map_err(from_pg)?;
+    let found = client
+        .query_opt(
+            "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1",
+            &[&schema],
+        )
+        .await
+        .map_err(from_pg)?;
     found.map(drop).ok_or_else(|| {
         let message = format!("there is no schema `{schema}`; create it, or write a table's name that holds a dot in double quotes");
         Error::new(ErrorKind::NotFound, message)
@@ -97,7 +126,13 @@ pub(crate) async fn check_schema(client: &Client, schema: &str) -> Result<()> {
 
 /// The server's version, as in 150004.
 pub(crate) async fn version(client: &Client) -> Result<u32> {
-    let row = client.query_one("SELECT pg_catalog.current_setting('server_version_num')", &[]).await.map_err(from_pg)?;
+    let row = client
+        .query_one(
+            "SELECT pg_catalog.current_setting('server_version_num')",
+            &[],
+        )
+        .await
+        .map_err(from_pg)?;
     let text: String = get(&row, 0)?;
     Ok(text.parse().unwrap_or(0))
 }
@@ -106,7 +141,13 @@ pub(crate) async fn version(client: &Client) -> Result<u32> {
 pub(crate) async fn find(client: &Client, place: &Place) -> Result<Option<(u32, bool)>> {
     const FIND: &str = "SELECT c.oid, c.relkind::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
         WHERE n.nspname = $1 AND c.relname = $2";
-    let Some(row) = client.query_opt(FIND, &[&place.schema, &place.table]).await.map_err(from_pg)? else { return Ok(None) };
+    let Some(row) = client
+        .query_opt(FIND, &[&place.schema, &place.table])
+        .await
+        .map_err(from_pg)?
+    else {
+        return Ok(None);
+    };
     let (oid, kind): (u32, String) = (get(&row, 0)?, get(&row, 1)?);
     let what = match kind.as_str() {
         "r" => return Ok(Some((oid, false))),
@@ -118,7 +159,10 @@ pub(crate) async fn find(client: &Client, place: &Place) -> Result<Option<(u32, 
         "i" | "I" => "an index",
         _ => "no table",
     };
-    Err(Error::new(ErrorKind::Unsupported, format!("{} is {what}; loads go into tables", place.sql())))
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!("{} is {what}; loads go into tables", place.sql()),
+    ))
 }
 
 /// A table that was found.
@@ -126,7 +170,11 @@ pub(crate) async fn table(client: &Client, oid: u32, partitioned: bool) -> Resul
     const COUNT: &str = "SELECT relnatts::int FROM pg_catalog.pg_class WHERE oid = $1";
     let row = client.query_one(COUNT, &[&oid]).await.map_err(from_pg)?;
     let attributes = usize::try_from(get::<i32>(&row, 0)?).unwrap_or(0);
-    Ok(Table { partitioned, columns: columns(client, oid).await?, attributes })
+    Ok(Table {
+        partitioned,
+        columns: columns(client, oid).await?,
+        attributes,
+    })
 }
 
 /// The columns of a table, in its order.
@@ -150,7 +198,11 @@ pub(crate) async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>> {
             always_not_null: get(&row, 8)?,
             filled: get::<bool>(&row, 2)? || !identity.is_empty(),
             unwritable,
-            pg: PgType { oid: get(&row, 5)?, name: get(&row, 7)?, kind },
+            pg: PgType {
+                oid: get(&row, 5)?,
+                name: get(&row, 7)?,
+                kind,
+            },
         });
     }
     Ok(columns)
@@ -167,17 +219,29 @@ pub(crate) async fn kind(client: &Client, mut oid: u32, mut modifier: i32) -> Re
         let (found, inner) = match built_in(oid, modifier) {
             Some(kind) => (kind, None),
             None => {
-                let row = client.query_one(TYPE, &[&oid, &modifier]).await.map_err(from_pg)?;
+                let row = client
+                    .query_one(TYPE, &[&oid, &modifier])
+                    .await
+                    .map_err(from_pg)?;
                 let (kind, category): (String, String) = (get(&row, 0)?, get(&row, 4)?);
                 match (kind.as_str(), category.as_str()) {
                     ("e", _) => (Kind::Enum, None),
                     ("d", _) => {
                         let declared: i32 = get(&row, 2)?;
-                        (oid, modifier) = (get(&row, 1)?, if declared == -1 { modifier } else { declared });
+                        (oid, modifier) = (
+                            get(&row, 1)?,
+                            if declared == -1 { modifier } else { declared },
+                        );
                         continue;
                     }
-                    _ if get(&row, 6)? => (Kind::Vector(usize::try_from(modifier).ok().filter(|length| *length > 0)), None),
-                    ("b", "A") if around.is_none() => (Kind::Other, Some((get::<u32>(&row, 3)?, get::<String>(&row, 5)?))),
+                    _ if get(&row, 6)? => (
+                        Kind::Vector(usize::try_from(modifier).ok().filter(|length| *length > 0)),
+                        None,
+                    ),
+                    ("b", "A") if around.is_none() => (
+                        Kind::Other,
+                        Some((get::<u32>(&row, 3)?, get::<String>(&row, 5)?)),
+                    ),
                     _ => (Kind::Other, None),
                 }
             }
@@ -189,7 +253,11 @@ pub(crate) async fn kind(client: &Client, mut oid: u32, mut modifier: i32) -> Re
             }
             None => {
                 return Ok(match around {
-                    Some((oid, name)) if found != Kind::Other => Kind::Array(Box::new(PgType { oid, name, kind: found })),
+                    Some((oid, name)) if found != Kind::Other => Kind::Array(Box::new(PgType {
+                        oid,
+                        name,
+                        kind: found,
+                    })),
                     Some(_) => Kind::Other,
                     None => found,
                 });
@@ -210,7 +278,10 @@ pub(crate) async fn unique_indexes(client: &Client, oid: u32) -> Result<Vec<Uniq
         .map(|row| {
             let mut columns: Vec<String> = get(row, 0)?;
             columns.sort();
-            Ok(UniqueIndex { columns, nulls_are_equal: get(row, 1)? })
+            Ok(UniqueIndex {
+                columns,
+                nulls_are_equal: get(row, 1)?,
+            })
         })
         .collect()
 }
@@ -220,7 +291,12 @@ pub(crate) async fn references(client: &Client, oid: u32) -> Result<Vec<Referenc
     const REFERENCES: &str = "SELECT conname::text, conrelid::regclass::text, confdeltype::text FROM pg_catalog.pg_constraint \
         WHERE contype = 'f' AND confrelid = $1 AND conrelid <> $1 ORDER BY 1";
     let rows = client.query(REFERENCES, &[&oid]).await.map_err(from_pg)?;
-    let reference =
-        |row: &Row| Ok(Reference { constraint: get(row, 0)?, from: get(row, 1)?, checks_at_end: get::<String>(row, 2)? == "a" });
+    let reference = |row: &Row| {
+        Ok(Reference {
+            constraint: get(row, 0)?,
+            from: get(row, 1)?,
+            checks_at_end: get::<String>(row, 2)? == "a",
+        })
+    };
     rows.iter().map(reference).collect()
 }

@@ -99,16 +99,23 @@ impl TryFrom<String> for ReadNumeric {
 
     fn try_from(text: String) -> Result<Self, String> {
         let digits = |text: &str| -> Option<(u8, i8)> {
-            let (precision, scale) = text.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
+            let (precision, scale) = text
+                .strip_prefix("decimal(")?
+                .strip_suffix(')')?
+                .split_once(',')?;
             Some((precision.trim().parse().ok()?, scale.trim().parse().ok()?))
         };
         match (text.as_str(), digits(&text)) {
             ("auto", _) => Ok(Self::Auto),
             ("text", _) => Ok(Self::Text),
-            (_, Some((precision @ 1..=76, scale))) if (0..=precision.cast_signed()).contains(&scale) => {
+            (_, Some((precision @ 1..=76, scale)))
+                if (0..=precision.cast_signed()).contains(&scale) =>
+            {
                 Ok(Self::Decimal { precision, scale })
             }
-            _ => Err(format!("`{text}` is none of auto, text and decimal(precision,scale) with at most 76 digits, as in decimal(38,9)")),
+            _ => Err(format!(
+                "`{text}` is none of auto, text and decimal(precision,scale) with at most 76 digits, as in decimal(38,9)"
+            )),
         }
     }
 }
@@ -164,12 +171,16 @@ pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[
 fn malformed(why: &str) -> Error {
     Error::new(
         ErrorKind::InvalidOption,
-        format!("the connection URL is malformed: {why}; write postgresql://user:password@host:port/database"),
+        format!(
+            "the connection URL is malformed: {why}; write postgresql://user:password@host:port/database"
+        ),
     )
 }
 
 fn decode(text: &str) -> Result<Value> {
-    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| malformed("an escape is no UTF-8"))?;
+    let decoded = percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| malformed("an escape is no UTF-8"))?;
     Ok(Value::String(decoded.into_owned()))
 }
 
@@ -178,20 +189,28 @@ fn decode(text: &str) -> Result<Value> {
 /// # Errors
 /// [`ErrorKind::InvalidOption`]. The message does not show the URL, as it may hold a password.
 pub(crate) fn from_url(url: &str) -> Result<Map<String, Value>> {
-    let (_, rest) = url.split_once("://").ok_or_else(|| malformed("it has no ://"))?;
+    let (_, rest) = url
+        .split_once("://")
+        .ok_or_else(|| malformed("it has no ://"))?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
     let (credentials, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
     let mut keys = Map::new();
-    for (key, text) in [("user", user), ("password", password), ("database", database)] {
+    for (key, text) in [
+        ("user", user),
+        ("password", password),
+        ("database", database),
+    ] {
         if !text.is_empty() {
             keys.insert(key.into(), decode(text)?);
         }
     }
     insert_hosts(&mut keys, hosts)?;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').ok_or_else(|| malformed("a parameter has no ="))?;
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| malformed("a parameter has no ="))?;
         let key = if key == "dbname" { "database" } else { key };
         keys.insert(key.into(), decode(value)?);
     }
@@ -208,7 +227,9 @@ fn insert_hosts(keys: &mut Map<String, Value>, text: &str) -> Result<()> {
         if !port.is_empty() && port.parse::<u16>().is_err() {
             return Err(malformed("a port is no number"));
         }
-        let Value::String(host) = decode(host)? else { continue };
+        let Value::String(host) = decode(host)? else {
+            continue;
+        };
         hosts.push(host);
         ports.push(port);
     }
@@ -227,16 +248,25 @@ mod tests {
 
     #[test]
     fn urls_are_read_as_libpq_does() {
-        let keys = from_url("postgresql://u%40x:p%3Aw@h1:1,[::1]:2/my%20db?sslmode=require&application_name=a%20b").expect("a URL");
+        let keys = from_url(
+            "postgresql://u%40x:p%3Aw@h1:1,[::1]:2/my%20db?sslmode=require&application_name=a%20b",
+        )
+        .expect("a URL");
         let expected = serde_json::json!({
             "user": "u@x", "password": "p:w", "host": "h1,::1", "port": "1,2", "database": "my db",
             "sslmode": "require", "application_name": "a b"
         });
         assert_eq!(Value::Object(keys), expected);
         let keys = from_url("postgres://%2Frun%2Fpg/db").expect("a URL");
-        assert_eq!(Value::Object(keys), serde_json::json!({ "host": "/run/pg", "database": "db" }));
+        assert_eq!(
+            Value::Object(keys),
+            serde_json::json!({ "host": "/run/pg", "database": "db" })
+        );
         let keys = from_url("postgresql:///db?host=/tmp&dbname=other").expect("a URL");
-        assert_eq!(Value::Object(keys), serde_json::json!({ "host": "/tmp", "database": "other" }));
+        assert_eq!(
+            Value::Object(keys),
+            serde_json::json!({ "host": "/tmp", "database": "other" })
+        );
     }
 
     #[test]
@@ -249,6 +279,10 @@ mod tests {
     fn the_schema_is_closed_and_the_password_secret() {
         let schema = arrowload_core::KeySchema::of::<PostgresqlConfig>();
         assert!(schema.is_closed() && schema.is_secret("password"));
-        assert!(ENVIRONMENT.iter().all(|(_, key)| *key == "url" || schema.contains(key)));
+        assert!(
+            ENVIRONMENT
+                .iter()
+                .all(|(_, key)| *key == "url" || schema.contains(key))
+        );
     }
 }

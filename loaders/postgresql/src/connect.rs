@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrowload_core::{Error, ErrorKind, Result, Secret};
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::SslMode as Wanted;
 use tokio_postgres::{Client, NoTls};
@@ -42,15 +44,31 @@ fn places(config: &PostgresqlConfig) -> Result<Vec<(String, u16)>> {
     let text = config.port.as_deref().unwrap_or_default();
     let ports: Vec<&str> = text.split(',').map(str::trim).collect();
     if ports.len() != 1 && ports.len() != hosts.len() {
-        let message = format!("{} hosts and {} ports are given; give one port for each host, or one for all", hosts.len(), ports.len());
+        let message = format!(
+            "{} hosts and {} ports are given; give one port for each host, or one for all",
+            hosts.len(),
+            ports.len()
+        );
         return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "port"));
     }
     let number = |text: &str| match text {
         "" => Ok(DEFAULT_PORT),
-        text => text.parse().map_err(|_| Error::new(ErrorKind::InvalidOption, format!("`{text}` is no port")).with("key", "port")),
+        text => text.parse().map_err(|_| {
+            Error::new(ErrorKind::InvalidOption, format!("`{text}` is no port")).with("key", "port")
+        }),
     };
-    let host = |host: &&str| if host.is_empty() { "localhost".to_owned() } else { (*host).to_owned() };
-    hosts.iter().enumerate().map(|(index, name)| Ok((host(name), number(ports.get(index).unwrap_or(&ports[0]))?))).collect()
+    let host = |host: &&str| {
+        if host.is_empty() {
+            "localhost".to_owned()
+        } else {
+            (*host).to_owned()
+        }
+    };
+    hosts
+        .iter()
+        .enumerate()
+        .map(|(index, name)| Ok((host(name), number(ports.get(index).unwrap_or(&ports[0]))?)))
+        .collect()
 }
 
 /// The keys as the driver wants them.
@@ -67,13 +85,19 @@ fn driver_config(config: &PostgresqlConfig, places: &[(String, u16)]) -> tokio_p
     if let Some(database) = database {
         driver.dbname(database);
     }
-    if let Some(password) = config.password.clone().or_else(|| from_file(config, places, user.as_deref(), database)) {
+    if let Some(password) = config
+        .password
+        .clone()
+        .or_else(|| from_file(config, places, user.as_deref(), database))
+    {
         driver.password(password.expose());
     }
     if let Some(options) = session_options(config) {
         driver.options(options);
     }
-    driver.application_name(&config.application_name).connect_timeout(Duration::from_secs(config.connect_timeout.max(1)));
+    driver
+        .application_name(&config.application_name)
+        .connect_timeout(Duration::from_secs(config.connect_timeout.max(1)));
     driver.ssl_mode(match config.sslmode {
         SslMode::Disable => Wanted::Disable,
         SslMode::Prefer => Wanted::Prefer,
@@ -83,9 +107,19 @@ fn driver_config(config: &PostgresqlConfig, places: &[(String, u16)]) -> tokio_p
 }
 
 /// The driver has one password for all hosts: that of the first.
-fn from_file(config: &PostgresqlConfig, places: &[(String, u16)], user: Option<&str>, database: Option<&String>) -> Option<Secret> {
+fn from_file(
+    config: &PostgresqlConfig,
+    places: &[(String, u16)],
+    user: Option<&str>,
+    database: Option<&String>,
+) -> Option<Secret> {
     let (host, port) = places.first()?;
-    let wanted = passfile::Wanted { host, port: *port, database: database?, user: user? };
+    let wanted = passfile::Wanted {
+        host,
+        port: *port,
+        database: database?,
+        user: user?,
+    };
     passfile::find(config.passfile.as_deref(), &wanted)
 }
 
@@ -107,33 +141,64 @@ impl Connections {
         let places = places(config)?;
         let tls = crate::tls::connector(config)?;
         let driver = driver_config(config, &places);
-        let settings = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let settings = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
         let manager = match tls.clone() {
             Some(tls) => Manager::from_config(driver, tls, settings),
             None => Manager::from_config(driver, NoTls, settings),
         };
-        let pool = Pool::builder(manager).max_size(config.pool_size.max(1)).runtime(Runtime::Tokio1).build();
-        let pool = pool.map_err(|error| Error::new(ErrorKind::Unexpected, "the pool cannot be made").with_source(error))?;
-        let place = places.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(",");
+        let pool = Pool::builder(manager)
+            .max_size(config.pool_size.max(1))
+            .runtime(Runtime::Tokio1)
+            .build();
+        let pool = pool.map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "the pool cannot be made").with_source(error)
+        })?;
+        let place = places
+            .iter()
+            .map(|(host, port)| format!("{host}:{port}"))
+            .collect::<Vec<_>>()
+            .join(",");
         let size = config.pool_size.max(1);
-        Ok(Self { pool, tls, place, size, turns: Arc::new(Semaphore::new(size)) })
+        Ok(Self {
+            pool,
+            tls,
+            place,
+            size,
+            turns: Arc::new(Semaphore::new(size)),
+        })
     }
 
     /// A connection of one's own.
     pub(crate) async fn lease(&self) -> Result<Lease> {
         let object = self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => from_connecting(error, &self.place),
-            other => Error::new(ErrorKind::Connection, format!("no connection to {}: {other}", self.place)).transient(),
+            other => Error::new(
+                ErrorKind::Connection,
+                format!("no connection to {}: {other}", self.place),
+            )
+            .transient(),
         })?;
-        Ok(Lease { object: Some(object), tls: self.tls.clone(), turn: None })
+        Ok(Lease {
+            object: Some(object),
+            tls: self.tls.clone(),
+            turn: None,
+        })
     }
 
     /// The connection of a load that will use this many in all. Loads take turns, first come, first served, so that none holds
     /// some connections while it waits for those that another holds.
     pub(crate) async fn lease_for_load(&self, connections: usize) -> Result<Lease> {
         let permits = u32::try_from(connections.min(self.size)).unwrap_or(u32::MAX);
-        let closed = |error| Error::new(ErrorKind::Connection, "the pool of connections is closed").with_source(error);
-        let turn = Arc::clone(&self.turns).acquire_many_owned(permits).await.map_err(closed)?;
+        let closed = |error| {
+            Error::new(ErrorKind::Connection, "the pool of connections is closed")
+                .with_source(error)
+        };
+        let turn = Arc::clone(&self.turns)
+            .acquire_many_owned(permits)
+            .await
+            .map_err(closed)?;
         let mut lease = self.lease().await?;
         lease.turn = Some(turn);
         Ok(lease)
@@ -146,9 +211,15 @@ impl Connections {
     /// would wait for ever.
     pub(crate) async fn leases(&self, count: usize) -> Result<Vec<Lease>> {
         let all = futures::future::try_join_all((0..count).map(|_| self.lease()));
-        let message = || format!("{count} more connections were not free within 10 seconds; raise pool_size, or lower parallelism");
+        let message = || {
+            format!(
+                "{count} more connections were not free within 10 seconds; raise pool_size, or lower parallelism"
+            )
+        };
         let timed_out = |_| Error::new(ErrorKind::ResourceExhausted, message()).transient();
-        tokio::time::timeout(Duration::from_secs(10), all).await.map_err(timed_out)?
+        tokio::time::timeout(Duration::from_secs(10), all)
+            .await
+            .map_err(timed_out)?
     }
 
     /// Connections at most.
@@ -185,7 +256,10 @@ impl Lease {
 
     /// Runs a statement in a transaction of its own that may write, whatever the session's default is.
     pub(crate) async fn run_alone(&self, sql: &str) -> Result<()> {
-        self.run(&format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {sql}; COMMIT")).await
+        self.run(&format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {sql}; COMMIT"
+        ))
+        .await
     }
 
     /// Runs statements that answer with nothing.
@@ -197,15 +271,22 @@ impl Lease {
 impl Deref for Lease {
     type Target = Client;
 
-    #[expect(clippy::expect_used, reason = "the object is taken in drop and give_back only, which both end the lease")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the object is taken in drop and give_back only, which both end the lease"
+    )]
     fn deref(&self) -> &Client {
-        self.object.as_ref().expect("a lease has its connection until its end")
+        self.object
+            .as_ref()
+            .expect("a lease has its connection until its end")
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(object) = self.object.take() else { return };
+        let Some(object) = self.object.take() else {
+            return;
+        };
         let token = object.cancel_token();
         let tls = self.tls.take();
         drop(Object::take(object));

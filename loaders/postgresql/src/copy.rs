@@ -28,11 +28,21 @@ pub(crate) struct CopyIn {
 
 impl CopyIn {
     /// Starts the statement.
-    pub(crate) async fn start(client: &Client, sql: &(impl ToStatement + ?Sized), first_row: u64, pieces: &mut Pieces) -> Result<Self> {
+    pub(crate) async fn start(
+        client: &Client,
+        sql: &(impl ToStatement + ?Sized),
+        first_row: u64,
+        pieces: &mut Pieces,
+    ) -> Result<Self> {
         let sink = Box::pin(client.copy_in(sql).await.map_err(from_pg)?);
         pieces.clear();
         pieces.take_room(HEADER.len()).copy_from_slice(HEADER);
-        Ok(Self { sink, starts: vec![(0, first_row)], rows: 0, bytes: 0 })
+        Ok(Self {
+            sink,
+            starts: vec![(0, first_row)],
+            rows: 0,
+            bytes: 0,
+        })
     }
 
     /// Bytes that were sent.
@@ -42,8 +52,13 @@ impl CopyIn {
 
     /// The number in the load of one of its rows.
     fn number(&self, row: u64) -> u64 {
-        let index = self.starts.partition_point(|(start, _)| *start <= row).saturating_sub(1);
-        self.starts.get(index).map_or(row, |(start, number)| number + row - start)
+        let index = self
+            .starts
+            .partition_point(|(start, _)| *start <= row)
+            .saturating_sub(1);
+        self.starts
+            .get(index)
+            .map_or(row, |(start, number)| number + row - start)
     }
 
     /// Encodes and sends the next batch; its end may wait in `pieces`.
@@ -54,7 +69,8 @@ impl CopyIn {
         pieces: &mut Pieces,
         sent: Option<&mut Sent>,
     ) -> Result<()> {
-        self.write_at(encoder, batch, self.number(self.rows), pieces, sent).await
+        self.write_at(encoder, batch, self.number(self.rows), pieces, sent)
+            .await
     }
 
     /// The same for a batch that begins at any row of the load.
@@ -93,7 +109,11 @@ impl CopyIn {
     }
 
     /// Ends the statement, and says how many rows the server took.
-    pub(crate) async fn finish(mut self, pieces: &mut Pieces, mut sent: Option<&mut Sent>) -> Result<u64> {
+    pub(crate) async fn finish(
+        mut self,
+        pieces: &mut Pieces,
+        mut sent: Option<&mut Sent>,
+    ) -> Result<u64> {
         if pieces.room() < TRAILER.len() {
             let piece = pieces.take();
             self.send(piece, sent.as_deref_mut()).await?;
@@ -101,10 +121,17 @@ impl CopyIn {
         pieces.take_room(TRAILER.len()).copy_from_slice(&TRAILER);
         let piece = pieces.take();
         self.send(piece, sent).await?;
-        let taken = self.sink.as_mut().finish().await.map_err(|error| self.at_row(error))?;
+        let taken = self
+            .sink
+            .as_mut()
+            .finish()
+            .await
+            .map_err(|error| self.at_row(error))?;
         if taken != self.rows {
-            let message =
-                format!("{} rows were sent, and the server took {taken}: a trigger or rule of the table keeps rows out", self.rows);
+            let message = format!(
+                "{} rows were sent, and the server took {taken}: a trigger or rule of the table keeps rows out",
+                self.rows
+            );
             return Err(Error::new(ErrorKind::Verification, message));
         }
         Ok(taken)
@@ -117,7 +144,11 @@ impl CopyIn {
         // Where the server was when its time was up, or its disk full, says nothing of the row.
         let is_of_row = !matches!(
             error.kind(),
-            ErrorKind::Timeout | ErrorKind::Connection | ErrorKind::ResourceExhausted | ErrorKind::Conflict | ErrorKind::PermissionDenied
+            ErrorKind::Timeout
+                | ErrorKind::Connection
+                | ErrorKind::ResourceExhausted
+                | ErrorKind::Conflict
+                | ErrorKind::PermissionDenied
         );
         let line = line.filter(|_| is_of_row);
         line.map_or(error.clone(), |line| error.at_row(self.number(line - 1)))

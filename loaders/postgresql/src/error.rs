@@ -9,7 +9,9 @@ use tokio_postgres::error::DbError;
 fn kind_of(code: &str) -> (ErrorKind, bool) {
     use ErrorKind as K;
     match code {
-        "23502" | "23503" | "23505" | "23514" | "23P01" | "23000" | "23001" => (K::InvalidData, false),
+        "23502" | "23503" | "23505" | "23514" | "23P01" | "23000" | "23001" => {
+            (K::InvalidData, false)
+        }
         "28000" | "28P01" => (K::Authentication, false),
         "3D000" | "3F000" => (K::NotFound, false),
         "40001" | "40P01" | "55P03" => (K::Conflict, true),
@@ -22,7 +24,10 @@ fn kind_of(code: &str) -> (ErrorKind, bool) {
         "53300" => (K::ResourceExhausted, true),
         "57014" => (K::Timeout, false),
         "57P01" | "57P02" | "57P03" | "57P05" => (K::Connection, true),
-        _ => (kind_of_class(code.get(..2).unwrap_or_default()), code.starts_with("08")),
+        _ => (
+            kind_of_class(code.get(..2).unwrap_or_default()),
+            code.starts_with("08"),
+        ),
     }
 }
 
@@ -58,15 +63,23 @@ fn advice(code: &str) -> &'static str {
 fn from_server(error: &DbError) -> Error {
     let code = error.code().code();
     let (kind, transient) = kind_of(code);
-    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-    let mut mapped = Error::new(kind, format!("{}{detail}{}", error.message(), advice(code))).with("sqlstate", code);
+    let detail = error
+        .detail()
+        .map(|detail| format!(": {detail}"))
+        .unwrap_or_default();
+    let mut mapped = Error::new(kind, format!("{}{detail}{}", error.message(), advice(code)))
+        .with("sqlstate", code);
     if let Some(column) = error.column() {
         mapped = mapped.with("column", column);
     }
     if let Some(constraint) = error.constraint() {
         mapped = mapped.with("constraint", constraint);
     }
-    if transient { mapped.transient() } else { mapped }
+    if transient {
+        mapped.transient()
+    } else {
+        mapped
+    }
 }
 
 /// Maps an error of the driver.
@@ -76,17 +89,34 @@ pub(crate) fn from_pg(error: tokio_postgres::Error) -> Error {
     }
     let cause = root_cause(&error);
     if tls_cause(&error) {
-        let see = if refuses_our_certificate(&error) { "sslcert and sslkey" } else { "sslmode and sslrootcert" };
-        return Error::new(ErrorKind::Tls, format!("the connection could not be encrypted: {cause}; see {see}"));
+        let see = if refuses_our_certificate(&error) {
+            "sslcert and sslkey"
+        } else {
+            "sslmode and sslrootcert"
+        };
+        return Error::new(
+            ErrorKind::Tls,
+            format!("the connection could not be encrypted: {cause}; see {see}"),
+        );
     }
     if io_cause(&error).is_some_and(|cause| cause.kind() == std::io::ErrorKind::InvalidInput) {
-        let message = format!("{cause}: names, comments and keys of connections hold no NUL byte, and paths of sockets are short");
+        let message = format!(
+            "{cause}: names, comments and keys of connections hold no NUL byte, and paths of sockets are short"
+        );
         return Error::new(ErrorKind::InvalidOption, message);
     }
     if error.is_closed() || io_cause(&error).is_some() {
-        return Error::new(ErrorKind::Connection, format!("the connection to PostgreSQL broke: {cause}")).transient();
+        return Error::new(
+            ErrorKind::Connection,
+            format!("the connection to PostgreSQL broke: {cause}"),
+        )
+        .transient();
     }
-    Error::new(ErrorKind::Unexpected, format!("PostgreSQL's driver says: {error}")).with_source(error)
+    Error::new(
+        ErrorKind::Unexpected,
+        format!("PostgreSQL's driver says: {error}"),
+    )
+    .with_source(error)
 }
 
 /// What the driver says where it should send a password and has none.
@@ -97,16 +127,25 @@ pub(crate) fn from_connecting(error: tokio_postgres::Error, place: &str) -> Erro
     let mapped = from_pg(error);
     let named = match mapped.kind() {
         ErrorKind::Connection if mapped.get("sqlstate").is_none() => {
-            let message = format!("PostgreSQL cannot be reached at {place}: {}", mapped.message());
+            let message = format!(
+                "PostgreSQL cannot be reached at {place}: {}",
+                mapped.message()
+            );
             Error::new(ErrorKind::Connection, message).transient()
         }
         ErrorKind::Unexpected => {
-            let cause = StdError::source(&mapped).and_then(|error| chain(error).last()).map(ToString::to_string).unwrap_or_default();
+            let cause = StdError::source(&mapped)
+                .and_then(|error| chain(error).last())
+                .map(ToString::to_string)
+                .unwrap_or_default();
             if cause == NO_PASSWORD {
                 let message = "the server asks for a password, and there is none; set password, or see passfile";
                 return Error::new(ErrorKind::Authentication, message).with("server", place);
             }
-            Error::new(ErrorKind::Connection, format!("PostgreSQL at {place} takes no connection: {cause}"))
+            Error::new(
+                ErrorKind::Connection,
+                format!("PostgreSQL at {place} takes no connection: {cause}"),
+            )
         }
         // Nothing but the session's settings has been said yet.
         ErrorKind::InvalidData | ErrorKind::Query => {
@@ -119,12 +158,17 @@ pub(crate) fn from_connecting(error: tokio_postgres::Error, place: &str) -> Erro
     named.with("server", place)
 }
 
-fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error| (*error).source())
 }
 
 fn root_cause(error: &tokio_postgres::Error) -> String {
-    chain(error).last().map(ToString::to_string).unwrap_or_default()
+    chain(error)
+        .last()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 fn io_cause(error: &tokio_postgres::Error) -> Option<&std::io::Error> {
@@ -133,7 +177,9 @@ fn io_cause(error: &tokio_postgres::Error) -> Option<&std::io::Error> {
 
 fn rustls_cause(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
     chain(error).find_map(|cause| {
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let inner = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
         cause.downcast_ref().or_else(|| inner?.downcast_ref())
     })
 }
@@ -141,16 +187,31 @@ fn rustls_cause(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
 /// The server ended the handshake over the client's certificate.
 fn refuses_our_certificate(error: &tokio_postgres::Error) -> bool {
     use rustls::AlertDescription as Alert;
-    let Some(rustls::Error::AlertReceived(alert)) = rustls_cause(error) else { return false };
-    let about = [Alert::UnknownCA, Alert::BadCertificate, Alert::CertificateUnknown, Alert::CertificateExpired];
-    let more = [Alert::CertificateRevoked, Alert::CertificateRequired, Alert::UnsupportedCertificate, Alert::AccessDenied];
+    let Some(rustls::Error::AlertReceived(alert)) = rustls_cause(error) else {
+        return false;
+    };
+    let about = [
+        Alert::UnknownCA,
+        Alert::BadCertificate,
+        Alert::CertificateUnknown,
+        Alert::CertificateExpired,
+    ];
+    let more = [
+        Alert::CertificateRevoked,
+        Alert::CertificateRequired,
+        Alert::UnsupportedCertificate,
+        Alert::AccessDenied,
+    ];
     about.contains(alert) || more.contains(alert)
 }
 
 /// Whether rustls refused, or the server offers no encryption.
 fn tls_cause(error: &tokio_postgres::Error) -> bool {
     // The driver keeps its own kinds to itself; this one only chooses the word, never whether to try again.
-    rustls_cause(error).is_some() || error.to_string().starts_with("error performing TLS handshake")
+    rustls_cause(error).is_some()
+        || error
+            .to_string()
+            .starts_with("error performing TLS handshake")
 }
 
 /// The line of the input that the server speaks of in the context of a failed COPY: rows, from 1.
@@ -158,7 +219,9 @@ pub(crate) fn copy_line(error: &tokio_postgres::Error) -> Option<u64> {
     let context = error.as_db_error()?.where_()?;
     let copy = context.lines().find(|line| line.starts_with("COPY "))?;
     let digits = copy.rsplit_once(", line ").map(|(_, rest)| rest)?;
-    let end = digits.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(digits.len());
+    let end = digits
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(digits.len());
     digits[..end].parse().ok()
 }
 

@@ -25,10 +25,19 @@ pub(crate) fn check(what: &str, name: &str) -> Result<()> {
     let why = match name {
         "" => "is empty".to_owned(),
         name if name.contains('\0') => "holds a NUL byte".to_owned(),
-        name if name.len() > LONGEST => format!("has {} bytes, and PostgreSQL's names have {LONGEST} at most", name.len()),
+        name if name.len() > LONGEST => format!(
+            "has {} bytes, and PostgreSQL's names have {LONGEST} at most",
+            name.len()
+        ),
         _ => return Ok(()),
     };
-    Err(Error::new(ErrorKind::InvalidOption, format!("the name of {what} {why}: `{}`; choose another", name.replace('\0', "␀"))))
+    Err(Error::new(
+        ErrorKind::InvalidOption,
+        format!(
+            "the name of {what} {why}: `{}`; choose another",
+            name.replace('\0', "␀")
+        ),
+    ))
 }
 
 /// A table as the target names it.
@@ -41,9 +50,15 @@ pub(crate) struct TableName {
 impl TableName {
     /// Reads `table` or `schema.table`; names that hold a dot stand in double quotes. Upper case stays.
     pub(crate) fn parse(target: &str) -> Result<Self> {
-        let mut parts = if target.starts_with('"') { quoted_parts(target) } else { plain_parts(target) };
+        let mut parts = if target.starts_with('"') {
+            quoted_parts(target)
+        } else {
+            plain_parts(target)
+        };
         let invalid = || {
-            let message = format!("`{target}` is no table; write table or schema.table, and names that hold a dot as \"a.b\"");
+            let message = format!(
+                "`{target}` is no table; write table or schema.table, and names that hold a dot as \"a.b\""
+            );
             Error::new(ErrorKind::InvalidOption, message).with("target", target)
         };
         let table = parts.pop().ok_or_else(invalid)?;
@@ -52,7 +67,9 @@ impl TableName {
             return Err(invalid());
         }
         check("a table", &table)?;
-        schema.as_deref().map_or(Ok(()), |schema| check("a schema", schema))?;
+        schema
+            .as_deref()
+            .map_or(Ok(()), |schema| check("a schema", schema))?;
         Ok(Self { schema, table })
     }
 }
@@ -60,7 +77,9 @@ impl TableName {
 /// A quote within a plain name is a letter like others, unless it begins the second part.
 fn plain_parts(target: &str) -> Vec<String> {
     match target.split_once('.') {
-        Some((schema, table)) if table.starts_with('"') => [vec![schema.to_owned()], quoted_parts(table)].concat(),
+        Some((schema, table)) if table.starts_with('"') => {
+            [vec![schema.to_owned()], quoted_parts(table)].concat()
+        }
         _ => target.split('.').map(str::to_owned).collect(),
     }
 }
@@ -101,12 +120,15 @@ mod tests {
     use super::*;
 
     fn parse(target: &str) -> Option<(Option<String>, String)> {
-        TableName::parse(target).ok().map(|name| (name.schema, name.table))
+        TableName::parse(target)
+            .ok()
+            .map(|name| (name.schema, name.table))
     }
 
     #[test]
     fn targets() {
-        let table = |schema: Option<&str>, table: &str| Some((schema.map(str::to_owned), table.to_owned()));
+        let table =
+            |schema: Option<&str>, table: &str| Some((schema.map(str::to_owned), table.to_owned()));
         assert_eq!(parse("Events"), table(None, "Events"));
         assert_eq!(parse("s.t"), table(Some("s"), "t"));
         assert_eq!(parse("\"a.b\""), table(None, "a.b"));
@@ -115,14 +137,26 @@ mod tests {
         assert_eq!(parse("s.\"t.u\""), table(Some("s"), "t.u"));
         assert_eq!(parse("quote\"d"), table(None, "quote\"d"));
         assert_eq!(parse("DROP TABLE x; --"), table(None, "DROP TABLE x; --"));
-        for wrong in ["a.b.c", "", "a.", ".a", "\"a", "\"a\"b", "x\0", &"x".repeat(64)] {
+        for wrong in [
+            "a.b.c",
+            "",
+            "a.",
+            ".a",
+            "\"a",
+            "\"a\"b",
+            "x\0",
+            &"x".repeat(64),
+        ] {
             assert_eq!(parse(wrong), None, "{wrong:?}");
         }
     }
 
     #[test]
     fn quoting_leaves_no_way_out() {
-        assert_eq!(quote("a\"; DROP TABLE b; --"), "\"a\"\"; DROP TABLE b; --\"");
+        assert_eq!(
+            quote("a\"; DROP TABLE b; --"),
+            "\"a\"\"; DROP TABLE b; --\""
+        );
         assert_eq!(literal("it's \\"), "E'it''s \\\\'");
     }
 }

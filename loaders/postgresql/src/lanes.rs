@@ -33,17 +33,29 @@ struct Lane {
     bytes: u64,
 }
 
-async fn copy_all(lease: Lease, sql: &str, mut encoder: CopyEncoder, batches: &Mutex<mpsc::Receiver<Numbered>>) -> Result<Lane> {
+async fn copy_all(
+    lease: Lease,
+    sql: &str,
+    mut encoder: CopyEncoder,
+    batches: &Mutex<mpsc::Receiver<Numbered>>,
+) -> Result<Lane> {
     let (mut pieces, mut copy) = (Pieces::new(), None);
-    let mut lane = Lane { lease, rows: 0, bytes: 0 };
+    let mut lane = Lane {
+        lease,
+        rows: 0,
+        bytes: 0,
+    };
     loop {
         let next = batches.lock().await.recv().await;
-        let Some((batch, first_row)) = next else { break };
+        let Some((batch, first_row)) = next else {
+            break;
+        };
         if copy.is_none() {
             copy = Some(CopyIn::start(&lane.lease, sql, first_row, &mut pieces).await?);
         }
         if let Some(open) = &mut copy {
-            open.write_at(&mut encoder, &batch, first_row, &mut pieces, None).await?;
+            open.write_at(&mut encoder, &batch, first_row, &mut pieces, None)
+                .await?;
             if open.bytes() < COPY_BYTES {
                 continue;
             }
@@ -66,22 +78,38 @@ impl Lane {
 }
 
 fn joined(ended: std::result::Result<Result<Lane>, tokio::task::JoinError>) -> Result<Lane> {
-    ended.map_err(|error| Error::new(ErrorKind::Unexpected, "a connection's task ended early").with_source(error))?
+    ended.map_err(|error| {
+        Error::new(ErrorKind::Unexpected, "a connection's task ended early").with_source(error)
+    })?
 }
 
 impl Lanes {
     /// Starts a transaction and a task for each connection.
-    pub(crate) async fn start(leases: Vec<Lease>, sql: &str, encoder: &CopyEncoder) -> Result<Self> {
-        try_join_all(leases.iter().map(|lease| lease.run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL row_security = off")))
-            .await?;
+    pub(crate) async fn start(
+        leases: Vec<Lease>,
+        sql: &str,
+        encoder: &CopyEncoder,
+    ) -> Result<Self> {
+        try_join_all(leases.iter().map(|lease| {
+            lease.run(
+                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL row_security = off",
+            )
+        }))
+        .await?;
         let (sender, receiver) = mpsc::channel(1);
         let (receiver, count) = (Arc::new(Mutex::new(receiver)), leases.len());
         let mut tasks = JoinSet::new();
         for lease in leases {
-            let (receiver, encoder, sql) = (Arc::clone(&receiver), encoder.another(), sql.to_owned());
+            let (receiver, encoder, sql) =
+                (Arc::clone(&receiver), encoder.another(), sql.to_owned());
             tasks.spawn(async move { copy_all(lease, &sql, encoder, &receiver).await });
         }
-        Ok(Self { batches: Some(sender), tasks, done: Vec::new(), count })
+        Ok(Self {
+            batches: Some(sender),
+            tasks,
+            done: Vec::new(),
+            count,
+        })
     }
 
     /// Hands a batch to the connection that is free first.
@@ -108,7 +136,10 @@ impl Lanes {
 
     /// Rows that the server took, and bytes that were sent.
     pub(crate) fn totals(&self) -> (u64, u64) {
-        (self.done.iter().map(|lane| lane.rows).sum(), self.done.iter().map(|lane| lane.bytes).sum())
+        (
+            self.done.iter().map(|lane| lane.rows).sum(),
+            self.done.iter().map(|lane| lane.bytes).sum(),
+        )
     }
 
     /// Commits each connection's transaction: into a table that no reader knows of.
@@ -120,7 +151,11 @@ impl Lanes {
 
     /// Prepares each connection's transaction; if one refuses, all are rolled back.
     pub(crate) async fn prepare(&self, names: &Prepared) -> Result<()> {
-        let all = self.done.iter().enumerate().map(|(number, lane)| async move { lane.lease.run(&names.prepare_sql(number)).await });
+        let all = self
+            .done
+            .iter()
+            .enumerate()
+            .map(|(number, lane)| async move { lane.lease.run(&names.prepare_sql(number)).await });
         let ended = futures::future::join_all(all).await;
         if ended.iter().all(Result::is_ok) {
             return Ok(());
@@ -131,8 +166,18 @@ impl Lanes {
 
     /// Rolls back what was prepared. What cannot be reached is rolled back when the next load of the target begins.
     pub(crate) async fn roll_back(&self, names: &Prepared) {
-        let all = self.done.iter().enumerate().map(|(number, lane)| async move { lane.lease.run(&names.end_sql(number, false)).await });
-        for error in futures::future::join_all(all).await.into_iter().filter_map(Result::err) {
+        let all = self
+            .done
+            .iter()
+            .enumerate()
+            .map(
+                |(number, lane)| async move { lane.lease.run(&names.end_sql(number, false)).await },
+            );
+        for error in futures::future::join_all(all)
+            .await
+            .into_iter()
+            .filter_map(Result::err)
+        {
             tracing::debug!(%error, "a prepared transaction was not rolled back");
         }
     }
@@ -143,8 +188,13 @@ impl Lanes {
             .done
             .iter()
             .enumerate()
-            .map(|(number, lane)| async move { prepared::end(&lane.lease, &names.end_sql(number, true)).await });
-        futures::future::join_all(all).await.into_iter().collect::<Result<()>>()?;
+            .map(|(number, lane)| async move {
+                prepared::end(&lane.lease, &names.end_sql(number, true)).await
+            });
+        futures::future::join_all(all)
+            .await
+            .into_iter()
+            .collect::<Result<()>>()?;
         self.give_back();
         Ok(())
     }

@@ -90,7 +90,11 @@ fn mismatch(column: &str, message: String) -> Error {
 /// The names of the load's columns in the table.
 fn names(schema: &Schema, options: &PostgresqlOptions) -> Result<Vec<String>> {
     const SYSTEM: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
-    if let Some(unknown) = options.column_map.keys().find(|name| schema.column_with_name(name).is_none()) {
+    if let Some(unknown) = options
+        .column_map
+        .keys()
+        .find(|name| schema.column_with_name(name).is_none())
+    {
         let message = format!("column_map names `{unknown}`, which is no column of the query");
         return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "column_map"));
     }
@@ -100,11 +104,15 @@ fn names(schema: &Schema, options: &PostgresqlOptions) -> Result<Vec<String>> {
         let name = options.column_name(field.name());
         check("a column", &name).map_err(|error| error.with("column", field.name()))?;
         if SYSTEM.contains(&name.as_str()) {
-            let message = format!("`{name}` is the name of a system column of every table; map it to another with column_map");
+            let message = format!(
+                "`{name}` is the name of a system column of every table; map it to another with column_map"
+            );
             return Err(Error::new(ErrorKind::InvalidOption, message).with("column", field.name()));
         }
         if !seen.insert(name.clone()) {
-            let message = format!("two columns would be named `{name}` in the table; see the options `case` and `column_map`");
+            let message = format!(
+                "two columns would be named `{name}` in the table; see the options `case` and `column_map`"
+            );
             return Err(Error::new(ErrorKind::InvalidOption, message).with("column", field.name()));
         }
         names.push(name);
@@ -116,15 +124,37 @@ fn new_column(field: &Field, name: String, options: &PostgresqlOptions) -> LoadC
     let comment = field.metadata().get("comment").cloned();
     let not_null = !field.is_nullable();
     match for_new_column(field, options) {
-        Ok(new) => LoadColumn { name, not_null, comment, pg: new.pg, support: new.support, conversion: Some(new.conversion) },
+        Ok(new) => LoadColumn {
+            name,
+            not_null,
+            comment,
+            pg: new.pg,
+            support: new.support,
+            conversion: Some(new.conversion),
+        },
         Err(why) => {
-            let pg = PgType { oid: 0, name: "?".into(), kind: crate::types::Kind::Other };
-            LoadColumn { name, not_null, comment, pg, support: TypeSupport::Unsupported(why.into()), conversion: None }
+            let pg = PgType {
+                oid: 0,
+                name: "?".into(),
+                kind: crate::types::Kind::Other,
+            };
+            LoadColumn {
+                name,
+                not_null,
+                comment,
+                pg,
+                support: TypeSupport::Unsupported(why.into()),
+                conversion: None,
+            }
         }
     }
 }
 
-fn existing_column(field: &Field, column: &catalog::Column, options: &PostgresqlOptions) -> LoadColumn {
+fn existing_column(
+    field: &Field,
+    column: &catalog::Column,
+    options: &PostgresqlOptions,
+) -> LoadColumn {
     let fitted = match column.unwritable {
         Some(why) => Err(format!("the column {why}; leave it out of the query")),
         None => for_existing_column(field, &column.pg, options),
@@ -133,7 +163,14 @@ fn existing_column(field: &Field, column: &catalog::Column, options: &Postgresql
         Ok((conversion, support)) => (Some(conversion), support),
         Err(why) => (None, TypeSupport::Unsupported(why.into())),
     };
-    LoadColumn { name: column.name.clone(), not_null: column.not_null, comment: None, pg: column.pg.clone(), support, conversion }
+    LoadColumn {
+        name: column.name.clone(),
+        not_null: column.not_null,
+        comment: None,
+        pg: column.pg.clone(),
+        support,
+        conversion,
+    }
 }
 
 impl Layout {
@@ -155,7 +192,11 @@ impl Layout {
             null_keys: request.null_keys,
             referred: false,
         };
-        let key_names: Vec<String> = request.key_indices()?.into_iter().map(|index| names[index].clone()).collect();
+        let key_names: Vec<String> = request
+            .key_indices()?
+            .into_iter()
+            .map(|index| names[index].clone())
+            .collect();
         match &found.table {
             Some(table) if !create => layout.meet(request, names, table)?,
             _ => layout.create(request, names, &key_names, found.version)?,
@@ -178,37 +219,78 @@ impl Layout {
     /// No table has more columns than the server allows: not the target, and not the one that rows are staged in.
     fn check_width(&self) -> Result<()> {
         let staged = self.columns.len() + usize::from(self.keys.is_some());
-        let target = self.table.as_ref().map_or(self.columns.len(), |table| table.attributes + self.added);
+        let target = self
+            .table
+            .as_ref()
+            .map_or(self.columns.len(), |table| table.attributes + self.added);
         let (what, count) = match self.way {
-            Way::Staged if staged > MOST_COLUMNS => ("the table in which its rows are staged", staged),
+            Way::Staged if staged > MOST_COLUMNS => {
+                ("the table in which its rows are staged", staged)
+            }
             _ => ("the table", target),
         };
         if count <= MOST_COLUMNS {
             return Ok(());
         }
-        let dropped = if self.table.is_some() { " (those that were dropped count)" } else { "" };
+        let dropped = if self.table.is_some() {
+            " (those that were dropped count)"
+        } else {
+            ""
+        };
         let message = format!(
             "{what} would have {count} columns{dropped}, and PostgreSQL's have {MOST_COLUMNS} at most; load fewer, or gather some in an array"
         );
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 
-    fn create(&mut self, request: &Request, names: Vec<String>, keys: &[String], version: u32) -> Result<()> {
+    fn create(
+        &mut self,
+        request: &Request,
+        names: Vec<String>,
+        keys: &[String],
+        version: u32,
+    ) -> Result<()> {
         let fields = request.schema.fields().iter().zip(names);
-        self.columns = fields.map(|(field, name)| new_column(field, name, &request.options)).collect();
+        self.columns = fields
+            .map(|(field, name)| new_column(field, name, &request.options))
+            .collect();
         let mut parts: Vec<String> = self.columns.iter().map(definition).collect();
         if !keys.is_empty() {
-            parts.push(format!("{} ({})", self.key_constraint(request, version)?, quote_all(keys.iter().map(String::as_str))));
+            parts.push(format!(
+                "{} ({})",
+                self.key_constraint(request, version)?,
+                quote_all(keys.iter().map(String::as_str))
+            ));
         }
-        let unlogged = if request.options.unlogged { "UNLOGGED " } else { "" };
-        self.before.push(format!("CREATE {unlogged}TABLE {} ({})", self.place.sql(), parts.join(", ")));
+        let unlogged = if request.options.unlogged {
+            "UNLOGGED "
+        } else {
+            ""
+        };
+        self.before.push(format!(
+            "CREATE {unlogged}TABLE {} ({})",
+            self.place.sql(),
+            parts.join(", ")
+        ));
         if let Some(comment) = request.schema.metadata().get("comment") {
-            self.before.push(format!("COMMENT ON TABLE {} IS {}", self.place.sql(), crate::ident::literal(comment)));
+            self.before.push(format!(
+                "COMMENT ON TABLE {} IS {}",
+                self.place.sql(),
+                crate::ident::literal(comment)
+            ));
         }
-        let comments = self.columns.iter().filter_map(|column| Some((column, column.comment.as_ref()?)));
+        let comments = self
+            .columns
+            .iter()
+            .filter_map(|column| Some((column, column.comment.as_ref()?)));
         let comments: Vec<String> = comments
             .map(|(column, text)| {
-                format!("COMMENT ON COLUMN {}.{} IS {}", self.place.sql(), quote(&column.name), crate::ident::literal(text))
+                format!(
+                    "COMMENT ON COLUMN {}.{} IS {}",
+                    self.place.sql(),
+                    quote(&column.name),
+                    crate::ident::literal(text)
+                )
             })
             .collect();
         self.before.extend(comments);
@@ -217,7 +299,10 @@ impl Layout {
 
     /// A primary key has no nulls.
     fn key_constraint(&self, request: &Request, version: u32) -> Result<&'static str> {
-        let nullable = request.key_indices()?.into_iter().any(|index| request.schema.field(index).is_nullable());
+        let nullable = request
+            .key_indices()?
+            .into_iter()
+            .any(|index| request.schema.field(index).is_nullable());
         match request.null_keys {
             NullKeys::Match if nullable && version < 150_000 => Err(no_equal_nulls()),
             NullKeys::Match if nullable => Ok("UNIQUE NULLS NOT DISTINCT"),
@@ -234,8 +319,10 @@ impl Layout {
             let fresh = new_column(field, name.clone(), &request.options);
             match there {
                 Some(column) if !replace || column.pg.kind == fresh.pg.kind => {
-                    self.columns.push(existing_column(field, column, &request.options));
-                    if replace && column.not_null == field.is_nullable() && !column.always_not_null {
+                    self.columns
+                        .push(existing_column(field, column, &request.options));
+                    if replace && column.not_null == field.is_nullable() && !column.always_not_null
+                    {
                         let verb = if column.not_null { "DROP" } else { "SET" };
                         self.alter(format!("ALTER COLUMN {} {verb} NOT NULL", quote(&name)));
                     }
@@ -247,13 +334,17 @@ impl Layout {
                 }
                 None if request.schema_evolution => {
                     // Rows that are there already have no value for it.
-                    let fresh = LoadColumn { not_null: fresh.not_null && replace, ..fresh };
+                    let fresh = LoadColumn {
+                        not_null: fresh.not_null && replace,
+                        ..fresh
+                    };
                     self.add_column(&fresh);
                     self.columns.push(fresh);
                 }
                 None => {
-                    let message =
-                        format!("the table has no column `{name}`; set schema_evolution = true to add it, or leave it out of the query");
+                    let message = format!(
+                        "the table has no column `{name}`; set schema_evolution = true to add it, or leave it out of the query"
+                    );
                     return Err(mismatch(field.name(), message));
                 }
             }
@@ -263,12 +354,23 @@ impl Layout {
 
     /// Columns of the table that the load does not have.
     fn meet_missing(&mut self, table: &Table, replace: bool) -> Result<()> {
-        let given: HashSet<String> = self.columns.iter().map(|column| column.name.clone()).collect();
-        for column in table.columns.iter().filter(|column| !given.contains(&column.name)) {
+        let given: HashSet<String> = self
+            .columns
+            .iter()
+            .map(|column| column.name.clone())
+            .collect();
+        for column in table
+            .columns
+            .iter()
+            .filter(|column| !given.contains(&column.name))
+        {
             if replace && column.unwritable.is_none() {
                 self.alter(format!("DROP COLUMN {}", quote(&column.name)));
             } else if column.not_null && !column.filled && column.unwritable.is_none() {
-                let message = format!("the load has no column `{}`, and the table's may not be null and has no default", column.name);
+                let message = format!(
+                    "the load has no column `{}`, and the table's may not be null and has no default",
+                    column.name
+                );
                 return Err(mismatch(&column.name, message));
             }
         }
@@ -278,7 +380,8 @@ impl Layout {
     /// Rows are staged first, so that the table is locked against readers for a moment only.
     fn alter(&mut self, action: String) {
         self.way = Way::Staged;
-        self.after.push(format!("ALTER TABLE {} {action}", self.place.sql()));
+        self.after
+            .push(format!("ALTER TABLE {} {action}", self.place.sql()));
     }
 
     fn add_column(&mut self, column: &LoadColumn) {
@@ -289,7 +392,10 @@ impl Layout {
     /// Keys of a table that is there are its own: a load of another mode than upsert does not make them unique.
     fn check_keys(&self, request: &Request, mut keys: Vec<String>, found: &Found) -> Result<()> {
         keys.sort();
-        if keys.is_empty() || request.keys_are_defaults || found.indexes.iter().any(|index| index.columns == keys) {
+        if keys.is_empty()
+            || request.keys_are_defaults
+            || found.indexes.iter().any(|index| index.columns == keys)
+        {
             return Ok(());
         }
         let message = format!(
@@ -304,17 +410,34 @@ impl Layout {
     }
 
     fn find_keys(&self, request: &Request, columns: Vec<String>, found: &Found) -> Result<Keys> {
-        let Some(table) = &self.table else { return Ok(Keys { columns, create_index: false }) };
+        let Some(table) = &self.table else {
+            return Ok(Keys {
+                columns,
+                create_index: false,
+            });
+        };
         let mut wanted = columns.clone();
         wanted.sort();
-        let nullable = table.columns.iter().any(|column| wanted.contains(&column.name) && !column.not_null);
+        let nullable = table
+            .columns
+            .iter()
+            .any(|column| wanted.contains(&column.name) && !column.not_null);
         let nulls_matter = nullable && request.null_keys == NullKeys::Match;
-        let fits = |index: &&UniqueIndex| index.columns == wanted && (index.nulls_are_equal || !nulls_matter);
+        let fits = |index: &&UniqueIndex| {
+            index.columns == wanted && (index.nulls_are_equal || !nulls_matter)
+        };
         if found.indexes.iter().find(fits).is_some() {
-            return Ok(Keys { columns, create_index: false });
+            return Ok(Keys {
+                columns,
+                create_index: false,
+            });
         }
         if !found.ours {
-            let nulls = if nulls_matter { " NULLS NOT DISTINCT" } else { "" };
+            let nulls = if nulls_matter {
+                " NULLS NOT DISTINCT"
+            } else {
+                ""
+            };
             let message = format!(
                 "an upsert needs a unique index over its keys, and {} has none; create one: CREATE UNIQUE INDEX ON {} ({}){nulls}",
                 self.place.sql(),
@@ -326,25 +449,48 @@ impl Layout {
         if nulls_matter && found.version < 150_000 {
             return Err(no_equal_nulls());
         }
-        Ok(Keys { columns, create_index: true })
+        Ok(Keys {
+            columns,
+            create_index: true,
+        })
     }
 
     /// The statement that makes the keys unique, in a table that a load created.
     pub(crate) fn index_sql(&self) -> Option<String> {
         let keys = self.keys.as_ref().filter(|keys| keys.create_index)?;
-        let nulls = if self.null_keys == NullKeys::Match { " NULLS NOT DISTINCT" } else { "" };
+        let nulls = if self.null_keys == NullKeys::Match {
+            " NULLS NOT DISTINCT"
+        } else {
+            ""
+        };
         let columns = quote_all(keys.columns.iter().map(String::as_str));
-        Some(format!("CREATE UNIQUE INDEX ON {} ({columns}){nulls}", self.place.sql()))
+        Some(format!(
+            "CREATE UNIQUE INDEX ON {} ({columns}){nulls}",
+            self.place.sql()
+        ))
     }
 
     fn check_update_columns(&self, request: &Request) -> Result<()> {
-        let keys = self.keys.as_ref().map(|keys| keys.columns.as_slice()).unwrap_or_default();
+        let keys = self
+            .keys
+            .as_ref()
+            .map(|keys| keys.columns.as_slice())
+            .unwrap_or_default();
         for name in request.options.update_columns.iter().flatten() {
             let mapped = request.options.column_name(name);
             let known = self.columns.iter().any(|column| column.name == mapped);
             if !known || keys.contains(&mapped) {
-                let message = format!("update_columns names `{name}`, which is {}", if known { "a key" } else { "no column of the query" });
-                return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "update_columns"));
+                let message = format!(
+                    "update_columns names `{name}`, which is {}",
+                    if known {
+                        "a key"
+                    } else {
+                        "no column of the query"
+                    }
+                );
+                return Err(
+                    Error::new(ErrorKind::InvalidOption, message).with("key", "update_columns")
+                );
             }
         }
         Ok(())
@@ -360,13 +506,18 @@ impl Layout {
                 self.place.sql(),
                 acts.constraint
             );
-            return Err(Error::new(ErrorKind::Unsupported, message).with("constraint", &acts.constraint));
+            return Err(
+                Error::new(ErrorKind::Unsupported, message).with("constraint", &acts.constraint)
+            );
         }
         if references.is_empty() {
             return Ok(());
         }
         if !self.after.is_empty() {
-            let message = format!("overwriting cannot change the columns of {}, as other tables refer to it", self.place.sql());
+            let message = format!(
+                "overwriting cannot change the columns of {}, as other tables refer to it",
+                self.place.sql()
+            );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         (self.way, self.referred) = (Way::Staged, true);
@@ -378,11 +529,19 @@ impl Layout {
         let conversion = |(column, field): (&LoadColumn, &arrow_schema::FieldRef)| {
             column.conversion.clone().ok_or_else(|| {
                 let why = column.support.detail().unwrap_or_default();
-                let message = format!("column `{}` ({}): {why}; cast it in the query or leave it out", field.name(), field.data_type());
+                let message = format!(
+                    "column `{}` ({}): {why}; cast it in the query or leave it out",
+                    field.name(),
+                    field.data_type()
+                );
                 Error::new(ErrorKind::UnsupportedType, message).with("column", field.name())
             })
         };
-        self.columns.iter().zip(schema.fields()).map(conversion).collect()
+        self.columns
+            .iter()
+            .zip(schema.fields())
+            .map(conversion)
+            .collect()
     }
 
     /// Whether the load needs the table without other writers at some time. It locks them out from the start: of two that made
@@ -391,7 +550,11 @@ impl Layout {
         let partitioned = self.table.as_ref().is_some_and(|table| table.partitioned);
         let indexes = self.keys.as_ref().is_some_and(|keys| keys.create_index);
         let tells_own_rows = request.verify == Verify::Checksum && request.rejects.accepts();
-        request.mode == Mode::Overwrite || !self.after.is_empty() || indexes || tells_own_rows || (partitioned && self.keys.is_some())
+        request.mode == Mode::Overwrite
+            || !self.after.is_empty()
+            || indexes
+            || tells_own_rows
+            || (partitioned && self.keys.is_some())
     }
 
     /// The load's columns, as SQL.
@@ -408,17 +571,33 @@ impl Layout {
         }
         all.extend(self.after.iter().cloned());
         all.extend(self.index_sql());
-        let verb = if request.mode == Mode::Upsert { "upsert" } else { "COPY" };
-        all.push(format!("{verb} INTO {} ({})", self.place.sql(), self.column_list()));
+        let verb = if request.mode == Mode::Upsert {
+            "upsert"
+        } else {
+            "COPY"
+        };
+        all.push(format!(
+            "{verb} INTO {} ({})",
+            self.place.sql(),
+            self.column_list()
+        ));
         all.extend(request.options.post_sql.iter().cloned());
         all
     }
 }
 
 fn definition(column: &LoadColumn) -> String {
-    format!("{} {}{}", quote(&column.name), column.pg.name, if column.not_null { " NOT NULL" } else { "" })
+    format!(
+        "{} {}{}",
+        quote(&column.name),
+        column.pg.name,
+        if column.not_null { " NOT NULL" } else { "" }
+    )
 }
 
 fn no_equal_nulls() -> Error {
-    Error::new(ErrorKind::Unsupported, "null_keys = match needs PostgreSQL 15 or later, or key columns that may not be null")
+    Error::new(
+        ErrorKind::Unsupported,
+        "null_keys = match needs PostgreSQL 15 or later, or key columns that may not be null",
+    )
 }

@@ -2,7 +2,8 @@
 
 use arrow_schema::DataType;
 use arrowload_core::{
-    Atomicity, BatchSize, Capabilities, ColumnPlan, DataLoader, Error, ErrorKind, LoadRequest, LoadState, Mode, Plan, Result, TypeSupport,
+    Atomicity, BatchSize, Capabilities, ColumnPlan, DataLoader, Error, ErrorKind, LoadRequest,
+    LoadState, Mode, Plan, Result, TypeSupport,
 };
 use serde_json::{Map, Value};
 use tokio_postgres::Client;
@@ -32,7 +33,8 @@ type Request = LoadRequest<PostgresqlOptions>;
 
 impl PostgresqlLoader {
     async fn place(&self, client: &Client, target: &str) -> Result<Place> {
-        let place = catalog::place(client, &TableName::parse(target)?, self.schema.as_deref()).await?;
+        let place =
+            catalog::place(client, &TableName::parse(target)?, self.schema.as_deref()).await?;
         check_schema_is_open(&place)?;
         self.ledger(&place).check_target(&place)?;
         Ok(place)
@@ -44,8 +46,13 @@ impl PostgresqlLoader {
 
     /// What the catalog says, as far as the mode asks for it.
     async fn look(&self, client: &Client, request: &Request, place: &Place) -> Result<Found> {
-        let mut found = Found { version: catalog::version(client).await?, ..Found::default() };
-        let Some((oid, partitioned)) = catalog::find(client, place).await? else { return Ok(found) };
+        let mut found = Found {
+            version: catalog::version(client).await?,
+            ..Found::default()
+        };
+        let Some((oid, partitioned)) = catalog::find(client, place).await? else {
+            return Ok(found);
+        };
         found.table = Some(catalog::table(client, oid, partitioned).await?);
         if !request.keys.is_empty() {
             found.indexes = catalog::unique_indexes(client, oid).await?;
@@ -74,16 +81,28 @@ impl PostgresqlLoader {
         ledger.ensure(&lease).await?;
         prepared::recover(&lease, &ledger, &place).await?;
         // With row security on, a COPY or DELETE would pass over rows that this user may not see.
-        lease.run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL row_security = off").await?;
+        lease
+            .run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL row_security = off")
+            .await?;
         let transaction = transaction_id(&lease).await?;
         if let Some(sql) = &request.options.pre_sql {
-            lease.run(&crate::apply::within_transaction(sql)).await.map_err(|error| crate::apply::explain_sql(error, "pre_sql"))?;
+            lease
+                .run(&crate::apply::within_transaction(sql))
+                .await
+                .map_err(|error| crate::apply::explain_sql(error, "pre_sql"))?;
             check_unbroken(&lease, &transaction).await?;
         }
-        self.lock(&lease, &place, expected.keeps_writers_out(request)).await?;
+        self.lock(&lease, &place, expected.keeps_writers_out(request))
+            .await?;
         let found = self.look(&lease, request, &place).await?;
         let layout = Layout::resolve(request, place, found)?;
-        Ok(Begun { lease, connections: self.connections.clone(), ledger, layout, transaction })
+        Ok(Begun {
+            lease,
+            connections: self.connections.clone(),
+            ledger,
+            layout,
+            transaction,
+        })
     }
 
     /// Appends and upserts go on side by side; an overwrite keeps other writers out, and never readers.
@@ -91,8 +110,14 @@ impl PostgresqlLoader {
         if catalog::find(lease, place).await?.is_none() {
             return Ok(());
         }
-        let mode = if alone { "SHARE ROW EXCLUSIVE" } else { "ROW EXCLUSIVE" };
-        lease.run(&format!("LOCK TABLE {} IN {mode} MODE", place.sql())).await
+        let mode = if alone {
+            "SHARE ROW EXCLUSIVE"
+        } else {
+            "ROW EXCLUSIVE"
+        };
+        lease
+            .run(&format!("LOCK TABLE {} IN {mode} MODE", place.sql()))
+            .await
     }
 }
 
@@ -101,7 +126,10 @@ fn check_schema_is_open(place: &Place) -> Result<()> {
     if !place.schema.starts_with("pg_") && place.schema != "information_schema" {
         return Ok(());
     }
-    let message = format!("the schema of {} is the server's own; choose another", place.sql());
+    let message = format!(
+        "the schema of {} is the server's own; choose another",
+        place.sql()
+    );
     Err(Error::new(ErrorKind::InvalidOption, message).with("target", place.sql()))
 }
 
@@ -125,25 +153,39 @@ impl DataLoader for PostgresqlLoader {
         .checksum()
         .parallel()
         .change_limits()
-        .batch(BatchSize { min_rows: 0, max_rows: 1 << 16, max_bytes: 16 << 20 });
+        .batch(BatchSize {
+            min_rows: 0,
+            max_rows: 1 << 16,
+            max_bytes: 16 << 20,
+        });
 
     type Config = PostgresqlConfig;
     type Options = PostgresqlOptions;
     type Session = PostgresqlSession;
 
     async fn connect(config: PostgresqlConfig) -> Result<Self> {
-        for schema in [&config.schema, &config.ledger_schema].into_iter().flatten() {
+        for schema in [&config.schema, &config.ledger_schema]
+            .into_iter()
+            .flatten()
+        {
             check("a schema", schema)?;
         }
         let connections = Connections::new(&config)?;
         connections.lease().await?.give_back();
-        Ok(Self { connections, schema: config.schema, ledger_schema: config.ledger_schema })
+        Ok(Self {
+            connections,
+            schema: config.schema,
+            ledger_schema: config.ledger_schema,
+        })
     }
 
     async fn begin(&self, request: Request) -> Result<PostgresqlSession> {
         let count = share::connections(&request, &self.connections);
         // Beside those that copy, one leads.
-        let lease = self.connections.lease_for_load(if count > 1 { count + 1 } else { 1 }).await?;
+        let lease = self
+            .connections
+            .lease_for_load(if count > 1 { count + 1 } else { 1 })
+            .await?;
         let begun = self.begin_in(lease, &request).await?;
         PostgresqlSession::start(begun, request).await
     }
@@ -151,7 +193,10 @@ impl DataLoader for PostgresqlLoader {
     fn supports_type(data_type: &DataType) -> TypeSupport {
         let field = arrow_schema::Field::new("column", data_type.clone(), true);
         let fitted = crate::matrix::for_new_column(&field, &PostgresqlOptions::default());
-        fitted.map_or_else(|why| TypeSupport::Unsupported(why.into()), |new| new.support)
+        fitted.map_or_else(
+            |why| TypeSupport::Unsupported(why.into()),
+            |new| new.support,
+        )
     }
 
     async fn plan(&self, request: &Request) -> Result<Plan> {
@@ -161,18 +206,36 @@ impl DataLoader for PostgresqlLoader {
         let found = self.look(&lease, request, &place).await?;
         let layout = Layout::resolve(request, place, found)?;
         let connections = share::connections(request, &self.connections);
-        let oid = catalog::find(&lease, &layout.place).await?.map(|(oid, _)| oid);
-        rights::check(&lease, &layout, oid, request.mode, &self.ledger(&layout.place), connections).await?;
+        let oid = catalog::find(&lease, &layout.place)
+            .await?
+            .map(|(oid, _)| oid);
+        rights::check(
+            &lease,
+            &layout,
+            oid,
+            request.mode,
+            &self.ledger(&layout.place),
+            connections,
+        )
+        .await?;
         lease.give_back();
         let mut plan = Plan::from_types(&request.schema, Self::supports_type);
         plan.target_exists = layout.table.is_some();
         plan.ddl = layout.statements(request);
         plan.resources = vec![match connections {
             1 => format!("1 connection to {}", self.connections.place()),
-            more => format!("{} connections to {}, {more} of which copy", more + 1, self.connections.place()),
+            more => format!(
+                "{} connections to {}, {more} of which copy",
+                more + 1,
+                self.connections.place()
+            ),
         }];
         for (column, planned) in layout.columns.iter().zip(&mut plan.columns) {
-            *planned = ColumnPlan { target_type: column.pg.name.clone(), support: column.support.clone(), ..planned.clone() };
+            *planned = ColumnPlan {
+                target_type: column.pg.name.clone(),
+                support: column.support.clone(),
+                ..planned.clone()
+            };
         }
         Ok(plan)
     }
@@ -186,7 +249,15 @@ impl DataLoader for PostgresqlLoader {
             return Ok(LoadState::NotCommitted);
         }
         lease.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-        let found = ledger.find(&lease, &Load { target: &place, id: load_id }).await?;
+        let found = ledger
+            .find(
+                &lease,
+                &Load {
+                    target: &place,
+                    id: load_id,
+                },
+            )
+            .await?;
         lease.run("COMMIT").await?;
         // A load that is recorded may have been cut off before all of its connections had committed.
         prepared::recover(&lease, &ledger, &place).await?;

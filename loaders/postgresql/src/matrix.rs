@@ -7,7 +7,9 @@ use arrow_schema::{DataType, Field};
 use arrowload_core::TypeSupport;
 
 use crate::PostgresqlOptions;
-use crate::encode::{ArrayTarget, Conversion, LONGEST_VECTOR, NumericTarget, Precision, TextTarget};
+use crate::encode::{
+    ArrayTarget, Conversion, LONGEST_VECTOR, NumericTarget, Precision, TextTarget,
+};
 use crate::types::{Kind, NewType, PgType, new_type, type_of};
 
 /// A column that is to be created.
@@ -21,29 +23,54 @@ pub(crate) struct NewColumn {
 ///
 /// # Errors
 /// A sentence.
-pub(crate) fn for_new_column(field: &Field, options: &PostgresqlOptions) -> Result<NewColumn, String> {
+pub(crate) fn for_new_column(
+    field: &Field,
+    options: &PostgresqlOptions,
+) -> Result<NewColumn, String> {
     let new = new_vector(field, options).map_or_else(|| new_type(field), Ok)?;
     let conversion = convert(field.data_type(), &new.pg, options)?;
-    Ok(NewColumn { pg: new.pg, support: new.support, conversion })
+    Ok(NewColumn {
+        pg: new.pg,
+        support: new.support,
+        conversion,
+    })
 }
 
 /// How a column is written to one that is there.
 ///
 /// # Errors
 /// A sentence, if that type cannot take it.
-pub(crate) fn for_existing_column(field: &Field, pg: &PgType, options: &PostgresqlOptions) -> Result<(Conversion, TypeSupport), String> {
+pub(crate) fn for_existing_column(
+    field: &Field,
+    pg: &PgType,
+    options: &PostgresqlOptions,
+) -> Result<(Conversion, TypeSupport), String> {
     let conversion = convert(field.data_type(), pg, options)?;
-    let as_created = new_type(field).ok().filter(|new| new.pg.name == pg.name || new.pg.oid == pg.oid && new.pg.kind == pg.kind);
-    let support = as_created.map_or_else(|| TypeSupport::Widened(pg.name.clone().into()), |new| new.support);
+    let as_created = new_type(field)
+        .ok()
+        .filter(|new| new.pg.name == pg.name || new.pg.oid == pg.oid && new.pg.kind == pg.kind);
+    let support = as_created.map_or_else(
+        || TypeSupport::Widened(pg.name.clone().into()),
+        |new| new.support,
+    );
     Ok((conversion, support))
 }
 
 fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
 }
 
 fn is_binary(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_))
+    matches!(
+        data_type,
+        DataType::Binary
+            | DataType::LargeBinary
+            | DataType::BinaryView
+            | DataType::FixedSizeBinary(_)
+    )
 }
 
 /// Decimal digits before and behind the point that a number of this type can have; `None` for floats.
@@ -54,16 +81,22 @@ fn number_digits(data_type: &DataType) -> Option<(i32, i32)> {
         DataType::Int32 | DataType::UInt32 => (10, 0),
         DataType::Int64 => (19, 0),
         DataType::UInt64 => (20, 0),
-        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {
-            (i32::from(*p) - i32::from(*s), i32::from(*s))
-        }
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => (i32::from(*p) - i32::from(*s), i32::from(*s)),
         _ => return None,
     })
 }
 
-fn convert(data_type: &DataType, to: &PgType, options: &PostgresqlOptions) -> Result<Conversion, String> {
+fn convert(
+    data_type: &DataType,
+    to: &PgType,
+    options: &PostgresqlOptions,
+) -> Result<Conversion, String> {
     use DataType as T;
-    let nested = matches!(data_type, T::Struct(_) | T::Map(..) | T::Union(..)) || list_item(data_type).is_some();
+    let nested = matches!(data_type, T::Struct(_) | T::Map(..) | T::Union(..))
+        || list_item(data_type).is_some();
     Ok(match (data_type, &to.kind) {
         (_, Kind::Other) => return Err(format!("loads cannot write the type {}", to.name)),
         (T::Dictionary(_, values), _) => convert(values, to, options)?,
@@ -75,8 +108,12 @@ fn convert(data_type: &DataType, to: &PgType, options: &PostgresqlOptions) -> Re
         (number, Kind::Int8) if number.is_integer() => Conversion::Int8,
         (number, Kind::Float4) if number.is_integer() || number.is_floating() => Conversion::Float4,
         (number, Kind::Float8) if number.is_integer() || number.is_floating() => Conversion::Float8,
-        (number, Kind::Numeric(limit)) if number.is_numeric() => Conversion::Numeric(numeric(number, *limit, options)),
-        (text, kind) if is_text(text) => convert_text(kind, options).ok_or_else(|| refusal(data_type, to))?,
+        (number, Kind::Numeric(limit)) if number.is_numeric() => {
+            Conversion::Numeric(numeric(number, *limit, options))
+        }
+        (text, kind) if is_text(text) => {
+            convert_text(kind, options).ok_or_else(|| refusal(data_type, to))?
+        }
         (binary, Kind::Bytea) if is_binary(binary) => Conversion::Bytea,
         (T::FixedSizeBinary(16), Kind::Uuid) => Conversion::Uuid,
         (list, Kind::Array(item)) if list_item(list).is_some() => array(list, item, options)?,
@@ -85,17 +122,28 @@ fn convert(data_type: &DataType, to: &PgType, options: &PostgresqlOptions) -> Re
             check_document(value)?;
             Conversion::JsonValue(text(None, false, options), to.kind == Kind::Jsonb)
         }
-        (temporal, kind) => convert_temporal(temporal, kind, options).ok_or_else(|| refusal(data_type, to))?,
+        (temporal, kind) => {
+            convert_temporal(temporal, kind, options).ok_or_else(|| refusal(data_type, to))?
+        }
     })
 }
 
 fn refusal(data_type: &DataType, to: &PgType) -> String {
-    let wanted = type_of(data_type).map(|new| format!(", which would be {}", new.pg.name)).unwrap_or_default();
-    format!("a column of type {} cannot take {data_type}{wanted}", to.name)
+    let wanted = type_of(data_type)
+        .map(|new| format!(", which would be {}", new.pg.name))
+        .unwrap_or_default();
+    format!(
+        "a column of type {} cannot take {data_type}{wanted}",
+        to.name
+    )
 }
 
 fn text(max_chars: Option<u32>, padded: bool, options: &PostgresqlOptions) -> TextTarget {
-    TextTarget { max_chars, padded, replace_nul: options.replace_nul.as_deref().map(Into::into) }
+    TextTarget {
+        max_chars,
+        padded,
+        replace_nul: options.replace_nul.as_deref().map(Into::into),
+    }
 }
 
 fn convert_text(kind: &Kind, options: &PostgresqlOptions) -> Option<Conversion> {
@@ -112,13 +160,24 @@ fn convert_text(kind: &Kind, options: &PostgresqlOptions) -> Option<Conversion> 
     })
 }
 
-fn convert_temporal(data_type: &DataType, kind: &Kind, options: &PostgresqlOptions) -> Option<Conversion> {
+fn convert_temporal(
+    data_type: &DataType,
+    kind: &Kind,
+    options: &PostgresqlOptions,
+) -> Option<Conversion> {
     use DataType as T;
-    let precision = |digits: u8| Precision { step: 10_i64.pow(6 - u32::from(digits)), truncate: options.truncate_times };
+    let precision = |digits: u8| Precision {
+        step: 10_i64.pow(6 - u32::from(digits)),
+        truncate: options.truncate_times,
+    };
     Some(match (data_type, kind) {
         (T::Date32 | T::Date64 | T::Timestamp(_, None), Kind::Date) => Conversion::Date,
-        (T::Date32 | T::Date64 | T::Timestamp(_, None), Kind::Timestamp(digits)) => Conversion::Timestamp(precision(*digits)),
-        (T::Timestamp(_, Some(_)), Kind::Timestamptz(digits)) => Conversion::Timestamp(precision(*digits)),
+        (T::Date32 | T::Date64 | T::Timestamp(_, None), Kind::Timestamp(digits)) => {
+            Conversion::Timestamp(precision(*digits))
+        }
+        (T::Timestamp(_, Some(_)), Kind::Timestamptz(digits)) => {
+            Conversion::Timestamp(precision(*digits))
+        }
         (T::Time32(_) | T::Time64(_), Kind::Time(digits)) => Conversion::Time(precision(*digits)),
         (T::Duration(_) | T::Interval(_), Kind::Interval) => Conversion::Interval(precision(6)),
         _ => return None,
@@ -126,11 +185,20 @@ fn convert_temporal(data_type: &DataType, kind: &Kind, options: &PostgresqlOptio
 }
 
 /// No limit is checked where the Arrow type promises to keep it; the server refuses arrays that break the promise.
-fn numeric(data_type: &DataType, limit: Option<(i32, i32)>, options: &PostgresqlOptions) -> NumericTarget {
+fn numeric(
+    data_type: &DataType,
+    limit: Option<(i32, i32)>,
+    options: &PostgresqlOptions,
+) -> NumericTarget {
     let fits = |(precision, scale): (i32, i32)| {
-        number_digits(data_type).is_some_and(|(before, behind)| before <= precision - scale && behind <= scale && scale >= 0)
+        number_digits(data_type).is_some_and(|(before, behind)| {
+            before <= precision - scale && behind <= scale && scale >= 0
+        })
     };
-    NumericTarget { limit: limit.filter(|limit| !fits(*limit)), round: options.round_decimals }
+    NumericTarget {
+        limit: limit.filter(|limit| !fits(*limit)),
+        round: options.round_decimals,
+    }
 }
 
 /// The items of a list of any kind.
@@ -145,13 +213,25 @@ pub(crate) fn list_item(data_type: &DataType) -> Option<&Field> {
     }
 }
 
-fn array(list: &DataType, element: &PgType, options: &PostgresqlOptions) -> Result<Conversion, String> {
-    let Some(item) = list_item(list) else { return Err(format!("{list} is no list")) };
+fn array(
+    list: &DataType,
+    element: &PgType,
+    options: &PostgresqlOptions,
+) -> Result<Conversion, String> {
+    let Some(item) = list_item(list) else {
+        return Err(format!("{list} is no list"));
+    };
     if list_item(item.data_type()).is_some() {
-        return Err(format!("an array cannot take {list}, whose lists may differ in length; use a column of type jsonb"));
+        return Err(format!(
+            "an array cannot take {list}, whose lists may differ in length; use a column of type jsonb"
+        ));
     }
-    let conversion = convert(item.data_type(), element, options).map_err(|why| format!("items of {list}: {why}"))?;
-    Ok(Conversion::Array(Box::new(ArrayTarget { element_oid: element.oid, element: conversion })))
+    let conversion = convert(item.data_type(), element, options)
+        .map_err(|why| format!("items of {list}: {why}"))?;
+    Ok(Conversion::Array(Box::new(ArrayTarget {
+        element_oid: element.oid,
+        element: conversion,
+    })))
 }
 
 fn is_floats(data_type: &DataType) -> bool {
@@ -161,8 +241,12 @@ fn is_floats(data_type: &DataType) -> bool {
 /// Where the list has a length of its own, it is that of the vector; else each value's is looked at.
 fn vector(list: &DataType, length: Option<usize>) -> Result<Conversion, String> {
     match (list, length) {
-        (DataType::FixedSizeList(_, items), Some(length)) if usize::try_from(*items) != Ok(length) => {
-            Err(format!("a vector({length}) cannot take lists of {items} items"))
+        (DataType::FixedSizeList(_, items), Some(length))
+            if usize::try_from(*items) != Ok(length) =>
+        {
+            Err(format!(
+                "a vector({length}) cannot take lists of {items} items"
+            ))
         }
         _ => Ok(Conversion::Vector(length)),
     }
@@ -170,13 +254,21 @@ fn vector(list: &DataType, length: Option<usize>) -> Result<Conversion, String> 
 
 /// pgvector's type for lists of a fixed length, where the option asks for it.
 fn new_vector(field: &Field, options: &PostgresqlOptions) -> Option<NewType> {
-    let DataType::FixedSizeList(item, items) = field.data_type() else { return None };
-    let length = usize::try_from(*items).ok().filter(|length| (1..=LONGEST_VECTOR).contains(length))?;
+    let DataType::FixedSizeList(item, items) = field.data_type() else {
+        return None;
+    };
+    let length = usize::try_from(*items)
+        .ok()
+        .filter(|length| (1..=LONGEST_VECTOR).contains(length))?;
     let wanted = options.vectors && item.data_type().is_floating();
     let name = format!("vector({length})");
     wanted.then(|| NewType {
         support: TypeSupport::Widened(name.clone().into()),
-        pg: PgType { oid: 0, name, kind: Kind::Vector(Some(length)) },
+        pg: PgType {
+            oid: 0,
+            name,
+            kind: Kind::Vector(Some(length)),
+        },
     })
 }
 
@@ -186,17 +278,30 @@ fn check_document(data_type: &DataType) -> Result<(), String> {
         DataType::Struct(fields) => {
             let mut names = HashSet::new();
             if let Some(twin) = fields.iter().find(|field| !names.insert(field.name())) {
-                return Err(format!("a struct has two fields `{}`, and a JSON object would keep one", twin.name()));
+                return Err(format!(
+                    "a struct has two fields `{}`, and a JSON object would keep one",
+                    twin.name()
+                ));
             }
-            fields.iter().try_for_each(|field| check_document(field.data_type()))
+            fields
+                .iter()
+                .try_for_each(|field| check_document(field.data_type()))
         }
         DataType::Map(entries, _) => check_document(entries.data_type()),
         DataType::Union(members, _) => {
             let mut names = HashSet::new();
-            if let Some((_, twin)) = members.iter().find(|(_, member)| !names.insert(member.name())) {
-                return Err(format!("a union has two members `{}`, which could not be told apart", twin.name()));
+            if let Some((_, twin)) = members
+                .iter()
+                .find(|(_, member)| !names.insert(member.name()))
+            {
+                return Err(format!(
+                    "a union has two members `{}`, which could not be told apart",
+                    twin.name()
+                ));
             }
-            members.iter().try_for_each(|(_, member)| check_document(member.data_type()))
+            members
+                .iter()
+                .try_for_each(|(_, member)| check_document(member.data_type()))
         }
         DataType::Dictionary(_, values) => check_document(values),
         DataType::RunEndEncoded(_, values) => check_document(values.data_type()),

@@ -63,13 +63,28 @@ pub struct PostgresqlOptions {
 impl PostgresqlOptions {
     /// Refuses options that the mode has no use for.
     pub(crate) fn check(&self, mode: Mode) -> Result<()> {
-        let of_upsert = [("on_conflict", self.on_conflict != OnConflict::Update), ("update_columns", self.update_columns.is_some())];
-        let refused = |key: &'static str, message: String| Err(Error::new(ErrorKind::InvalidOption, message).with("key", key));
-        if let Some((key, _)) = of_upsert.into_iter().find(|(_, set)| *set && mode != Mode::Upsert) {
-            return refused(key, format!("`{key}` is an option of mode upsert, and this load has mode {mode}"));
+        let of_upsert = [
+            ("on_conflict", self.on_conflict != OnConflict::Update),
+            ("update_columns", self.update_columns.is_some()),
+        ];
+        let refused = |key: &'static str, message: String| {
+            Err(Error::new(ErrorKind::InvalidOption, message).with("key", key))
+        };
+        if let Some((key, _)) = of_upsert
+            .into_iter()
+            .find(|(_, set)| *set && mode != Mode::Upsert)
+        {
+            return refused(
+                key,
+                format!("`{key}` is an option of mode upsert, and this load has mode {mode}"),
+            );
         }
         if of_upsert.iter().all(|(_, set)| *set) {
-            return refused("update_columns", "`update_columns` replaces what `on_conflict = ignore` keeps; set one of them".into());
+            return refused(
+                "update_columns",
+                "`update_columns` replaces what `on_conflict = ignore` keeps; set one of them"
+                    .into(),
+            );
         }
         Ok(())
     }

@@ -42,12 +42,16 @@ fn matching(line: &str, wanted: &Wanted<'_>) -> Option<Secret> {
         return None;
     }
     let fields = fields(line);
-    let [host, port, database, user, password] = fields.as_slice() else { return None };
+    let [host, port, database, user, password] = fields.as_slice() else {
+        return None;
+    };
     // A socket in the usual place is written as localhost.
     let local = wanted.host.starts_with('/') && host == "localhost";
     let is = |field: &String, value: &str| field == "*" || field == value;
-    let all =
-        (is(host, wanted.host) || local) && is(port, &wanted.port.to_string()) && is(database, wanted.database) && is(user, wanted.user);
+    let all = (is(host, wanted.host) || local)
+        && is(port, &wanted.port.to_string())
+        && is(database, wanted.database)
+        && is(user, wanted.user);
     all.then(|| Secret::new(password.clone()))
 }
 
@@ -77,9 +81,28 @@ mod tests {
 
     #[test]
     fn the_first_line_that_matches_counts() {
-        let wanted = Wanted { host: "h", port: 5432, database: "d", user: "u" };
-        let find = |lines: &[&str]| lines.iter().find_map(|line| matching(line, &wanted)).map(|secret| secret.expose().to_owned());
-        assert_eq!(find(&["# h:5432:d:u:no", "h:5433:*:*:no", "h:*:*:u:a\\:b\\\\c", "*:*:*:*:late"]).as_deref(), Some("a:b\\c"));
+        let wanted = Wanted {
+            host: "h",
+            port: 5432,
+            database: "d",
+            user: "u",
+        };
+        let find = |lines: &[&str]| {
+            lines
+                .iter()
+                .find_map(|line| matching(line, &wanted))
+                .map(|secret| secret.expose().to_owned())
+        };
+        assert_eq!(
+            find(&[
+                "# h:5432:d:u:no",
+                "h:5433:*:*:no",
+                "h:*:*:u:a\\:b\\\\c",
+                "*:*:*:*:late"
+            ])
+            .as_deref(),
+            Some("a:b\\c")
+        );
         assert_eq!(find(&["h:5432:d", "x:*:*:*:no"]), None);
         assert_eq!(find(&["*:*:*:*:with:colon"]).as_deref(), Some("with:colon"));
     }

@@ -22,20 +22,32 @@ pub(crate) struct Prepared {
 /// What the names of a target's prepared transactions begin with.
 async fn target_base(client: &Client, target: &Place) -> Result<String> {
     let sql = "SELECT 'arrowload:' || pg_catalog.left(pg_catalog.md5(pg_catalog.current_database() || ' ' || $1), 16)";
-    client.query_one(sql, &[&target.sql()]).await.and_then(|row| row.try_get(0)).map_err(from_pg)
+    client
+        .query_one(sql, &[&target.sql()])
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(from_pg)
 }
 
 /// Sixteen digits that nobody else has.
 async fn nonce(client: &Client) -> Result<String> {
     let sql = "SELECT pg_catalog.left(pg_catalog.md5(pg_catalog.random()::text || pg_catalog.clock_timestamp()::text || \
         pg_catalog.pg_backend_pid()::text), 16)";
-    client.query_one(sql, &[]).await.and_then(|row| row.try_get(0)).map_err(from_pg)
+    client
+        .query_one(sql, &[])
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(from_pg)
 }
 
 /// Whether the server keeps prepared transactions at all.
 pub(crate) async fn are_allowed(client: &Client, count: usize) -> Result<bool> {
     let sql = "SELECT pg_catalog.current_setting('max_prepared_transactions')::bigint >= $1";
-    client.query_one(sql, &[&(count as i64)]).await.and_then(|row| row.try_get(0)).map_err(from_pg)
+    client
+        .query_one(sql, &[&(count as i64)])
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(from_pg)
 }
 
 impl Prepared {
@@ -59,7 +71,11 @@ impl Prepared {
 
     /// The statement that ends it.
     pub(crate) fn end_sql(&self, number: usize, commit: bool) -> String {
-        format!("{} PREPARED {}", if commit { "COMMIT" } else { "ROLLBACK" }, self.name(number))
+        format!(
+            "{} PREPARED {}",
+            if commit { "COMMIT" } else { "ROLLBACK" },
+            self.name(number)
+        )
     }
 
     fn name(&self, number: usize) -> String {
@@ -69,8 +85,13 @@ impl Prepared {
 
 /// Waits for the end of the load that has these names.
 async fn lock(client: &Client, base: &str) -> Result<()> {
-    const LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
-    client.execute(LOCK, &[&base]).await.map_err(from_pg).map(drop)
+    const LOCK: &str =
+        "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
+    client
+        .execute(LOCK, &[&base])
+        .await
+        .map_err(from_pg)
+        .map(drop)
 }
 
 /// Ends a prepared transaction. The load itself and one that comes after it may do so at once: who comes second waits until
@@ -80,12 +101,20 @@ pub(crate) async fn end(client: &Client, sql: &str) -> Result<()> {
     const BUSY: &str = "55000";
     for _ in 0..200 {
         match client.batch_execute(sql).await {
-            Err(error) if error.code().is_some_and(|code| code.code() == UNDEFINED) => return Ok(()),
-            Err(error) if error.code().is_some_and(|code| code.code() == BUSY) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) if error.code().is_some_and(|code| code.code() == UNDEFINED) => {
+                return Ok(());
+            }
+            Err(error) if error.code().is_some_and(|code| code.code() == BUSY) => {
+                tokio::time::sleep(Duration::from_millis(50)).await
+            }
             ended => return ended.map_err(from_pg),
         }
     }
-    Err(Error::new(ErrorKind::Conflict, format!("somebody else has been ending a prepared transaction for ten seconds: {sql}")).transient())
+    Err(Error::new(
+        ErrorKind::Conflict,
+        format!("somebody else has been ending a prepared transaction for ten seconds: {sql}"),
+    )
+    .transient())
 }
 
 /// Ends what loads of this target left prepared when they were cut off. Outside a transaction.
@@ -95,10 +124,17 @@ pub(crate) async fn recover(client: &Client, ledger: &Ledger, target: &Place) ->
     let base = format!("{}:", target_base(client, target).await?);
     for row in client.query(FIND, &[&base]).await.map_err(from_pg)? {
         let gid: String = row.try_get(0).map_err(from_pg)?;
-        let Some((base, _)) = gid.rsplit_once(':') else { continue };
-        client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await.map_err(from_pg)?;
+        let Some((base, _)) = gid.rsplit_once(':') else {
+            continue;
+        };
+        client
+            .batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+            .await
+            .map_err(from_pg)?;
         lock(client, base).await?;
-        let committed = ledger.has_attempt(client, target, base.rsplit(':').next().unwrap_or_default()).await?;
+        let committed = ledger
+            .has_attempt(client, target, base.rsplit(':').next().unwrap_or_default())
+            .await?;
         client.batch_execute("COMMIT").await.map_err(from_pg)?;
         let verb = if committed { "COMMIT" } else { "ROLLBACK" };
         end(client, &format!("{verb} PREPARED {}", literal(&gid))).await?;
@@ -114,7 +150,10 @@ const OWN: &str = "arrowload_part_";
 /// name to its end.
 pub(crate) async fn own_table(client: &Client, target: &Place) -> Result<Place> {
     let digits = nonce(client).await?;
-    let place = Place { schema: target.schema.clone(), table: format!("{OWN}{digits}") };
+    let place = Place {
+        schema: target.schema.clone(),
+        table: format!("{OWN}{digits}"),
+    };
     lock(client, &place.sql()).await?;
     Ok(place)
 }
@@ -124,13 +163,31 @@ pub(crate) async fn drop_abandoned(client: &Client, schema: &str) -> Result<()> 
     const FIND: &str = "SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
         WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relname ~ '^arrowload_part_[0-9a-f]{16}$' \
         AND pg_catalog.pg_has_role(c.relowner, 'USAGE')";
-    const TRY: &str = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
+    const TRY: &str =
+        "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
     for row in client.query(FIND, &[&schema]).await.map_err(from_pg)? {
-        let place = Place { schema: schema.to_owned(), table: row.try_get(0).map_err(from_pg)? };
-        client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await.map_err(from_pg)?;
-        let free: bool = client.query_one(TRY, &[&place.sql()]).await.and_then(|row| row.try_get(0)).map_err(from_pg)?;
-        let drop = format!("DROP TABLE IF EXISTS {}.{};", quote(&place.schema), quote(&place.table));
-        client.batch_execute(&format!("{} COMMIT", if free { drop.as_str() } else { "" })).await.map_err(from_pg)?;
+        let place = Place {
+            schema: schema.to_owned(),
+            table: row.try_get(0).map_err(from_pg)?,
+        };
+        client
+            .batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+            .await
+            .map_err(from_pg)?;
+        let free: bool = client
+            .query_one(TRY, &[&place.sql()])
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(from_pg)?;
+        let drop = format!(
+            "DROP TABLE IF EXISTS {}.{};",
+            quote(&place.schema),
+            quote(&place.table)
+        );
+        client
+            .batch_execute(&format!("{} COMMIT", if free { drop.as_str() } else { "" }))
+            .await
+            .map_err(from_pg)?;
     }
     Ok(())
 }

@@ -36,7 +36,9 @@ pub(crate) async fn check(
     }
     match ledger.oid(client).await? {
         Some(oid) => on_table(client, ledger.place(), oid, &["INSERT", "SELECT"]).await,
-        None => on_schema(client, &ledger.place().schema).await.map_err(|error| ledger.explain_creation(error)),
+        None => on_schema(client, &ledger.place().schema)
+            .await
+            .map_err(|error| ledger.explain_creation(error)),
     }
 }
 
@@ -50,24 +52,50 @@ async fn on_table(client: &Client, place: &Place, oid: u32, wanted: &[&str]) -> 
 
 async fn on_schema(client: &Client, schema: &str) -> Result<()> {
     let sql = "SELECT pg_catalog.has_schema_privilege($1::text, 'CREATE'), current_user::text";
-    check_one(client, sql, &[&schema], "CREATE", &format!("SCHEMA {}", quote(schema))).await
+    check_one(
+        client,
+        sql,
+        &[&schema],
+        "CREATE",
+        &format!("SCHEMA {}", quote(schema)),
+    )
+    .await
 }
 
 /// Rows are staged in a temporary table.
 async fn on_database(client: &Client) -> Result<()> {
-    let row = client.query_one("SELECT pg_catalog.current_database()::text", &[]).await.map_err(from_pg)?;
+    let row = client
+        .query_one("SELECT pg_catalog.current_database()::text", &[])
+        .await
+        .map_err(from_pg)?;
     let name: String = get(&row, 0)?;
     let sql = "SELECT pg_catalog.has_database_privilege($1::text, 'TEMPORARY'), current_user::text";
-    check_one(client, sql, &[&name], "TEMPORARY", &format!("DATABASE {}", quote(&name))).await
+    check_one(
+        client,
+        sql,
+        &[&name],
+        "TEMPORARY",
+        &format!("DATABASE {}", quote(&name)),
+    )
+    .await
 }
 
-async fn check_one(client: &Client, sql: &str, values: &[&(dyn ToSql + Sync)], right: &str, what: &str) -> Result<()> {
+async fn check_one(
+    client: &Client,
+    sql: &str,
+    values: &[&(dyn ToSql + Sync)],
+    right: &str,
+    what: &str,
+) -> Result<()> {
     let row = client.query_one(sql, values).await.map_err(from_pg)?;
     let (has, user): (bool, String) = (get(&row, 0)?, get(&row, 1)?);
     if has {
         return Ok(());
     }
-    let message = format!("the user {user} lacks a right: GRANT {right} ON {what} TO {}", quote(&user));
+    let message = format!(
+        "the user {user} lacks a right: GRANT {right} ON {what} TO {}",
+        quote(&user)
+    );
     Err(Error::new(ErrorKind::PermissionDenied, message))
 }
 

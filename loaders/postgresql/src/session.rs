@@ -5,7 +5,10 @@ mod skip;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use arrowload_core::{ColumnChecksum, Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt, Result, Verify};
+use arrowload_core::{
+    ColumnChecksum, Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt,
+    Result, Verify,
+};
 
 use self::skip::Skipping;
 use crate::PostgresqlOptions;
@@ -60,7 +63,12 @@ pub struct PostgresqlSession {
 
 impl std::fmt::Debug for PostgresqlSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "load {} into {}", self.request.load_id, self.layout.place.sql())
+        write!(
+            f,
+            "load {} into {}",
+            self.request.load_id,
+            self.layout.place.sql()
+        )
     }
 }
 
@@ -75,23 +83,43 @@ pub(crate) struct Begun {
 
 /// The id of the transaction that is under way.
 pub(crate) async fn transaction_id(lease: &Lease) -> Result<String> {
-    let row = lease.query_one("SELECT pg_catalog.txid_current()::text", &[]).await.map_err(from_pg)?;
+    let row = lease
+        .query_one("SELECT pg_catalog.txid_current()::text", &[])
+        .await
+        .map_err(from_pg)?;
     row.try_get(0).map_err(from_pg)
 }
 
 impl PostgresqlSession {
     /// Creates or empties what has to be, still unseen, and gets ready for rows.
-    pub(crate) async fn start(begun: Begun, request: LoadRequest<PostgresqlOptions>) -> Result<Self> {
-        let Begun { lease, connections, ledger, mut layout, transaction } = begun;
+    pub(crate) async fn start(
+        begun: Begun,
+        request: LoadRequest<PostgresqlOptions>,
+    ) -> Result<Self> {
+        let Begun {
+            lease,
+            connections,
+            ledger,
+            mut layout,
+            transaction,
+        } = begun;
         let conversions = layout.conversions(&request.schema)?;
         let numbered = layout.keys.is_some();
         let verifies = request.verify == Verify::Checksum;
-        let proof = verifies.then(|| Proof::new(&request.schema, &layout, &conversions, numbered)).transpose()?;
-        let fields = conversions.into_iter().enumerate().map(|(source, conversion)| Field { source, conversion }).collect();
+        let proof = verifies
+            .then(|| Proof::new(&request.schema, &layout, &conversions, numbered))
+            .transpose()?;
+        let fields = conversions
+            .into_iter()
+            .enumerate()
+            .map(|(source, conversion)| Field { source, conversion })
+            .collect();
         let encoder = CopyEncoder::of(fields, numbered);
         let shared = match share::connections(&request, &connections) {
             1 => None,
-            count => Some(Shared::start(&lease, &connections, count, &mut layout, &request, &encoder).await?),
+            count => Some(
+                Shared::start(&lease, &connections, count, &mut layout, &request, &encoder).await?,
+            ),
         };
         let mut session = Self {
             encoder,
@@ -123,8 +151,15 @@ impl PostgresqlSession {
         let columns = self.layout.column_list();
         match self.layout.way {
             Way::Direct => {
-                let freeze = if self.request.options.freeze && self.layout.table.is_none() { ", FREEZE" } else { "" };
-                format!("COPY {} ({columns}) FROM STDIN (FORMAT binary{freeze})", self.layout.place.sql())
+                let freeze = if self.request.options.freeze && self.layout.table.is_none() {
+                    ", FREEZE"
+                } else {
+                    ""
+                };
+                format!(
+                    "COPY {} ({columns}) FROM STDIN (FORMAT binary{freeze})",
+                    self.layout.place.sql()
+                )
             }
             // The number comes last, where there is one.
             Way::Staged => format!("COPY {} FROM STDIN (FORMAT binary)", self.layout.stage),
@@ -136,21 +171,31 @@ impl PostgresqlSession {
             return Ok(());
         }
         for statement in &self.layout.before {
-            self.lease.run(statement).await.map_err(|error| self.explain_creation(error))?;
+            self.lease
+                .run(statement)
+                .await
+                .map_err(|error| self.explain_creation(error))?;
         }
         if self.layout.table.is_none() {
-            self.created = crate::catalog::find(&self.lease, &self.layout.place).await?.map(|(oid, _)| oid);
+            self.created = crate::catalog::find(&self.lease, &self.layout.place)
+                .await?
+                .map(|(oid, _)| oid);
         }
         match self.layout.way {
             Way::Staged if self.shared.is_some() => {}
-            Way::Staged => self.lease.run(&apply::stage_sql(&self.layout, self.layout.keys.is_some())).await?,
+            Way::Staged => {
+                self.lease
+                    .run(&apply::stage_sql(&self.layout, self.layout.keys.is_some()))
+                    .await?
+            }
             Way::Direct if apply::overwrites(self.request.mode, &self.layout) => {
                 self.deleted = apply::delete_all(&self.lease, &self.layout).await?;
                 self.request.limits.check(0, self.deleted, self.deleted)?;
             }
             Way::Direct => {}
         }
-        if self.proof.is_some() && self.request.rejects.accepts() && self.layout.way == Way::Direct {
+        if self.proof.is_some() && self.request.rejects.accepts() && self.layout.way == Way::Direct
+        {
             self.floor = Some(self.keep_writers_out().await?);
         }
         Ok(())
@@ -158,35 +203,54 @@ impl PostgresqlSession {
 
     /// From now on, all transactions that write to the table are within this one.
     async fn keep_writers_out(&self) -> Result<String> {
-        self.lease.run(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", self.layout.place.sql())).await?;
+        self.lease
+            .run(&format!(
+                "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE",
+                self.layout.place.sql()
+            ))
+            .await?;
         const NEXT: &str = "SELECT (pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) & 4294967295)::text";
-        self.lease.query_one(NEXT, &[]).await.and_then(|row| row.try_get(0)).map_err(from_pg)
+        self.lease
+            .query_one(NEXT, &[])
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(from_pg)
     }
 
     /// Somebody else created the table since it was looked for.
     fn explain_creation(&self, error: Error) -> Error {
-        let catalog = error.get("constraint").is_some_and(|name| name.starts_with("pg_"));
+        let catalog = error
+            .get("constraint")
+            .is_some_and(|name| name.starts_with("pg_"));
         if error.kind() != ErrorKind::TargetExists && !catalog {
             return error;
         }
-        let message = format!("{} was created by another at the same time", self.layout.place.sql());
+        let message = format!(
+            "{} was created by another at the same time",
+            self.layout.place.sql()
+        );
         if self.request.mode == Mode::Create {
             return Error::new(ErrorKind::TargetExists, message).with_source(error);
         }
-        Error::new(ErrorKind::Conflict, message).with_source(error).transient()
+        Error::new(ErrorKind::Conflict, message)
+            .with_source(error)
+            .transient()
     }
 
     /// Copies one batch in the COPY that is under way, or in a new one.
     async fn copy_batch(&mut self, batch: &RecordBatch) -> Result<()> {
         if self.copy.is_none() {
-            self.copy = Some(CopyIn::start(&self.lease, &self.copy_sql, self.given, &mut self.pieces).await?);
+            self.copy = Some(
+                CopyIn::start(&self.lease, &self.copy_sql, self.given, &mut self.pieces).await?,
+            );
             if let Some(proof) = &mut self.proof {
                 proof.sent.start();
             }
         }
         if let Some(copy) = &mut self.copy {
             let sent = self.proof.as_mut().map(|proof| &mut proof.sent);
-            copy.write(&mut self.encoder, batch, &mut self.pieces, sent).await?;
+            copy.write(&mut self.encoder, batch, &mut self.pieces, sent)
+                .await?;
             if copy.bytes() >= COPY_BYTES {
                 self.finish_copy().await?;
             }
@@ -219,7 +283,10 @@ impl PostgresqlSession {
             self.lease.run(statement).await?;
         }
         if let Some(index) = self.layout.index_sql() {
-            self.lease.run(&index).await.map_err(|error| self.explain_keys(error))?;
+            self.lease
+                .run(&index)
+                .await
+                .map_err(|error| self.explain_keys(error))?;
         }
         let moved = match &self.layout.keys {
             Some(keys) => apply::upsert(&self.lease, &self.layout, keys, &self.request).await?,
@@ -236,7 +303,11 @@ impl PostgresqlSession {
         if error.get("sqlstate") != Some("23505") {
             return error;
         }
-        let message = format!("the keys are not unique in {}: {}; remove the duplicates first", self.layout.place.sql(), error.message());
+        let message = format!(
+            "the keys are not unique in {}: {}; remove the duplicates first",
+            self.layout.place.sql(),
+            error.message()
+        );
         Error::new(ErrorKind::InvalidData, message).with_source(error)
     }
 
@@ -248,11 +319,18 @@ impl PostgresqlSession {
         }
         let table = self.layout.place.sql();
         if let Some(floor) = &self.floor {
-            let is_own = format!("pg_catalog.age(xmin) <= pg_catalog.age('{floor}'::pg_catalog.xid)");
+            let is_own =
+                format!("pg_catalog.age(xmin) <= pg_catalog.age('{floor}'::pg_catalog.xid)");
             return Ok(format!("SELECT {columns} FROM {table} WHERE {is_own}"));
         }
-        let id: u64 = self.transaction.parse().map_err(|_| Error::new(ErrorKind::Unexpected, "the transaction's id is no number"))?;
-        Ok(format!("SELECT {columns} FROM {table} WHERE xmin = '{}'::pg_catalog.xid", id & 0xFFFF_FFFF))
+        let id: u64 = self
+            .transaction
+            .parse()
+            .map_err(|_| Error::new(ErrorKind::Unexpected, "the transaction's id is no number"))?;
+        Ok(format!(
+            "SELECT {columns} FROM {table} WHERE xmin = '{}'::pg_catalog.xid",
+            id & 0xFFFF_FFFF
+        ))
     }
 
     /// SQL of the user's that ended the transaction would have published part of the load.
@@ -260,14 +338,21 @@ impl PostgresqlSession {
         if transaction_id(&self.lease).await? == self.transaction {
             return Ok(());
         }
-        let message = format!("{which} ended the load's transaction; it must hold no COMMIT or ROLLBACK");
+        let message =
+            format!("{which} ended the load's transaction; it must hold no COMMIT or ROLLBACK");
         Err(Error::new(ErrorKind::InvalidOption, message).with("key", which))
     }
 
     fn receipt(&self) -> Receipt {
-        let alone = if self.layout.way == Way::Staged { "staged" } else { "direct" };
+        let alone = if self.layout.way == Way::Staged {
+            "staged"
+        } else {
+            "direct"
+        };
         let way = self.shared.as_ref().map_or(alone, Shared::name);
-        let mut receipt = Receipt::rows(self.taken).with("table", self.layout.place.sql()).with("copy", way);
+        let mut receipt = Receipt::rows(self.taken)
+            .with("table", self.layout.place.sql())
+            .with("copy", way);
         receipt = receipt.with("connections", self.shared.as_ref().map_or(1, Shared::count));
         receipt.bytes = self.bytes;
         receipt.rows_rejected = self.request.rejects.rows();
@@ -279,14 +364,27 @@ impl PostgresqlSession {
     }
 
     async fn publish(&mut self) -> Result<Receipt> {
-        let (receipt, load) = (self.receipt(), Load { target: &self.layout.place, id: &self.request.load_id });
+        let (receipt, load) = (
+            self.receipt(),
+            Load {
+                target: &self.layout.place,
+                id: &self.request.load_id,
+            },
+        );
         let client = &self.lease;
         if let Some(shared) = &self.shared {
             shared.prepare().await?;
         }
         let recorded = self
             .ledger
-            .record(client, &load, self.request.mode, &receipt, self.created, self.shared.as_ref().and_then(Shared::attempt))
+            .record(
+                client,
+                &load,
+                self.request.mode,
+                &receipt,
+                self.created,
+                self.shared.as_ref().and_then(Shared::attempt),
+            )
             .await;
         if let (Err(_), Some(shared)) = (&recorded, &self.shared) {
             shared.roll_back().await;
@@ -304,10 +402,17 @@ impl PostgresqlSession {
             return Ok(known);
         }
         if let Some(sql) = &self.request.options.post_sql {
-            self.lease.run(&apply::within_transaction(sql)).await.map_err(|error| apply::explain_sql(error, "post_sql"))?;
+            self.lease
+                .run(&apply::within_transaction(sql))
+                .await
+                .map_err(|error| apply::explain_sql(error, "post_sql"))?;
             self.check_transaction("post_sql").await?;
         }
-        let committed = self.lease.batch_execute("COMMIT").await.map_err(commit_error);
+        let committed = self
+            .lease
+            .batch_execute("COMMIT")
+            .await
+            .map_err(commit_error);
         if let Some(shared) = &mut self.shared {
             match &committed {
                 Ok(()) => shared.commit().await?,
@@ -321,10 +426,13 @@ impl PostgresqlSession {
 
 /// A refused commit has published nothing; a lost answer, or a server that goes down, leaves it open.
 fn commit_error(error: tokio_postgres::Error) -> Error {
-    let server = error.as_db_error().map(|server| server.code().code().to_owned());
+    let server = error
+        .as_db_error()
+        .map(|server| server.code().code().to_owned());
     match server {
         Some(code) if !code.starts_with("57P") && !code.starts_with("08") => from_pg(error),
-        _ => Error::new(ErrorKind::CommitUnknown, "the answer to COMMIT was lost").with_source(from_pg(error)),
+        _ => Error::new(ErrorKind::CommitUnknown, "the answer to COMMIT was lost")
+            .with_source(from_pg(error)),
     }
 }
 
@@ -352,15 +460,25 @@ impl LoadSession for PostgresqlSession {
             self.taken = moved.rows;
         }
         if let Some(shared) = &self.shared {
-            let created = shared.settle(&self.lease, &self.layout).await.map_err(|error| self.explain_creation(error))?;
+            let created = shared
+                .settle(&self.lease, &self.layout)
+                .await
+                .map_err(|error| self.explain_creation(error))?;
             self.created = self.created.or(created);
         }
         Ok(Prepared::rows(self.taken))
     }
 
     async fn checksums(&mut self) -> Result<Vec<ColumnChecksum>> {
-        let Some(proof) = &self.proof else { return Err(Error::new(ErrorKind::Unexpected, "checksums were not asked for at the start")) };
-        proof.checksums(&self.lease, &self.request.schema, &self.own_rows()?).await
+        let Some(proof) = &self.proof else {
+            return Err(Error::new(
+                ErrorKind::Unexpected,
+                "checksums were not asked for at the start",
+            ));
+        };
+        proof
+            .checksums(&self.lease, &self.request.schema, &self.own_rows()?)
+            .await
     }
 
     async fn commit(mut self) -> Result<Receipt> {
@@ -380,8 +498,15 @@ impl LoadSession for PostgresqlSession {
             }
         };
         // A connection that does not answer is cut, and the server rolls back.
-        let late = |_| Error::new(ErrorKind::Timeout, "the server did not answer to ROLLBACK; the connection was cut");
-        tokio::time::timeout(UNDO_TIME, undo).await.map_err(late)??;
+        let late = |_| {
+            Error::new(
+                ErrorKind::Timeout,
+                "the server did not answer to ROLLBACK; the connection was cut",
+            )
+        };
+        tokio::time::timeout(UNDO_TIME, undo)
+            .await
+            .map_err(late)??;
         self.lease.give_back();
         Ok(())
     }

@@ -34,12 +34,24 @@ pub(crate) struct Shared {
 
 /// How many connections copy. Rows that are set aside or proved are copied by one.
 pub(crate) fn connections(request: &Request, connections: &Connections) -> usize {
-    let wanted = request.parallelism.unwrap_or(1).min(connections.size().saturating_sub(1)).max(1);
-    if request.rejects.accepts() || request.verify == Verify::Checksum { 1 } else { wanted }
+    let wanted = request
+        .parallelism
+        .unwrap_or(1)
+        .min(connections.size().saturating_sub(1))
+        .max(1);
+    if request.rejects.accepts() || request.verify == Verify::Checksum {
+        1
+    } else {
+        wanted
+    }
 }
 
 fn copy_sql(place: &Place, layout: &Layout) -> String {
-    format!("COPY {} ({}) FROM STDIN (FORMAT binary)", place.sql(), layout.column_list())
+    format!(
+        "COPY {} ({}) FROM STDIN (FORMAT binary)",
+        place.sql(),
+        layout.column_list()
+    )
 }
 
 impl Shared {
@@ -57,28 +69,45 @@ impl Shared {
             return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "freeze"));
         }
         let leases = connections.leases(count).await?;
-        let Some(first) = leases.first() else { return Err(Error::new(ErrorKind::Unexpected, "no connection copies")) };
+        let Some(first) = leases.first() else {
+            return Err(Error::new(ErrorKind::Unexpected, "no connection copies"));
+        };
         prepared::drop_abandoned(first, &layout.place.schema).await?;
         let sql_of_user = request.options.pre_sql.is_some() || request.options.post_sql.is_some();
         let direct = layout.way == Way::Direct && !apply::overwrites(request.mode, layout);
         let (manner, sql) = if direct && layout.table.is_none() {
             let place = prepared::own_table(leader, &layout.place).await?;
-            let found = Found { version: catalog::version(first).await?, ..Found::default() };
+            let found = Found {
+                version: catalog::version(first).await?,
+                ..Found::default()
+            };
             for statement in Layout::resolve(request, place.clone(), found)?.before {
                 first.run_alone(&statement).await?;
             }
             let sql = copy_sql(&place, layout);
             (Manner::Renamed(place), sql)
         } else if direct && !sql_of_user && prepared::are_allowed(first, count).await? {
-            (Manner::Prepared(Prepared::of(leader, &layout.place).await?), copy_sql(&layout.place, layout))
+            (
+                Manner::Prepared(Prepared::of(leader, &layout.place).await?),
+                copy_sql(&layout.place, layout),
+            )
         } else {
             let place = prepared::own_table(leader, &layout.place).await?;
-            first.run_alone(&apply::shared_stage_sql(layout, &place, layout.keys.is_some())).await?;
+            first
+                .run_alone(&apply::shared_stage_sql(
+                    layout,
+                    &place,
+                    layout.keys.is_some(),
+                ))
+                .await?;
             (layout.way, layout.stage) = (Way::Staged, place.sql());
             let sql = format!("COPY {} FROM STDIN (FORMAT binary)", place.sql());
             (Manner::Staged(place), sql)
         };
-        Ok(Self { lanes: Lanes::start(leases, &sql, encoder).await?, manner })
+        Ok(Self {
+            lanes: Lanes::start(leases, &sql, encoder).await?,
+            manner,
+        })
     }
 
     /// Whether the table is created under a name of its own.
@@ -120,19 +149,30 @@ impl Shared {
     pub(crate) async fn settle(&self, leader: &Lease, layout: &Layout) -> Result<Option<u32>> {
         match &self.manner {
             Manner::Renamed(place) => rename(leader, place, layout).await.map(Some),
-            Manner::Staged(place) => leader.run(&format!("DROP TABLE {}", place.sql())).await.map(|()| None),
+            Manner::Staged(place) => leader
+                .run(&format!("DROP TABLE {}", place.sql()))
+                .await
+                .map(|()| None),
             Manner::Prepared(_) => Ok(None),
         }
     }
 
     /// What the record of the load is to say, so that prepared transactions are known to belong to it.
     pub(crate) fn attempt(&self) -> Option<&str> {
-        if let Manner::Prepared(names) = &self.manner { Some(names.attempt()) } else { None }
+        if let Manner::Prepared(names) = &self.manner {
+            Some(names.attempt())
+        } else {
+            None
+        }
     }
 
     /// Before the leader's commit: nothing can fail any more.
     pub(crate) async fn prepare(&self) -> Result<()> {
-        if let Manner::Prepared(names) = &self.manner { self.lanes.prepare(names).await } else { Ok(()) }
+        if let Manner::Prepared(names) = &self.manner {
+            self.lanes.prepare(names).await
+        } else {
+            Ok(())
+        }
     }
 
     /// The leader's commit was refused.
@@ -144,8 +184,16 @@ impl Shared {
 
     /// After the leader's commit: the others follow. If one cannot be reached, asking for the load completes it.
     pub(crate) async fn commit(&mut self) -> Result<()> {
-        let Manner::Prepared(names) = &self.manner else { return Ok(()) };
-        let lost = |error| Error::new(ErrorKind::CommitUnknown, "a connection was lost while the load committed").with_source(error);
+        let Manner::Prepared(names) = &self.manner else {
+            return Ok(());
+        };
+        let lost = |error| {
+            Error::new(
+                ErrorKind::CommitUnknown,
+                "a connection was lost while the load committed",
+            )
+            .with_source(error)
+        };
         self.lanes.commit_prepared(names).await.map_err(lost)
     }
 
@@ -154,7 +202,11 @@ impl Shared {
         let Self { lanes, manner } = self;
         drop(lanes);
         match manner {
-            Manner::Renamed(place) | Manner::Staged(place) => leader.run_alone(&format!("DROP TABLE IF EXISTS {}", place.sql())).await,
+            Manner::Renamed(place) | Manner::Staged(place) => {
+                leader
+                    .run_alone(&format!("DROP TABLE IF EXISTS {}", place.sql()))
+                    .await
+            }
             Manner::Prepared(_) => Ok(()),
         }
     }
@@ -162,18 +214,40 @@ impl Shared {
 
 /// Names of constraints and of their indexes begin with that of the table.
 async fn rename(leader: &Lease, place: &Place, layout: &Layout) -> Result<u32> {
-    const CONSTRAINTS: &str = "SELECT conname::text FROM pg_catalog.pg_constraint WHERE conrelid = $1 ORDER BY 1";
-    leader.run(&format!("ALTER TABLE {} RENAME TO {}", place.sql(), quote(&layout.place.table))).await?;
+    const CONSTRAINTS: &str =
+        "SELECT conname::text FROM pg_catalog.pg_constraint WHERE conrelid = $1 ORDER BY 1";
+    leader
+        .run(&format!(
+            "ALTER TABLE {} RENAME TO {}",
+            place.sql(),
+            quote(&layout.place.table)
+        ))
+        .await?;
     let Some((oid, _)) = catalog::find(leader, &layout.place).await? else {
-        return Err(Error::new(ErrorKind::Unexpected, "the table is not there after it was renamed"));
+        return Err(Error::new(
+            ErrorKind::Unexpected,
+            "the table is not there after it was renamed",
+        ));
     };
     for row in leader.query(CONSTRAINTS, &[&oid]).await.map_err(from_pg)? {
         let name: String = row.try_get(0).map_err(from_pg)?;
-        let Some(rest) = name.strip_prefix(&place.table) else { continue };
+        let Some(rest) = name.strip_prefix(&place.table) else {
+            continue;
+        };
         let room = 63_usize.saturating_sub(rest.len());
-        let end = (0..=room.min(layout.place.table.len())).rev().find(|end| layout.place.table.is_char_boundary(*end)).unwrap_or(0);
+        let end = (0..=room.min(layout.place.table.len()))
+            .rev()
+            .find(|end| layout.place.table.is_char_boundary(*end))
+            .unwrap_or(0);
         let new = format!("{}{rest}", &layout.place.table[..end]);
-        leader.run(&format!("ALTER TABLE {} RENAME CONSTRAINT {} TO {}", layout.place.sql(), quote(&name), quote(&new))).await?;
+        leader
+            .run(&format!(
+                "ALTER TABLE {} RENAME CONSTRAINT {} TO {}",
+                layout.place.sql(),
+                quote(&name),
+                quote(&new)
+            ))
+            .await?;
     }
     Ok(oid)
 }

@@ -10,7 +10,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::{PostgresqlConfig, SslMode};
@@ -35,12 +37,23 @@ pub(crate) fn connector(config: &PostgresqlConfig) -> Result<Option<MakeRustlsCo
     let client = match (&config.sslcert, &config.sslkey) {
         (None, None) => builder.with_no_client_auth(),
         (Some(certificate), Some(key)) => {
-            let key_bytes =
-                PrivateKeyDer::from_pem_file(key).map_err(|error| failed(format!("sslkey cannot be read: {error}"), Some(key)))?;
-            let built = builder.with_client_auth_cert(certificates(certificate, "sslcert")?, key_bytes);
-            built.map_err(|error| failed(format!("sslcert and sslkey do not fit: {error}"), Some(certificate)))?
+            let key_bytes = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| failed(format!("sslkey cannot be read: {error}"), Some(key)))?;
+            let built =
+                builder.with_client_auth_cert(certificates(certificate, "sslcert")?, key_bytes);
+            built.map_err(|error| {
+                failed(
+                    format!("sslcert and sslkey do not fit: {error}"),
+                    Some(certificate),
+                )
+            })?
         }
-        _ => return Err(Error::new(ErrorKind::InvalidOption, "sslcert and sslkey go together: give both, or neither")),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                "sslcert and sslkey go together: give both, or neither",
+            ));
+        }
     };
     Ok(Some(MakeRustlsConnect::new(client)))
 }
@@ -50,7 +63,10 @@ fn certificates(file: &Path, key: &str) -> Result<Vec<CertificateDer<'static>>> 
     read.map_err(|error| failed(format!("{key} cannot be read: {error}"), Some(file)))
 }
 
-fn verifier(config: &PostgresqlConfig, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
+fn verifier(
+    config: &PostgresqlConfig,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>> {
     let proves = match config.sslmode {
         SslMode::VerifyCa | SslMode::VerifyFull => true,
         // As libpq does, for the sake of old configurations.
@@ -62,8 +78,17 @@ fn verifier(config: &PostgresqlConfig, provider: &Arc<CryptoProvider>) -> Result
     }
     let roots = Arc::new(roots(config.sslrootcert.as_deref())?);
     let built = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider)).build();
-    let inner = built.map_err(|error| failed(format!("the trusted authorities cannot be used: {error}"), config.sslrootcert.as_deref()))?;
-    Ok(if config.sslmode == SslMode::VerifyFull { inner } else { Arc::new(AnyName(inner)) })
+    let inner = built.map_err(|error| {
+        failed(
+            format!("the trusted authorities cannot be used: {error}"),
+            config.sslrootcert.as_deref(),
+        )
+    })?;
+    Ok(if config.sslmode == SslMode::VerifyFull {
+        inner
+    } else {
+        Arc::new(AnyName(inner))
+    })
 }
 
 fn roots(file: Option<&Path>) -> Result<RootCertStore> {
@@ -72,7 +97,12 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore> {
         Some(file) => {
             for certificate in certificates(file, "sslrootcert")? {
                 let added = store.add(certificate);
-                added.map_err(|error| failed(format!("sslrootcert has a certificate that cannot be used: {error}"), Some(file)))?;
+                added.map_err(|error| {
+                    failed(
+                        format!("sslrootcert has a certificate that cannot be used: {error}"),
+                        Some(file),
+                    )
+                })?;
             }
         }
         None => {
@@ -80,7 +110,10 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore> {
         }
     }
     if store.is_empty() {
-        return Err(failed("there is no trusted authority to prove the server with; set sslrootcert".into(), file));
+        return Err(failed(
+            "there is no trusted authority to prove the server with; set sslrootcert".into(),
+            file,
+        ));
     }
     Ok(store)
 }
@@ -107,7 +140,12 @@ impl ServerCertVerifier for Unproved {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -116,7 +154,12 @@ impl ServerCertVerifier for Unproved {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -137,11 +180,14 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.0.verify_server_cert(certificate, chain, name, ocsp, now) {
+        match self
+            .0
+            .verify_server_cert(certificate, chain, name, ocsp, now)
+        {
             // The name is looked at last, when everything else has been found good.
-            Err(rustls::Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. })) => {
-                Ok(ServerCertVerified::assertion())
-            }
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
             other => other,
         }
     }
@@ -152,7 +198,8 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        self.0
+            .verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -161,7 +208,8 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        self.0
+            .verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -55,7 +55,11 @@ pub(crate) struct PgType {
 pub(crate) fn built_in(oid: u32, modifier: i32) -> Option<Kind> {
     let known = Type::from_oid(oid)?;
     let declared = u32::try_from(modifier - 4).ok().filter(|_| modifier >= 4);
-    let digits = if (0..=6).contains(&modifier) { modifier as u8 } else { 6 };
+    let digits = if (0..=6).contains(&modifier) {
+        modifier as u8
+    } else {
+        6
+    };
     Some(match known {
         Type::BOOL => Kind::Bool,
         Type::INT2 => Kind::Int2,
@@ -81,7 +85,11 @@ pub(crate) fn built_in(oid: u32, modifier: i32) -> Option<Kind> {
         _ => match known.kind() {
             WireKind::Array(item) => {
                 let kind = built_in(item.oid(), modifier)?;
-                Kind::Array(Box::new(PgType { oid: item.oid(), name: item.name().to_owned(), kind }))
+                Kind::Array(Box::new(PgType {
+                    oid: item.oid(),
+                    name: item.name().to_owned(),
+                    kind,
+                }))
             }
             _ => Kind::Other,
         },
@@ -101,7 +109,14 @@ pub(crate) struct NewType {
 }
 
 fn simple(known: Type, kind: Kind, sql: impl Into<String>, support: TypeSupport) -> NewType {
-    NewType { pg: PgType { oid: known.oid(), name: sql.into(), kind }, support }
+    NewType {
+        pg: PgType {
+            oid: known.oid(),
+            name: sql.into(),
+            kind,
+        },
+        support,
+    }
 }
 
 fn widened(text: impl Into<Cow<'static, str>>) -> TypeSupport {
@@ -114,7 +129,9 @@ fn widened(text: impl Into<Cow<'static, str>>) -> TypeSupport {
 /// A sentence, if there is none.
 pub(crate) fn new_type(field: &Field) -> Result<NewType, String> {
     match (field.extension_type_name(), field.data_type()) {
-        (Some("arrow.uuid"), DataType::FixedSizeBinary(16)) => Ok(simple(Type::UUID, Kind::Uuid, "uuid", TypeSupport::Exact)),
+        (Some("arrow.uuid"), DataType::FixedSizeBinary(16)) => {
+            Ok(simple(Type::UUID, Kind::Uuid, "uuid", TypeSupport::Exact))
+        }
         (Some("arrow.json"), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => {
             Ok(simple(Type::JSON, Kind::Json, "json", TypeSupport::Exact))
         }
@@ -135,22 +152,42 @@ pub(crate) fn type_of(data_type: &DataType) -> Result<NewType, String> {
         T::Int32 => simple(Type::INT4, Kind::Int4, "integer", Exact),
         T::UInt32 => simple(Type::INT8, Kind::Int8, "bigint", widened("bigint")),
         T::Int64 => simple(Type::INT8, Kind::Int8, "bigint", Exact),
-        T::UInt64 => simple(Type::NUMERIC, Kind::Numeric(Some((20, 0))), "numeric(20)", widened("numeric(20)")),
+        T::UInt64 => simple(
+            Type::NUMERIC,
+            Kind::Numeric(Some((20, 0))),
+            "numeric(20)",
+            widened("numeric(20)"),
+        ),
         T::Float16 => simple(Type::FLOAT4, Kind::Float4, "real", widened("real")),
         T::Float32 => simple(Type::FLOAT4, Kind::Float4, "real", Exact),
         T::Float64 => simple(Type::FLOAT8, Kind::Float8, "double precision", Exact),
         T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) | T::Decimal256(p, s) => {
-            decimal((*p).into(), (*s).into(), matches!(data_type, T::Decimal128(..)))
+            decimal(
+                (*p).into(),
+                (*s).into(),
+                matches!(data_type, T::Decimal128(..)),
+            )
         }
         T::Utf8 => simple(Type::TEXT, Kind::Text, "text", Exact),
         T::LargeUtf8 | T::Utf8View => simple(Type::TEXT, Kind::Text, "text", widened("text")),
         T::Binary => simple(Type::BYTEA, Kind::Bytea, "bytea", Exact),
-        T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => simple(Type::BYTEA, Kind::Bytea, "bytea", widened("bytea")),
+        T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => {
+            simple(Type::BYTEA, Kind::Bytea, "bytea", widened("bytea"))
+        }
         T::Dictionary(_, values) => not_exact(type_of(values)?),
         T::RunEndEncoded(_, values) => not_exact(type_of(values.data_type())?),
-        T::List(item) | T::LargeList(item) | T::ListView(item) | T::LargeListView(item) | T::FixedSizeList(item, _) => list(item)?,
-        T::Struct(_) | T::Map(..) | T::Union(..) => simple(Type::JSONB, Kind::Jsonb, "jsonb", widened("jsonb")),
-        temporal => return temporal_type(temporal).ok_or_else(|| format!("PostgreSQL has no type for {temporal}")),
+        T::List(item)
+        | T::LargeList(item)
+        | T::ListView(item)
+        | T::LargeListView(item)
+        | T::FixedSizeList(item, _) => list(item)?,
+        T::Struct(_) | T::Map(..) | T::Union(..) => {
+            simple(Type::JSONB, Kind::Jsonb, "jsonb", widened("jsonb"))
+        }
+        temporal => {
+            return temporal_type(temporal)
+                .ok_or_else(|| format!("PostgreSQL has no type for {temporal}"));
+        }
     })
 }
 
@@ -160,18 +197,51 @@ fn temporal_type(data_type: &DataType) -> Option<NewType> {
     let micros = |unit: &TimeUnit| *unit == TimeUnit::Microsecond;
     Some(match data_type {
         T::Date32 => simple(Type::DATE, Kind::Date, "date", Exact),
-        T::Date64 => simple(Type::DATE, Kind::Date, "date", widened("date; whole days only")),
-        T::Time32(unit) | T::Time64(unit) => simple(Type::TIME, Kind::Time(6), "time", exact_if(micros(unit), unit, "time")),
-        T::Timestamp(unit, None) => simple(Type::TIMESTAMP, Kind::Timestamp(6), "timestamp", exact_if(micros(unit), unit, "timestamp")),
+        T::Date64 => simple(
+            Type::DATE,
+            Kind::Date,
+            "date",
+            widened("date; whole days only"),
+        ),
+        T::Time32(unit) | T::Time64(unit) => simple(
+            Type::TIME,
+            Kind::Time(6),
+            "time",
+            exact_if(micros(unit), unit, "time"),
+        ),
+        T::Timestamp(unit, None) => simple(
+            Type::TIMESTAMP,
+            Kind::Timestamp(6),
+            "timestamp",
+            exact_if(micros(unit), unit, "timestamp"),
+        ),
         T::Timestamp(unit, Some(zone)) => {
             let exact = micros(unit) && zone.as_ref() == "UTC";
-            simple(Type::TIMESTAMPTZ, Kind::Timestamptz(6), "timestamptz", exact_if(exact, unit, "timestamptz"))
+            simple(
+                Type::TIMESTAMPTZ,
+                Kind::Timestamptz(6),
+                "timestamptz",
+                exact_if(exact, unit, "timestamptz"),
+            )
         }
-        T::Duration(unit) => simple(Type::INTERVAL, Kind::Interval, "interval", exact_if(false, unit, "interval")),
-        T::Interval(IntervalUnit::MonthDayNano) => {
-            simple(Type::INTERVAL, Kind::Interval, "interval", exact_if(false, &TimeUnit::Nanosecond, "interval"))
-        }
-        T::Interval(_) => simple(Type::INTERVAL, Kind::Interval, "interval", widened("interval")),
+        T::Duration(unit) => simple(
+            Type::INTERVAL,
+            Kind::Interval,
+            "interval",
+            exact_if(false, unit, "interval"),
+        ),
+        T::Interval(IntervalUnit::MonthDayNano) => simple(
+            Type::INTERVAL,
+            Kind::Interval,
+            "interval",
+            exact_if(false, &TimeUnit::Nanosecond, "interval"),
+        ),
+        T::Interval(_) => simple(
+            Type::INTERVAL,
+            Kind::Interval,
+            "interval",
+            widened("interval"),
+        ),
         _ => return None,
     })
 }
@@ -187,10 +257,23 @@ fn exact_if(exact: bool, unit: &TimeUnit, name: &'static str) -> TypeSupport {
 
 /// Digits before the point as the Arrow type has them, whatever its scale.
 fn decimal(precision: i32, scale: i32, exact: bool) -> NewType {
-    let (precision, held) = if scale < 0 { (precision - scale, 0) } else { (precision.max(scale), scale) };
+    let (precision, held) = if scale < 0 {
+        (precision - scale, 0)
+    } else {
+        (precision.max(scale), scale)
+    };
     let sql = format!("numeric({precision},{held})");
-    let support = if exact && scale == held && precision >= scale { TypeSupport::Exact } else { widened(sql.clone()) };
-    simple(Type::NUMERIC, Kind::Numeric(Some((precision, held))), sql, support)
+    let support = if exact && scale == held && precision >= scale {
+        TypeSupport::Exact
+    } else {
+        widened(sql.clone())
+    };
+    simple(
+        Type::NUMERIC,
+        Kind::Numeric(Some((precision, held))),
+        sql,
+        support,
+    )
 }
 
 fn not_exact(mut inner: NewType) -> NewType {
@@ -208,10 +291,18 @@ fn list(item: &Field) -> Result<NewType, String> {
     }
     let name = format!("{}[]", inner.pg.name);
     let support = match inner.support {
-        TypeSupport::Widened(detail) if detail.contains(';') => {
-            widened(format!("{name}; {}", detail.rsplit("; ").next().unwrap_or_default()))
-        }
+        TypeSupport::Widened(detail) if detail.contains(';') => widened(format!(
+            "{name}; {}",
+            detail.rsplit("; ").next().unwrap_or_default()
+        )),
         _ => widened(name.clone()),
     };
-    Ok(NewType { pg: PgType { oid: 0, name, kind: Kind::Array(Box::new(inner.pg)) }, support })
+    Ok(NewType {
+        pg: PgType {
+            oid: 0,
+            name,
+            kind: Kind::Array(Box::new(inner.pg)),
+        },
+        support,
+    })
 }

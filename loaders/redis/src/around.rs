@@ -18,7 +18,8 @@ impl RedisSession {
         if self.request.mode == Mode::Create {
             self.claim().await?;
         }
-        let deletes = self.request.mode == Mode::Overwrite && self.request.options.overwrite == Overwrite::Delete;
+        let deletes = self.request.mode == Mode::Overwrite
+            && self.request.options.overwrite == Overwrite::Delete;
         if deletes && !replaces(&self.request, &self.pattern) {
             self.remove_old().await?;
         }
@@ -33,8 +34,22 @@ impl RedisSession {
     async fn claim(&mut self) -> Result<()> {
         let (claim, id) = (self.own.claim.as_bytes(), self.request.load_id.as_bytes());
         let seconds = LEFT_ASIDE.to_string();
-        let made = self.nodes.call(claim, &[b"SET", claim, id, b"NX", b"EX", seconds.as_bytes()]).await?;
-        if made != Reply::Nil || self.nodes.call(claim, &[b"GET", claim]).await?.bytes().as_deref() == Some(id) {
+        let made = self
+            .nodes
+            .call(
+                claim,
+                &[b"SET", claim, id, b"NX", b"EX", seconds.as_bytes()],
+            )
+            .await?;
+        if made != Reply::Nil
+            || self
+                .nodes
+                .call(claim, &[b"GET", claim])
+                .await?
+                .bytes()
+                .as_deref()
+                == Some(id)
+        {
             return Ok(());
         }
         let message = format!("another load creates `{}`", self.request.target);
@@ -56,7 +71,10 @@ impl RedisSession {
             for place in self.nodes.topology.places.clone() {
                 let mut cursor = b"0".to_vec();
                 loop {
-                    let (next, mut keys) = self.nodes.scan_once(&place, &cursor, &pattern.glob(), None).await?;
+                    let (next, mut keys) = self
+                        .nodes
+                        .scan_once(&place, &cursor, &pattern.glob(), None)
+                        .await?;
                     keys.retain(|key| pattern.owns(key));
                     if !keys.is_empty() {
                         self.nodes.unlink(&keys).await?;
@@ -76,7 +94,10 @@ impl RedisSession {
         Some(Move {
             nonce: self.aside.clone()?,
             structure: options.data_structure.name().to_owned(),
-            key: self.pattern.constant().map(|key| String::from_utf8_lossy(key).into_owned()),
+            key: self
+                .pattern
+                .constant()
+                .map(|key| String::from_utf8_lossy(key).into_owned()),
             replace: replaces(&self.request, &self.pattern),
             keeps_ttl: self.keeps_ttl(),
             maxlen: options.maxlen,
@@ -92,9 +113,15 @@ impl RedisSession {
         for place in self.nodes.topology.places.clone() {
             let connection = self.nodes.connection(&place).await?;
             let limit = (connection.patience * 500).to_string();
-            let have = connection.call(&[b"WAIT", wanted.to_string().as_bytes(), limit.as_bytes()]).await?.int().unwrap_or_default();
+            let have = connection
+                .call(&[b"WAIT", wanted.to_string().as_bytes(), limit.as_bytes()])
+                .await?
+                .int()
+                .unwrap_or_default();
             if have < i64::from(wanted) {
-                let message = format!("{have} replicas of {place} have the load, and wait_replicas asks for {wanted}; nothing is recorded");
+                let message = format!(
+                    "{have} replicas of {place} have the load, and wait_replicas asks for {wanted}; nothing is recorded"
+                );
                 return Err(Error::new(ErrorKind::ResourceExhausted, message).transient());
             }
         }

@@ -80,30 +80,49 @@ impl Default for RedisConfig {
 }
 
 /// Schemes of URLs.
-pub(crate) const URL_SCHEMES: &[&str] = &["redis", "rediss", "redis+unix", "redis-sentinel", "valkey", "valkeys", "valkey+unix"];
+pub(crate) const URL_SCHEMES: &[&str] = &[
+    "redis",
+    "rediss",
+    "redis+unix",
+    "redis-sentinel",
+    "valkey",
+    "valkeys",
+    "valkey+unix",
+];
 
 /// The URL of everybody, and the variable of `redis-cli`.
-pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[("REDIS_URL", "url"), ("REDISCLI_AUTH", "password")];
+pub(crate) const ENVIRONMENT: &[(&str, &str)] =
+    &[("REDIS_URL", "url"), ("REDISCLI_AUTH", "password")];
 
 fn malformed(why: &str) -> Error {
-    let message = format!("the connection URL is malformed: {why}; write redis://user:password@host:port/db");
+    let message =
+        format!("the connection URL is malformed: {why}; write redis://user:password@host:port/db");
     Error::new(ErrorKind::InvalidOption, message)
 }
 
 fn decode(text: &str) -> Result<String> {
-    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| malformed("an escape is no UTF-8"))?;
+    let decoded = percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| malformed("an escape is no UTF-8"))?;
     Ok(decoded.into_owned())
 }
 
 fn number(text: &str, what: &str) -> Result<Value> {
-    text.parse::<u32>().map(Value::from).map_err(|_| malformed(&format!("{what} is no number")))
+    text.parse::<u32>()
+        .map(Value::from)
+        .map_err(|_| malformed(&format!("{what} is no number")))
 }
 
 /// Parameters that are no text.
 fn parameter(key: &str, text: String) -> Result<Value> {
     match key {
-        "db" | "port" | "protocol" | "connect_timeout" | "response_timeout" | "read_batch_size" => number(&text, key),
-        "tls" | "cluster" => text.parse::<bool>().map(Value::from).map_err(|_| malformed(&format!("{key} is neither true nor false"))),
+        "db" | "port" | "protocol" | "connect_timeout" | "response_timeout" | "read_batch_size" => {
+            number(&text, key)
+        }
+        "tls" | "cluster" => text
+            .parse::<bool>()
+            .map(Value::from)
+            .map_err(|_| malformed(&format!("{key} is neither true nor false"))),
         _ => Ok(Value::String(text)),
     }
 }
@@ -114,7 +133,9 @@ fn parameter(key: &str, text: String) -> Result<Value> {
 /// # Errors
 /// [`ErrorKind::InvalidOption`]. The message does not show the URL, as it may hold a password.
 pub(crate) fn from_url(url: &str) -> Result<Map<String, Value>> {
-    let (scheme, rest) = url.split_once("://").ok_or_else(|| malformed("it has no ://"))?;
+    let (scheme, rest) = url
+        .split_once("://")
+        .ok_or_else(|| malformed("it has no ://"))?;
     let scheme = scheme.to_ascii_lowercase();
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -138,7 +159,9 @@ pub(crate) fn from_url(url: &str) -> Result<Map<String, Value>> {
         "redis-sentinel" => {
             let (master, db) = path.split_once('/').unwrap_or((path, ""));
             if master.is_empty() {
-                return Err(malformed("it names no master: redis-sentinel://host:port,host:port/master"));
+                return Err(malformed(
+                    "it names no master: redis-sentinel://host:port,host:port/master",
+                ));
             }
             keys.insert("sentinel_master".into(), decode(master)?.into());
             db
@@ -153,7 +176,9 @@ pub(crate) fn from_url(url: &str) -> Result<Map<String, Value>> {
     }
     insert_host(&mut keys, hosts)?;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').ok_or_else(|| malformed("a parameter has no ="))?;
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| malformed("a parameter has no ="))?;
         keys.insert(key.into(), parameter(key, decode(value)?)?);
     }
     Ok(keys)
@@ -185,7 +210,11 @@ pub(crate) fn split_host(text: &str) -> Option<(&str, Option<u16>)> {
         None if text.matches(':').count() > 1 => (text, ""),
         None => text.split_once(':').unwrap_or((text, "")),
     };
-    let port = if port.is_empty() { None } else { Some(port.parse().ok()?) };
+    let port = if port.is_empty() {
+        None
+    } else {
+        Some(port.parse().ok()?)
+    };
     Some((host, port))
 }
 
@@ -196,10 +225,17 @@ pub(crate) fn split_hosts(text: &str, default_port: u16) -> Result<Vec<(String, 
         (!host.is_empty()).then(|| (host.to_owned(), port.unwrap_or(default_port)))
     };
     let message = || {
-        Error::new(ErrorKind::InvalidOption, format!("`{text}` is no list of hosts; write host or host:port, with commas between several"))
-            .with("key", "host")
+        Error::new(
+            ErrorKind::InvalidOption,
+            format!(
+                "`{text}` is no list of hosts; write host or host:port, with commas between several"
+            ),
+        )
+        .with("key", "host")
     };
-    text.split(',').map(|host| one(host).ok_or_else(message)).collect()
+    text.split(',')
+        .map(|host| one(host).ok_or_else(message))
+        .collect()
 }
 
 #[cfg(test)]
@@ -209,21 +245,36 @@ mod tests {
     #[test]
     fn urls_are_read_as_the_tools_do() {
         let read = |url| Value::Object(from_url(url).expect("a URL"));
-        let expected =
-            serde_json::json!({ "username": "u@x", "password": "p:w", "host": "h", "port": 7000, "db": 3, "tls": true, "protocol": 2 });
+        let expected = serde_json::json!({ "username": "u@x", "password": "p:w", "host": "h", "port": 7000, "db": 3, "tls": true, "protocol": 2 });
         assert_eq!(read("rediss://u%40x:p%3Aw@h:7000/3?protocol=2"), expected);
-        assert_eq!(read("redis://:secret@[::1]:6380"), serde_json::json!({ "password": "secret", "host": "::1", "port": 6380 }));
-        assert_eq!(read("redis+unix:///run/redis.sock?db=1"), serde_json::json!({ "unix_socket": "/run/redis.sock", "db": 1 }));
+        assert_eq!(
+            read("redis://:secret@[::1]:6380"),
+            serde_json::json!({ "password": "secret", "host": "::1", "port": 6380 })
+        );
+        assert_eq!(
+            read("redis+unix:///run/redis.sock?db=1"),
+            serde_json::json!({ "unix_socket": "/run/redis.sock", "db": 1 })
+        );
         let expected = serde_json::json!({ "host": "a:1,b", "sentinel_master": "mymaster", "db": 2, "password": "p" });
         assert_eq!(read("redis-sentinel://:p@a:1,b/mymaster/2"), expected);
-        assert_eq!(read("redis://a:1,b:2?cluster=true"), serde_json::json!({ "host": "a:1,b:2", "cluster": true }));
-        assert_eq!(split_hosts("a:1,b", 5).expect("hosts"), [("a".into(), 1), ("b".into(), 5)]);
+        assert_eq!(
+            read("redis://a:1,b:2?cluster=true"),
+            serde_json::json!({ "host": "a:1,b:2", "cluster": true })
+        );
+        assert_eq!(
+            split_hosts("a:1,b", 5).expect("hosts"),
+            [("a".into(), 1), ("b".into(), 5)]
+        );
     }
 
     #[test]
     fn a_malformed_url_is_not_shown() {
-        for url in ["redis://u:hunter2@h:port/", "redis://u:hunter2@h/db", "redis-sentinel://u:hunter2@h", "redis://u:hunter2@h?tls=maybe"]
-        {
+        for url in [
+            "redis://u:hunter2@h:port/",
+            "redis://u:hunter2@h/db",
+            "redis-sentinel://u:hunter2@h",
+            "redis://u:hunter2@h?tls=maybe",
+        ] {
             let error = from_url(url).expect_err("malformed");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
@@ -235,7 +286,15 @@ mod tests {
         let config: RedisConfig = serde_json::from_str(json).expect("a configuration");
         assert!(config.password.is_none() && config.port == Some(6379));
         let schema = arrowload_core::KeySchema::of::<RedisConfig>();
-        assert!(schema.is_closed() && schema.is_secret("password") && schema.is_secret("sentinel_password"));
-        assert!(ENVIRONMENT.iter().all(|(_, key)| *key == "url" || schema.contains(key)));
+        assert!(
+            schema.is_closed()
+                && schema.is_secret("password")
+                && schema.is_secret("sentinel_password")
+        );
+        assert!(
+            ENVIRONMENT
+                .iter()
+                .all(|(_, key)| *key == "url" || schema.contains(key))
+        );
     }
 }

@@ -30,20 +30,35 @@ pub(crate) fn expiry(schema: &Schema, options: &RedisOptions) -> Result<Expiry> 
         }
         Err(invalid(
             key,
-            format!("the column `{name}` of {key} is {data_type}; it must hold whole seconds{}", if times { " or timestamps" } else { "" }),
+            format!(
+                "the column `{name}` of {key} is {data_type}; it must hold whole seconds{}",
+                if times { " or timestamps" } else { "" }
+            ),
         ))
     };
     match (options.ttl, &options.ttl_column, &options.expire_at) {
         (None, None, None) => Ok(Expiry::Never),
-        (Some(0), None, None) => Err(invalid("ttl", "ttl is 0, with which no row would stay; leave it out for keys that do not expire")),
+        (Some(0), None, None) => Err(invalid(
+            "ttl",
+            "ttl is 0, with which no row would stay; leave it out for keys that do not expire",
+        )),
         (Some(seconds), None, None) => {
-            let seconds = i64::try_from(seconds).ok().filter(|seconds| *seconds < i64::MAX / 2_000);
-            Ok(Expiry::Seconds(seconds.ok_or_else(|| invalid("ttl", "ttl is longer than Redis can count"))?))
+            let seconds = i64::try_from(seconds)
+                .ok()
+                .filter(|seconds| *seconds < i64::MAX / 2_000);
+            Ok(Expiry::Seconds(seconds.ok_or_else(|| {
+                invalid("ttl", "ttl is longer than Redis can count")
+            })?))
         }
         (None, Some(name), None) => integers("ttl_column", name, false).map(Expiry::SecondsOf),
         (None, None, Some(ExpireAt::Second(second))) => Ok(Expiry::At(*second)),
-        (None, None, Some(ExpireAt::Column(name))) => integers("expire_at", name, true).map(Expiry::AtOf),
-        _ => Err(invalid("ttl", "ttl, ttl_column and expire_at exclude one another")),
+        (None, None, Some(ExpireAt::Column(name))) => {
+            integers("expire_at", name, true).map(Expiry::AtOf)
+        }
+        _ => Err(invalid(
+            "ttl",
+            "ttl, ttl_column and expire_at exclude one another",
+        )),
     }
 }
 

@@ -23,7 +23,11 @@ impl Rows {
         expires: Expires,
         out: &mut Pipeline,
     ) -> Result<(), Refused> {
-        let nulls = self.fields.iter().filter(|(index, _)| !columns[*index].has_no_nulls() && columns[*index].is_null(row)).count();
+        let nulls = self
+            .fields
+            .iter()
+            .filter(|(index, _)| !columns[*index].has_no_nulls() && columns[*index].is_null(row))
+            .count();
         let omitted = if self.nulls == Nulls::Omit { nulls } else { 0 };
         let written = self.fields.len() - omitted;
         if written == 0 {
@@ -34,7 +38,10 @@ impl Rows {
         }
         if self.if_not_exists {
             if written > 3_500 {
-                return Err(Refused { column: None, why: "it has more than 3,500 fields, which if_not_exists cannot write".into() });
+                return Err(Refused {
+                    column: None,
+                    why: "it has more than 3,500 fields, which if_not_exists cannot write".into(),
+                });
             }
             let (command, when) = expires.unwrap_or_default();
             out.begin_command(Role::Write, number);
@@ -56,7 +63,14 @@ impl Rows {
         if transaction {
             out.begin_transaction(number);
         }
-        out.begin_command(if transaction { Role::Extra } else { Role::Write }, number);
+        out.begin_command(
+            if transaction {
+                Role::Extra
+            } else {
+                Role::Write
+            },
+            number,
+        );
         length(&mut out.bytes, b'*', 2 + 2 * written);
         out.bytes.extend_from_slice(b"$4\r\nHSET\r\n");
         bulk(&mut out.bytes, key);
@@ -66,12 +80,24 @@ impl Rows {
             length(&mut out.bytes, b'*', 2 + omitted);
             out.bytes.extend_from_slice(b"$4\r\nHDEL\r\n");
             bulk(&mut out.bytes, key);
-            for (_, name) in self.fields.iter().filter(|(index, _)| columns[*index].is_null(row)) {
+            for (_, name) in self
+                .fields
+                .iter()
+                .filter(|(index, _)| columns[*index].is_null(row))
+            {
                 out.bytes.extend_from_slice(name);
             }
         }
         if let Some((command, when)) = expires {
-            out.command(Role::Extra, number, &[command.as_bytes(), key, itoa::Buffer::new().format(when).as_bytes()]);
+            out.command(
+                Role::Extra,
+                number,
+                &[
+                    command.as_bytes(),
+                    key,
+                    itoa::Buffer::new().format(when).as_bytes(),
+                ],
+            );
         }
         if transaction {
             out.end_transaction(number);
@@ -81,7 +107,12 @@ impl Rows {
 
     /// The fields of a hash and their values.
     #[inline]
-    fn fields_of(&mut self, columns: &[Column], row: usize, out: &mut Pipeline) -> Result<(), Refused> {
+    fn fields_of(
+        &mut self,
+        columns: &[Column],
+        row: usize,
+        out: &mut Pipeline,
+    ) -> Result<(), Refused> {
         for (index, name) in &self.fields {
             let column = &columns[*index];
             if !column.has_no_nulls() && column.is_null(row) {
@@ -97,8 +128,14 @@ impl Rows {
                 continue;
             }
             self.scratch.clear();
-            if !(self.vectors && column.floats(row, &mut self.scratch).map_err(|why| Refused::at(&self.names[*index], why))?) {
-                column.text(row, self.format, &mut self.scratch).map_err(|why| Refused::at(&self.names[*index], why))?;
+            if !(self.vectors
+                && column
+                    .floats(row, &mut self.scratch)
+                    .map_err(|why| Refused::at(&self.names[*index], why))?)
+            {
+                column
+                    .text(row, self.format, &mut self.scratch)
+                    .map_err(|why| Refused::at(&self.names[*index], why))?;
             }
             bulk(&mut out.bytes, &self.scratch);
         }

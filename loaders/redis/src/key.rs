@@ -42,7 +42,11 @@ pub(crate) struct Names<'a> {
 }
 
 fn refused(text: &str, why: &str) -> Error {
-    Error::new(ErrorKind::InvalidOption, format!("the key_pattern `{text}` {why}")).with("key", "key_pattern")
+    Error::new(
+        ErrorKind::InvalidOption,
+        format!("the key_pattern `{text}` {why}"),
+    )
+    .with("key", "key_pattern")
 }
 
 /// What stands before a column that is named as something else that a pattern may have.
@@ -50,13 +54,22 @@ const COLUMN: &str = "column:";
 
 /// The name of a column as a pattern has it.
 fn braced(name: &str) -> String {
-    let before = if matches!(name, "table" | "uuid" | "row" | "generation") { COLUMN } else { "" };
+    let before = if matches!(name, "table" | "uuid" | "row" | "generation") {
+        COLUMN
+    } else {
+        ""
+    };
     format!("{{{before}{}}}", name.replace('{', "{{").replace('}', "}}"))
 }
 
 /// The position of a column that a pattern names.
 fn column(schema: &Schema, name: &str) -> Option<usize> {
-    let position = |name: &str| schema.fields().iter().position(|field| field.name() == name);
+    let position = |name: &str| {
+        schema
+            .fields()
+            .iter()
+            .position(|field| field.name() == name)
+    };
     position(name).or_else(|| position(name.strip_prefix(COLUMN)?))
 }
 
@@ -64,9 +77,19 @@ fn column(schema: &Schema, name: &str) -> Option<usize> {
 pub(crate) fn default_pattern(keys: &[String], gathers: bool, generation: bool) -> String {
     let middle = if generation { "{generation}:" } else { "" };
     let end = match (keys, gathers) {
-        (_, true) => return if generation { "{table}:{generation}".into() } else { "{table}".into() },
+        (_, true) => {
+            return if generation {
+                "{table}:{generation}".into()
+            } else {
+                "{table}".into()
+            };
+        }
         ([], false) => "{uuid}".to_owned(),
-        (keys, false) => keys.iter().map(|key| braced(key)).collect::<Vec<_>>().join(":"),
+        (keys, false) => keys
+            .iter()
+            .map(|key| braced(key))
+            .collect::<Vec<_>>()
+            .join(":"),
     };
     format!("{{table}}:{middle}{end}")
 }
@@ -82,7 +105,12 @@ fn tokens(pattern: &str) -> Result<Vec<(bool, String)>> {
                 letters.next();
                 text.push(letter);
             }
-            '}' => return Err(refused(pattern, "has a } without {; a brace itself is written twice")),
+            '}' => {
+                return Err(refused(
+                    pattern,
+                    "has a } without {; a brace itself is written twice",
+                ));
+            }
             '{' => {
                 if !text.is_empty() {
                     tokens.push((false, std::mem::take(&mut text)));
@@ -90,8 +118,17 @@ fn tokens(pattern: &str) -> Result<Vec<(bool, String)>> {
                 let mut name = String::new();
                 loop {
                     match letters.next() {
-                        None => return Err(refused(pattern, "has a { without }; a brace itself is written twice")),
-                        Some('}') if letters.peek() == Some(&'}') && !name.is_empty() && name.contains('{') => {
+                        None => {
+                            return Err(refused(
+                                pattern,
+                                "has a { without }; a brace itself is written twice",
+                            ));
+                        }
+                        Some('}')
+                            if letters.peek() == Some(&'}')
+                                && !name.is_empty()
+                                && name.contains('{') =>
+                        {
                             letters.next();
                             name.push('}');
                         }
@@ -139,12 +176,22 @@ impl KeyPattern {
                 (true, "row") => parts.push(Part::Row),
                 (true, "generation") => {
                     let why = "has {generation}, which needs overwrite = generation, or a target that has been loaded so";
-                    push_text(&mut parts, names.generation.ok_or_else(|| refused(pattern, why))?);
+                    push_text(
+                        &mut parts,
+                        names.generation.ok_or_else(|| refused(pattern, why))?,
+                    );
                 }
                 (true, name) => parts.push(Part::Column(match schema {
                     Some(schema) => column(schema, name).ok_or_else(|| {
-                        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-                        let why = format!("names `{name}`, which is no column; there are: {}, table, uuid, row", columns.join(", "));
+                        let columns: Vec<&str> = schema
+                            .fields()
+                            .iter()
+                            .map(|field| field.name().as_str())
+                            .collect();
+                        let why = format!(
+                            "names `{name}`, which is no column; there are: {}, table, uuid, row",
+                            columns.join(", ")
+                        );
                         refused(pattern, &why)
                     })?,
                     None => usize::MAX,
@@ -155,7 +202,9 @@ impl KeyPattern {
         escaped[usize::from(b'%')] = true;
         for part in &parts {
             let Part::Text(text) = part else { continue };
-            text.iter().filter(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric()).for_each(|byte| escaped[usize::from(*byte)] = true);
+            text.iter()
+                .filter(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric())
+                .for_each(|byte| escaped[usize::from(*byte)] = true);
         }
         let separates = |part: &Part| matches!(part, Part::Text(text) if text.iter().any(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric() && *byte != b'%'));
         let mut open = false;
@@ -163,7 +212,10 @@ impl KeyPattern {
             match part {
                 Part::Text(_) => open &= !separates(part),
                 _ if open => {
-                    return Err(refused(pattern, "has two columns with no sign such as `:` between them, so that keys could be equal"));
+                    return Err(refused(
+                        pattern,
+                        "has two columns with no sign such as `:` between them, so that keys could be equal",
+                    ));
                 }
                 _ => open = true,
             }
@@ -172,7 +224,12 @@ impl KeyPattern {
             return Err(refused(pattern, "is empty"));
         }
         let load_hash = xxh3_128_with_seed(names.load_id.as_bytes(), 0) as u64;
-        Ok(Self { text: pattern.to_owned(), parts, escaped, load_hash })
+        Ok(Self {
+            text: pattern.to_owned(),
+            parts,
+            escaped,
+            load_hash,
+        })
     }
 
     /// The one key of all rows, if no row has one of its own.
@@ -185,14 +242,23 @@ impl KeyPattern {
 
     /// Whether a row's number is part of its key.
     pub(crate) fn is_numbered(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Uuid | Part::Row))
+        self.parts
+            .iter()
+            .any(|part| matches!(part, Part::Uuid | Part::Row))
     }
 
     /// Writes a row's key.
     ///
     /// # Errors
     /// The position of the column that is null, unless nulls match.
-    pub(crate) fn write(&self, columns: &[Column], row: usize, number: u64, nulls_match: bool, out: &mut Vec<u8>) -> Result<(), NoKey> {
+    pub(crate) fn write(
+        &self,
+        columns: &[Column],
+        row: usize,
+        number: u64,
+        nulls_match: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), NoKey> {
         for part in &self.parts {
             match part {
                 Part::Text(text) => out.extend_from_slice(text),
@@ -203,16 +269,29 @@ impl KeyPattern {
                     self.escape(start, out);
                 }
                 Part::Column(index) => {
-                    let Some(column) = columns.get(*index) else { return Err(NoKey { column: 0, why: "is no column of the load" }) };
+                    let Some(column) = columns.get(*index) else {
+                        return Err(NoKey {
+                            column: 0,
+                            why: "is no column of the load",
+                        });
+                    };
                     if column.is_null(row) {
                         if !nulls_match {
-                            return Err(NoKey { column: *index, why: "is null" });
+                            return Err(NoKey {
+                                column: *index,
+                                why: "is null",
+                            });
                         }
                         out.extend_from_slice(b"%N");
                         continue;
                     }
                     let start = out.len();
-                    column.text(row, Format::default(), out).map_err(|why| NoKey { column: *index, why })?;
+                    column
+                        .text(row, Format::default(), out)
+                        .map_err(|why| NoKey {
+                            column: *index,
+                            why,
+                        })?;
                     self.escape(start, out);
                 }
             }
@@ -221,7 +300,10 @@ impl KeyPattern {
     }
 
     fn escape(&self, start: usize, out: &mut Vec<u8>) {
-        if !out[start..].iter().any(|byte| self.escaped[usize::from(*byte)]) {
+        if !out[start..]
+            .iter()
+            .any(|byte| self.escaped[usize::from(*byte)])
+        {
             return;
         }
         let plain = out.split_off(start);
@@ -271,7 +353,10 @@ impl KeyPattern {
                         },
                         _ => rest.len(),
                     };
-                    if rest[..end].iter().any(|byte| *byte != b'%' && self.escaped[usize::from(*byte)]) {
+                    if rest[..end]
+                        .iter()
+                        .any(|byte| *byte != b'%' && self.escaped[usize::from(*byte)])
+                    {
                         return false;
                     }
                     rest = &rest[end..];
@@ -284,9 +369,17 @@ impl KeyPattern {
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     // The last column may be followed by plain letters: then they stand at the end.
-    let first = text.windows(wanted.len()).position(|window| window == wanted)?;
+    let first = text
+        .windows(wanted.len())
+        .position(|window| window == wanted)?;
     let plain = wanted.iter().all(u8::is_ascii_alphanumeric);
-    if plain { text.len().checked_sub(wanted.len()).filter(|end| text[*end..] == *wanted) } else { Some(first) }
+    if plain {
+        text.len()
+            .checked_sub(wanted.len())
+            .filter(|end| text[*end..] == *wanted)
+    } else {
+        Some(first)
+    }
 }
 
 /// Why a row has no key.
@@ -320,12 +413,23 @@ mod tests {
 
     use super::*;
 
-    const NAMES: Names<'_> = Names { target: "t", load_id: "l", generation: None };
+    const NAMES: Names<'_> = Names {
+        target: "t",
+        load_id: "l",
+        generation: None,
+    };
 
     fn columns(a: Vec<String>, b: Vec<i64>) -> (RecordBatch, Vec<Column>) {
-        let arrays: [(&str, ArrayRef); 2] = [("a", Arc::new(StringArray::from(a))), ("b", Arc::new(Int64Array::from(b)))];
+        let arrays: [(&str, ArrayRef); 2] = [
+            ("a", Arc::new(StringArray::from(a))),
+            ("b", Arc::new(Int64Array::from(b))),
+        ];
         let batch = RecordBatch::try_from_iter(arrays).expect("a batch");
-        let columns = batch.columns().iter().map(|array| Column::bind(array).expect("bound")).collect();
+        let columns = batch
+            .columns()
+            .iter()
+            .map(|array| Column::bind(array).expect("bound"))
+            .collect();
         (batch, columns)
     }
 
@@ -333,7 +437,9 @@ mod tests {
         let (batch, columns) = columns(vec![a.into()], vec![b]);
         let pattern = KeyPattern::parse(pattern, &batch.schema(), NAMES).expect("a pattern");
         let mut out = Vec::new();
-        pattern.write(&columns, 0, 7, false, &mut out).expect("a key");
+        pattern
+            .write(&columns, 0, 7, false, &mut out)
+            .expect("a key");
         assert!(pattern.owns(&out), "{}", String::from_utf8_lossy(&out));
         String::from_utf8(out).expect("text")
     }
@@ -346,13 +452,25 @@ mod tests {
         assert_eq!(key("{{{a}}}:{row}", "x", 0), "{x}:7");
         assert_eq!(key("{table}:{uuid}", "x", 0).len(), 38);
         assert_eq!(key("{column:a}:{b}", "x", 0), "x:0");
-        assert_eq!(default_pattern(&["row".into(), "x".into()], false, false), "{table}:{column:row}:{x}");
+        assert_eq!(
+            default_pattern(&["row".into(), "x".into()], false, false),
+            "{table}:{column:row}:{x}"
+        );
     }
 
     #[test]
     fn patterns_that_could_collide_or_are_malformed_are_refused() {
         let (batch, _) = columns(vec![], vec![]);
-        for pattern in ["{a}{b}", "{a}x{b}", "{table}:{c}", "{a", "a}", "", "{generation}:{a}", "{a}%{b}"] {
+        for pattern in [
+            "{a}{b}",
+            "{a}x{b}",
+            "{table}:{c}",
+            "{a",
+            "a}",
+            "",
+            "{generation}:{a}",
+            "{a}%{b}",
+        ] {
             let error = KeyPattern::parse(pattern, &batch.schema(), NAMES).expect_err(pattern);
             assert_eq!(error.kind(), ErrorKind::InvalidOption, "{pattern}");
         }

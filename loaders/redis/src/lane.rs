@@ -41,7 +41,11 @@ impl Drop for Lane {
 }
 
 fn ended() -> Error {
-    Error::new(ErrorKind::Connection, "the connection to Redis ended with an error before").transient()
+    Error::new(
+        ErrorKind::Connection,
+        "the connection to Redis ended with an error before",
+    )
+    .transient()
 }
 
 impl Lane {
@@ -61,7 +65,15 @@ impl Lane {
             }
         });
         let free = (0..DEPTH).map(|_| Pipeline::default()).collect();
-        Self { to_send, answered, free, on_the_way: VecDeque::new(), filling: Pipeline::default(), task, given_back: Some(given_back) }
+        Self {
+            to_send,
+            answered,
+            free,
+            on_the_way: VecDeque::new(),
+            filling: Pipeline::default(),
+            task,
+            given_back: Some(given_back),
+        }
     }
 
     /// Sends what was filled. Answers with a pipeline that has its replies, if all others are on their way.
@@ -160,22 +172,39 @@ impl Way {
     }
 
     fn into_connection(self) -> Connection {
-        Connection { transport: self.reader.unsplit(self.writer), inbox: self.inbox, place: self.place, patience: self.patience }
+        Connection {
+            transport: self.reader.unsplit(self.writer),
+            inbox: self.inbox,
+            place: self.place,
+            patience: self.patience,
+        }
     }
 
-    async fn run(&mut self, mut given: mpsc::Receiver<Pipeline>, outbox: &mpsc::Sender<Result<Pipeline>>) -> Result<()> {
+    async fn run(
+        &mut self,
+        mut given: mpsc::Receiver<Pipeline>,
+        outbox: &mpsc::Sender<Result<Pipeline>>,
+    ) -> Result<()> {
         let mut open = true;
         while open || !self.queue.is_empty() {
             match self.next_event(&mut given, open).await? {
                 Event::Given(Some(pipeline)) => self.queue.push_back(pipeline),
                 Event::Given(None) => open = false,
                 Event::Wrote(written) => self.wrote(written).await?,
-                Event::Read(Ok(0)) => return Err(broken(&self.place, std::io::ErrorKind::UnexpectedEof.into())),
+                Event::Read(Ok(0)) => {
+                    return Err(broken(
+                        &self.place,
+                        std::io::ErrorKind::UnexpectedEof.into(),
+                    ));
+                }
                 Event::Read(Err(error)) => return Err(broken(&self.place, error)),
                 Event::Read(Ok(_)) => {
                     self.take_replies()?;
-                    while self.queue.front().is_some_and(Pipeline::is_answered) && self.writing > 0 {
-                        let Some(done) = self.queue.pop_front() else { break };
+                    while self.queue.front().is_some_and(Pipeline::is_answered) && self.writing > 0
+                    {
+                        let Some(done) = self.queue.pop_front() else {
+                            break;
+                        };
                         self.writing -= 1;
                         if outbox.send(Ok(done)).await.is_err() {
                             return Ok(());
@@ -187,11 +216,18 @@ impl Way {
         Ok(())
     }
 
-    async fn next_event(&mut self, given: &mut mpsc::Receiver<Pipeline>, open: bool) -> Result<Event> {
+    async fn next_event(
+        &mut self,
+        given: &mut mpsc::Receiver<Pipeline>,
+        open: bool,
+    ) -> Result<Event> {
         let patience = Duration::from_secs(self.patience);
         self.inbox.reserve(16 << 10);
         let (writer, reader, inbox) = (&mut self.writer, &mut self.reader, &mut self.inbox);
-        let to_write = self.queue.get(self.writing).map(|pipeline| &pipeline.bytes[self.written..]);
+        let to_write = self
+            .queue
+            .get(self.writing)
+            .map(|pipeline| &pipeline.bytes[self.written..]);
         let waits = !self.queue.is_empty();
         let next = async {
             tokio::select! {
@@ -201,7 +237,13 @@ impl Way {
                 pipeline = given.recv(), if open => Event::Given(pipeline),
             }
         };
-        if waits { timeout(patience, next).await.map_err(|_| silent(&self.place, self.patience)) } else { Ok(next.await) }
+        if waits {
+            timeout(patience, next)
+                .await
+                .map_err(|_| silent(&self.place, self.patience))
+        } else {
+            Ok(next.await)
+        }
     }
 
     async fn wrote(&mut self, written: std::io::Result<usize>) -> Result<()> {
@@ -210,11 +252,18 @@ impl Way {
             return Err(broken(&self.place, std::io::ErrorKind::WriteZero.into()));
         }
         self.written += written;
-        if self.queue.get(self.writing).is_some_and(|pipeline| self.written == pipeline.bytes.len()) {
+        if self
+            .queue
+            .get(self.writing)
+            .is_some_and(|pipeline| self.written == pipeline.bytes.len())
+        {
             self.writing += 1;
             self.written = 0;
             if self.writing == self.queue.len() {
-                self.writer.flush().await.map_err(|error| broken(&self.place, error))?;
+                self.writer
+                    .flush()
+                    .await
+                    .map_err(|error| broken(&self.place, error))?;
             }
         }
         Ok(())
@@ -233,12 +282,19 @@ impl Way {
                 break;
             }
             let Some(pipeline) = self.queue.get_mut(index) else {
-                return Err(Error::new(ErrorKind::Connection, format!("Redis at {} answered what it was not asked", self.place)));
+                return Err(Error::new(
+                    ErrorKind::Connection,
+                    format!("Redis at {} answered what it was not asked", self.place),
+                ));
             };
-            let Some((reply, length)) = skim(rest)? else { break };
+            let Some((reply, length)) = skim(rest)? else {
+                break;
+            };
             let length = match reply {
                 Skimmed::Other => {
-                    let Some((reply, length)) = parse(rest)? else { break };
+                    let Some((reply, length)) = parse(rest)? else {
+                        break;
+                    };
                     take(pipeline, reply);
                     length
                 }
@@ -264,7 +320,9 @@ impl Way {
 fn take(pipeline: &mut Pipeline, reply: Reply) {
     match reply {
         Reply::Error(text) => pipeline.fail(text),
-        Reply::Nil | Reply::Int(0) => pipeline.idle += u64::from(pipeline.awaited() == Some(Role::Write)),
+        Reply::Nil | Reply::Int(0) => {
+            pipeline.idle += u64::from(pipeline.awaited() == Some(Role::Write))
+        }
         Reply::Array(items) if pipeline.awaited() == Some(Role::Exec) => pipeline.executed(items),
         _ => {}
     }

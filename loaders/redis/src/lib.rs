@@ -28,8 +28,8 @@ mod types;
 pub use config::RedisConfig;
 pub use loader::RedisLoader;
 pub use options::{
-    Booleans, DataStructure, DistanceMetric, DuplicatePolicy, Encoding, ExpireAt, NullKey, Nulls, Overwrite, RedisOptions, StreamEntry,
-    Times,
+    Booleans, DataStructure, DistanceMetric, DuplicatePolicy, Encoding, ExpireAt, NullKey, Nulls,
+    Overwrite, RedisOptions, StreamEntry, Times,
 };
 pub use read::RedisSource;
 pub use session::RedisSession;

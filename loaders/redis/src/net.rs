@@ -61,17 +61,32 @@ impl Connection {
     pub(crate) async fn open(config: &RedisConfig, place: &Place, role: Role) -> Result<Self> {
         let limit = Duration::from_secs(config.connect_timeout);
         let late = |_| {
-            let tls = if config.tls { ", and whether the server speaks tls" } else { "" };
-            let message = format!("Redis cannot be reached at {place} within {} seconds; see connect_timeout{tls}", config.connect_timeout);
+            let tls = if config.tls {
+                ", and whether the server speaks tls"
+            } else {
+                ""
+            };
+            let message = format!(
+                "Redis cannot be reached at {place} within {} seconds; see connect_timeout{tls}",
+                config.connect_timeout
+            );
             Error::new(ErrorKind::Timeout, message).transient()
         };
         let opened = timeout(limit, async {
             let transport = dial(config, place).await?;
-            let mut connection = Self { transport, inbox: BytesMut::new(), place: place.to_string(), patience: config.response_timeout };
+            let mut connection = Self {
+                transport,
+                inbox: BytesMut::new(),
+                place: place.to_string(),
+                patience: config.response_timeout,
+            };
             connection.greet(config, role).await?;
             Ok(connection)
         });
-        opened.await.map_err(late)?.map_err(|error: Error| error.with("server", place))
+        opened
+            .await
+            .map_err(late)?
+            .map_err(|error: Error| error.with("server", place))
     }
 
     async fn greet(&mut self, config: &RedisConfig, role: Role) -> Result<()> {
@@ -80,7 +95,10 @@ impl Connection {
             Role::Sentinel => (&config.sentinel_username, &config.sentinel_password),
         };
         let name = user.as_deref().unwrap_or("default");
-        let greeted = config.protocol >= 3 && self.hello(name, password.as_ref().map(arrowload_core::Secret::expose)).await?;
+        let greeted = config.protocol >= 3
+            && self
+                .hello(name, password.as_ref().map(arrowload_core::Secret::expose))
+                .await?;
         if let Some(password) = password.as_ref().filter(|_| !greeted) {
             let password = password.expose().as_bytes();
             match user {
@@ -89,17 +107,25 @@ impl Connection {
             };
         }
         if role == Role::Data && config.db != 0 {
-            self.call(&[b"SELECT", config.db.to_string().as_bytes()]).await?;
+            self.call(&[b"SELECT", config.db.to_string().as_bytes()])
+                .await?;
         }
         if !config.client_name.is_empty() {
             // Not all that speak the protocol know it, and nothing depends on it.
-            self.ask(&[b"CLIENT", b"SETNAME", config.client_name.replace([' ', '\n'], "-").as_bytes()]).await?;
+            self.ask(&[
+                b"CLIENT",
+                b"SETNAME",
+                config.client_name.replace([' ', '\n'], "-").as_bytes(),
+            ])
+            .await?;
         }
         // Authentication may have been left out: the first command says so here, and not amid a load.
         if role == Role::Data {
             match self.ask(&[b"PING"]).await? {
                 // Who may not do even this may be allowed what is needed.
-                Reply::Error(text) if !text.starts_with("NOPERM") => return Err(from_server(&text)),
+                Reply::Error(text) if !text.starts_with("NOPERM") => {
+                    return Err(from_server(&text));
+                }
                 _ => {}
             }
         }
@@ -109,11 +135,24 @@ impl Connection {
     /// Greets in version 3; `false` if the server knows only version 2.
     async fn hello(&mut self, user: &str, password: Option<&str>) -> Result<bool> {
         let reply = match password {
-            Some(password) => self.ask(&[b"HELLO", b"3", b"AUTH", user.as_bytes(), password.as_bytes()]).await?,
+            Some(password) => {
+                self.ask(&[
+                    b"HELLO",
+                    b"3",
+                    b"AUTH",
+                    user.as_bytes(),
+                    password.as_bytes(),
+                ])
+                .await?
+            }
             None => self.ask(&[b"HELLO", b"3"]).await?,
         };
         match reply {
-            Reply::Error(text) if text.starts_with("ERR unknown command") || text.starts_with("NOPROTO") || text.starts_with("NOPERM") => {
+            Reply::Error(text)
+                if text.starts_with("ERR unknown command")
+                    || text.starts_with("NOPROTO")
+                    || text.starts_with("NOPERM") =>
+            {
                 Ok(false)
             }
             // Without a user who may do all, HELLO must be said with AUTH; `AUTH` then says what is wrong.
@@ -155,7 +194,10 @@ impl Connection {
             self.transport.flush().await
         };
         let patience = Duration::from_secs(self.patience);
-        timeout(patience, sent).await.map_err(|_| silent(&self.place, self.patience))?.map_err(|error| broken(&self.place, error))
+        timeout(patience, sent)
+            .await
+            .map_err(|_| silent(&self.place, self.patience))?
+            .map_err(|error| broken(&self.place, error))
     }
 
     pub(crate) async fn receive(&mut self) -> Result<Reply> {
@@ -170,7 +212,12 @@ impl Connection {
                 wanted = self.inbox.len() + self.inbox.len() / 2 + 1;
             }
             wanted = match self.fill().await? {
-                0 => return Err(broken(&self.place, std::io::ErrorKind::UnexpectedEof.into())),
+                0 => {
+                    return Err(broken(
+                        &self.place,
+                        std::io::ErrorKind::UnexpectedEof.into(),
+                    ));
+                }
                 // The last piece may be small: no more comes until it is read.
                 read if read < 4 << 10 => self.inbox.len(),
                 _ => wanted,
@@ -182,26 +229,51 @@ impl Connection {
         self.inbox.reserve(64 << 10);
         let patience = Duration::from_secs(self.patience);
         let read = timeout(patience, self.transport.read_buf(&mut self.inbox)).await;
-        read.map_err(|_| silent(&self.place, self.patience))?.map_err(|error| broken(&self.place, error))
+        read.map_err(|_| silent(&self.place, self.patience))?
+            .map_err(|error| broken(&self.place, error))
     }
 }
 
 async fn dial(config: &RedisConfig, place: &Place) -> Result<Box<dyn Transport>> {
     let unreachable = |error: std::io::Error| {
-        Error::new(ErrorKind::Connection, format!("Redis cannot be reached at {place}: {error}")).with_source(error).transient()
+        Error::new(
+            ErrorKind::Connection,
+            format!("Redis cannot be reached at {place}: {error}"),
+        )
+        .with_source(error)
+        .transient()
     };
     let (host, port) = match place {
         #[cfg(unix)]
-        Place::Unix(path) => return Ok(Box::new(tokio::net::UnixStream::connect(path).await.map_err(unreachable)?)),
+        Place::Unix(path) => {
+            return Ok(Box::new(
+                tokio::net::UnixStream::connect(path)
+                    .await
+                    .map_err(unreachable)?,
+            ));
+        }
         #[cfg(not(unix))]
-        Place::Unix(_) => return Err(Error::new(ErrorKind::Unsupported, "this system has no Unix sockets; set host and port")),
+        Place::Unix(_) => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "this system has no Unix sockets; set host and port",
+            ));
+        }
         Place::Tcp(host, port) => (host, *port),
     };
-    let stream = TcpStream::connect((host.as_str(), port)).await.map_err(unreachable)?;
+    let stream = TcpStream::connect((host.as_str(), port))
+        .await
+        .map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
-    let Some(connector) = crate::tls::connector(config)? else { return Ok(Box::new(stream)) };
-    let name = ServerName::try_from(host.clone())
-        .map_err(|error| Error::new(ErrorKind::InvalidOption, format!("`{host}` is no name that a certificate could have: {error}")))?;
+    let Some(connector) = crate::tls::connector(config)? else {
+        return Ok(Box::new(stream));
+    };
+    let name = ServerName::try_from(host.clone()).map_err(|error| {
+        Error::new(
+            ErrorKind::InvalidOption,
+            format!("`{host}` is no name that a certificate could have: {error}"),
+        )
+    })?;
     let encrypted = connector.connect(name, stream).await.map_err(|error| {
         let message = format!("no encrypted connection to {place}: {error}; is tls set as the server has it, and tls_ca the authority?");
         Error::new(ErrorKind::Tls, message).with_source(error)

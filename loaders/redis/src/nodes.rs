@@ -30,13 +30,20 @@ pub(crate) struct Topology {
 pub(crate) fn slot(key: &[u8]) -> usize {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];
-        rest.iter().position(|byte| *byte == b'}').filter(|length| *length > 0).map(|length| &rest[..length])
+        rest.iter()
+            .position(|byte| *byte == b'}')
+            .filter(|length| *length > 0)
+            .map(|length| &rest[..length])
     });
     let mut crc: u16 = 0;
     for byte in tag.unwrap_or(key) {
         crc ^= u16::from(*byte) << 8;
         for _ in 0..8 {
-            crc = if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 };
+            crc = if crc & 0x8000 == 0 {
+                crc << 1
+            } else {
+                crc << 1 ^ 0x1021
+            };
         }
     }
     usize::from(crc) % SLOTS
@@ -46,7 +53,11 @@ impl Topology {
     /// The position of the place that has a key.
     #[inline]
     pub(crate) fn of(&self, key: &[u8]) -> usize {
-        if self.slots.is_empty() { 0 } else { usize::from(self.slots[slot(key)]) }
+        if self.slots.is_empty() {
+            0
+        } else {
+            usize::from(self.slots[slot(key)])
+        }
     }
 
     pub(crate) fn is_cluster(&self) -> bool {
@@ -69,8 +80,15 @@ impl Nodes {
         if let Some(path) = &config.unix_socket {
             return Self::single(config, Place::Unix(path.clone())).await;
         }
-        let port = config.port.unwrap_or(if config.sentinel_master.is_some() { 26_379 } else { 6_379 });
-        let hosts: Vec<Place> = split_hosts(&config.host, port)?.into_iter().map(|(host, port)| Place::Tcp(host, port)).collect();
+        let port = config.port.unwrap_or(if config.sentinel_master.is_some() {
+            26_379
+        } else {
+            6_379
+        });
+        let hosts: Vec<Place> = split_hosts(&config.host, port)?
+            .into_iter()
+            .map(|(host, port)| Place::Tcp(host, port))
+            .collect();
         if let Some(master) = &config.sentinel_master {
             let place = master_of(config, &hosts, master).await?;
             return Self::single(config, place).await;
@@ -91,14 +109,25 @@ impl Nodes {
     async fn single(config: &Arc<RedisConfig>, place: Place) -> Result<Self> {
         let connection = Connection::open(config, &place, Role::Data).await?;
         let connections = HashMap::from([(place.clone(), connection)]);
-        Ok(Self { config: Arc::clone(config), topology: Topology { places: vec![place], slots: Vec::new() }, connections })
+        Ok(Self {
+            config: Arc::clone(config),
+            topology: Topology {
+                places: vec![place],
+                slots: Vec::new(),
+            },
+            connections,
+        })
     }
 
     async fn cluster(config: &Arc<RedisConfig>, seed: &Place) -> Result<Self> {
         let mut connection = Connection::open(config, seed, Role::Data).await?;
         let topology = slots_of(&mut connection, seed).await?;
         let connections = HashMap::from([(seed.clone(), connection)]);
-        Ok(Self { config: Arc::clone(config), topology, connections })
+        Ok(Self {
+            config: Arc::clone(config),
+            topology,
+            connections,
+        })
     }
 
     /// Asks the cluster again who has which slots.
@@ -114,7 +143,8 @@ impl Nodes {
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.unwrap_or_else(|| Error::new(ErrorKind::Connection, "no node of the cluster answers")))
+        Err(last
+            .unwrap_or_else(|| Error::new(ErrorKind::Connection, "no node of the cluster answers")))
     }
 
     async fn slots_from(&mut self, place: &Place) -> Result<Topology> {
@@ -128,7 +158,9 @@ impl Nodes {
             let connection = Connection::open(&self.config, place, Role::Data).await?;
             self.connections.insert(place.clone(), connection);
         }
-        self.connections.get_mut(place).ok_or_else(|| Error::new(ErrorKind::Unexpected, "a connection vanished"))
+        self.connections
+            .get_mut(place)
+            .ok_or_else(|| Error::new(ErrorKind::Unexpected, "a connection vanished"))
     }
 
     /// Asks on every connection that has been used, none of which is made anew.
@@ -149,7 +181,8 @@ impl Nodes {
     }
 
     pub(crate) fn give_back(&mut self, index: usize, connection: Connection) {
-        self.connections.insert(self.topology.places[index].clone(), connection);
+        self.connections
+            .insert(self.topology.places[index].clone(), connection);
     }
 
     /// Sends a command about a key to the node that has it.
@@ -165,7 +198,12 @@ impl Nodes {
     }
 
     /// Sends commands about keys of one slot, and follows the cluster where they are elsewhere by now.
-    pub(crate) async fn ask_about(&mut self, key: &[u8], bytes: &[u8], count: usize) -> Result<Vec<Reply>> {
+    pub(crate) async fn ask_about(
+        &mut self,
+        key: &[u8],
+        bytes: &[u8],
+        count: usize,
+    ) -> Result<Vec<Reply>> {
         let mut place = self.topology.places[self.topology.of(key)].clone();
         let mut asking = false;
         for round in 0..REDIRECTIONS {
@@ -175,10 +213,16 @@ impl Nodes {
                 true => ask_there(connection, bytes, count).await?,
             };
             let redirected = replies.iter().find_map(|reply| match reply {
-                Reply::Error(text) if self.topology.is_cluster() && crate::error::is_redirection(text) => Some(text.clone()),
+                Reply::Error(text)
+                    if self.topology.is_cluster() && crate::error::is_redirection(text) =>
+                {
+                    Some(text.clone())
+                }
                 _ => None,
             });
-            let Some(text) = redirected else { return Ok(replies) };
+            let Some(text) = redirected else {
+                return Ok(replies);
+            };
             if let Some((_, to)) = text.rsplit_once(' ').filter(|_| code(&text) != "TRYAGAIN") {
                 place = place_of(to, &place)?;
             }
@@ -190,11 +234,19 @@ impl Nodes {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        Err(Error::new(ErrorKind::Conflict, "the slots of the cluster are moving; the command was sent on too often").transient())
+        Err(Error::new(
+            ErrorKind::Conflict,
+            "the slots of the cluster are moving; the command was sent on too often",
+        )
+        .transient())
     }
 
     /// Every key that a pattern of Redis's `MATCH` finds and `owns` agrees to, in pieces; some may come twice.
-    pub(crate) async fn scan(&mut self, glob: &[u8], mut found: impl FnMut(Vec<Vec<u8>>) -> bool) -> Result<()> {
+    pub(crate) async fn scan(
+        &mut self,
+        glob: &[u8],
+        mut found: impl FnMut(Vec<Vec<u8>>) -> bool,
+    ) -> Result<()> {
         for place in self.topology.places.clone() {
             let mut cursor = b"0".to_vec();
             loop {
@@ -227,7 +279,8 @@ impl Nodes {
         let mut items = reply.array().into_iter();
         let cursor = items.next().and_then(Reply::bytes);
         let keys = items.next().map(Reply::array).unwrap_or_default();
-        let cursor = cursor.ok_or_else(|| Error::new(ErrorKind::Unexpected, "SCAN answered without a cursor"))?;
+        let cursor = cursor
+            .ok_or_else(|| Error::new(ErrorKind::Unexpected, "SCAN answered without a cursor"))?;
         Ok((cursor, keys.into_iter().filter_map(Reply::bytes).collect()))
     }
 
@@ -236,12 +289,18 @@ impl Nodes {
         let mut removed = 0;
         if self.topology.is_cluster() {
             for key in keys {
-                removed += self.call(key, &[b"UNLINK", key]).await?.int().unwrap_or_default();
+                removed += self
+                    .call(key, &[b"UNLINK", key])
+                    .await?
+                    .int()
+                    .unwrap_or_default();
             }
             return Ok(removed as u64);
         }
         for some in keys.chunks(1_000) {
-            let words: Vec<&[u8]> = std::iter::once(b"UNLINK".as_slice()).chain(some.iter().map(Vec::as_slice)).collect();
+            let words: Vec<&[u8]> = std::iter::once(b"UNLINK".as_slice())
+                .chain(some.iter().map(Vec::as_slice))
+                .collect();
             removed += self.call(&some[0], &words).await?.int().unwrap_or_default();
         }
         Ok(removed as u64)
@@ -264,7 +323,12 @@ async fn ask_there(connection: &mut Connection, bytes: &[u8], count: usize) -> R
 
 /// A place as the cluster names it; without a host, that of the node that says so.
 fn place_of(text: &str, asked: &Place) -> Result<Place> {
-    let malformed = || Error::new(ErrorKind::Unexpected, format!("the cluster names a node that cannot be understood: {text}"));
+    let malformed = || {
+        Error::new(
+            ErrorKind::Unexpected,
+            format!("the cluster names a node that cannot be understood: {text}"),
+        )
+    };
     let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
     let port = port.parse().map_err(|_| malformed())?;
     Ok(match asked {
@@ -275,19 +339,39 @@ fn place_of(text: &str, asked: &Place) -> Result<Place> {
 
 async fn slots_of(connection: &mut Connection, asked: &Place) -> Result<Topology> {
     let ranges = connection.call(&[b"CLUSTER", b"SLOTS"]).await?.array();
-    let mut topology = Topology { places: Vec::new(), slots: vec![u16::MAX; SLOTS] };
+    let mut topology = Topology {
+        places: Vec::new(),
+        slots: vec![u16::MAX; SLOTS],
+    };
     for range in ranges {
         let mut items = range.array().into_iter();
-        let bounds = [items.next().and_then(|item| item.int()), items.next().and_then(|item| item.int())];
-        let mut master = items.next().map(Reply::array).unwrap_or_default().into_iter();
-        let (host, port) = (master.next().and_then(Reply::text).unwrap_or_default(), master.next().and_then(|port| port.int()));
-        let ([Some(first), Some(last)], Some(port)) = (bounds, port) else { continue };
+        let bounds = [
+            items.next().and_then(|item| item.int()),
+            items.next().and_then(|item| item.int()),
+        ];
+        let mut master = items
+            .next()
+            .map(Reply::array)
+            .unwrap_or_default()
+            .into_iter();
+        let (host, port) = (
+            master.next().and_then(Reply::text).unwrap_or_default(),
+            master.next().and_then(|port| port.int()),
+        );
+        let ([Some(first), Some(last)], Some(port)) = (bounds, port) else {
+            continue;
+        };
         let place = place_of(&format!("{host}:{port}"), asked)?;
-        let index = topology.places.iter().position(|known| *known == place).unwrap_or_else(|| {
-            topology.places.push(place);
-            topology.places.len() - 1
-        });
-        let range = first.clamp(0, SLOTS as i64) as usize..(last + 1).clamp(0, SLOTS as i64) as usize;
+        let index = topology
+            .places
+            .iter()
+            .position(|known| *known == place)
+            .unwrap_or_else(|| {
+                topology.places.push(place);
+                topology.places.len() - 1
+            });
+        let range =
+            first.clamp(0, SLOTS as i64) as usize..(last + 1).clamp(0, SLOTS as i64) as usize;
         topology.slots[range].fill(index as u16);
     }
     if topology.slots.contains(&u16::MAX) {
@@ -311,7 +395,9 @@ async fn master_of(config: &RedisConfig, sentinels: &[Place], name: &str) -> Res
 
 async fn ask_sentinel(config: &RedisConfig, sentinel: &Place, name: &str) -> Result<Place> {
     let mut connection = Connection::open(config, sentinel, Role::Sentinel).await?;
-    let reply = connection.call(&[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name.as_bytes()]).await?;
+    let reply = connection
+        .call(&[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name.as_bytes()])
+        .await?;
     let words: Vec<String> = reply.array().into_iter().filter_map(Reply::text).collect();
     let [host, port] = words.as_slice() else {
         let message = format!("Sentinel knows no master `{name}`; see sentinel_master");
@@ -319,33 +405,59 @@ async fn ask_sentinel(config: &RedisConfig, sentinel: &Place, name: &str) -> Res
     };
     let place = place_of(&format!("{host}:{port}"), sentinel)?;
     // During a failover Sentinel may still name the old master.
-    let role = Connection::open(config, &place, Role::Data).await?.call(&[b"ROLE"]).await?;
-    match role.array().into_iter().next().and_then(Reply::text).as_deref() {
+    let role = Connection::open(config, &place, Role::Data)
+        .await?
+        .call(&[b"ROLE"])
+        .await?;
+    match role
+        .array()
+        .into_iter()
+        .next()
+        .and_then(Reply::text)
+        .as_deref()
+    {
         Some("master") => Ok(place),
-        _ => Err(Error::new(ErrorKind::Connection, format!("{place}, which Sentinel names, is no master yet")).transient()),
+        _ => Err(Error::new(
+            ErrorKind::Connection,
+            format!("{place}, which Sentinel names, is no master yet"),
+        )
+        .transient()),
     }
 }
 
 /// Keys that exclude one another.
 fn check(config: &RedisConfig) -> Result<()> {
-    let invalid = |key: &'static str, message: &str| Err(Error::new(ErrorKind::InvalidOption, message).with("key", key));
+    let invalid = |key: &'static str, message: &str| {
+        Err(Error::new(ErrorKind::InvalidOption, message).with("key", key))
+    };
     if config.cluster && config.sentinel_master.is_some() {
         return invalid("cluster", "cluster and sentinel_master exclude one another");
     }
     if config.cluster && config.db != 0 {
         return invalid("db", "a cluster has the database 0 only");
     }
-    if config.unix_socket.is_some() && (config.tls || config.cluster || config.sentinel_master.is_some()) {
-        return invalid("unix_socket", "a Unix socket goes with neither tls nor cluster nor sentinel_master");
+    if config.unix_socket.is_some()
+        && (config.tls || config.cluster || config.sentinel_master.is_some())
+    {
+        return invalid(
+            "unix_socket",
+            "a Unix socket goes with neither tls nor cluster nor sentinel_master",
+        );
     }
     if !matches!(config.protocol, 2 | 3) {
         return invalid("protocol", "protocol is 2 or 3");
     }
     if config.host.contains(',') && !config.cluster && config.sentinel_master.is_none() {
-        return invalid("host", "several hosts need cluster = true or sentinel_master");
+        return invalid(
+            "host",
+            "several hosts need cluster = true or sentinel_master",
+        );
     }
     if config.connect_timeout == 0 || config.response_timeout == 0 || config.read_batch_size == 0 {
-        return invalid("connect_timeout", "connect_timeout, response_timeout and read_batch_size are at least 1");
+        return invalid(
+            "connect_timeout",
+            "connect_timeout, response_timeout and read_batch_size are at least 1",
+        );
     }
     Ok(())
 }

@@ -51,7 +51,10 @@ impl DataStructure {
 
     /// Whether one key holds many rows.
     pub(crate) fn gathers(self) -> bool {
-        matches!(self, Self::Stream | Self::Timeseries | Self::SortedSet | Self::List | Self::Set | Self::Geo)
+        matches!(
+            self,
+            Self::Stream | Self::Timeseries | Self::SortedSet | Self::List | Self::Set | Self::Geo
+        )
     }
 
     /// Whether a repeated command would add a second item, so that the load is built aside and moved once.

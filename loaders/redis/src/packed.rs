@@ -15,7 +15,9 @@ pub(crate) fn ipc(batch: &RecordBatch) -> Result<Vec<u8>> {
 }
 
 fn refuse<T>(result: Result<T, impl std::fmt::Debug>) -> Result<(), Refusal> {
-    result.map(|_| ()).map_err(|_| "is too long for MessagePack")
+    result
+        .map(|_| ())
+        .map_err(|_| "is too long for MessagePack")
 }
 
 fn count(length: usize) -> Result<u32, Refusal> {
@@ -29,10 +31,13 @@ pub(crate) fn msgpack<'a>(
     format: Format,
     out: &mut Vec<u8>,
 ) -> Result<(), (String, Refusal)> {
-    let written = count(columns.clone().count()).and_then(|length| refuse(rmp::encode::write_map_len(out, length)));
+    let written = count(columns.clone().count())
+        .and_then(|length| refuse(rmp::encode::write_map_len(out, length)));
     written.map_err(|why| (String::new(), why))?;
     for (name, column) in columns {
-        refuse(rmp::encode::write_str(out, name)).and_then(|()| value(column, row, format, out)).map_err(|why| (name.to_owned(), why))?;
+        refuse(rmp::encode::write_str(out, name))
+            .and_then(|()| value(column, row, format, out))
+            .map_err(|why| (name.to_owned(), why))?;
     }
     Ok(())
 }
@@ -51,13 +56,19 @@ fn value(column: &Column, row: usize, format: Format, out: &mut Vec<u8>) -> Resu
         Values::Float16(values) => refuse(rmp::encode::write_f32(out, values.value(row).to_f32())),
         Values::Float32(values) => refuse(rmp::encode::write_f32(out, values.value(row))),
         Values::Float64(values) => refuse(rmp::encode::write_f64(out, values.value(row))),
-        Values::Binary(_) | Values::LargeBinary(_) | Values::BinaryView(_) | Values::FixedSizeBinary(_) => {
-            refuse(rmp::encode::write_bin(out, column.bytes(row).unwrap_or_default()))
-        }
+        Values::Binary(_)
+        | Values::LargeBinary(_)
+        | Values::BinaryView(_)
+        | Values::FixedSizeBinary(_) => refuse(rmp::encode::write_bin(
+            out,
+            column.bytes(row).unwrap_or_default(),
+        )),
         Values::List(ranges, items) => {
             let range = ranges.get(row);
             refuse(rmp::encode::write_array_len(out, count(range.len())?))?;
-            range.into_iter().try_for_each(|index| value(items, index, format, out))
+            range
+                .into_iter()
+                .try_for_each(|index| value(items, index, format, out))
         }
         Values::Struct(fields, columns) => {
             refuse(rmp::encode::write_map_len(out, count(fields.len())?))?;
@@ -77,7 +88,10 @@ fn value(column: &Column, row: usize, format: Format, out: &mut Vec<u8>) -> Resu
         }
         Values::Union(union, members) => {
             let id = union.type_id(row);
-            let (_, name, member) = members.iter().find(|member| member.0 == id).ok_or("has a member that its type does not name")?;
+            let (_, name, member) = members
+                .iter()
+                .find(|member| member.0 == id)
+                .ok_or("has a member that its type does not name")?;
             refuse(rmp::encode::write_map_len(out, 1))?;
             refuse(rmp::encode::write_str(out, name))?;
             value(member, union.value_offset(row), format, out)

@@ -69,7 +69,13 @@ impl Pipeline {
         self.bytes.clear();
         self.commands.clear();
         self.failures.clear();
-        (self.rows, self.first_row, self.answered, self.idle, self.open) = (0, 0, 0, 0, None);
+        (
+            self.rows,
+            self.first_row,
+            self.answered,
+            self.idle,
+            self.open,
+        ) = (0, 0, 0, 0, None);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -88,7 +94,11 @@ impl Pipeline {
     /// The next command begins: its bytes follow.
     #[inline]
     pub(crate) fn begin_command(&mut self, role: Role, row: u64) {
-        self.commands.push(Command { start: self.bytes.len() as u32, role, row });
+        self.commands.push(Command {
+            start: self.bytes.len() as u32,
+            role,
+            row,
+        });
     }
 
     /// A whole command.
@@ -99,7 +109,12 @@ impl Pipeline {
 
     /// How far it was filled, to take back what was added since.
     pub(crate) fn mark(&self) -> Mark {
-        Mark { bytes: self.bytes.len(), commands: self.commands.len(), rows: self.rows, open: self.open }
+        Mark {
+            bytes: self.bytes.len(),
+            commands: self.commands.len(),
+            rows: self.rows,
+            open: self.open,
+        }
     }
 
     pub(crate) fn rewind(&mut self, mark: Mark) {
@@ -138,7 +153,10 @@ impl Pipeline {
             match reply {
                 Reply::Error(text) => self.fail_at(first + index, text),
                 Reply::Nil | Reply::Int(0) => {
-                    let is_write = self.commands.get(first + index).is_some_and(|command| command.role == Role::Write);
+                    let is_write = self
+                        .commands
+                        .get(first + index)
+                        .is_some_and(|command| command.role == Role::Write);
                     self.idle += u64::from(is_write);
                 }
                 _ => {}
@@ -156,9 +174,13 @@ impl Pipeline {
     }
 
     fn fail_at(&mut self, index: usize, text: String) {
-        let ignored = |command: &Command| command.role == Role::Try && text.contains("already exists");
+        let ignored =
+            |command: &Command| command.role == Role::Try && text.contains("already exists");
         if let Some(command) = self.commands.get(index).filter(|command| !ignored(command)) {
-            self.failures.push(Failure { row: command.row, text });
+            self.failures.push(Failure {
+                row: command.row,
+                text,
+            });
         }
     }
 
@@ -171,8 +193,14 @@ impl Pipeline {
     pub(crate) fn commands_of(&self, row: u64) -> (&[u8], usize) {
         let first = self.commands.partition_point(|command| command.row < row);
         let last = self.commands.partition_point(|command| command.row <= row);
-        let start = self.commands.get(first).map_or(self.bytes.len(), |command| command.start as usize);
-        let end = self.commands.get(last).map_or(self.bytes.len(), |command| command.start as usize);
+        let start = self
+            .commands
+            .get(first)
+            .map_or(self.bytes.len(), |command| command.start as usize);
+        let end = self
+            .commands
+            .get(last)
+            .map_or(self.bytes.len(), |command| command.start as usize);
         (&self.bytes[start..end], last - first)
     }
 

@@ -17,7 +17,11 @@ struct Again {
     weight: u64,
 }
 
-pub(crate) async fn follow(session: &mut RedisSession, index: usize, pipeline: Pipeline) -> Result<()> {
+pub(crate) async fn follow(
+    session: &mut RedisSession,
+    index: usize,
+    pipeline: Pipeline,
+) -> Result<()> {
     tracing::debug!("slots of the cluster have moved");
     let mut again = Vec::new();
     collect(session, pipeline, &mut again)?;
@@ -30,7 +34,12 @@ pub(crate) async fn follow(session: &mut RedisSession, index: usize, pipeline: P
     // What has not been sent yet was put together for the old places.
     for lane in session.lanes.iter_mut().flatten() {
         let filling = std::mem::take(&mut lane.filling);
-        again.extend(filling.numbers().into_iter().map(|row| again_of(&filling, row)));
+        again.extend(
+            filling
+                .numbers()
+                .into_iter()
+                .map(|row| again_of(&filling, row)),
+        );
     }
     session.end_lanes().await?;
     session.nodes.refresh().await?;
@@ -45,16 +54,36 @@ pub(crate) async fn follow(session: &mut RedisSession, index: usize, pipeline: P
 
 fn again_of(pipeline: &Pipeline, row: u64) -> Again {
     let (bytes, count) = pipeline.commands_of(row);
-    let weight = if pipeline.numbers().len() == 1 { pipeline.rows } else { 1 };
-    Again { row, bytes: bytes.to_vec(), count, weight }
+    let weight = if pipeline.numbers().len() == 1 {
+        pipeline.rows
+    } else {
+        1
+    };
+    Again {
+        row,
+        bytes: bytes.to_vec(),
+        count,
+        weight,
+    }
 }
 
 /// Settles the rows of a pipeline, but for those that were turned away.
-fn collect(session: &mut RedisSession, mut pipeline: Pipeline, again: &mut Vec<Again>) -> Result<()> {
-    let mut rows: Vec<u64> = pipeline.failures.iter().filter(|failure| is_redirection(&failure.text)).map(|failure| failure.row).collect();
+fn collect(
+    session: &mut RedisSession,
+    mut pipeline: Pipeline,
+    again: &mut Vec<Again>,
+) -> Result<()> {
+    let mut rows: Vec<u64> = pipeline
+        .failures
+        .iter()
+        .filter(|failure| is_redirection(&failure.text))
+        .map(|failure| failure.row)
+        .collect();
     rows.dedup();
     let turned_away: Vec<Again> = rows.iter().map(|row| again_of(&pipeline, *row)).collect();
-    pipeline.failures.retain(|failure| !rows.contains(&failure.row));
+    pipeline
+        .failures
+        .retain(|failure| !rows.contains(&failure.row));
     pipeline.rows -= turned_away.iter().map(|row| row.weight).sum::<u64>();
     again.extend(turned_away);
     session.settle(&pipeline)
@@ -67,7 +96,13 @@ async fn send(session: &mut RedisSession, row: &Again) -> Result<()> {
         Reply::Array(items) => items,
         other => vec![other],
     };
-    let refused = replies.into_iter().flat_map(nested).find_map(|reply| if let Reply::Error(text) = reply { Some(text) } else { None });
+    let refused = replies.into_iter().flat_map(nested).find_map(|reply| {
+        if let Reply::Error(text) = reply {
+            Some(text)
+        } else {
+            None
+        }
+    });
     match refused {
         Some(text) => session.refuse(row.row, crate::error::from_server(&text)),
         None => {
@@ -81,8 +116,16 @@ async fn send(session: &mut RedisSession, row: &Again) -> Result<()> {
 fn key_of(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut rest = bytes;
     while let Some((command, length)) = parse(rest)? {
-        let words: Vec<Vec<u8>> = command.array().into_iter().filter_map(Reply::bytes).collect();
-        let at = if words.first().is_some_and(|name| name == b"EVAL") { 3 } else { 1 };
+        let words: Vec<Vec<u8>> = command
+            .array()
+            .into_iter()
+            .filter_map(Reply::bytes)
+            .collect();
+        let at = if words.first().is_some_and(|name| name == b"EVAL") {
+            3
+        } else {
+            1
+        };
         if let Some(key) = words.into_iter().nth(at) {
             return Ok(key);
         }

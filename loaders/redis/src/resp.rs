@@ -35,7 +35,8 @@ impl Reply {
     }
 
     pub(crate) fn text(self) -> Option<String> {
-        self.bytes().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        self.bytes()
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     pub(crate) fn int(&self) -> Option<i64> {
@@ -58,7 +59,9 @@ impl Reply {
 fn malformed(why: &str) -> Error {
     Error::new(
         ErrorKind::Connection,
-        format!("the server's answer is no RESP: {why}; is this Redis's port, and is tls set as the server has it?"),
+        format!(
+            "the server's answer is no RESP: {why}; is this Redis's port, and is tls set as the server has it?"
+        ),
     )
 }
 
@@ -75,7 +78,8 @@ fn line(bytes: &[u8]) -> Result<Option<(&[u8], usize)>> {
 
 fn number(line: &[u8]) -> Result<i64> {
     let text = std::str::from_utf8(line).ok();
-    text.and_then(|text| text.parse().ok()).ok_or_else(|| malformed("a number is none"))
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| malformed("a number is none"))
 }
 
 /// The first reply in some bytes and its length, or nothing if it has not all come.
@@ -84,8 +88,12 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Reply, usize)>> {
 }
 
 fn parse_at(bytes: &[u8], depth: usize) -> Result<Option<(Reply, usize)>> {
-    let Some((&mark, rest)) = bytes.split_first() else { return Ok(None) };
-    let Some((head, taken)) = line(rest)? else { return Ok(None) };
+    let Some((&mark, rest)) = bytes.split_first() else {
+        return Ok(None);
+    };
+    let Some((head, taken)) = line(rest)? else {
+        return Ok(None);
+    };
     let taken = taken + 1;
     let text = || String::from_utf8_lossy(head).into_owned();
     let reply = match mark {
@@ -108,7 +116,11 @@ fn parse_at(bytes: &[u8], depth: usize) -> Result<Option<(Reply, usize)>> {
                 return Ok(None);
             }
             let content = bytes[taken..end].to_vec();
-            let reply = if mark == b'!' { Reply::Error(String::from_utf8_lossy(&content).into_owned()) } else { Reply::Bulk(content) };
+            let reply = if mark == b'!' {
+                Reply::Error(String::from_utf8_lossy(&content).into_owned())
+            } else {
+                Reply::Bulk(content)
+            };
             return Ok(Some((reply, end + 2)));
         }
         b'*' | b'~' | b'>' | b'%' | b'|' => {
@@ -116,20 +128,28 @@ fn parse_at(bytes: &[u8], depth: usize) -> Result<Option<(Reply, usize)>> {
             if count < 0 {
                 return Ok(Some((Reply::Nil, taken)));
             }
-            let count = if matches!(mark, b'%' | b'|') { count.saturating_mul(2) } else { count };
+            let count = if matches!(mark, b'%' | b'|') {
+                count.saturating_mul(2)
+            } else {
+                count
+            };
             if count > LIMIT || depth == 0 {
                 return Err(malformed("a reply is too large or nested too deep"));
             }
             let mut items = Vec::with_capacity((count as usize).min(bytes.len()));
             let mut at = taken;
             for _ in 0..count {
-                let Some((item, length)) = parse_at(&bytes[at..], depth - 1)? else { return Ok(None) };
+                let Some((item, length)) = parse_at(&bytes[at..], depth - 1)? else {
+                    return Ok(None);
+                };
                 items.push(item);
                 at += length;
             }
             // Attributes stand before the reply that they are about.
             if mark == b'|' {
-                return Ok(parse_at(&bytes[at..], depth - 1)?.map(|(reply, length)| (reply, at + length)));
+                return Ok(
+                    parse_at(&bytes[at..], depth - 1)?.map(|(reply, length)| (reply, at + length))
+                );
             }
             return Ok(Some((Reply::Array(items), at)));
         }
@@ -152,7 +172,9 @@ pub(crate) enum Skimmed<'a> {
 /// Looks at the first reply in some bytes.
 #[inline]
 pub(crate) fn skim(bytes: &[u8]) -> Result<Option<(Skimmed<'_>, usize)>> {
-    let Some((&mark, rest)) = bytes.split_first() else { return Ok(None) };
+    let Some((&mark, rest)) = bytes.split_first() else {
+        return Ok(None);
+    };
     if !matches!(mark, b':' | b'+' | b'-' | b'_' | b'#') {
         return Ok(Some((Skimmed::Other, 0)));
     }
@@ -160,7 +182,9 @@ pub(crate) fn skim(bytes: &[u8]) -> Result<Option<(Skimmed<'_>, usize)>> {
     if let (b':', [digit @ b'0'..=b'9', b'\r', b'\n', ..]) = (mark, rest) {
         return Ok(Some((Skimmed::Int(i64::from(digit - b'0')), 4)));
     }
-    let Some((head, taken)) = line(rest)? else { return Ok(None) };
+    let Some((head, taken)) = line(rest)? else {
+        return Ok(None);
+    };
     let reply = match mark {
         b':' => Skimmed::Int(number(head)?),
         b'-' => Skimmed::Error(head),
@@ -201,12 +225,24 @@ mod tests {
             (b"$-1\r\n", Reply::Nil),
             (b"_\r\n", Reply::Nil),
             (b"$3\r\na\r\n\r\n", Reply::Bulk(b"a\r\n".to_vec())),
-            (b"*2\r\n:1\r\n*0\r\n", Reply::Array(vec![Reply::Int(1), Reply::Array(vec![])])),
-            (b"%1\r\n+k\r\n,1.5\r\n", Reply::Array(vec![Reply::Status("k".into()), Reply::Bulk(b"1.5".to_vec())])),
+            (
+                b"*2\r\n:1\r\n*0\r\n",
+                Reply::Array(vec![Reply::Int(1), Reply::Array(vec![])]),
+            ),
+            (
+                b"%1\r\n+k\r\n,1.5\r\n",
+                Reply::Array(vec![
+                    Reply::Status("k".into()),
+                    Reply::Bulk(b"1.5".to_vec()),
+                ]),
+            ),
             (b"|1\r\n+k\r\n:1\r\n#t\r\n", Reply::Int(1)),
         ];
         for (bytes, expected) in cases {
-            assert_eq!(parse(bytes).expect("a reply"), Some((expected, bytes.len())));
+            assert_eq!(
+                parse(bytes).expect("a reply"),
+                Some((expected, bytes.len()))
+            );
             for end in 0..bytes.len() {
                 assert_eq!(parse(&bytes[..end]).expect("the start of a reply"), None);
             }
@@ -215,8 +251,17 @@ mod tests {
 
     #[test]
     fn what_is_too_deep_or_too_large_is_refused() {
-        for bytes in [b"*1\r\n".repeat(40), b"$99999999999\r\n".to_vec(), b"HTTP/1.1 400\r\n".to_vec(), b"$x\r\n".to_vec()] {
-            assert!(parse(&bytes).is_err(), "{}", String::from_utf8_lossy(&bytes));
+        for bytes in [
+            b"*1\r\n".repeat(40),
+            b"$99999999999\r\n".to_vec(),
+            b"HTTP/1.1 400\r\n".to_vec(),
+            b"$x\r\n".to_vec(),
+        ] {
+            assert!(
+                parse(&bytes).is_err(),
+                "{}",
+                String::from_utf8_lossy(&bytes)
+            );
         }
     }
 

@@ -20,7 +20,10 @@ pub(crate) struct Refused {
 
 impl Refused {
     pub(crate) fn at(column: &str, why: &str) -> Self {
-        Self { column: Some(column.to_owned()), why: why.to_owned() }
+        Self {
+            column: Some(column.to_owned()),
+            why: why.to_owned(),
+        }
     }
 }
 
@@ -62,7 +65,13 @@ pub(crate) fn column(schema: &Schema, key: &'static str, name: &str) -> Result<u
     let names = || schema.fields().iter().map(|field| field.name().as_str());
     names().position(|known| known == name).ok_or_else(|| {
         let all: Vec<&str> = names().collect();
-        invalid(key, format!("{key} names `{name}`, which is no column; there are: {}", all.join(", ")))
+        invalid(
+            key,
+            format!(
+                "{key} names `{name}`, which is no column; there are: {}",
+                all.join(", ")
+            ),
+        )
     })
 }
 
@@ -71,44 +80,73 @@ impl Rows {
         use DataStructure as S;
         let structure = options.data_structure;
         let named = |key: &'static str, name: &Option<String>| -> Result<Option<usize>> {
-            name.as_deref().map(|name| column(schema, key, name)).transpose()
+            name.as_deref()
+                .map(|name| column(schema, key, name))
+                .transpose()
         };
         let wanted = |key: &'static str, name: &Option<String>| -> Result<usize> {
-            named(key, name)?.ok_or_else(|| invalid(key, format!("data_structure = {} needs {key}", structure.name())))
+            named(key, name)?.ok_or_else(|| {
+                invalid(
+                    key,
+                    format!("data_structure = {} needs {key}", structure.name()),
+                )
+            })
         };
         let special = match structure {
             S::SortedSet => vec![wanted("score_column", &options.score_column)?],
             S::Geo => {
-                vec![wanted("longitude_column", &options.longitude_column)?, wanted("latitude_column", &options.latitude_column)?]
+                vec![
+                    wanted("longitude_column", &options.longitude_column)?,
+                    wanted("latitude_column", &options.latitude_column)?,
+                ]
             }
-            S::Timeseries => vec![wanted("time_column", &options.time_column)?, wanted("value_column", &options.value_column)?],
+            S::Timeseries => vec![
+                wanted("time_column", &options.time_column)?,
+                wanted("value_column", &options.value_column)?,
+            ],
             _ => Vec::new(),
         };
         let values: Vec<usize> = match &options.value_columns {
             None => (0..schema.fields().len()).collect(),
-            Some(names) => names.iter().map(|name| column(schema, "value_columns", name)).collect::<Result<_>>()?,
+            Some(names) => names
+                .iter()
+                .map(|name| column(schema, "value_columns", name))
+                .collect::<Result<_>>()?,
         };
         if values.is_empty() {
             return Err(invalid("value_columns", "value_columns names no column"));
         }
-        if options.encoding == Encoding::Raw && values.len() != 1 && options.member_column.is_none() {
-            return Err(invalid("encoding", "encoding = raw needs one column in value_columns"));
+        if options.encoding == Encoding::Raw && values.len() != 1 && options.member_column.is_none()
+        {
+            return Err(invalid(
+                "encoding",
+                "encoding = raw needs one column in value_columns",
+            ));
         }
         let field = |index: usize| {
             let mut name = Vec::new();
             bulk(&mut name, schema.field(index).name().as_bytes());
             (index, name)
         };
-        let label = |(label, name): (&String, &String)| Ok((label.clone().into_bytes(), column(schema, "labels", name)?));
+        let label = |(label, name): (&String, &String)| {
+            Ok((label.clone().into_bytes(), column(schema, "labels", name)?))
+        };
         Ok(Self {
             structure,
             encoding: options.encoding,
-            format: Format { times: options.times, booleans: options.booleans },
+            format: Format {
+                times: options.times,
+                booleans: options.booleans,
+            },
             nulls: options.nulls,
             if_not_exists: options.if_not_exists,
             expiry: expiry(schema, options)?,
             fields: values.into_iter().map(field).collect(),
-            names: schema.fields().iter().map(|field| field.name().clone()).collect(),
+            names: schema
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect(),
             special,
             member: named("member_column", &options.member_column)?,
             labels: options.labels.iter().map(label).collect::<Result<_>>()?,
@@ -140,10 +178,14 @@ impl Rows {
             S::String => {
                 self.value(batch, columns, row)?;
                 out.begin_command(Role::Write, number);
-                let more = expires.map(|(command, when)| (if command == "EXPIRE" { "EX" } else { "PXAT" }, when));
-                let count = 3 + usize::from(self.if_not_exists) + if more.is_some() { 2 } else { 0 };
+                let more = expires
+                    .map(|(command, when)| (if command == "EXPIRE" { "EX" } else { "PXAT" }, when));
+                let count =
+                    3 + usize::from(self.if_not_exists) + if more.is_some() { 2 } else { 0 };
                 length(&mut out.bytes, b'*', count);
-                [b"SET", key, &self.scratch].into_iter().for_each(|word| bulk(&mut out.bytes, word));
+                [b"SET", key, &self.scratch]
+                    .into_iter()
+                    .for_each(|word| bulk(&mut out.bytes, word));
                 if self.if_not_exists {
                     bulk(&mut out.bytes, b"NX");
                 }
@@ -172,8 +214,19 @@ impl Rows {
         if transaction {
             out.begin_transaction(number);
         }
-        out.begin_command(if transaction { Role::Extra } else { Role::Write }, number);
-        length(&mut out.bytes, b'*', 2 + usize::from(!tail.is_empty()) + count);
+        out.begin_command(
+            if transaction {
+                Role::Extra
+            } else {
+                Role::Write
+            },
+            number,
+        );
+        length(
+            &mut out.bytes,
+            b'*',
+            2 + usize::from(!tail.is_empty()) + count,
+        );
         bulk(&mut out.bytes, name);
         bulk(&mut out.bytes, key);
         if !tail.is_empty() {
@@ -181,25 +234,52 @@ impl Rows {
         }
         out.bytes.extend_from_slice(&self.words);
         if let Some((command, when)) = expires {
-            out.command(Role::Extra, number, &[command.as_bytes(), key, itoa::Buffer::new().format(when).as_bytes()]);
+            out.command(
+                Role::Extra,
+                number,
+                &[
+                    command.as_bytes(),
+                    key,
+                    itoa::Buffer::new().format(when).as_bytes(),
+                ],
+            );
             out.end_transaction(number);
         }
         Ok(())
     }
 
     /// The row as one value, in the scratch space.
-    fn value(&mut self, batch: &RecordBatch, columns: &[Column], row: usize) -> Result<(), Refused> {
+    fn value(
+        &mut self,
+        batch: &RecordBatch,
+        columns: &[Column],
+        row: usize,
+    ) -> Result<(), Refused> {
         self.scratch.clear();
-        let chosen = self.fields.iter().map(|(index, _)| (self.names[*index].as_str(), &columns[*index]));
+        let chosen = self
+            .fields
+            .iter()
+            .map(|(index, _)| (self.names[*index].as_str(), &columns[*index]));
         match self.encoding {
             Encoding::Json => {
-                object(chosen, row, self.format, &mut self.scratch).map_err(|(name, why)| Refused::at(&name, why))?;
+                object(chosen, row, self.format, &mut self.scratch)
+                    .map_err(|(name, why)| Refused::at(&name, why))?;
             }
-            Encoding::Msgpack => msgpack(chosen, row, self.format, &mut self.scratch).map_err(|(name, why)| Refused::at(&name, why))?,
+            Encoding::Msgpack => msgpack(chosen, row, self.format, &mut self.scratch)
+                .map_err(|(name, why)| Refused::at(&name, why))?,
             Encoding::ArrowIpc => {
                 let indices: Vec<usize> = self.fields.iter().map(|(index, _)| *index).collect();
-                let one = batch.slice(row, 1).project(&indices).map_err(|error| Refused { column: None, why: error.to_string() })?;
-                self.scratch = crate::packed::ipc(&one).map_err(|error| Refused { column: None, why: error.to_string() })?;
+                let one = batch
+                    .slice(row, 1)
+                    .project(&indices)
+                    .map_err(|error| Refused {
+                        column: None,
+                        why: error.to_string(),
+                    })?;
+                self.scratch = crate::packed::ipc(&one).map_err(|error| Refused {
+                    column: None,
+                    why: error.to_string(),
+                })?;
             }
             Encoding::Raw => {
                 let index = self.fields[0].0;
@@ -216,7 +296,9 @@ impl Rows {
         if column.is_null(row) {
             return Err(Refused::at(&self.names[index], "is null"));
         }
-        column.text(row, self.format, &mut self.scratch).map_err(|why| Refused::at(&self.names[index], why))
+        column
+            .text(row, self.format, &mut self.scratch)
+            .map_err(|why| Refused::at(&self.names[index], why))
     }
 
     fn word(&mut self) {
@@ -224,7 +306,12 @@ impl Rows {
     }
 
     /// The member of a set: a column, or the whole row.
-    fn member(&mut self, batch: &RecordBatch, columns: &[Column], row: usize) -> Result<(), Refused> {
+    fn member(
+        &mut self,
+        batch: &RecordBatch,
+        columns: &[Column],
+        row: usize,
+    ) -> Result<(), Refused> {
         match self.member {
             Some(index) => self.plain(columns, row, index)?,
             None => self.value(batch, columns, row)?,
@@ -234,7 +321,12 @@ impl Rows {
     }
 
     /// What follows the key, and how many words it is.
-    fn command(&mut self, batch: &RecordBatch, columns: &[Column], row: usize) -> Result<usize, Refused> {
+    fn command(
+        &mut self,
+        batch: &RecordBatch,
+        columns: &[Column],
+        row: usize,
+    ) -> Result<usize, Refused> {
         use DataStructure as S;
         self.words.clear();
         let flag = self.if_not_exists && matches!(self.structure, S::SortedSet | S::Geo);
@@ -244,9 +336,12 @@ impl Rows {
         let mut count = usize::from(flag);
         for index in self.special.clone() {
             if self.structure == S::Timeseries && index == self.special[0] {
-                let milliseconds = columns[index].milliseconds(row).map_err(|why| Refused::at(&self.names[index], why))?;
+                let milliseconds = columns[index]
+                    .milliseconds(row)
+                    .map_err(|why| Refused::at(&self.names[index], why))?;
                 self.scratch.clear();
-                self.scratch.extend_from_slice(milliseconds.to_string().as_bytes());
+                self.scratch
+                    .extend_from_slice(milliseconds.to_string().as_bytes());
             } else {
                 if columns[index].is_null(row) {
                     return Err(Refused::at(&self.names[index], "is null"));
@@ -263,8 +358,12 @@ impl Rows {
             S::Json => {
                 bulk(&mut self.words, b"$");
                 self.scratch.clear();
-                let chosen = self.fields.iter().map(|(index, _)| (self.names[*index].as_str(), &columns[*index]));
-                object(chosen, row, self.format, &mut self.scratch).map_err(|(name, why)| Refused::at(&name, why))?;
+                let chosen = self
+                    .fields
+                    .iter()
+                    .map(|(index, _)| (self.names[*index].as_str(), &columns[*index]));
+                object(chosen, row, self.format, &mut self.scratch)
+                    .map_err(|(name, why)| Refused::at(&name, why))?;
                 self.word();
                 if self.if_not_exists {
                     bulk(&mut self.words, b"NX");
@@ -301,7 +400,11 @@ impl Rows {
                 }
                 self.fields = fields;
                 if count == 0 {
-                    return Err(Refused { column: None, why: "all of its values are null, and an entry has at least one field".into() });
+                    return Err(Refused {
+                        column: None,
+                        why: "all of its values are null, and an entry has at least one field"
+                            .into(),
+                    });
                 }
             }
             _ => {
@@ -314,7 +417,14 @@ impl Rows {
     }
 
     /// Creates the series of a sample, with its labels, when it is met first. That it is there already is no error.
-    fn series(&mut self, columns: &[Column], row: usize, key: &[u8], number: u64, out: &mut Pipeline) -> Result<(), Refused> {
+    fn series(
+        &mut self,
+        columns: &[Column],
+        row: usize,
+        key: &[u8],
+        number: u64,
+        out: &mut Pipeline,
+    ) -> Result<(), Refused> {
         let hash = xxhash_rust::xxh3::xxh3_64(key);
         if self.series.contains(&hash) {
             return Ok(());
@@ -339,7 +449,9 @@ impl Rows {
                 continue;
             }
             self.scratch.clear();
-            columns[*index].text(row, self.format, &mut self.scratch).map_err(|why| Refused::at(&self.names[*index], why))?;
+            columns[*index]
+                .text(row, self.format, &mut self.scratch)
+                .map_err(|why| Refused::at(&self.names[*index], why))?;
             add(label);
             add(&self.scratch);
         }

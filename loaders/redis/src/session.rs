@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use arrow_array::RecordBatch;
-use arrowload_core::{Error, ErrorKind, LoadRequest, LoadSession, Mode, NullKeys, Prepared, Receipt, Result};
+use arrowload_core::{
+    Error, ErrorKind, LoadRequest, LoadSession, Mode, NullKeys, Prepared, Receipt, Result,
+};
 
 use crate::encode::Column;
 use crate::error::{from_server, is_redirection};
@@ -61,20 +63,35 @@ pub struct RedisSession {
 
 impl std::fmt::Debug for RedisSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "load {} into {}", self.request.load_id, self.request.target)
+        write!(
+            f,
+            "load {} into {}",
+            self.request.load_id, self.request.target
+        )
     }
 }
 
 /// A name that no other attempt has.
 fn nonce() -> String {
     use std::hash::{BuildHasher, Hasher};
-    let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();
+    let random = || {
+        std::collections::hash_map::RandomState::new()
+            .build_hasher()
+            .finish()
+    };
     format!("{:016x}{:016x}", random(), random())
 }
 
 impl RedisSession {
     pub(crate) fn new(begun: Begun, request: LoadRequest<RedisOptions>) -> Result<Self> {
-        let Begun { nodes, own, record, pattern, old, generation } = begun;
+        let Begun {
+            nodes,
+            own,
+            record,
+            pattern,
+            old,
+            generation,
+        } = begun;
         let structure = request.options.data_structure;
         let rows = Rows::new(&request.schema, &request.options)?;
         let replaces = replaces(&request, &pattern);
@@ -109,21 +126,41 @@ impl RedisSession {
         if !is_rows || !self.request.rejects.accepts() {
             return Err(error.at_row(row));
         }
-        let found = self.open.iter().find(|(first, batch)| (*first..first + batch.num_rows() as u64).contains(&row));
+        let found = self
+            .open
+            .iter()
+            .find(|(first, batch)| (*first..first + batch.num_rows() as u64).contains(&row));
         let Some((first, batch)) = found else {
             return Err(error.at_row(row));
         };
         let code = error.get("code").map(str::to_owned);
-        self.request.rejects.set_aside(&batch.slice((row - first) as usize, 1), row, error.message(), code.as_deref())
+        self.request.rejects.set_aside(
+            &batch.slice((row - first) as usize, 1),
+            row,
+            error.message(),
+            code.as_deref(),
+        )
     }
 
     /// Puts one row into the pipeline of its node, and answers with the node, if the pipeline is full.
-    async fn row(&mut self, batch: &RecordBatch, columns: &[Column], row: usize, number: u64) -> Result<Option<usize>> {
+    async fn row(
+        &mut self,
+        batch: &RecordBatch,
+        columns: &[Column],
+        row: usize,
+        number: u64,
+    ) -> Result<Option<usize>> {
         self.key.clear();
         let matches = self.request.null_keys == NullKeys::Match;
-        if let Err(no_key) = self.pattern.write(columns, row, number, matches, &mut self.key) {
+        if let Err(no_key) = self
+            .pattern
+            .write(columns, row, number, matches, &mut self.key)
+        {
             let name = batch.schema_ref().field(no_key.column).name();
-            let message = format!("the column `{name}`, which is part of the key, {}; see null_key", no_key.why);
+            let message = format!(
+                "the column `{name}`, which is part of the key, {}; see null_key",
+                no_key.why
+            );
             let error = Error::new(ErrorKind::NullKey, message).with("column", name);
             return match self.request.options.null_key {
                 NullKey::Error => Err(error.at_row(number)),
@@ -144,13 +181,20 @@ impl RedisSession {
         lane.filling.shares = !self.nodes.topology.is_cluster();
         let mark = lane.filling.mark();
         lane.filling.begin_row(number);
-        if let Err(refused) = self.rows.write(batch, columns, row, &self.key, number, &mut lane.filling) {
+        if let Err(refused) =
+            self.rows
+                .write(batch, columns, row, &self.key, number, &mut lane.filling)
+        {
             lane.filling.rewind(mark);
             return self.refuse(number, unfit(refused)).map(|()| None);
         }
         if leaves && (lane.filling.rows == 1 || self.pattern.constant().is_none()) {
             let seconds = LEFT_ASIDE.to_string();
-            lane.filling.command(Role::Extra, number, &[b"EXPIRE", &self.key, seconds.as_bytes()]);
+            lane.filling.command(
+                Role::Extra,
+                number,
+                &[b"EXPIRE", &self.key, seconds.as_bytes()],
+            );
         }
         Ok((lane.filling.bytes.len() >= self.request.options.pipeline_bytes).then_some(index))
     }
@@ -163,7 +207,9 @@ impl RedisSession {
     /// Sends the pipeline of a node, and looks at the replies of one that came back.
     async fn send(&mut self, index: usize) -> Result<()> {
         self.start().await?;
-        let Some(lane) = &mut self.lanes[index] else { return Ok(()) };
+        let Some(lane) = &mut self.lanes[index] else {
+            return Ok(());
+        };
         self.bytes += lane.filling.bytes.len() as u64;
         if let Some(answered) = lane.send().await? {
             self.look(index, answered).await?;
@@ -173,7 +219,11 @@ impl RedisSession {
 
     /// Understands the replies of a pipeline.
     async fn look(&mut self, index: usize, pipeline: Pipeline) -> Result<()> {
-        let redirected = self.nodes.topology.is_cluster() && pipeline.failures.iter().any(|failure| is_redirection(&failure.text));
+        let redirected = self.nodes.topology.is_cluster()
+            && pipeline
+                .failures
+                .iter()
+                .any(|failure| is_redirection(&failure.text));
         if redirected {
             return redirect::follow(self, index, pipeline).await;
         }
@@ -199,10 +249,24 @@ impl RedisSession {
     }
 
     fn forget_answered(&mut self) {
-        let open_row =
-            |lane: &Lane| lane.first_open_row().into_iter().chain((!lane.filling.is_empty()).then_some(lane.filling.first_row)).min();
-        let first = self.lanes.iter().flatten().filter_map(open_row).min().unwrap_or(self.given);
-        while self.open.front().is_some_and(|(start, batch)| start + batch.num_rows() as u64 <= first) {
+        let open_row = |lane: &Lane| {
+            lane.first_open_row()
+                .into_iter()
+                .chain((!lane.filling.is_empty()).then_some(lane.filling.first_row))
+                .min()
+        };
+        let first = self
+            .lanes
+            .iter()
+            .flatten()
+            .filter_map(open_row)
+            .min()
+            .unwrap_or(self.given);
+        while self
+            .open
+            .front()
+            .is_some_and(|(start, batch)| start + batch.num_rows() as u64 <= first)
+        {
             self.open.pop_front();
         }
     }
@@ -211,10 +275,20 @@ impl RedisSession {
     async fn drain(&mut self) -> Result<()> {
         // Following the cluster may send again, and so fill lanes anew.
         loop {
-            let filled = |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| !lane.filling.is_empty() || !lane.is_idle());
-            let Some(index) = self.lanes.iter().position(filled) else { return Ok(()) };
+            let filled = |lane: &Option<Lane>| {
+                lane.as_ref()
+                    .is_some_and(|lane| !lane.filling.is_empty() || !lane.is_idle())
+            };
+            let Some(index) = self.lanes.iter().position(filled) else {
+                return Ok(());
+            };
             self.send(index).await?;
-            while let Some(lane) = self.lanes.get_mut(index).and_then(Option::as_mut).filter(|lane| !lane.is_idle()) {
+            while let Some(lane) = self
+                .lanes
+                .get_mut(index)
+                .and_then(Option::as_mut)
+                .filter(|lane| !lane.is_idle())
+            {
                 let answered = lane.receive().await?;
                 self.look(index, answered).await?;
             }
@@ -224,14 +298,20 @@ impl RedisSession {
     /// A whole batch as one entry of a stream.
     async fn batch_entry(&mut self, batch: &RecordBatch, number: u64) -> Result<()> {
         let Some(key) = self.pattern.constant() else {
-            return Err(Error::new(ErrorKind::InvalidOption, "stream_entry = batch needs a key_pattern without columns"));
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                "stream_entry = batch needs a key_pattern without columns",
+            ));
         };
         let nonce = self.aside.clone().unwrap_or_default();
         let stage = stage::stage_key(key, &nonce);
         stage::check(&self.nodes, key, &stage)?;
         let chosen = match &self.request.options.value_columns {
             Some(names) => {
-                let indices = names.iter().map(|name| batch.schema_ref().index_of(name)).collect::<Result<Vec<_>, _>>()?;
+                let indices = names
+                    .iter()
+                    .map(|name| batch.schema_ref().index_of(name))
+                    .collect::<Result<Vec<_>, _>>()?;
                 batch.project(&indices)?
             }
             None => batch.clone(),
@@ -245,10 +325,26 @@ impl RedisSession {
         };
         lane.filling.begin_row(number);
         lane.filling.rows = batch.num_rows() as u64;
-        lane.filling.command(Role::Write, number, &[b"XADD", &stage, b"*", b"rows", rows.as_bytes(), b"arrow", &value]);
+        lane.filling.command(
+            Role::Write,
+            number,
+            &[
+                b"XADD",
+                &stage,
+                b"*",
+                b"rows",
+                rows.as_bytes(),
+                b"arrow",
+                &value,
+            ],
+        );
         let seconds = LEFT_ASIDE.to_string();
         if !keeps_ttl {
-            lane.filling.command(Role::Extra, number, &[b"EXPIRE", &stage, seconds.as_bytes()]);
+            lane.filling.command(
+                Role::Extra,
+                number,
+                &[b"EXPIRE", &stage, seconds.as_bytes()],
+            );
         }
         self.send(index).await
     }
@@ -269,15 +365,23 @@ impl RedisSession {
 pub(crate) fn replaces(request: &LoadRequest<RedisOptions>, pattern: &KeyPattern) -> bool {
     let structure = request.options.data_structure;
     let whole = matches!(request.mode, Mode::Create | Mode::Overwrite);
-    whole && structure.gathers() && structure != DataStructure::Timeseries && pattern.constant().is_some()
+    whole
+        && structure.gathers()
+        && structure != DataStructure::Timeseries
+        && pattern.constant().is_some()
 }
 
 fn unfit(refused: Refused) -> Error {
     match refused.column {
-        Some(column) => {
-            Error::new(ErrorKind::InvalidData, format!("the value of column `{column}` {}", refused.why)).with("column", column)
-        }
-        None => Error::new(ErrorKind::InvalidData, format!("the row cannot be written: {}", refused.why)),
+        Some(column) => Error::new(
+            ErrorKind::InvalidData,
+            format!("the value of column `{column}` {}", refused.why),
+        )
+        .with("column", column),
+        None => Error::new(
+            ErrorKind::InvalidData,
+            format!("the row cannot be written: {}", refused.why),
+        ),
     }
 }
 
@@ -285,13 +389,19 @@ impl LoadSession for RedisSession {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let first = self.given;
         self.given += batch.num_rows() as u64;
-        if self.request.options.data_structure == DataStructure::Stream && self.request.options.stream_entry == StreamEntry::Batch {
+        if self.request.options.data_structure == DataStructure::Stream
+            && self.request.options.stream_entry == StreamEntry::Batch
+        {
             return self.batch_entry(batch, first).await;
         }
         if self.request.rejects.accepts() {
             self.open.push_back((first, batch.clone()));
         }
-        let columns = batch.columns().iter().map(Column::bind).collect::<Result<Vec<_>>>()?;
+        let columns = batch
+            .columns()
+            .iter()
+            .map(Column::bind)
+            .collect::<Result<Vec<_>>>()?;
         for row in 0..batch.num_rows() {
             if let Some(full) = self.row(batch, &columns, row, first + row as u64).await? {
                 self.send(full).await?;
@@ -313,8 +423,22 @@ impl LoadSession for RedisSession {
         // A server that was started anew may have lost what it had acknowledged; the connections would not be the same.
         self.nodes.still_there().await?;
         let rejected = self.request.rejects.rows();
-        let load = Load { rows: self.taken, bytes: self.bytes, rejected, moving: self.movement() };
-        if let Some(other) = load.record(&mut self.nodes, &self.own, &self.record, self.generation.as_deref(), ttl).await? {
+        let load = Load {
+            rows: self.taken,
+            bytes: self.bytes,
+            rejected,
+            moving: self.movement(),
+        };
+        if let Some(other) = load
+            .record(
+                &mut self.nodes,
+                &self.own,
+                &self.record,
+                self.generation.as_deref(),
+                ttl,
+            )
+            .await?
+        {
             // Its rows are where ours would go.
             if let Some(movement) = &other.moving {
                 movement.run(&mut self.nodes, other.rows).await?;
@@ -357,10 +481,16 @@ impl LoadSession for RedisSession {
 
     async fn abort(mut self) -> Result<()> {
         self.lanes.clear();
-        let Some(movement) = self.movement() else { return Ok(()) };
+        let Some(movement) = self.movement() else {
+            return Ok(());
+        };
         let keys = match &movement.key {
             Some(key) => vec![stage::stage_key(key.as_bytes(), &movement.nonce)],
-            None => stage::staged(&mut self.nodes, &movement.nonce).await?.into_iter().map(|(stage, _)| stage).collect(),
+            None => stage::staged(&mut self.nodes, &movement.nonce)
+                .await?
+                .into_iter()
+                .map(|(stage, _)| stage)
+                .collect(),
         };
         if !keys.is_empty() {
             self.nodes.unlink(&keys).await?;

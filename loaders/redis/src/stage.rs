@@ -47,9 +47,21 @@ pub(crate) fn stage_key(key: &[u8], nonce: &str) -> Vec<u8> {
     let open = key.iter().position(|byte| *byte == b'{');
     let tag = open.and_then(|open| {
         let rest = &key[open + 1..];
-        rest.iter().position(|byte| *byte == b'}').filter(|length| *length > 0).map(|length| &rest[..length])
+        rest.iter()
+            .position(|byte| *byte == b'}')
+            .filter(|length| *length > 0)
+            .map(|length| &rest[..length])
     });
-    [PREFIX.as_bytes(), b"stage:{", tag.unwrap_or(key), b"}:", nonce.as_bytes(), b":", key].concat()
+    [
+        PREFIX.as_bytes(),
+        b"stage:{",
+        tag.unwrap_or(key),
+        b"}:",
+        nonce.as_bytes(),
+        b":",
+        key,
+    ]
+    .concat()
 }
 
 /// Refuses a key whose aside could not be in its slot.
@@ -57,8 +69,10 @@ pub(crate) fn check(nodes: &Nodes, key: &[u8], stage: &[u8]) -> Result<()> {
     if !nodes.topology.is_cluster() || slot(key) == slot(stage) {
         return Ok(());
     }
-    let message =
-        format!("in a cluster the key `{}` cannot be built aside, as it holds a brace without its pair", String::from_utf8_lossy(key));
+    let message = format!(
+        "in a cluster the key `{}` cannot be built aside, as it holds a brace without its pair",
+        String::from_utf8_lossy(key)
+    );
     Err(Error::new(ErrorKind::Unsupported, message))
 }
 
@@ -67,15 +81,21 @@ pub(crate) async fn staged(nodes: &mut Nodes, nonce: &str) -> Result<Vec<(Vec<u8
     let mark = format!("}}:{nonce}:").into_bytes();
     let mut found = std::collections::BTreeMap::new();
     nodes
-        .scan(format!("{PREFIX}stage:{{*}}:{nonce}:*").as_bytes(), |keys| {
-            for key in keys {
-                if let Some(at) = key.windows(mark.len()).position(|window| window == mark.as_slice()) {
-                    let of = key[at + mark.len()..].to_vec();
-                    found.insert(key, of);
+        .scan(
+            format!("{PREFIX}stage:{{*}}:{nonce}:*").as_bytes(),
+            |keys| {
+                for key in keys {
+                    if let Some(at) = key
+                        .windows(mark.len())
+                        .position(|window| window == mark.as_slice())
+                    {
+                        let of = key[at + mark.len()..].to_vec();
+                        found.insert(key, of);
+                    }
                 }
-            }
-            true
-        })
+                true
+            },
+        )
         .await?;
     Ok(found.into_iter().collect())
 }
@@ -84,7 +104,10 @@ impl Move {
     /// Moves what is aside into place. It may be called again at any time, by anybody: each item is moved once.
     pub(crate) async fn run(&self, nodes: &mut Nodes, rows: u64) -> Result<()> {
         let pairs = match &self.key {
-            Some(key) => vec![(stage_key(key.as_bytes(), &self.nonce), key.clone().into_bytes())],
+            Some(key) => vec![(
+                stage_key(key.as_bytes(), &self.nonce),
+                key.clone().into_bytes(),
+            )],
             None => staged(nodes, &self.nonce).await?,
         };
         for (stage, key) in pairs {
@@ -109,10 +132,25 @@ impl Move {
             (None, None) => ("", ""),
         };
         let keeps = if self.keeps_ttl { b"1" } else { b"0" };
-        let words = [b"EVAL".as_slice(), script.as_bytes(), b"2", stage, key, STEP.as_bytes(), keeps, word.as_bytes(), bound.as_bytes()];
+        let words = [
+            b"EVAL".as_slice(),
+            script.as_bytes(),
+            b"2",
+            stage,
+            key,
+            STEP.as_bytes(),
+            keeps,
+            word.as_bytes(),
+            bound.as_bytes(),
+        ];
         while nodes.call(key, &words).await?.int().unwrap_or_default() > 0 {}
         if self.replace && self.structure == "stream" && !word.is_empty() {
-            nodes.call(key, &[b"XTRIM", key, word.as_bytes(), b"~", bound.as_bytes()]).await?;
+            nodes
+                .call(
+                    key,
+                    &[b"XTRIM", key, word.as_bytes(), b"~", bound.as_bytes()],
+                )
+                .await?;
         }
         Ok(())
     }

@@ -33,13 +33,20 @@ pub(crate) struct Own {
 
 /// A name in braces, which must hold none.
 fn escape(text: &str) -> String {
-    text.replace('%', "%25").replace('{', "%7B").replace('}', "%7D")
+    text.replace('%', "%25")
+        .replace('{', "%7B")
+        .replace('}', "%7D")
 }
 
 impl Own {
     pub(crate) fn of(target: &str, load_id: &str) -> Self {
         let own = |name: &str| format!("{PREFIX}{{{}}}:{name}", escape(target));
-        Self { record: own("target"), generation: own("generation"), claim: own("claim"), ledger: own(&format!("load:{load_id}")) }
+        Self {
+            record: own("target"),
+            generation: own("generation"),
+            claim: own("claim"),
+            ledger: own(&format!("load:{load_id}")),
+        }
     }
 }
 
@@ -54,29 +61,73 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) async fn read(nodes: &mut Nodes, own: &Own) -> Result<Option<Self>> {
         let key = own.record.as_bytes();
-        let reply = nodes.call(key, &[b"HMGET", key, b"arrow_schema", b"patterns", b"structure"]).await?;
+        let reply = nodes
+            .call(
+                key,
+                &[b"HMGET", key, b"arrow_schema", b"patterns", b"structure"],
+            )
+            .await?;
         let mut fields = reply.array().into_iter().map(Reply::bytes);
         let mut next = || fields.next().flatten();
-        let (Some(schema), Some(patterns), Some(structure)) = (next(), next(), next()) else { return Ok(None) };
-        let unreadable =
-            || Error::new(ErrorKind::SchemaMismatch, format!("the key `{}` is not as a load writes it; remove it", own.record));
-        let reader = StreamReader::try_new(schema.as_slice(), None).map_err(|error| unreadable().with_source(error))?;
-        let patterns = serde_json::from_slice(&patterns).map_err(|error| unreadable().with_source(error))?;
-        Ok(Some(Self { schema: reader.schema(), patterns, structure: String::from_utf8_lossy(&structure).into_owned() }))
+        let (Some(schema), Some(patterns), Some(structure)) = (next(), next(), next()) else {
+            return Ok(None);
+        };
+        let unreadable = || {
+            Error::new(
+                ErrorKind::SchemaMismatch,
+                format!(
+                    "the key `{}` is not as a load writes it; remove it",
+                    own.record
+                ),
+            )
+        };
+        let reader = StreamReader::try_new(schema.as_slice(), None)
+            .map_err(|error| unreadable().with_source(error))?;
+        let patterns =
+            serde_json::from_slice(&patterns).map_err(|error| unreadable().with_source(error))?;
+        Ok(Some(Self {
+            schema: reader.schema(),
+            patterns,
+            structure: String::from_utf8_lossy(&structure).into_owned(),
+        }))
     }
 
     fn words(&self) -> Result<[Vec<u8>; 3]> {
         let schema = StreamWriter::try_new(Vec::new(), &self.schema)?.into_inner()?;
-        Ok([schema, serde_json::json!(self.patterns).to_string().into_bytes(), self.structure.clone().into_bytes()])
+        Ok([
+            schema,
+            serde_json::json!(self.patterns).to_string().into_bytes(),
+            self.structure.clone().into_bytes(),
+        ])
     }
 
     /// The record as it is after a load, or why the load does not fit.
-    pub(crate) fn after(found: Option<&Self>, request: &LoadRequest<RedisOptions>, pattern: &str) -> Result<Self> {
+    pub(crate) fn after(
+        found: Option<&Self>,
+        request: &LoadRequest<RedisOptions>,
+        pattern: &str,
+    ) -> Result<Self> {
         let structure = request.options.data_structure.name();
         // What is not read as a value is no column of the target.
-        let is_value = |name: &String| request.options.value_columns.as_ref().is_none_or(|chosen| chosen.contains(name));
-        let fields: Vec<_> = request.schema.fields().iter().filter(|field| is_value(field.name())).cloned().collect();
-        let new = Self { schema: Arc::new(Schema::new(fields)), patterns: vec![pattern.to_owned()], structure: structure.to_owned() };
+        let is_value = |name: &String| {
+            request
+                .options
+                .value_columns
+                .as_ref()
+                .is_none_or(|chosen| chosen.contains(name))
+        };
+        let fields: Vec<_> = request
+            .schema
+            .fields()
+            .iter()
+            .filter(|field| is_value(field.name()))
+            .cloned()
+            .collect();
+        let new = Self {
+            schema: Arc::new(Schema::new(fields)),
+            patterns: vec![pattern.to_owned()],
+            structure: structure.to_owned(),
+        };
         let Some(found) = found else { return Ok(new) };
         let replaces = request.mode == Mode::Overwrite && request.schema_evolution;
         if found.structure != structure && !replaces {
@@ -115,12 +166,20 @@ fn merge(load: &Schema, target: &Schema, evolve: bool) -> Result<SchemaRef> {
             );
             return Err(Error::new(ErrorKind::SchemaMismatch, message).with("column", field.name()));
         };
-        fields.push(Arc::new(Field::new(column.name(), together, true).with_metadata(column.metadata().clone())));
+        fields.push(Arc::new(
+            Field::new(column.name(), together, true).with_metadata(column.metadata().clone()),
+        ));
     }
-    for field in load.fields().iter().filter(|field| target.column_with_name(field.name()).is_none()) {
+    for field in load
+        .fields()
+        .iter()
+        .filter(|field| target.column_with_name(field.name()).is_none())
+    {
         if !evolve {
-            let message =
-                format!("the target has no column `{}`; set schema_evolution = true to add it, or leave it out of the query", field.name());
+            let message = format!(
+                "the target has no column `{}`; set schema_evolution = true to add it, or leave it out of the query",
+                field.name()
+            );
             return Err(Error::new(ErrorKind::SchemaMismatch, message).with("column", field.name()));
         }
         fields.push(Arc::new(field.as_ref().clone().with_nullable(true)));
@@ -136,7 +195,12 @@ fn together(one: &DataType, other: &DataType) -> Option<DataType> {
         return Some(one.clone());
     }
     let text = |kind: &T| matches!(kind, T::Utf8 | T::LargeUtf8 | T::Utf8View);
-    let binary = |kind: &T| matches!(kind, T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_));
+    let binary = |kind: &T| {
+        matches!(
+            kind,
+            T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_)
+        )
+    };
     match (one, other) {
         (T::Null, kind) | (kind, T::Null) => Some(kind.clone()),
         (a, b) if a.is_integer() && b.is_integer() => {
@@ -194,19 +258,27 @@ impl Load {
     }
 
     pub(crate) fn parse(text: &[u8], key: &str) -> Result<Self> {
-        serde_json::from_slice(text)
-            .map_err(|error| Error::new(ErrorKind::Unexpected, format!("the key `{key}` is not as a load writes it")).with_source(error))
+        serde_json::from_slice(text).map_err(|error| {
+            Error::new(
+                ErrorKind::Unexpected,
+                format!("the key `{key}` is not as a load writes it"),
+            )
+            .with_source(error)
+        })
     }
 
     pub(crate) async fn find(nodes: &mut Nodes, own: &Own) -> Result<Option<Self>> {
         let key = own.ledger.as_bytes();
         let found = nodes.call(key, &[b"GET", key]).await?.bytes();
-        found.map(|text| Self::parse(&text, &own.ledger)).transpose()
+        found
+            .map(|text| Self::parse(&text, &own.ledger))
+            .transpose()
     }
 
     fn text(&self) -> Result<String> {
-        serde_json::to_string(self)
-            .map_err(|error| Error::new(ErrorKind::Unexpected, "a load cannot be written as JSON").with_source(error))
+        serde_json::to_string(self).map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "a load cannot be written as JSON").with_source(error)
+        })
     }
 
     /// Records the load, its target and the generation in one transaction, unless another run of it has. Answers with what
@@ -237,41 +309,82 @@ impl Load {
             let (text, expires) = (self.text()?, ttl.to_string());
             let mut bytes = Vec::new();
             command(&mut bytes, &[b"MULTI"]);
-            command(&mut bytes, &[b"HSET", target, b"arrow_schema", &schema, b"patterns", &patterns, b"structure", &structure]);
+            command(
+                &mut bytes,
+                &[
+                    b"HSET",
+                    target,
+                    b"arrow_schema",
+                    &schema,
+                    b"patterns",
+                    &patterns,
+                    b"structure",
+                    &structure,
+                ],
+            );
             match ttl {
                 0 => command(&mut bytes, &[b"SET", ledger, text.as_bytes()]),
-                _ => command(&mut bytes, &[b"SET", ledger, text.as_bytes(), b"EX", expires.as_bytes()]),
+                _ => command(
+                    &mut bytes,
+                    &[b"SET", ledger, text.as_bytes(), b"EX", expires.as_bytes()],
+                ),
             }
             command(&mut bytes, &[b"DEL", own.claim.as_bytes()]);
             let mut count = 5;
             if let Some(generation) = generation {
-                command(&mut bytes, &[b"SET", own.generation.as_bytes(), generation.as_bytes()]);
+                command(
+                    &mut bytes,
+                    &[b"SET", own.generation.as_bytes(), generation.as_bytes()],
+                );
                 count += 1;
             }
             command(&mut bytes, &[b"EXEC"]);
-            let mut replies = nodes.ask_about(ledger, &bytes, count).await.map_err(unknown)?;
+            let mut replies = nodes
+                .ask_about(ledger, &bytes, count)
+                .await
+                .map_err(unknown)?;
             match replies.pop() {
                 Some(Reply::Nil) => continue,
                 Some(Reply::Array(items)) => {
-                    if let Some(Reply::Error(text)) = items.into_iter().find(|item| matches!(item, Reply::Error(_))) {
+                    if let Some(Reply::Error(text)) = items
+                        .into_iter()
+                        .find(|item| matches!(item, Reply::Error(_)))
+                    {
                         return Err(crate::error::from_server(&text));
                     }
                     return Ok(None);
                 }
                 _ => {
-                    let refused = replies.into_iter().find_map(|reply| if let Reply::Error(text) = reply { Some(text) } else { None });
-                    return Err(crate::error::from_server(&refused.unwrap_or_else(|| "EXECABORT the commit was refused".into())));
+                    let refused = replies.into_iter().find_map(|reply| {
+                        if let Reply::Error(text) = reply {
+                            Some(text)
+                        } else {
+                            None
+                        }
+                    });
+                    return Err(crate::error::from_server(
+                        &refused.unwrap_or_else(|| "EXECABORT the commit was refused".into()),
+                    ));
                 }
             }
         }
-        Err(Error::new(ErrorKind::Conflict, "another run of this load is at its commit").transient())
+        Err(Error::new(
+            ErrorKind::Conflict,
+            "another run of this load is at its commit",
+        )
+        .transient())
     }
 
     /// Says that everything is in place.
     pub(crate) async fn moved(&self, nodes: &mut Nodes, own: &Own) -> Result<()> {
-        let done = Self { moving: None, ..self.clone() };
+        let done = Self {
+            moving: None,
+            ..self.clone()
+        };
         let (key, text) = (own.ledger.as_bytes(), done.text()?);
-        nodes.call(key, &[b"SET", key, text.as_bytes(), b"KEEPTTL"]).await?;
+        nodes
+            .call(key, &[b"SET", key, text.as_bytes(), b"KEEPTTL"])
+            .await?;
         Ok(())
     }
 }
@@ -279,9 +392,11 @@ impl Load {
 /// The answer to a commit may have been lost with the connection.
 fn unknown(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::Connection | ErrorKind::Timeout => {
-            Error::new(ErrorKind::CommitUnknown, format!("the answer to the commit was lost: {}", error.message())).with_source(error)
-        }
+        ErrorKind::Connection | ErrorKind::Timeout => Error::new(
+            ErrorKind::CommitUnknown,
+            format!("the answer to the commit was lost: {}", error.message()),
+        )
+        .with_source(error),
         _ => error,
     }
 }

@@ -21,7 +21,10 @@ fn failed(message: String, file: Option<&Path>) -> Error {
 pub(crate) fn connector(config: &RedisConfig) -> Result<Option<TlsConnector>> {
     if !config.tls {
         if config.tls_ca.is_some() || config.tls_cert.is_some() || config.tls_key.is_some() {
-            return Err(Error::new(ErrorKind::InvalidOption, "tls_ca, tls_cert and tls_key need tls = true, or a URL of rediss://"));
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                "tls_ca, tls_cert and tls_key need tls = true, or a URL of rediss://",
+            ));
         }
         return Ok(None);
     }
@@ -33,12 +36,23 @@ pub(crate) fn connector(config: &RedisConfig) -> Result<Option<TlsConnector>> {
     let client = match (&config.tls_cert, &config.tls_key) {
         (None, None) => builder.with_no_client_auth(),
         (Some(certificate), Some(key)) => {
-            let private =
-                PrivateKeyDer::from_pem_file(key).map_err(|error| failed(format!("tls_key cannot be read: {error}"), Some(key)))?;
-            let built = builder.with_client_auth_cert(certificates(certificate, "tls_cert")?, private);
-            built.map_err(|error| failed(format!("tls_cert and tls_key do not fit: {error}"), Some(certificate)))?
+            let private = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| failed(format!("tls_key cannot be read: {error}"), Some(key)))?;
+            let built =
+                builder.with_client_auth_cert(certificates(certificate, "tls_cert")?, private);
+            built.map_err(|error| {
+                failed(
+                    format!("tls_cert and tls_key do not fit: {error}"),
+                    Some(certificate),
+                )
+            })?
         }
-        _ => return Err(Error::new(ErrorKind::InvalidOption, "tls_cert and tls_key go together: give both, or neither")),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                "tls_cert and tls_key go together: give both, or neither",
+            ));
+        }
     };
     Ok(Some(TlsConnector::from(Arc::new(client))))
 }
@@ -54,7 +68,12 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore> {
         Some(file) => {
             for certificate in certificates(file, "tls_ca")? {
                 let added = store.add(certificate);
-                added.map_err(|error| failed(format!("tls_ca has a certificate that cannot be used: {error}"), Some(file)))?;
+                added.map_err(|error| {
+                    failed(
+                        format!("tls_ca has a certificate that cannot be used: {error}"),
+                        Some(file),
+                    )
+                })?;
             }
         }
         None => {
@@ -62,7 +81,10 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore> {
         }
     }
     if store.is_empty() {
-        return Err(failed("there is no trusted authority to prove the server with; set tls_ca".into(), file));
+        return Err(failed(
+            "there is no trusted authority to prove the server with; set tls_ca".into(),
+            file,
+        ));
     }
     Ok(store)
 }

@@ -13,9 +13,13 @@ pub(crate) fn support(data_type: &DataType) -> TypeSupport {
         T::Boolean => widened("true or false"),
         kind if kind.is_integer() => widened("digits"),
         T::Float16 | T::Float32 | T::Float64 => widened("the shortest digits that read back equal"),
-        T::Decimal32(..) | T::Decimal64(..) | T::Decimal128(..) | T::Decimal256(..) => widened("digits"),
+        T::Decimal32(..) | T::Decimal64(..) | T::Decimal128(..) | T::Decimal256(..) => {
+            widened("digits")
+        }
         T::Utf8 | T::Binary => TypeSupport::Exact,
-        T::LargeUtf8 | T::Utf8View | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => widened("the same bytes"),
+        T::LargeUtf8 | T::Utf8View | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => {
+            widened("the same bytes")
+        }
         T::Date32 => widened("ISO 8601"),
         T::Date64 => widened("ISO 8601; whole days only"),
         T::Time32(_) | T::Time64(_) | T::Interval(_) => widened("ISO 8601"),

@@ -38,7 +38,8 @@ impl DataFusionConfig {
 
 fn bytes(text: &str) -> Result<usize> {
     let text = text.trim();
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic() || letter == ' ');
+    let digits =
+        text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic() || letter == ' ');
     let unit = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {
         "" | "b" => Some(1.0),
         "k" | "kb" | "kib" => Some(1024.0),
@@ -47,9 +48,14 @@ fn bytes(text: &str) -> Result<usize> {
         _ => None,
     };
     let number: Option<f64> = digits.parse().ok().filter(|number: &f64| *number > 0.0);
-    let size = number.zip(unit).map(|(number, unit)| (number * unit) as usize);
+    let size = number
+        .zip(unit)
+        .map(|(number, unit)| (number * unit) as usize);
     size.ok_or_else(|| {
-        Error::new(ErrorKind::InvalidOption, format!("memory_limit: `{text}` is no size; write bytes, or text such as \"2GB\""))
+        Error::new(
+            ErrorKind::InvalidOption,
+            format!("memory_limit: `{text}` is no size; write bytes, or text such as \"2GB\""),
+        )
     })
 }
 

@@ -12,8 +12,13 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
     let transient = is_transient(&error);
     let place = beneath(&error);
     let message = match kind {
-        ErrorKind::Query if let DataFusionError::SQL(error, _) = root(&error) => format!("the SQL is malformed: {}", parser_text(error)),
-        ErrorKind::ResourceExhausted => format!("{}; raise memory_limit, or give it a spill_folder with room", root(&error)),
+        ErrorKind::Query if let DataFusionError::SQL(error, _) = root(&error) => {
+            format!("the SQL is malformed: {}", parser_text(error))
+        }
+        ErrorKind::ResourceExhausted => format!(
+            "{}; raise memory_limit, or give it a spill_folder with room",
+            root(&error)
+        ),
         ErrorKind::InvalidData => {
             format!(
                 "{place}a file is broken, not of the format that its ending says, or holds a value unlike its first rows: {}",
@@ -23,7 +28,9 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
         _ => format!("{place}{}", root(&error)),
     };
     let ours = match root(&error) {
-        DataFusionError::External(inner) if inner.downcast_ref::<Error>().is_some() => inner.downcast_ref::<Error>().cloned(),
+        DataFusionError::External(inner) if inner.downcast_ref::<Error>().is_some() => {
+            inner.downcast_ref::<Error>().cloned()
+        }
         _ => None,
     };
     let error = ours.unwrap_or_else(|| Error::new(kind, message).with_source(error));
@@ -43,7 +50,9 @@ fn parser_text(error: &datafusion::sql::sqlparser::parser::ParserError) -> Strin
 fn beneath(error: &DataFusionError) -> String {
     match error {
         DataFusionError::Context(place, _) if place.starts_with('`') => format!("{place}: "),
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => beneath(inner),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            beneath(inner)
+        }
         DataFusionError::Shared(inner) => beneath(inner),
         _ => String::new(),
     }
@@ -61,7 +70,9 @@ fn root(error: &DataFusionError) -> &DataFusionError {
 
 fn kind(error: &DataFusionError) -> ErrorKind {
     match root(error) {
-        DataFusionError::SQL(..) | DataFusionError::Plan(_) | DataFusionError::SchemaError(..) => ErrorKind::Query,
+        DataFusionError::SQL(..) | DataFusionError::Plan(_) | DataFusionError::SchemaError(..) => {
+            ErrorKind::Query
+        }
         DataFusionError::NotImplemented(_) => ErrorKind::Unsupported,
         DataFusionError::ResourcesExhausted(_) => ErrorKind::ResourceExhausted,
         DataFusionError::Configuration(_) => ErrorKind::InvalidOption,

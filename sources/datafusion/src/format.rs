@@ -14,8 +14,7 @@ use datafusion::error::Result;
 use datafusion::execution::SessionState;
 
 /// The endings of formats; all but the binary ones may be followed by that of a codec.
-const KNOWN: &str =
-    "parquet, csv, tsv, json, ndjson, jsonl, arrow, feather, ipc, arrows; csv, tsv and JSON also with .gz, .zst, .bz2 or .xz";
+const KNOWN: &str = "parquet, csv, tsv, json, ndjson, jsonl, arrow, feather, ipc, arrows; csv, tsv and JSON also with .gz, .zst, .bz2 or .xz";
 
 /// Rows of a CSV or NDJSON file that its types are inferred from.
 const SAMPLED_ROWS: usize = 100_000;
@@ -50,7 +49,9 @@ impl Format {
     pub(crate) fn options(&self, state: &SessionState) -> Result<ListingOptions> {
         let session = state.default_table_options();
         let format: Arc<dyn FileFormat> = match self.kind {
-            Kind::Parquet => Arc::new(ParquetFormat::default().with_options(session.parquet.clone())),
+            Kind::Parquet => {
+                Arc::new(ParquetFormat::default().with_options(session.parquet.clone()))
+            }
             Kind::Arrow => Arc::new(ArrowFormat),
             Kind::Json => Arc::new(
                 JsonFormat::default()
@@ -90,9 +91,15 @@ fn split(name: &str) -> Option<(String, Format)> {
         (".bz2", FileCompressionType::BZIP2),
         (".xz", FileCompressionType::XZ),
     ];
-    let packed = codecs.into_iter().find(|(ending, _)| lower.ends_with(ending));
-    let plain = packed.as_ref().map_or(lower.as_str(), |(ending, _)| &lower[..lower.len() - ending.len()]);
-    let (stem, ending) = plain.rsplit_once('.').filter(|(stem, _)| !stem.is_empty())?;
+    let packed = codecs
+        .into_iter()
+        .find(|(ending, _)| lower.ends_with(ending));
+    let plain = packed.as_ref().map_or(lower.as_str(), |(ending, _)| {
+        &lower[..lower.len() - ending.len()]
+    });
+    let (stem, ending) = plain
+        .rsplit_once('.')
+        .filter(|(stem, _)| !stem.is_empty())?;
     let kind = match (ending, packed.is_some()) {
         ("csv", _) => Kind::Csv(b','),
         ("tsv", _) => Kind::Csv(b'\t'),
@@ -102,7 +109,14 @@ fn split(name: &str) -> Option<(String, Format)> {
         _ => return None,
     };
     let codec = packed.map_or(FileCompressionType::UNCOMPRESSED, |(_, codec)| codec);
-    Some((last[..stem.len()].to_owned(), Format { kind, codec, ending: last[stem.len()..].to_owned() }))
+    Some((
+        last[..stem.len()].to_owned(),
+        Format {
+            kind,
+            codec,
+            ending: last[stem.len()..].to_owned(),
+        },
+    ))
 }
 
 #[cfg(test)]
@@ -124,6 +138,9 @@ mod tests {
         for (name, expected) in cases {
             assert_eq!(stem(name).as_deref(), expected, "{name}");
         }
-        assert_eq!(Format::of_name("x.CSV.GZ").expect("known").ending, ".CSV.GZ");
+        assert_eq!(
+            Format::of_name("x.CSV.GZ").expect("known").ending,
+            ".CSV.GZ"
+        );
     }
 }

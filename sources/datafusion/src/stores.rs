@@ -14,13 +14,17 @@ use url::Url;
 use crate::format::Format;
 
 /// Makes the store of a URL known to the session, unless it is.
-pub(crate) fn register(state: &SessionState, url: &ListingTableUrl, given: &BTreeMap<String, Secret>) -> Result<()> {
+pub(crate) fn register(
+    state: &SessionState,
+    url: &ListingTableUrl,
+    given: &BTreeMap<String, Secret>,
+) -> Result<()> {
     let runtime = state.runtime_env();
     if runtime.object_store(url.object_store()).is_ok() {
         return Ok(());
     }
-    let (store, _) =
-        arrowload_common_object_store::open(url.as_ref(), given).map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let (store, _) = arrowload_common_object_store::open(url.as_ref(), given)
+        .map_err(|error| DataFusionError::External(Box::new(error)))?;
     runtime.register_object_store(url.object_store().as_ref(), Arc::from(store));
     Ok(())
 }
@@ -28,10 +32,13 @@ pub(crate) fn register(state: &SessionState, url: &ListingTableUrl, given: &BTre
 /// The URL of a file, folder or pattern, on the disk or in a store. DataFusion itself takes patterns of paths only.
 pub(crate) fn parse(place: &str) -> Result<ListingTableUrl> {
     let pattern_at = place.find('*').filter(|_| place.contains("://"));
-    let Some((folder, pattern)) = pattern_at.and_then(|at| Some(place.split_at(place[..at].rfind('/')? + 1))) else {
+    let Some((folder, pattern)) =
+        pattern_at.and_then(|at| Some(place.split_at(place[..at].rfind('/')? + 1)))
+    else {
         return ListingTableUrl::parse(place);
     };
-    let external = |error: Box<dyn std::error::Error + Send + Sync>| DataFusionError::External(error);
+    let external =
+        |error: Box<dyn std::error::Error + Send + Sync>| DataFusionError::External(error);
     let url = Url::parse(folder).map_err(|error| external(Box::new(error)))?;
     let pattern = glob::Pattern::new(pattern).map_err(|error| external(Box::new(error)))?;
     ListingTableUrl::try_new(url, Some(pattern))
@@ -60,5 +67,8 @@ pub(crate) async fn first_file(state: &SessionState, url: &ListingTableUrl) -> R
         }
     }
     let message = format!("no data file is at {url}; check the folder or pattern");
-    Err(DataFusionError::External(Box::new(Error::new(ErrorKind::NotFound, message))))
+    Err(DataFusionError::External(Box::new(Error::new(
+        ErrorKind::NotFound,
+        message,
+    ))))
 }

@@ -15,26 +15,37 @@ pub(crate) fn schema(info: &FlightInfo) -> Result<Option<SchemaRef>> {
         return Ok(None);
     }
     let schema = std::panic::catch_unwind(|| Schema::try_from(IpcMessage(info.schema.clone())));
-    let schema = schema.map_err(|_| malformed("the schema cannot be decoded"))?.map_err(malformed)?;
+    let schema = schema
+        .map_err(|_| malformed("the schema cannot be decoded"))?
+        .map_err(malformed)?;
     Ok(Some(Arc::new(schema)))
 }
 
 /// Refuses rows of other columns than were announced. What is only said of them, their metadata, may differ.
 pub(crate) fn check(announced: &Schema, sent: &Schema) -> Result<()> {
     let columns = |schema: &Schema| -> Vec<String> {
-        schema.fields().iter().map(|field| format!("{} {}", field.name(), bare(field.data_type()))).collect()
+        schema
+            .fields()
+            .iter()
+            .map(|field| format!("{} {}", field.name(), bare(field.data_type())))
+            .collect()
     };
     let (before, now) = (columns(announced), columns(sent));
     if before == now {
         return Ok(());
     }
-    let message = format!("the server announced the columns {} and sends {}", before.join(", "), now.join(", "));
+    let message = format!(
+        "the server announced the columns {} and sends {}",
+        before.join(", "),
+        now.join(", ")
+    );
     Err(Error::new(ErrorKind::SchemaMismatch, message))
 }
 
 /// A type without metadata inside of it, and with nulls everywhere.
 fn bare(of: &DataType) -> DataType {
-    let field = |field: &FieldRef| Arc::new(Field::new(field.name(), bare(field.data_type()), true));
+    let field =
+        |field: &FieldRef| Arc::new(Field::new(field.name(), bare(field.data_type()), true));
     match of {
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
         DataType::List(item) => DataType::List(field(item)),
@@ -43,21 +54,40 @@ fn bare(of: &DataType) -> DataType {
         DataType::LargeListView(item) => DataType::LargeListView(field(item)),
         DataType::FixedSizeList(item, size) => DataType::FixedSizeList(field(item), *size),
         DataType::Map(entries, sorted) => DataType::Map(field(entries), *sorted),
-        DataType::Union(fields, mode) => DataType::Union(fields.iter().map(|(id, of)| (id, field(of))).collect(), *mode),
-        DataType::RunEndEncoded(ends, values) => DataType::RunEndEncoded(field(ends), field(values)),
-        DataType::Dictionary(keys, values) => DataType::Dictionary(keys.clone(), Box::new(bare(values))),
+        DataType::Union(fields, mode) => DataType::Union(
+            fields.iter().map(|(id, of)| (id, field(of))).collect(),
+            *mode,
+        ),
+        DataType::RunEndEncoded(ends, values) => {
+            DataType::RunEndEncoded(field(ends), field(values))
+        }
+        DataType::Dictionary(keys, values) => {
+            DataType::Dictionary(keys.clone(), Box::new(bare(values)))
+        }
         other => other.clone(),
     }
 }
 
 /// The same rows with what was announced of them.
 pub(crate) fn conform(batch: &RecordBatch, announced: &SchemaRef) -> Result<RecordBatch> {
-    let columns = batch.columns().iter().zip(announced.fields()).map(|(column, field)| relabel(column, field.data_type()));
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(announced.fields())
+        .map(|(column, field)| relabel(column, field.data_type()));
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let batch =
-        columns.collect::<Result<_>>().and_then(|columns| Ok(RecordBatch::try_new_with_options(Arc::clone(announced), columns, &rows)?));
+    let batch = columns.collect::<Result<_>>().and_then(|columns| {
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(announced),
+            columns,
+            &rows,
+        )?)
+    });
     batch.map_err(|error| {
-        let message = format!("the server announced other columns than it sends: {}", error.message());
+        let message = format!(
+            "the server announced other columns than it sends: {}",
+            error.message()
+        );
         Error::new(ErrorKind::SchemaMismatch, message).with_source(error)
     })
 }

@@ -32,11 +32,20 @@ impl CancelOnDrop {
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        let (Some(info), Ok(runtime)) = (self.info.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (Some(info), Ok(runtime)) = (self.info.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
         let server = Arc::clone(&self.server);
         runtime.spawn(async move {
             // Many servers cannot; they notice that nobody listens.
-            if let Err(error) = server.action_without_answer("CancelFlightInfo", CancelFlightInfoRequest { info: Some(info) }).await {
+            if let Err(error) = server
+                .action_without_answer(
+                    "CancelFlightInfo",
+                    CancelFlightInfoRequest { info: Some(info) },
+                )
+                .await
+            {
                 tracing::debug!(%error, "the server was not told to cancel the query");
             }
         });

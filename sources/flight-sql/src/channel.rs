@@ -20,19 +20,36 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// Opens a channel to the server, or to another location of it.
 pub(crate) async fn open(config: &FlightSqlConfig, location: Option<&str>) -> Result<Channel> {
     let place = match location {
-        None => Place { tls: config.tls, address: config.address(), socket: config.socket.clone() },
+        None => Place {
+            tls: config.tls,
+            address: config.address(),
+            socket: config.socket.clone(),
+        },
         Some(location) => Place::of(location)?,
     };
     if location.is_some() && config.tls && !place.tls {
-        let message =
-            format!("the server says that rows are at {} without encryption, and the connection is to be encrypted", place.address);
+        let message = format!(
+            "the server says that rows are at {} without encryption, and the connection is to be encrypted",
+            place.address
+        );
         return Err(Error::new(ErrorKind::Tls, message));
     }
-    let authority = if place.socket.is_some() { "localhost" } else { place.address.as_str() };
-    let uri: Uri = format!("http://{authority}")
-        .parse()
-        .map_err(|_| Error::new(ErrorKind::InvalidOption, format!("`{authority}` is no host and port")))?;
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let authority = if place.socket.is_some() {
+        "localhost"
+    } else {
+        place.address.as_str()
+    };
+    let uri: Uri = format!("http://{authority}").parse().map_err(|_| {
+        Error::new(
+            ErrorKind::InvalidOption,
+            format!("`{authority}` is no host and port"),
+        )
+    })?;
+    let host = uri
+        .host()
+        .unwrap_or_default()
+        .trim_matches(['[', ']'])
+        .to_owned();
     let endpoint = Endpoint::from(uri)
         .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW)
@@ -41,7 +58,11 @@ pub(crate) async fn open(config: &FlightSqlConfig, location: Option<&str>) -> Re
         .keep_alive_timeout(Duration::from_secs(20))
         .keep_alive_while_idle(true);
     let name = config.tls_server_name.as_deref().unwrap_or(&host);
-    let tls = if place.tls { Some(tls::connector(config, name, b"h2")?) } else { None };
+    let tls = if place.tls {
+        Some(tls::connector(config, name, b"h2")?)
+    } else {
+        None
+    };
     let (socket, address) = (place.socket.clone(), place.address.clone());
     let connector = tower::service_fn(move |_: Uri| {
         let (socket, address, tls) = (socket.clone(), address.clone(), tls.clone());
@@ -51,8 +72,13 @@ pub(crate) async fn open(config: &FlightSqlConfig, location: Option<&str>) -> Re
     match tokio::time::timeout(limit, endpoint.connect_with_connector(connector)).await {
         Ok(channel) => channel.map_err(|error| failed(error, &place)),
         Err(_) => {
-            let message = format!("{} did not answer within {limit:?}; check host and port, or raise connect_timeout", place.address);
-            Err(Error::new(ErrorKind::Timeout, message).with("server", place.address).transient())
+            let message = format!(
+                "{} did not answer within {limit:?}; check host and port, or raise connect_timeout",
+                place.address
+            );
+            Err(Error::new(ErrorKind::Timeout, message)
+                .with("server", place.address)
+                .transient())
         }
     }
 }
@@ -67,15 +93,29 @@ struct Place {
 
 impl Place {
     fn of(location: &str) -> Result<Self> {
-        let (scheme, rest) =
-            location.split_once("://").ok_or_else(|| crate::error::malformed(format!("it names the location `{location}`")))?;
+        let (scheme, rest) = location.split_once("://").ok_or_else(|| {
+            crate::error::malformed(format!("it names the location `{location}`"))
+        })?;
         let address = rest.trim_end_matches('/').to_owned();
         match scheme {
-            "grpc" | "grpc+tcp" | "http" => Ok(Self { tls: false, address, socket: None }),
-            "grpc+tls" | "https" => Ok(Self { tls: true, address, socket: None }),
-            "grpc+unix" => Ok(Self { tls: false, socket: Some(rest.into()), address }),
+            "grpc" | "grpc+tcp" | "http" => Ok(Self {
+                tls: false,
+                address,
+                socket: None,
+            }),
+            "grpc+tls" | "https" => Ok(Self {
+                tls: true,
+                address,
+                socket: None,
+            }),
+            "grpc+unix" => Ok(Self {
+                tls: false,
+                socket: Some(rest.into()),
+                address,
+            }),
             other => {
-                let message = format!("the server keeps rows at {other}://, which cannot be fetched");
+                let message =
+                    format!("the server keeps rows at {other}://, which cannot be fetched");
                 Err(Error::new(ErrorKind::Unsupported, message))
             }
         }
@@ -89,12 +129,19 @@ pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-async fn stream(socket: Option<PathBuf>, address: &str, tls: Option<tls::Connector>) -> std::io::Result<Bytes> {
+async fn stream(
+    socket: Option<PathBuf>,
+    address: &str,
+    tls: Option<tls::Connector>,
+) -> std::io::Result<Bytes> {
     if let Some(path) = socket {
         #[cfg(unix)]
         return Ok(Box::new(tokio::net::UnixStream::connect(path).await?));
         #[cfg(not(unix))]
-        return Err(std::io::Error::new(std::io::ErrorKind::Unsupported, format!("there are no Unix sockets here: {}", path.display())));
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::Unsupported,
+            format!("there are no Unix sockets here: {}", path.display()),
+        ));
     }
     let tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
@@ -111,7 +158,10 @@ fn failed(error: tonic::transport::Error, place: &Place) -> Error {
     let (mut is_untrusted, mut is_tls) = (false, false);
     while let Some(cause) = next {
         // An io::Error carries rustls' own error, and does not name it as its source.
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref).and_then(|inner| inner.downcast_ref());
+        let inner = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .and_then(|inner| inner.downcast_ref());
         is_untrusted |= matches!(inner, Some(rustls::Error::InvalidCertificate(_)));
         is_tls |= inner.is_some() || cause.to_string().contains("tls handshake");
         causes.push(cause.to_string());
@@ -119,13 +169,25 @@ fn failed(error: tonic::transport::Error, place: &Place) -> Error {
     }
     causes.dedup();
     let hint = match (place.tls, is_untrusted) {
-        (true, true) => "; give tls_ca the file of its authority, and tls_server_name where the name differs",
+        (true, true) => {
+            "; give tls_ca the file of its authority, and tls_server_name where the name differs"
+        }
         (true, false) => "; if the server speaks plain text, write grpc:// in place of grpc+tls://",
         (false, _) if place.socket.is_some() => "; check the path of the socket",
         (false, _) => "; check host and port, and write grpc+tls:// if the server is encrypted",
     };
-    let kind = if is_tls { ErrorKind::Tls } else { ErrorKind::Connection };
-    let message = format!("no connection to the Flight SQL server at {}: {}{hint}", place.address, causes.join(": "));
-    let error = Error::new(kind, message).with("server", &place.address).with_source(error);
+    let kind = if is_tls {
+        ErrorKind::Tls
+    } else {
+        ErrorKind::Connection
+    };
+    let message = format!(
+        "no connection to the Flight SQL server at {}: {}{hint}",
+        place.address,
+        causes.join(": ")
+    );
+    let error = Error::new(kind, message)
+        .with("server", &place.address)
+        .with_source(error);
     if is_tls { error } else { error.transient() }
 }

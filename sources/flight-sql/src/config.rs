@@ -104,34 +104,65 @@ impl FlightSqlConfig {
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return invalid("tls_cert and tls_key go together: give both, or neither");
         }
-        let is_oauth_tls = self.oauth_token_url.as_ref().is_some_and(|url| url.starts_with("https://"));
-        if !self.tls && !is_oauth_tls && (self.tls_ca.is_some() || self.tls_cert.is_some() || self.tls_server_name.is_some()) {
-            return invalid("tls_ca, tls_cert and tls_server_name are for encrypted connections: set tls, or write grpc+tls://");
+        let is_oauth_tls = self
+            .oauth_token_url
+            .as_ref()
+            .is_some_and(|url| url.starts_with("https://"));
+        if !self.tls
+            && !is_oauth_tls
+            && (self.tls_ca.is_some() || self.tls_cert.is_some() || self.tls_server_name.is_some())
+        {
+            return invalid(
+                "tls_ca, tls_cert and tls_server_name are for encrypted connections: set tls, or write grpc+tls://",
+            );
         }
-        let oauth = [self.oauth_token_url.is_some(), self.oauth_client_id.is_some(), self.oauth_client_secret.is_some()];
+        let oauth = [
+            self.oauth_token_url.is_some(),
+            self.oauth_client_id.is_some(),
+            self.oauth_client_secret.is_some(),
+        ];
         if oauth.contains(&true) && oauth.contains(&false) {
-            return invalid("oauth_token_url, oauth_client_id and oauth_client_secret go together: give all three, or none");
+            return invalid(
+                "oauth_token_url, oauth_client_id and oauth_client_secret go together: give all three, or none",
+            );
         }
         if !oauth[0] && (self.oauth_scope.is_some() || self.oauth_audience.is_some()) {
             return invalid(
                 "oauth_scope and oauth_audience are for a token by OAuth: give oauth_token_url, oauth_client_id and oauth_client_secret too",
             );
         }
-        if [self.token.is_some(), self.user.is_some(), oauth[0]].into_iter().filter(|given| *given).count() > 1 {
+        if [self.token.is_some(), self.user.is_some(), oauth[0]]
+            .into_iter()
+            .filter(|given| *given)
+            .count()
+            > 1
+        {
             return invalid("a token, a user and OAuth are three ways to say who asks: give one");
         }
         if self.password.is_some() && self.user.is_none() {
             return invalid("there is a password without a user; give both, or a token");
         }
-        let has_header = |name: &str| self.headers.keys().any(|key| key.eq_ignore_ascii_case(name));
-        if has_header("authorization") && (self.token.is_some() || self.user.is_some() || oauth[0]) {
-            return invalid("the header authorization says who asks, and so does token, user or OAuth: give one");
+        let has_header = |name: &str| {
+            self.headers
+                .keys()
+                .any(|key| key.eq_ignore_ascii_case(name))
+        };
+        if has_header("authorization") && (self.token.is_some() || self.user.is_some() || oauth[0])
+        {
+            return invalid(
+                "the header authorization says who asks, and so does token, user or OAuth: give one",
+            );
         }
         if has_header("database") && self.database.is_some() {
-            return invalid("database is sent as the header `database`, which is among the headers too: give one");
+            return invalid(
+                "database is sent as the header `database`, which is among the headers too: give one",
+            );
         }
         if self.host.parse::<std::net::IpAddr>().is_err() && self.host.contains([':', '/', ' ']) {
-            return invalid(&format!("`{}` is no host; the port belongs in the key `port`, a URL in the place of all keys", self.host));
+            return invalid(&format!(
+                "`{}` is no host; the port belongs in the key `port`, a URL in the place of all keys",
+                self.host
+            ));
         }
         if self.max_batch_bytes == 0 {
             return invalid("max_batch_bytes is 0: no compressed batch would be taken");
@@ -142,9 +173,14 @@ impl FlightSqlConfig {
         if self.max_connections == Some(0) {
             return invalid("max_connections is 0: there has to be one connection");
         }
-        for (key, seconds) in [("connect_timeout", self.connect_timeout), ("idle_timeout", self.idle_timeout)] {
+        for (key, seconds) in [
+            ("connect_timeout", self.connect_timeout),
+            ("idle_timeout", self.idle_timeout),
+        ] {
             if !(seconds > 0.0 && seconds < 1e9) {
-                return invalid(&format!("{key} is {seconds}: write seconds, more than 0 and less than 1e9"));
+                return invalid(&format!(
+                    "{key} is {seconds}: write seconds, more than 0 and less than 1e9"
+                ));
             }
         }
         Ok(())
@@ -179,12 +215,17 @@ pub(crate) fn config_from_url(url: &str) -> Result<Map<String, Value>> {
     let mut keys = url_to_config(url)?;
     let is_encrypted = ["grpc+tls", "https"].contains(&scheme.as_str());
     if is_encrypted && keys.get("tls").is_some_and(|tls| tls != "true") {
-        let message = format!("{scheme}:// is encrypted, and tls says otherwise; write grpc:// for plain text");
+        let message = format!(
+            "{scheme}:// is encrypted, and tls says otherwise; write grpc:// for plain text"
+        );
         return Err(Error::new(ErrorKind::InvalidOption, message));
     }
     match scheme.as_str() {
         "grpc+unix" => {
-            let path = keys.remove("database").and_then(|path| path.as_str().map(str::to_owned)).unwrap_or_default();
+            let path = keys
+                .remove("database")
+                .and_then(|path| path.as_str().map(str::to_owned))
+                .unwrap_or_default();
             if path.is_empty() || keys.contains_key("host") {
                 let message = "the URL names no Unix socket; write grpc+unix:///path/of/socket";
                 return Err(Error::new(ErrorKind::InvalidOption, message));
@@ -212,17 +253,27 @@ mod tests {
     use super::*;
 
     fn parsed(url: &str) -> FlightSqlConfig {
-        serde_json::from_value(Value::Object(config_from_url(url).expect("a URL"))).expect("a config")
+        serde_json::from_value(Value::Object(config_from_url(url).expect("a URL")))
+            .expect("a config")
     }
 
     #[test]
     fn urls_are_keys() {
         let config = parsed("grpc+tls://ada:pw@db.example:8815/main?max_endpoints_=");
-        assert_eq!((config.host.as_str(), config.port, config.tls), ("db.example", 8815, true));
-        assert_eq!((config.user.as_deref(), config.database.as_deref()), (Some("ada"), Some("main")));
+        assert_eq!(
+            (config.host.as_str(), config.port, config.tls),
+            ("db.example", 8815, true)
+        );
+        assert_eq!(
+            (config.user.as_deref(), config.database.as_deref()),
+            (Some("ada"), Some("main"))
+        );
         assert_eq!(parsed("https://db.example").port, 443);
         assert_eq!(parsed("grpc://db.example").port, 31337);
-        assert_eq!(parsed("grpc+unix:///tmp/x/flight.sock").socket, Some("/tmp/x/flight.sock".into()));
+        assert_eq!(
+            parsed("grpc+unix:///tmp/x/flight.sock").socket,
+            Some("/tmp/x/flight.sock".into())
+        );
         assert!(config_from_url("grpc+unix://host/x").is_err());
     }
 }

@@ -51,7 +51,13 @@ impl Server {
         config.check()?;
         let channel = open(&config, None).await?;
         let credentials = Credentials::new(&config)?;
-        let server = Arc::new(Self { config, channel, others: Mutex::default(), credentials, polls: AtomicBool::new(true) });
+        let server = Arc::new(Self {
+            config,
+            channel,
+            others: Mutex::default(),
+            credentials,
+            polls: AtomicBool::new(true),
+        });
         server.credentials.handshake(&server).await?;
         Ok(server)
     }
@@ -87,7 +93,12 @@ impl Server {
         if let Some(channel) = known {
             return Ok(channel);
         }
-        let channel = match open(&self.config, Some(location).filter(|location| !location.is_empty())).await {
+        let channel = match open(
+            &self.config,
+            Some(location).filter(|location| !location.is_empty()),
+        )
+        .await
+        {
             // The server may want no more connections than one.
             Err(error) if location.is_empty() => {
                 tracing::debug!(%error, "endpoints share the first connection");
@@ -107,8 +118,15 @@ impl Server {
     }
 
     /// Waits for an answer, but not for ever, and takes the cookies that come with it.
-    pub(crate) async fn answer<T>(&self, what: &str, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T> {
-        let response = self.in_time(what, call).await?.map_err(|status| self.explain(status))?;
+    pub(crate) async fn answer<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T> {
+        let response = self
+            .in_time(what, call)
+            .await?
+            .map_err(|status| self.explain(status))?;
         self.credentials.keep_cookies(response.metadata());
         Ok(response.into_inner())
     }
@@ -122,19 +140,32 @@ impl Server {
     pub(crate) async fn in_time<T>(&self, what: &str, wait: impl Future<Output = T>) -> Result<T> {
         let limit = self.config.idle_timeout();
         tokio::time::timeout(limit, wait).await.map_err(|_| {
-            let message = format!("the server was silent for {limit:?} {what}; raise idle_timeout if it needs longer");
-            Error::new(ErrorKind::Timeout, message).with("server", self.config.address()).transient()
+            let message = format!(
+                "the server was silent for {limit:?} {what}; raise idle_timeout if it needs longer"
+            );
+            Error::new(ErrorKind::Timeout, message)
+                .with("server", self.config.address())
+                .transient()
         })
     }
 
     /// The next message of a stream, or `None` at its end.
-    pub(crate) async fn next<T>(&self, what: &str, messages: &mut Streaming<T>) -> Result<Option<T>> {
-        self.in_time(what, messages.message()).await?.map_err(|status| self.explain(status))
+    pub(crate) async fn next<T>(
+        &self,
+        what: &str,
+        messages: &mut Streaming<T>,
+    ) -> Result<Option<T>> {
+        self.in_time(what, messages.message())
+            .await?
+            .map_err(|status| self.explain(status))
     }
 
     /// Calls again while the server is not ready, no sooner than it asks, and once with another token, where there is one to be had. For calls
     /// that change nothing.
-    pub(crate) async fn retrying<T, F: Future<Output = Result<T>>>(&self, mut call: impl FnMut() -> F) -> Result<T> {
+    pub(crate) async fn retrying<T, F: Future<Output = Result<T>>>(
+        &self,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T> {
         let mut is_renewed = false;
         loop {
             let backoff = ExponentialBuilder::default()
@@ -153,7 +184,11 @@ impl Server {
                 .notify(|error, pause| tracing::warn!(%error, ?pause, "trying again"))
                 .await;
             match outcome {
-                Err(error) if error.kind() == ErrorKind::Authentication && !is_renewed && self.credentials.renew(self).await? => {
+                Err(error)
+                    if error.kind() == ErrorKind::Authentication
+                        && !is_renewed
+                        && self.credentials.renew(self).await? =>
+                {
                     is_renewed = true;
                 }
                 outcome => return outcome,
@@ -163,26 +198,47 @@ impl Server {
 
     /// An action that answers with one message.
     pub(crate) async fn action(&self, name: &str, body: impl Message) -> Result<Bytes> {
-        self.action_without_answer(name, body).await?.ok_or_else(|| malformed(format!("nothing came back from {name}")))
+        self.action_without_answer(name, body)
+            .await?
+            .ok_or_else(|| malformed(format!("nothing came back from {name}")))
     }
 
     /// An action that answers with one message, or none.
-    pub(crate) async fn action_without_answer(&self, name: &str, body: impl Message) -> Result<Option<Bytes>> {
-        let request = self.request(Action { r#type: name.to_owned(), body: body.encode_to_vec().into() }).await?;
+    pub(crate) async fn action_without_answer(
+        &self,
+        name: &str,
+        body: impl Message,
+    ) -> Result<Option<Bytes>> {
+        let request = self
+            .request(Action {
+                r#type: name.to_owned(),
+                body: body.encode_to_vec().into(),
+            })
+            .await?;
         let what = format!("after {name}");
         let mut answers = self.answer(&what, self.calls().do_action(request)).await?;
-        Ok(self.next(&what, &mut answers).await?.map(|answer| answer.body))
+        Ok(self
+            .next(&what, &mut answers)
+            .await?
+            .map(|answer| answer.body))
     }
 
     /// Where the rows of a command are, once the server has them; what is under way is cancelled if the caller goes.
-    pub(crate) async fn info(self: &Arc<Self>, command: &arrow_flight::sql::Any) -> Result<(FlightInfo, CancelOnDrop)> {
+    pub(crate) async fn info(
+        self: &Arc<Self>,
+        command: &arrow_flight::sql::Any,
+    ) -> Result<(FlightInfo, CancelOnDrop)> {
         let descriptor = FlightDescriptor::new_cmd(command.encode_to_vec());
         if let Some(polled) = self.poll(&descriptor).await? {
             return Ok(polled);
         }
         let ask = || async {
             let request = self.request(descriptor.clone()).await?;
-            self.answer("after the query was sent", self.calls().get_flight_info(request)).await
+            self.answer(
+                "after the query was sent",
+                self.calls().get_flight_info(request),
+            )
+            .await
         };
         let info = self.retrying(ask).await?;
         let cancel = CancelOnDrop::new(Arc::clone(self), Some(info.clone()));
@@ -190,7 +246,10 @@ impl Server {
     }
 
     /// Asks until the query is done, so that a long one is not a call that stays silent; `None` if the server cannot.
-    async fn poll(self: &Arc<Self>, descriptor: &FlightDescriptor) -> Result<Option<(FlightInfo, CancelOnDrop)>> {
+    async fn poll(
+        self: &Arc<Self>,
+        descriptor: &FlightDescriptor,
+    ) -> Result<Option<(FlightInfo, CancelOnDrop)>> {
         if !self.config.poll || !self.polls.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -200,7 +259,11 @@ impl Server {
             let asked = tokio::time::Instant::now();
             let ask = || async {
                 let request = self.request(next.clone()).await?;
-                self.answer("after it was asked how far the query is", self.calls().poll_flight_info(request)).await
+                self.answer(
+                    "after it was asked how far the query is",
+                    self.calls().poll_flight_info(request),
+                )
+                .await
             };
             let answer = match self.retrying(ask).await {
                 Err(error) if is_unimplemented(&error) && next == *descriptor => {
@@ -215,7 +278,11 @@ impl Server {
             cancel.set(answer.info.clone());
             match (answer.flight_descriptor, answer.info) {
                 (None, Some(info)) => return Ok(Some((info, cancel))),
-                (None, None) => return Err(malformed("the query is done, and nothing says where its rows are")),
+                (None, None) => {
+                    return Err(malformed(
+                        "the query is done, and nothing says where its rows are",
+                    ));
+                }
                 (Some(descriptor), _) => next = descriptor,
             }
             tokio::time::sleep_until(asked + BETWEEN_POLLS).await;

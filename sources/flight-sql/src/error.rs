@@ -9,8 +9,14 @@ use tonic_types::StatusExt;
 pub(crate) fn from_status(status: Status) -> Error {
     // The connection's own failures carry their cause; what the server says comes without one.
     let broken = std::error::Error::source(&status).is_some();
-    let asked = status.get_details_retry_info().and_then(|info| info.retry_delay);
-    let (kind, transient) = if broken { (ErrorKind::Connection, true) } else { classify(status.code()) };
+    let asked = status
+        .get_details_retry_info()
+        .and_then(|info| info.retry_delay);
+    let (kind, transient) = if broken {
+        (ErrorKind::Connection, true)
+    } else {
+        classify(status.code())
+    };
     // A server that is short of something says when to ask again, if asking again can help.
     let transient = transient && (asked.is_some() || status.code() != Code::ResourceExhausted);
     let text = status.message();
@@ -25,7 +31,9 @@ pub(crate) fn from_status(status: Status) -> Error {
             let hint = "if it broke at once, see whether the server is encrypted (grpc+tls://) or not (grpc://), or wants to know the client (tls_cert, tls_key)";
             format!("the connection broke: {}; {hint}", causes.join(": "))
         }
-        Code::Unauthenticated => format!("the server wants to know who asks: {text}; set token, or user and password"),
+        Code::Unauthenticated => {
+            format!("the server wants to know who asks: {text}; set token, or user and password")
+        }
         Code::PermissionDenied => format!("the server refuses this to the user: {text}"),
         Code::Unimplemented => format!("the server cannot do this: {text}"),
         Code::ResourceExhausted => format!("the server has no room for the call: {text}"),
@@ -33,8 +41,14 @@ pub(crate) fn from_status(status: Status) -> Error {
         Code::DeadlineExceeded => format!("the server took too long: {text}"),
         code => format!("the server answered {code:?}: {text}"),
     };
-    let error = Error::new(kind, message).with("grpc_code", format!("{:?}", status.code())).with_source(status);
-    if transient { error.with_retry(Retry::Transient { after: asked }) } else { error }
+    let error = Error::new(kind, message)
+        .with("grpc_code", format!("{:?}", status.code()))
+        .with_source(status);
+    if transient {
+        error.with_retry(Retry::Transient { after: asked })
+    } else {
+        error
+    }
 }
 
 /// Which kind of failure a code stands for, and whether another try may help.
@@ -63,7 +77,10 @@ pub(crate) fn from_flight(error: FlightError) -> Error {
 
 /// Bytes that are no Flight SQL.
 pub(crate) fn malformed(why: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::InvalidData, format!("what the server sent is malformed: {why}"))
+    Error::new(
+        ErrorKind::InvalidData,
+        format!("what the server sent is malformed: {why}"),
+    )
 }
 
 #[cfg(test)]
@@ -82,11 +99,26 @@ mod tests {
             (Code::Unimplemented, ErrorKind::Unsupported, false),
         ] {
             let error = from_status(Status::new(code, "why"));
-            assert_eq!((error.kind(), error.is_transient()), (kind, transient), "{code:?}");
+            assert_eq!(
+                (error.kind(), error.is_transient()),
+                (kind, transient),
+                "{code:?}"
+            );
             assert!(error.to_string().contains("why"));
         }
-        let details = tonic_types::ErrorDetails::with_retry_info(Some(std::time::Duration::from_millis(1500)));
-        let error = from_status(Status::with_error_details(Code::ResourceExhausted, "busy", details));
-        assert_eq!(error.retry(), Retry::Transient { after: Some(std::time::Duration::from_millis(1500)) });
+        let details = tonic_types::ErrorDetails::with_retry_info(Some(
+            std::time::Duration::from_millis(1500),
+        ));
+        let error = from_status(Status::with_error_details(
+            Code::ResourceExhausted,
+            "busy",
+            details,
+        ));
+        assert_eq!(
+            error.retry(),
+            Retry::Transient {
+                after: Some(std::time::Duration::from_millis(1500))
+            }
+        );
     }
 }

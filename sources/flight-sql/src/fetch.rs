@@ -27,7 +27,11 @@ use crate::stream::{EXPIRED, FlightBatch, FlightStream};
 const WAITING: usize = 2;
 
 /// Fetches the rows of an answer.
-pub(crate) async fn fetch(server: Arc<Server>, info: FlightInfo, cancel: CancelOnDrop) -> Result<FlightStream> {
+pub(crate) async fn fetch(
+    server: Arc<Server>,
+    info: FlightInfo,
+    cancel: CancelOnDrop,
+) -> Result<FlightStream> {
     let announced = announced::schema(&info)?;
     let expected_rows = u64::try_from(info.total_records).ok();
     let app_metadata = info.app_metadata.clone();
@@ -37,7 +41,12 @@ pub(crate) async fn fetch(server: Arc<Server>, info: FlightInfo, cancel: CancelO
         // A server may leave the schema to the first message.
         None => first_schema(&mut receivers).await?,
     };
-    Ok(FlightStream { schema, expected_rows, app_metadata, batches: stream_of(receivers, cancel, tasks).boxed() })
+    Ok(FlightStream {
+        schema,
+        expected_rows,
+        app_metadata,
+        batches: stream_of(receivers, cancel, tasks).boxed(),
+    })
 }
 
 /// What a task of an endpoint sends: its schema once, then batches.
@@ -50,7 +59,11 @@ enum Item {
 type Receivers = Vec<mpsc::Receiver<Item>>;
 
 /// Starts the tasks: one channel for each endpoint in order, or one for all.
-fn start(server: &Arc<Server>, info: FlightInfo, announced: Option<SchemaRef>) -> (Receivers, AbortOnDrop) {
+fn start(
+    server: &Arc<Server>,
+    info: FlightInfo,
+    announced: Option<SchemaRef>,
+) -> (Receivers, AbortOnDrop) {
     let (mut receivers, mut work, mut shared) = (Vec::new(), Vec::new(), None);
     for endpoint in info.endpoint {
         let sender = match &shared {
@@ -69,7 +82,11 @@ fn start(server: &Arc<Server>, info: FlightInfo, announced: Option<SchemaRef>) -
 }
 
 /// Begins the endpoints in their order, as many at once as may be: the one that is waited for is never behind the others.
-async fn dispatch(server: Arc<Server>, work: Vec<(FlightEndpoint, mpsc::Sender<Item>)>, announced: Option<SchemaRef>) {
+async fn dispatch(
+    server: Arc<Server>,
+    work: Vec<(FlightEndpoint, mpsc::Sender<Item>)>,
+    announced: Option<SchemaRef>,
+) {
     let mut tasks = JoinSet::new();
     for (number, (endpoint, sender)) in work.into_iter().enumerate() {
         if tasks.len() >= server.config().max_endpoints {
@@ -77,7 +94,9 @@ async fn dispatch(server: Arc<Server>, work: Vec<(FlightEndpoint, mpsc::Sender<I
         }
         let (server, announced) = (Arc::clone(&server), announced.clone());
         tasks.spawn(async move {
-            if let Err(error) = endpoint_rows(server, number, endpoint, announced, sender.clone()).await {
+            if let Err(error) =
+                endpoint_rows(server, number, endpoint, announced, sender.clone()).await
+            {
                 // Nobody listens any more when the stream was dropped.
                 let _ = sender.send(Item::Failed(error)).await;
             }
@@ -96,26 +115,35 @@ impl Drop for AbortOnDrop {
 }
 
 /// All batches, channel after channel.
-fn stream_of(receivers: Receivers, cancel: CancelOnDrop, tasks: AbortOnDrop) -> impl Stream<Item = Result<FlightBatch>> + Send {
+fn stream_of(
+    receivers: Receivers,
+    cancel: CancelOnDrop,
+    tasks: AbortOnDrop,
+) -> impl Stream<Item = Result<FlightBatch>> + Send {
     let receivers = receivers.into_iter();
-    stream::unfold(Some((receivers, None::<mpsc::Receiver<Item>>, cancel, tasks)), |state| async move {
-        let (mut receivers, mut current, mut cancel, tasks) = state?;
-        loop {
-            if current.is_none() {
-                current = receivers.next();
+    stream::unfold(
+        Some((receivers, None::<mpsc::Receiver<Item>>, cancel, tasks)),
+        |state| async move {
+            let (mut receivers, mut current, mut cancel, tasks) = state?;
+            loop {
+                if current.is_none() {
+                    current = receivers.next();
+                }
+                let Some(receiver) = &mut current else {
+                    cancel.done();
+                    return None;
+                };
+                match receiver.recv().await {
+                    Some(Item::Batch(batch)) => {
+                        return Some((Ok(batch), Some((receivers, current, cancel, tasks))));
+                    }
+                    Some(Item::Schema(_)) => {}
+                    Some(Item::Failed(error)) => return Some((Err(error), None)),
+                    None => current = None,
+                }
             }
-            let Some(receiver) = &mut current else {
-                cancel.done();
-                return None;
-            };
-            match receiver.recv().await {
-                Some(Item::Batch(batch)) => return Some((Ok(batch), Some((receivers, current, cancel, tasks)))),
-                Some(Item::Schema(_)) => {}
-                Some(Item::Failed(error)) => return Some((Err(error), None)),
-                None => current = None,
-            }
-        }
-    })
+        },
+    )
 }
 
 /// The schema of an answer that comes with the rows.
@@ -148,7 +176,11 @@ async fn endpoint_rows(
     }
     let locations: Vec<String> = match endpoint.location.is_empty() {
         true => vec![String::new()],
-        false => endpoint.location.iter().map(|location| location.uri.clone()).collect(),
+        false => endpoint
+            .location
+            .iter()
+            .map(|location| location.uri.clone())
+            .collect(),
     };
     let sent = AtomicBool::new(false);
     let ask = || async {
@@ -156,11 +188,21 @@ async fn endpoint_rows(
         for location in &locations {
             let outcome = async {
                 let channel = server.channel_to(location, number).await?;
-                location_rows(&server, channel, &endpoint, announced.as_ref(), &sender, &sent).await
+                location_rows(
+                    &server,
+                    channel,
+                    &endpoint,
+                    announced.as_ref(),
+                    &sender,
+                    &sent,
+                )
+                .await
             };
             let outcome = outcome.await;
             // Rows that were handed on cannot be taken back, so nothing is tried again after them.
-            let Err(error) = outcome else { return Ok(Ok(())) };
+            let Err(error) = outcome else {
+                return Ok(Ok(()));
+            };
             if sent.load(Ordering::Relaxed) {
                 return Ok(Err(error));
             }
@@ -188,11 +230,22 @@ async fn location_rows(
     sender: &mpsc::Sender<Item>,
     sent: &AtomicBool,
 ) -> Result<()> {
-    let ticket = endpoint.ticket.clone().ok_or_else(|| malformed("an endpoint has no ticket"))?;
+    let ticket = endpoint
+        .ticket
+        .clone()
+        .ok_or_else(|| malformed("an endpoint has no ticket"))?;
     let mut calls = Server::calls_over(channel);
-    let mut messages = server.answer("after rows were asked for", calls.do_get(server.request(ticket).await?)).await?;
+    let mut messages = server
+        .answer(
+            "after rows were asked for",
+            calls.do_get(server.request(ticket).await?),
+        )
+        .await?;
     let mut decoder = Decoder::new(server.config().max_batch_bytes);
-    while let Some(message) = server.next("in the middle of the rows", &mut messages).await? {
+    while let Some(message) = server
+        .next("in the middle of the rows", &mut messages)
+        .await?
+    {
         let app_metadata = message.app_metadata.clone();
         let item = match decoder.decode(message)? {
             Decoded::Nothing => continue,
@@ -209,7 +262,10 @@ async fn location_rows(
                     None => batch,
                 };
                 sent.store(true, Ordering::Relaxed);
-                Item::Batch(FlightBatch { batch, app_metadata })
+                Item::Batch(FlightBatch {
+                    batch,
+                    app_metadata,
+                })
             }
         };
         if sender.send(item).await.is_err() {
@@ -220,17 +276,29 @@ async fn location_rows(
 }
 
 fn is_expired(endpoint: &FlightEndpoint) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    endpoint.expiration_time.as_ref().is_some_and(|time| u64::try_from(time.seconds).unwrap_or(0) <= now)
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_secs());
+    endpoint
+        .expiration_time
+        .as_ref()
+        .is_some_and(|time| u64::try_from(time.seconds).unwrap_or(0) <= now)
 }
 
 /// Asks for more time.
 async fn renew(server: &Server, endpoint: &FlightEndpoint) -> Result<FlightEndpoint> {
-    let request = RenewFlightEndpointRequest { endpoint: Some(endpoint.clone()) };
+    let request = RenewFlightEndpointRequest {
+        endpoint: Some(endpoint.clone()),
+    };
     FlightEndpoint::decode(server.action("RenewFlightEndpoint", request).await?).map_err(malformed)
 }
 
 fn expired_ticket(why: &Error) -> Error {
-    let message = format!("the ticket for the rows has expired, and the server does not renew it: {}", why.message());
-    Error::new(ErrorKind::Connection, message).with(EXPIRED, true).transient()
+    let message = format!(
+        "the ticket for the rows has expired, and the server does not renew it: {}",
+        why.message()
+    );
+    Error::new(ErrorKind::Connection, message)
+        .with(EXPIRED, true)
+        .transient()
 }

@@ -1,17 +1,25 @@
 //! What a server lists of itself.
 
 use arrow_flight::sql::{
-    Any, CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandGetXdbcTypeInfo,
-    ProstMessageExt,
+    Any, CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes,
+    CommandGetTables, CommandGetXdbcTypeInfo, ProstMessageExt,
 };
 use arrowload_core::{Error, ErrorKind, Listed, Listing, Result};
 
 /// The command for a listing.
 pub(crate) fn command(listing: &Listing) -> Result<Any> {
-    let (catalog, schema, name) = (listing.catalog.clone(), listing.schema.clone(), listing.name.clone());
+    let (catalog, schema, name) = (
+        listing.catalog.clone(),
+        listing.schema.clone(),
+        listing.name.clone(),
+    );
     Ok(match listing.what {
         Listed::Catalogs => CommandGetCatalogs {}.as_any(),
-        Listed::Schemas => CommandGetDbSchemas { catalog, db_schema_filter_pattern: schema }.as_any(),
+        Listed::Schemas => CommandGetDbSchemas {
+            catalog,
+            db_schema_filter_pattern: schema,
+        }
+        .as_any(),
         Listed::TableTypes => CommandGetTableTypes {}.as_any(),
         Listed::Types => CommandGetXdbcTypeInfo { data_type: None }.as_any(),
         Listed::Info => CommandGetSqlInfo { info: Vec::new() }.as_any(),
@@ -23,6 +31,11 @@ pub(crate) fn command(listing: &Listing) -> Result<Any> {
             include_schema: false,
         }
         .as_any(),
-        other => return Err(Error::new(ErrorKind::Unsupported, format!("Flight SQL has no list of {other}"))),
+        other => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("Flight SQL has no list of {other}"),
+            ));
+        }
     })
 }

@@ -8,7 +8,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use oauth2::basic::BasicClient;
 use oauth2::{
-    AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, RequestTokenError, Scope,
+    AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest,
+    HttpResponse, RequestTokenError, Scope,
 };
 use oauth2::{TokenResponse, TokenUrl};
 use tokio::net::TcpStream;
@@ -23,7 +24,8 @@ const EARLY: Duration = Duration::from_secs(30);
 /// A longer answer is no token.
 const LONGEST_ANSWER: usize = 1 << 20;
 
-type Asker = BasicClient<EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
+type Asker =
+    BasicClient<EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 
 /// Who asks for tokens, and the one that there is.
 pub(crate) struct OAuth {
@@ -47,28 +49,55 @@ impl std::fmt::Debug for OAuth {
 impl OAuth {
     /// As the connection says; `None` if it does not.
     pub(crate) fn of(config: &FlightSqlConfig) -> Result<Option<Self>> {
-        let (Some(url), Some(id), Some(secret)) = (&config.oauth_token_url, &config.oauth_client_id, &config.oauth_client_secret) else {
+        let (Some(url), Some(id), Some(secret)) = (
+            &config.oauth_token_url,
+            &config.oauth_client_id,
+            &config.oauth_client_secret,
+        ) else {
             return Ok(None);
         };
-        let url = TokenUrl::new(url.clone())
-            .map_err(|error| Error::new(ErrorKind::InvalidOption, format!("oauth_token_url is no URL: {error}")))?;
+        let url = TokenUrl::new(url.clone()).map_err(|error| {
+            Error::new(
+                ErrorKind::InvalidOption,
+                format!("oauth_token_url is no URL: {error}"),
+            )
+        })?;
         let secret = ClientSecret::new(secret.expose().to_owned());
-        let asker = BasicClient::new(ClientId::new(id.clone())).set_client_secret(secret).set_token_uri(url);
-        let scopes = config.oauth_scope.iter().flat_map(|scopes| scopes.split_whitespace()).map(|scope| Scope::new(scope.into()));
-        Ok(Some(Self { asker, scopes: scopes.collect(), audience: config.oauth_audience.clone(), token: Mutex::default() }))
+        let asker = BasicClient::new(ClientId::new(id.clone()))
+            .set_client_secret(secret)
+            .set_token_uri(url);
+        let scopes = config
+            .oauth_scope
+            .iter()
+            .flat_map(|scopes| scopes.split_whitespace())
+            .map(|scope| Scope::new(scope.into()));
+        Ok(Some(Self {
+            asker,
+            scopes: scopes.collect(),
+            audience: config.oauth_audience.clone(),
+            token: Mutex::default(),
+        }))
     }
 
     /// A token that is still good.
     pub(crate) async fn token(&self, config: &FlightSqlConfig) -> Result<String> {
         let mut token = self.token.lock().await;
-        if let Some(token) = token.as_ref().filter(|token| token.good_until.is_none_or(|until| Instant::now() < until)) {
+        if let Some(token) = token
+            .as_ref()
+            .filter(|token| token.good_until.is_none_or(|until| Instant::now() < until))
+        {
             return Ok(token.text.clone());
         }
         let limit = config.connect_timeout();
-        let fetched = tokio::time::timeout(limit, self.fetch(config)).await.map_err(|_| {
-            let message = format!("{} gave no token within {limit:?}; raise connect_timeout if it needs longer", self.asker.token_uri());
-            Error::new(ErrorKind::Timeout, message).transient()
-        })??;
+        let fetched = tokio::time::timeout(limit, self.fetch(config))
+            .await
+            .map_err(|_| {
+                let message = format!(
+                    "{} gave no token within {limit:?}; raise connect_timeout if it needs longer",
+                    self.asker.token_uri()
+                );
+                Error::new(ErrorKind::Timeout, message).transient()
+            })??;
         Ok(token.insert(fetched).text.clone())
     }
 
@@ -89,26 +118,42 @@ impl OAuth {
     async fn ask(&self, config: &FlightSqlConfig, auth_type: AuthType) -> Result<Token> {
         let began = Instant::now();
         let asker = self.asker.clone().set_auth_type(auth_type);
-        let mut request = asker.exchange_client_credentials().add_scopes(self.scopes.iter().cloned());
+        let mut request = asker
+            .exchange_client_credentials()
+            .add_scopes(self.scopes.iter().cloned());
         if let Some(audience) = &self.audience {
             request = request.add_extra_param("audience", audience);
         }
-        let answer = request.request_async(&Http(config)).await.map_err(|error| self.refused(error))?;
-        let good_until = answer.expires_in().map(|lasts| began + lasts.saturating_sub(EARLY).max(lasts / 2));
-        Ok(Token { text: answer.access_token().secret().clone(), good_until })
+        let answer = request
+            .request_async(&Http(config))
+            .await
+            .map_err(|error| self.refused(error))?;
+        let good_until = answer
+            .expires_in()
+            .map(|lasts| began + lasts.saturating_sub(EARLY).max(lasts / 2));
+        Ok(Token {
+            text: answer.access_token().secret().clone(),
+            good_until,
+        })
     }
 
-    fn refused<R: oauth2::ErrorResponse + std::fmt::Display + 'static>(&self, error: RequestTokenError<Error, R>) -> Error {
+    fn refused<R: oauth2::ErrorResponse + std::fmt::Display + 'static>(
+        &self,
+        error: RequestTokenError<Error, R>,
+    ) -> Error {
         let url = self.asker.token_uri();
         match error {
             RequestTokenError::Request(error) => error,
             RequestTokenError::ServerResponse(answer) => {
-                let message = format!("{url} gives no token: {answer}; check oauth_client_id, oauth_client_secret and oauth_scope");
+                let message = format!(
+                    "{url} gives no token: {answer}; check oauth_client_id, oauth_client_secret and oauth_scope"
+                );
                 Error::new(ErrorKind::Authentication, message)
             }
             // The body might hold a token: it is not shown.
             RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
-                let message = format!("{url} answers something other than a token; check oauth_token_url");
+                let message =
+                    format!("{url} answers something other than a token; check oauth_token_url");
                 Error::new(ErrorKind::Authentication, message)
             }
         }
@@ -131,27 +176,57 @@ impl<'c> AsyncHttpClient<'c> for Http<'_> {
 async fn send(config: &FlightSqlConfig, request: HttpRequest) -> Result<HttpResponse> {
     let uri = request.uri().clone();
     let failed = |error: &dyn std::fmt::Display| {
-        let message = format!("no token from {uri}: {error}; check oauth_token_url, and tls_ca where its authority is not a public one");
+        let message = format!(
+            "no token from {uri}: {error}; check oauth_token_url, and tls_ca where its authority is not a public one"
+        );
         Error::new(ErrorKind::Connection, message).transient()
     };
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let host = uri
+        .host()
+        .unwrap_or_default()
+        .trim_matches(['[', ']'])
+        .to_owned();
     let is_tls = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let tcp = TcpStream::connect((host.as_str(), port)).await.map_err(|error| failed(&error))?;
+    let tcp = TcpStream::connect((host.as_str(), port))
+        .await
+        .map_err(|error| failed(&error))?;
     let stream: Bytes = match is_tls {
-        true => Box::new(tls::connector(config, &host, b"http/1.1")?.connect(tcp).await.map_err(|error| failed(&error))?),
+        true => Box::new(
+            tls::connector(config, &host, b"http/1.1")?
+                .connect(tcp)
+                .await
+                .map_err(|error| failed(&error))?,
+        ),
         false => Box::new(tcp),
     };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(&error))?;
     let connection = tokio::spawn(connection);
     let (mut parts, body) = request.into_parts();
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
-    let host_header = authority.parse().map_err(|_| failed(&"the host is no header"))?;
+    let host_header = authority
+        .parse()
+        .map_err(|_| failed(&"the host is no header"))?;
     parts.headers.insert(hyper::header::HOST, host_header);
-    parts.uri = uri.path_and_query().map_or("/", |path| path.as_str()).parse().map_err(|error| failed(&error))?;
-    let answer = sender.send_request(hyper::Request::from_parts(parts, Full::new(bytes::Bytes::from(body)))).await;
+    parts.uri = uri
+        .path_and_query()
+        .map_or("/", |path| path.as_str())
+        .parse()
+        .map_err(|error| failed(&error))?;
+    let answer = sender
+        .send_request(hyper::Request::from_parts(
+            parts,
+            Full::new(bytes::Bytes::from(body)),
+        ))
+        .await;
     let (parts, body) = answer.map_err(|error| failed(&error))?.into_parts();
-    let body = Limited::new(body, LONGEST_ANSWER).collect().await.map_err(|error| failed(&error))?.to_bytes();
+    let body = Limited::new(body, LONGEST_ANSWER)
+        .collect()
+        .await
+        .map_err(|error| failed(&error))?
+        .to_bytes();
     connection.abort();
     Ok(HttpResponse::from_parts(parts, body.to_vec()))
 }

@@ -19,12 +19,15 @@ pub struct FlightSqlSource {
 
 impl DataSource for FlightSqlSource {
     const NAME: &'static str = "flight_sql";
-    const URL_SCHEMES: &'static [&'static str] = &["grpc", "grpc+tls", "grpc+unix", "http", "https"];
+    const URL_SCHEMES: &'static [&'static str] =
+        &["grpc", "grpc+tls", "grpc+unix", "http", "https"];
 
     type Config = FlightSqlConfig;
 
     async fn connect(config: FlightSqlConfig) -> Result<Self> {
-        Ok(Self { server: Server::connect(config).await? })
+        Ok(Self {
+            server: Server::connect(config).await?,
+        })
     }
 
     async fn query(&self, query: &Query) -> Result<BatchStream> {
@@ -36,13 +39,24 @@ impl DataSource for FlightSqlSource {
     }
 
     async fn list(&self, listing: &Listing) -> Result<BatchStream> {
-        Ok(statement::rows_of(&self.server, &listing::command(listing)?).await?.into_batches())
+        Ok(
+            statement::rows_of(&self.server, &listing::command(listing)?)
+                .await?
+                .into_batches(),
+        )
     }
 
     async fn ping(&self) -> Result<()> {
         match self.list(&Listing::new(Listed::Info)).await {
             // That it lists nothing of itself is an answer too.
-            Err(error) if !matches!(error.kind(), ErrorKind::Query | ErrorKind::Unsupported | ErrorKind::NotFound) => Err(error),
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    ErrorKind::Query | ErrorKind::Unsupported | ErrorKind::NotFound
+                ) =>
+            {
+                Err(error)
+            }
             _ => Ok(()),
         }
     }

@@ -78,7 +78,10 @@ impl FlightStream {
                 Some((item?, (batches, again)))
             }
         });
-        Self { batches: batches.boxed(), ..self }
+        Self {
+            batches: batches.boxed(),
+            ..self
+        }
     }
 
     /// The rows alone.
@@ -93,7 +96,9 @@ impl FlightStream {
 
 impl std::fmt::Debug for FlightStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FlightStream").field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("FlightStream")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
     }
 }
 

@@ -33,24 +33,42 @@ fn failed(message: String, file: Option<&Path>) -> Error {
 }
 
 /// How to connect to a host, as the connection says, to speak a protocol.
-pub(crate) fn connector(config: &FlightSqlConfig, host: &str, protocol: &[u8]) -> Result<Connector> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(error.to_string(), None))?
-        .with_root_certificates(roots(config)?);
+pub(crate) fn connector(
+    config: &FlightSqlConfig,
+    host: &str,
+    protocol: &[u8],
+) -> Result<Connector> {
+    let builder =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| failed(error.to_string(), None))?
+            .with_root_certificates(roots(config)?);
     let mut client = match (&config.tls_cert, &config.tls_key) {
         (Some(certificate), Some(key)) => {
-            let key_bytes =
-                PrivateKeyDer::from_pem_file(key).map_err(|error| failed(format!("tls_key cannot be read: {error}"), Some(key)))?;
-            let built = builder.with_client_auth_cert(certificates(certificate, "tls_cert")?, key_bytes);
-            built.map_err(|error| failed(format!("tls_cert and tls_key do not fit: {error}"), Some(certificate)))?
+            let key_bytes = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| failed(format!("tls_key cannot be read: {error}"), Some(key)))?;
+            let built =
+                builder.with_client_auth_cert(certificates(certificate, "tls_cert")?, key_bytes);
+            built.map_err(|error| {
+                failed(
+                    format!("tls_cert and tls_key do not fit: {error}"),
+                    Some(certificate),
+                )
+            })?
         }
         _ => builder.with_no_client_auth(),
     };
     client.alpn_protocols = vec![protocol.to_vec()];
-    let name =
-        ServerName::try_from(host.to_owned()).map_err(|_| failed(format!("`{host}` is no name that a certificate can have"), None))?;
-    Ok(Connector { tls: TlsConnector::from(Arc::new(client)), name })
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+        failed(
+            format!("`{host}` is no name that a certificate can have"),
+            None,
+        )
+    })?;
+    Ok(Connector {
+        tls: TlsConnector::from(Arc::new(client)),
+        name,
+    })
 }
 
 fn certificates(file: &Path, key: &str) -> Result<Vec<CertificateDer<'static>>> {
@@ -63,7 +81,12 @@ fn roots(config: &FlightSqlConfig) -> Result<RootCertStore> {
     match &config.tls_ca {
         Some(file) => {
             for certificate in certificates(file, "tls_ca")? {
-                roots.add(certificate).map_err(|error| failed(format!("tls_ca has a malformed certificate: {error}"), Some(file)))?;
+                roots.add(certificate).map_err(|error| {
+                    failed(
+                        format!("tls_ca has a malformed certificate: {error}"),
+                        Some(file),
+                    )
+                })?;
             }
             if roots.is_empty() {
                 return Err(failed("tls_ca has no certificate".into(), Some(file)));
@@ -72,7 +95,10 @@ fn roots(config: &FlightSqlConfig) -> Result<RootCertStore> {
         None => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if roots.is_empty() {
-                return Err(failed("this system trusts no authority; give tls_ca the file of one".into(), None));
+                return Err(failed(
+                    "this system trusts no authority; give tls_ca the file of one".into(),
+                    None,
+                ));
             }
         }
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow_flight::sql::{
-    ActionBeginTransactionRequest, ActionBeginTransactionResult, ActionEndTransactionRequest, Any, EndTransaction, ProstMessageExt,
+    ActionBeginTransactionRequest, ActionBeginTransactionResult, ActionEndTransactionRequest, Any,
+    EndTransaction, ProstMessageExt,
 };
 use arrowload_core::{BatchStream, Error, ErrorKind, Query, Result};
 use bytes::Bytes;
@@ -23,18 +24,31 @@ pub struct Transaction {
 
 impl Transaction {
     pub(crate) async fn begin(server: &Arc<Server>) -> Result<Self> {
-        let body = server.action("BeginTransaction", ActionBeginTransactionRequest {}.as_any()).await;
+        let body = server
+            .action(
+                "BeginTransaction",
+                ActionBeginTransactionRequest {}.as_any(),
+            )
+            .await;
         let body = body.map_err(|error| match error.kind() {
-            ErrorKind::Unsupported => {
-                Error::new(ErrorKind::Unsupported, format!("the server has no transactions: {}", error.message())).with_source(error)
-            }
+            ErrorKind::Unsupported => Error::new(
+                ErrorKind::Unsupported,
+                format!("the server has no transactions: {}", error.message()),
+            )
+            .with_source(error),
             _ => error,
         })?;
         let any = Any::decode(body).map_err(malformed)?;
         let result: Option<ActionBeginTransactionResult> = any.unpack().map_err(malformed)?;
-        let id = result.map(|result| result.transaction_id).filter(|id| !id.is_empty());
+        let id = result
+            .map(|result| result.transaction_id)
+            .filter(|id| !id.is_empty());
         let id = id.ok_or_else(|| malformed("another answer than a transaction"))?;
-        Ok(Self { server: Arc::clone(server), id, is_open: true })
+        Ok(Self {
+            server: Arc::clone(server),
+            id,
+            is_open: true,
+        })
     }
 
     /// Runs a statement of the transaction for its rows.
@@ -42,7 +56,9 @@ impl Transaction {
     /// # Errors
     /// Whatever the server says.
     pub async fn query(&self, query: &Query) -> Result<BatchStream> {
-        Ok(statement::query(&self.server, query, Some(&self.id)).await?.into_batches())
+        Ok(statement::query(&self.server, query, Some(&self.id))
+            .await?
+            .into_batches())
     }
 
     /// Runs a statement of the transaction for its effect, and answers how many rows it changed, if the server knows.
@@ -74,7 +90,9 @@ impl Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        let (true, Ok(runtime)) = (self.is_open, tokio::runtime::Handle::try_current()) else { return };
+        let (true, Ok(runtime)) = (self.is_open, tokio::runtime::Handle::try_current()) else {
+            return;
+        };
         let (server, id) = (Arc::clone(&self.server), self.id.clone());
         runtime.spawn(async move {
             if let Err(error) = end(&server, id, EndTransaction::Rollback).await {
@@ -85,6 +103,12 @@ impl Drop for Transaction {
 }
 
 async fn end(server: &Server, transaction_id: Bytes, action: EndTransaction) -> Result<()> {
-    let request = ActionEndTransactionRequest { transaction_id, action: action.into() };
-    server.action_without_answer("EndTransaction", request.as_any()).await.map(drop)
+    let request = ActionEndTransactionRequest {
+        transaction_id,
+        action: action.into(),
+    };
+    server
+        .action_without_answer("EndTransaction", request.as_any())
+        .await
+        .map(drop)
 }

@@ -1,6 +1,10 @@
 //! Bytes that a server could send, bent in every way: an error or rows, never a panic, and no memory that nothing asked for.
 //! A program of its own, as it limits the memory of the whole process.
-#![expect(clippy::expect_used, clippy::print_stderr, reason = "a test that cannot go on says so and ends")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on says so and ends"
+)]
 
 use std::alloc::System;
 use std::panic;
@@ -28,13 +32,24 @@ fn messages(compression: Option<CompressionType>) -> Vec<Vec<FlightData>> {
     let cases = type_cases().into_iter();
     let streams = cases.map(|case| {
         let schema = Arc::new(Schema::new(vec![case.field.clone()]));
-        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![case.values.clone()]).expect("a batch");
-        let options = IpcWriteOptions::default().try_with_compression(compression).expect("a compression");
+        let batch =
+            RecordBatch::try_new(Arc::clone(&schema), vec![case.values.clone()]).expect("a batch");
+        let options = IpcWriteOptions::default()
+            .try_with_compression(compression)
+            .expect("a compression");
         let (generator, mut tracker) = (IpcDataGenerator::default(), DictionaryTracker::new(false));
-        let mut messages = vec![FlightData::from(generator.schema_to_bytes_with_dictionary_tracker(&schema, &mut tracker, &options))];
+        let mut messages = vec![FlightData::from(
+            generator.schema_to_bytes_with_dictionary_tracker(&schema, &mut tracker, &options),
+        )];
         for _ in 0..2 {
-            let (dictionaries, body) =
-                generator.encode(&batch, &mut tracker, &options, &mut CompressionContext::default()).expect("encoded");
+            let (dictionaries, body) = generator
+                .encode(
+                    &batch,
+                    &mut tracker,
+                    &options,
+                    &mut CompressionContext::default(),
+                )
+                .expect("encoded");
             messages.extend(dictionaries.into_iter().map(FlightData::from));
             messages.push(body.into());
         }
@@ -48,7 +63,11 @@ fn bend(random: &mut SmallRng, messages: &mut Vec<FlightData>) {
     let index = random.random_range(0..messages.len());
     let is_header = random.random_bool(0.6);
     let message = &mut messages[index];
-    let mut bytes = if is_header { message.data_header.to_vec() } else { message.data_body.to_vec() };
+    let mut bytes = if is_header {
+        message.data_header.to_vec()
+    } else {
+        message.data_body.to_vec()
+    };
     match random.random_range(0..6) {
         _ if bytes.is_empty() => {}
         0 => {
@@ -58,7 +77,16 @@ fn bend(random: &mut SmallRng, messages: &mut Vec<FlightData>) {
             }
         }
         1 => {
-            let extremes: [i64; 8] = [i64::MAX, i64::MIN, -1, 1 << 40, 1 << 31, u32::MAX.into(), 0, 1 << 62];
+            let extremes: [i64; 8] = [
+                i64::MAX,
+                i64::MIN,
+                -1,
+                1 << 40,
+                1 << 31,
+                u32::MAX.into(),
+                0,
+                1 << 62,
+            ];
             let at = random.random_range(0..bytes.len());
             let extreme = extremes[random.random_range(0..extremes.len())].to_le_bytes();
             for (byte, new) in bytes[at..].iter_mut().zip(extreme) {
@@ -68,7 +96,10 @@ fn bend(random: &mut SmallRng, messages: &mut Vec<FlightData>) {
         2 => bytes.truncate(random.random_range(0..bytes.len())),
         3 => bytes.extend_from_within(..),
         4 => {
-            let (at, to) = (random.random_range(0..bytes.len()), random.random_range(0..bytes.len()));
+            let (at, to) = (
+                random.random_range(0..bytes.len()),
+                random.random_range(0..bytes.len()),
+            );
             bytes.swap(at, to);
         }
         _ => {
@@ -92,7 +123,11 @@ fn bent_messages_are_errors_and_take_no_memory() {
     }));
     let mut random = SmallRng::seed_from_u64(7);
     let (mut whole, mut failed) = (0, 0);
-    for compression in [None, Some(CompressionType::LZ4_FRAME), Some(CompressionType::ZSTD)] {
+    for compression in [
+        None,
+        Some(CompressionType::LZ4_FRAME),
+        Some(CompressionType::ZSTD),
+    ] {
         for messages in messages(compression) {
             assert!(decode(messages.clone(), MAX_BATCH_BYTES).is_ok());
             for _ in 0..200 {
@@ -114,6 +149,12 @@ fn bent_messages_are_errors_and_take_no_memory() {
         }
     }
     panic::set_hook(before);
-    assert!(failed > 5_000 && whole > 1_000, "{failed} failed, {whole} whole");
-    eprintln!("{failed} failed, {whole} were whole, {} panics were caught", panics.load(Ordering::Relaxed));
+    assert!(
+        failed > 5_000 && whole > 1_000,
+        "{failed} failed, {whole} whole"
+    );
+    eprintln!(
+        "{failed} failed, {whole} were whole, {} panics were caught",
+        panics.load(Ordering::Relaxed)
+    );
 }

@@ -16,7 +16,10 @@ pub(super) const CASES: &[Case] = &[
 /// The modes, each with whether a target is there before.
 fn situations(context: &Context<'_>) -> Vec<(Mode, bool)> {
     let modes = context.capabilities().modes.iter();
-    modes.flat_map(|mode| [(*mode, false), (*mode, true)]).filter(|(mode, there)| *mode != Mode::Create || !there).collect()
+    modes
+        .flat_map(|mode| [(*mode, false), (*mode, true)])
+        .filter(|(mode, there)| *mode != Mode::Create || !there)
+        .collect()
 }
 
 /// A target in one of the situations, with what is in it.
@@ -27,19 +30,27 @@ async fn prepare(
 ) -> Result<(String, arrowload_core::LoadSpec, Option<Vec<String>>), String> {
     let target = context.target();
     if there {
-        context.load(&context.spec(&target), &people(0..6, "old")).await?;
+        context
+            .load(&context.spec(&target), &people(0..6, "old"))
+            .await?;
     }
     let mut spec = context.spec(&target);
     spec.load.mode = mode;
     spec.load.max_retries = 0;
     spec.load.batch_size = Some(2);
-    spec.load.keys = if mode == Mode::Upsert { vec!["id".into()] } else { Vec::new() };
+    spec.load.keys = if mode == Mode::Upsert {
+        vec!["id".into()]
+    } else {
+        Vec::new()
+    };
     let before = context.rows(&target).await?;
     Ok((target, spec, before))
 }
 
 fn batches() -> Vec<arrow_array::RecordBatch> {
-    (0..8).map(|index| people(index * 4..index * 4 + 4, "new")).collect()
+    (0..8)
+        .map(|index| people(index * 4..index * 4 + 4, "new"))
+        .collect()
 }
 
 async fn failed(context: &Context<'_>) -> CaseResult {
@@ -51,9 +62,17 @@ async fn failed(context: &Context<'_>) -> CaseResult {
         let loader = context.connect().await?;
         let broken = Error::new(ErrorKind::Query, "the source broke");
         let outcome = load(&loader, &spec, &failing(batches(), Some(broken))).await;
-        ensure!(outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Query), "{mode}: the source's error is lost: {outcome:?}");
+        ensure!(
+            outcome
+                .as_ref()
+                .is_err_and(|error| error.kind() == ErrorKind::Query),
+            "{mode}: the source's error is lost: {outcome:?}"
+        );
         let after = context.rows(&target).await?;
-        ensure!(after == before, "{mode} (target there: {there}): after a failed load readers see {after:?}");
+        ensure!(
+            after == before,
+            "{mode} (target there: {there}): after a failed load readers see {after:?}"
+        );
     }
     Ok(Verdict::Passed)
 }
@@ -76,7 +95,10 @@ async fn unseen(context: &Context<'_>) -> CaseResult {
             }
         }
         let after = context.rows(&target).await?;
-        ensure!(after == before, "{mode} (target there: {there}): readers see a load that was dropped");
+        ensure!(
+            after == before,
+            "{mode} (target there: {there}): readers see a load that was dropped"
+        );
     }
     Ok(Verdict::Passed)
 }
@@ -101,13 +123,19 @@ async fn dropped(context: &Context<'_>) -> CaseResult {
         let mut spec = context.spec(&target);
         spec.load.batch_size = Some(2);
         let endless = failing(batches(), None);
-        let cut = tokio::time::timeout(Duration::from_millis(pause), load(&loader, &spec, &endless)).await;
+        let cut =
+            tokio::time::timeout(Duration::from_millis(pause), load(&loader, &spec, &endless))
+                .await;
         ensure!(cut.is_err(), "it ended without its source");
-        ensure!(context.rows(&target).await?.is_none(), "after {pause} ms it was dropped, and readers see a target");
+        ensure!(
+            context.rows(&target).await?.is_none(),
+            "after {pause} ms it was dropped, and readers see a target"
+        );
     }
     let batch = people(0..3, "a");
     let report = load(&loader, &context.spec(&target), &once(&batch)).await;
-    report.map_err(|error| format!("the loader is not usable after a load was dropped: {error:#}"))?;
+    report
+        .map_err(|error| format!("the loader is not usable after a load was dropped: {error:#}"))?;
     context.expect(&target, &[&batch]).await?;
     Ok(Verdict::Passed)
 }

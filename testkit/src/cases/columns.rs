@@ -37,28 +37,50 @@ async fn column_names(context: &Context<'_>) -> CaseResult {
     for name in ODD.into_iter().chain([long.as_str()]) {
         let target = context.target();
         let batch = people(0..4, "a");
-        let batch = table(vec![("id", batch.column(0).clone()), (name, batch.column(1).clone())]);
-        holds_or_refuses(context, &target, &batch).await.map_err(|why| format!("column {name:?}: {why}"))?;
+        let batch = table(vec![
+            ("id", batch.column(0).clone()),
+            (name, batch.column(1).clone()),
+        ]);
+        holds_or_refuses(context, &target, &batch)
+            .await
+            .map_err(|why| format!("column {name:?}: {why}"))?;
     }
     if context.subject.case_sensitive_columns() {
         let value = |value: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![value])) };
-        let batch = table(vec![("id", value(1)), ("Name", value(2)), ("name", value(3)), ("NAME", value(4))]);
-        holds_or_refuses(context, &context.target(), &batch).await.map_err(|why| format!("names that differ in case: {why}"))?;
+        let batch = table(vec![
+            ("id", value(1)),
+            ("Name", value(2)),
+            ("name", value(3)),
+            ("NAME", value(4)),
+        ]);
+        holds_or_refuses(context, &context.target(), &batch)
+            .await
+            .map_err(|why| format!("names that differ in case: {why}"))?;
     }
     Ok(Verdict::Passed)
 }
 
-async fn holds_or_refuses(context: &Context<'_>, target: &str, batch: &RecordBatch) -> Result<(), String> {
+async fn holds_or_refuses(
+    context: &Context<'_>,
+    target: &str,
+    batch: &RecordBatch,
+) -> Result<(), String> {
     let loader = context.connect().await?;
     match load(&loader, &context.spec(target), &once(batch)).await {
         Ok(_) => context.expect(target, &[batch]).await,
         Err(error)
             if matches!(
                 error.kind(),
-                ErrorKind::SchemaMismatch | ErrorKind::InvalidOption | ErrorKind::Unsupported | ErrorKind::UnsupportedType
+                ErrorKind::SchemaMismatch
+                    | ErrorKind::InvalidOption
+                    | ErrorKind::Unsupported
+                    | ErrorKind::UnsupportedType
             ) =>
         {
-            ensure!(context.rows(target).await?.is_none(), "it was refused, and a target is left behind");
+            ensure!(
+                context.rows(target).await?.is_none(),
+                "it was refused, and a target is left behind"
+            );
             Ok(())
         }
         Err(error) => Err(format!("{error:#}")),
@@ -71,9 +93,18 @@ async fn target_names(context: &Context<'_>) -> CaseResult {
     context.load(&context.spec(&bystander), &batch).await?;
     for name in context.subject.odd_target_names() {
         let target = context.subject.target(&name);
-        context.load(&context.spec(&target), &batch).await.map_err(|why| format!("target {name:?}: {why}"))?;
-        context.expect(&target, &[&batch]).await.map_err(|why| format!("target {name:?}: {why}"))?;
-        context.expect(&bystander, &[&batch]).await.map_err(|why| format!("target {name:?} touched another: {why}"))?;
+        context
+            .load(&context.spec(&target), &batch)
+            .await
+            .map_err(|why| format!("target {name:?}: {why}"))?;
+        context
+            .expect(&target, &[&batch])
+            .await
+            .map_err(|why| format!("target {name:?}: {why}"))?;
+        context
+            .expect(&bystander, &[&batch])
+            .await
+            .map_err(|why| format!("target {name:?} touched another: {why}"))?;
     }
     Ok(Verdict::Passed)
 }
@@ -83,8 +114,21 @@ async fn not_null(context: &Context<'_>) -> CaseResult {
     let announced = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
     let nullable = table(vec![("id", ids)]);
     let (target, loader) = (context.target(), context.connect().await?);
-    let error = load(&loader, &context.spec(&target), &many(announced, vec![nullable])).await.err().ok_or("it is taken")?;
-    ensure!(error.get("row") == Some("1"), "the error does not name row 1: {error}");
-    ensure!(context.rows(&target).await?.is_none(), "a target is left behind");
+    let error = load(
+        &loader,
+        &context.spec(&target),
+        &many(announced, vec![nullable]),
+    )
+    .await
+    .err()
+    .ok_or("it is taken")?;
+    ensure!(
+        error.get("row") == Some("1"),
+        "the error does not name row 1: {error}"
+    );
+    ensure!(
+        context.rows(&target).await?.is_none(),
+        "a target is left behind"
+    );
     Ok(Verdict::Passed)
 }

@@ -22,18 +22,31 @@ use crate::{CaseOutcome, ConformanceReport, Subject};
 /// No case may take longer: what hangs has failed.
 const LIMIT: Duration = Duration::from_secs(60);
 
-type Case = (&'static str, for<'a> fn(&'a Context<'a>) -> BoxFuture<'a, CaseResult>);
+type Case = (
+    &'static str,
+    for<'a> fn(&'a Context<'a>) -> BoxFuture<'a, CaseResult>,
+);
 
 /// Names an async function as a case.
 macro_rules! case {
     ($name:literal, $function:path) => {
-        ($name, |context| futures::FutureExt::boxed($function(context)))
+        ($name, |context| {
+            futures::FutureExt::boxed($function(context))
+        })
     };
 }
 pub(crate) use case;
 
-const GROUPS: [&[Case]; 8] =
-    [declared::CASES, modes::CASES, shapes::CASES, columns::CASES, atomicity::CASES, loads::CASES, upsert::CASES, rejects::CASES];
+const GROUPS: [&[Case]; 8] = [
+    declared::CASES,
+    modes::CASES,
+    shapes::CASES,
+    columns::CASES,
+    atomicity::CASES,
+    loads::CASES,
+    upsert::CASES,
+    rejects::CASES,
+];
 
 fn type_case_name(case: &crate::TypeCase) -> String {
     format!("type {}", case.name)
@@ -41,18 +54,33 @@ fn type_case_name(case: &crate::TypeCase) -> String {
 
 /// The names of all cases, in the order in which they are run.
 pub(crate) fn names() -> Vec<String> {
-    let cases = GROUPS.into_iter().flatten().map(|(name, _)| (*name).to_owned());
-    cases.chain(crate::type_cases().iter().map(type_case_name)).collect()
+    let cases = GROUPS
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| (*name).to_owned());
+    cases
+        .chain(crate::type_cases().iter().map(type_case_name))
+        .collect()
 }
 
 pub(crate) async fn run(subject: &dyn Subject, wanted: impl Fn(&str) -> bool) -> ConformanceReport {
     let context = Context::new(subject);
-    let mut report = ConformanceReport { loader: subject.descriptor().name().into(), ..ConformanceReport::default() };
-    for (name, case) in GROUPS.into_iter().flatten().filter(|(name, _)| wanted(name)) {
+    let mut report = ConformanceReport {
+        loader: subject.descriptor().name().into(),
+        ..ConformanceReport::default()
+    };
+    for (name, case) in GROUPS
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| wanted(name))
+    {
         let outcome = guarded(case(&context)).await;
         report.cases.push(((*name).to_owned(), outcome));
     }
-    for type_case in crate::type_cases().into_iter().filter(|case| wanted(&type_case_name(case))) {
+    for type_case in crate::type_cases()
+        .into_iter()
+        .filter(|case| wanted(&type_case_name(case)))
+    {
         let mut arrived = String::new();
         let outcome = guarded(types::arrives(&context, &type_case, &mut arrived).boxed()).await;
         report.types.push((type_case.name.clone(), arrived));
@@ -68,8 +96,14 @@ async fn guarded(case: BoxFuture<'_, CaseResult>) -> CaseOutcome {
         Ok(Ok(Ok(Verdict::NotDeclared))) => CaseOutcome::NotDeclared,
         Ok(Ok(Err(why))) => CaseOutcome::Failed(why),
         Ok(Err(panic)) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-            CaseOutcome::Failed(format!("it panicked: {}", text.unwrap_or("without a message")))
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            CaseOutcome::Failed(format!(
+                "it panicked: {}",
+                text.unwrap_or("without a message")
+            ))
         }
         Err(_) => CaseOutcome::Failed(format!("it hung for {LIMIT:?}")),
     }

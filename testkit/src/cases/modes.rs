@@ -8,7 +8,10 @@ use crate::context::{CaseResult, Context, Verdict, ensure, people, table};
 
 pub(super) const CASES: &[Case] = &[
     case!("each mode makes a missing target", missing),
-    case!("each mode without create_table refuses a missing target", missing_not_created),
+    case!(
+        "each mode without create_table refuses a missing target",
+        missing_not_created
+    ),
     case!("create refuses a target that is there", create_refuses),
     case!("append adds rows", append),
     case!("overwrite replaces all rows", overwrite),
@@ -20,28 +23,55 @@ pub(super) const CASES: &[Case] = &[
 fn spec(context: &Context<'_>, target: &str, mode: Mode) -> LoadSpec {
     let mut spec = context.spec(target);
     spec.load.mode = mode;
-    spec.load.keys = if mode == Mode::Upsert { vec!["id".into()] } else { Vec::new() };
+    spec.load.keys = if mode == Mode::Upsert {
+        vec!["id".into()]
+    } else {
+        Vec::new()
+    };
     spec
 }
 
 async fn missing(context: &Context<'_>) -> CaseResult {
-    ensure!(context.capabilities().create_target, "it cannot create targets, which the suite needs");
+    ensure!(
+        context.capabilities().create_target,
+        "it cannot create targets, which the suite needs"
+    );
     for mode in context.capabilities().modes {
         let (target, batch) = (context.target(), people(0..7, "a"));
-        let report = context.load(&spec(context, &target, *mode), &batch).await.map_err(|why| format!("{mode}: {why}"))?;
-        ensure!((report.rows, report.rows_read, report.mode) == (7, 7, *mode), "{mode} reports {report:?}");
-        context.expect(&target, &[&batch]).await.map_err(|why| format!("{mode}: {why}"))?;
+        let report = context
+            .load(&spec(context, &target, *mode), &batch)
+            .await
+            .map_err(|why| format!("{mode}: {why}"))?;
+        ensure!(
+            (report.rows, report.rows_read, report.mode) == (7, 7, *mode),
+            "{mode} reports {report:?}"
+        );
+        context
+            .expect(&target, &[&batch])
+            .await
+            .map_err(|why| format!("{mode}: {why}"))?;
     }
     Ok(Verdict::Passed)
 }
 
 async fn missing_not_created(context: &Context<'_>) -> CaseResult {
-    for mode in context.capabilities().modes.iter().filter(|mode| **mode != Mode::Create) {
+    for mode in context
+        .capabilities()
+        .modes
+        .iter()
+        .filter(|mode| **mode != Mode::Create)
+    {
         let target = context.target();
         let mut spec = spec(context, &target, *mode);
         spec.load.create_table = false;
-        context.refused(&spec, &people(0..3, "a"), &[ErrorKind::TargetNotFound]).await.map_err(|why| format!("{mode}: {why}"))?;
-        ensure!(context.rows(&target).await?.is_none(), "{mode} made the target");
+        context
+            .refused(&spec, &people(0..3, "a"), &[ErrorKind::TargetNotFound])
+            .await
+            .map_err(|why| format!("{mode}: {why}"))?;
+        ensure!(
+            context.rows(&target).await?.is_none(),
+            "{mode} made the target"
+        );
     }
     Ok(Verdict::Passed)
 }
@@ -58,7 +88,13 @@ async fn create_refuses(context: &Context<'_>) -> CaseResult {
     }
     let old = people(0..3, "a");
     let target = filled(context, &old).await?;
-    context.refused(&spec(context, &target, Mode::Create), &people(5..9, "b"), &[ErrorKind::TargetExists]).await?;
+    context
+        .refused(
+            &spec(context, &target, Mode::Create),
+            &people(5..9, "b"),
+            &[ErrorKind::TargetExists],
+        )
+        .await?;
     context.expect(&target, &[&old]).await?;
     Ok(Verdict::Passed)
 }
@@ -69,7 +105,9 @@ async fn append(context: &Context<'_>) -> CaseResult {
     }
     let (first, second) = (people(0..3, "a"), people(2..9, "b"));
     let target = filled(context, &first).await?;
-    let report = context.load(&spec(context, &target, Mode::Append), &second).await?;
+    let report = context
+        .load(&spec(context, &target, Mode::Append), &second)
+        .await?;
     ensure!(report.rows == 7, "it reports {} rows", report.rows);
     context.expect(&target, &[&first, &second]).await?;
     Ok(Verdict::Passed)
@@ -81,7 +119,9 @@ async fn overwrite(context: &Context<'_>) -> CaseResult {
     }
     let target = filled(context, &people(0..30, "a")).await?;
     for new in [people(5..9, "b"), people(0..0, "c"), people(1..40, "d")] {
-        context.load(&spec(context, &target, Mode::Overwrite), &new).await?;
+        context
+            .load(&spec(context, &target, Mode::Overwrite), &new)
+            .await?;
         context.expect(&target, &[&new]).await?;
     }
     Ok(Verdict::Passed)
@@ -89,7 +129,13 @@ async fn overwrite(context: &Context<'_>) -> CaseResult {
 
 /// The modes that meet rows or columns that are there.
 fn meeting(context: &Context<'_>) -> Vec<Mode> {
-    context.capabilities().modes.iter().copied().filter(|mode| *mode != Mode::Create).collect()
+    context
+        .capabilities()
+        .modes
+        .iter()
+        .copied()
+        .filter(|mode| *mode != Mode::Create)
+        .collect()
 }
 
 async fn by_name(context: &Context<'_>) -> CaseResult {
@@ -97,11 +143,26 @@ async fn by_name(context: &Context<'_>) -> CaseResult {
         let (old, new) = (people(0..3, "a"), people(10..14, "b"));
         let target = filled(context, &old).await?;
         let swapped = new.project(&[1, 0]).map_err(|error| error.to_string())?;
-        context.load(&spec(context, &target, mode), &swapped).await.map_err(|why| format!("{mode}, columns swapped: {why}"))?;
+        context
+            .load(&spec(context, &target, mode), &swapped)
+            .await
+            .map_err(|why| format!("{mode}, columns swapped: {why}"))?;
         let ids = table(vec![("id", people(20..22, "").column(0).clone())]);
-        let kept = |batch| if mode == Mode::Overwrite { Vec::new() } else { vec![batch] };
-        context.expect(&target, &[kept(&old), vec![&new]].concat()).await.map_err(|why| format!("{mode}: {why}"))?;
-        context.load(&spec(context, &target, mode), &ids).await.map_err(|why| format!("{mode}, a column missing: {why}"))?;
+        let kept = |batch| {
+            if mode == Mode::Overwrite {
+                Vec::new()
+            } else {
+                vec![batch]
+            }
+        };
+        context
+            .expect(&target, &[kept(&old), vec![&new]].concat())
+            .await
+            .map_err(|why| format!("{mode}: {why}"))?;
+        context
+            .load(&spec(context, &target, mode), &ids)
+            .await
+            .map_err(|why| format!("{mode}, a column missing: {why}"))?;
         let nulls = arrow_array::new_null_array(&arrow_schema::DataType::Utf8, 2);
         let ids = table(vec![("id", ids.column(0).clone()), ("name", nulls)]);
         context
@@ -118,36 +179,82 @@ async fn new_column(context: &Context<'_>) -> CaseResult {
         let old = people(0..3, "a");
         let target = filled(context, &old).await?;
         let wide = |batch: &RecordBatch, extra: arrow_array::ArrayRef| {
-            table(vec![("id", batch.column(0).clone()), ("name", batch.column(1).clone()), ("extra", extra)])
+            table(vec![
+                ("id", batch.column(0).clone()),
+                ("name", batch.column(1).clone()),
+                ("extra", extra),
+            ])
         };
         let new = people(10..13, "b");
         let new = wide(&new, new.column(0).clone());
         let mut spec = spec(context, &target, mode);
-        let error = context.refused(&spec, &new, &[ErrorKind::SchemaMismatch]).await.map_err(|why| format!("{mode}: {why}"))?;
-        ensure!(error.to_string().contains("extra"), "{mode}: the error does not name the column: {error}");
-        context.expect(&target, &[&old]).await.map_err(|why| format!("{mode}, after a refusal: {why}"))?;
+        let error = context
+            .refused(&spec, &new, &[ErrorKind::SchemaMismatch])
+            .await
+            .map_err(|why| format!("{mode}: {why}"))?;
+        ensure!(
+            error.to_string().contains("extra"),
+            "{mode}: the error does not name the column: {error}"
+        );
+        context
+            .expect(&target, &[&old])
+            .await
+            .map_err(|why| format!("{mode}, after a refusal: {why}"))?;
         if !evolves {
             continue;
         }
         spec.load.schema_evolution = true;
-        context.load(&spec, &new).await.map_err(|why| format!("{mode} with schema_evolution: {why}"))?;
-        let old = wide(&old, arrow_array::new_null_array(&arrow_schema::DataType::Int64, 3));
-        let expected = if mode == Mode::Overwrite { vec![&new] } else { vec![&old, &new] };
-        context.expect(&target, &expected).await.map_err(|why| format!("{mode} with schema_evolution: {why}"))?;
+        context
+            .load(&spec, &new)
+            .await
+            .map_err(|why| format!("{mode} with schema_evolution: {why}"))?;
+        let old = wide(
+            &old,
+            arrow_array::new_null_array(&arrow_schema::DataType::Int64, 3),
+        );
+        let expected = if mode == Mode::Overwrite {
+            vec![&new]
+        } else {
+            vec![&old, &new]
+        };
+        context
+            .expect(&target, &expected)
+            .await
+            .map_err(|why| format!("{mode} with schema_evolution: {why}"))?;
     }
-    Ok(if evolves { Verdict::Passed } else { Verdict::NotDeclared })
+    Ok(if evolves {
+        Verdict::Passed
+    } else {
+        Verdict::NotDeclared
+    })
 }
 
 async fn other_type(context: &Context<'_>) -> CaseResult {
     for mode in meeting(context) {
         let old = people(0..3, "a");
         let target = filled(context, &old).await?;
-        let text: arrow_array::ArrayRef = std::sync::Arc::new(arrow_array::StringArray::from(vec!["not a number"]));
-        let new = table(vec![("id", text), ("name", people(0..1, "b").column(1).clone())]);
-        let error = context.refused(&spec(context, &target, mode), &new, &[ErrorKind::SchemaMismatch, ErrorKind::UnsupportedType]).await;
+        let text: arrow_array::ArrayRef =
+            std::sync::Arc::new(arrow_array::StringArray::from(vec!["not a number"]));
+        let new = table(vec![
+            ("id", text),
+            ("name", people(0..1, "b").column(1).clone()),
+        ]);
+        let error = context
+            .refused(
+                &spec(context, &target, mode),
+                &new,
+                &[ErrorKind::SchemaMismatch, ErrorKind::UnsupportedType],
+            )
+            .await;
         let error = error.map_err(|why| format!("{mode}: {why}"))?;
-        ensure!(error.to_string().contains("id"), "{mode}: the error does not name the column: {error}");
-        context.expect(&target, &[&old]).await.map_err(|why| format!("{mode}, after a refusal: {why}"))?;
+        ensure!(
+            error.to_string().contains("id"),
+            "{mode}: the error does not name the column: {error}"
+        );
+        context
+            .expect(&target, &[&old])
+            .await
+            .map_err(|why| format!("{mode}, after a refusal: {why}"))?;
     }
     Ok(Verdict::Passed)
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrowload_core::{ChangeLimit, ErrorKind, KeyCounts, LoadReport, LoadSpec, Mode, NullKeys, load};
+use arrowload_core::{
+    ChangeLimit, ErrorKind, KeyCounts, LoadReport, LoadSpec, Mode, NullKeys, load,
+};
 
 use super::{Case, case};
 use crate::context::{CaseResult, Context, Verdict, ensure, many, people, table};
@@ -21,86 +23,203 @@ fn upsert(context: &Context<'_>, target: &str, keys: &[&str]) -> Option<LoadSpec
     let mut spec = context.spec(target);
     spec.load.mode = Mode::Upsert;
     spec.load.keys = keys.iter().map(|key| (*key).to_owned()).collect();
-    context.capabilities().supports(Mode::Upsert).then_some(spec)
+    context
+        .capabilities()
+        .supports(Mode::Upsert)
+        .then_some(spec)
 }
 
 /// What a load reports of its keys, where the loader counts them: a store that can tell calls some of the updated unchanged.
 fn counted(context: &Context<'_>, report: &LoadReport, expected: KeyCounts) -> Result<(), String> {
-    let Some(keys) = context.key_counts(report)? else { return Ok(()) };
-    let found = KeyCounts { updated: keys.updated + keys.unchanged, unchanged: 0, ..keys };
-    ensure!(found == expected, "the rows met {expected:?}, and it reports {keys:?}");
+    let Some(keys) = context.key_counts(report)? else {
+        return Ok(());
+    };
+    let found = KeyCounts {
+        updated: keys.updated + keys.unchanged,
+        unchanged: 0,
+        ..keys
+    };
+    ensure!(
+        found == expected,
+        "the rows met {expected:?}, and it reports {keys:?}"
+    );
     Ok(())
 }
 
 async fn replaces(context: &Context<'_>) -> CaseResult {
     let target = context.target();
-    let Some(spec) = upsert(context, &target, &["id"]) else { return Ok(Verdict::NotDeclared) };
+    let Some(spec) = upsert(context, &target, &["id"]) else {
+        return Ok(Verdict::NotDeclared);
+    };
     let first = context.load(&spec, &people(0..10, "a")).await?;
-    counted(context, &first, KeyCounts { inserted: 10, ..KeyCounts::default() })?;
+    counted(
+        context,
+        &first,
+        KeyCounts {
+            inserted: 10,
+            ..KeyCounts::default()
+        },
+    )?;
     let new = people(5..15, "b");
     let report = context.load(&spec, &new).await?;
     context.expect(&target, &[&people(0..5, "a"), &new]).await?;
-    counted(context, &report, KeyCounts { inserted: 5, updated: 5, ..KeyCounts::default() })?;
+    counted(
+        context,
+        &report,
+        KeyCounts {
+            inserted: 5,
+            updated: 5,
+            ..KeyCounts::default()
+        },
+    )?;
     Ok(Verdict::Passed)
 }
 
 async fn last_wins(context: &Context<'_>) -> CaseResult {
     let target = context.target();
-    let Some(mut spec) = upsert(context, &target, &["id"]) else { return Ok(Verdict::NotDeclared) };
+    let Some(mut spec) = upsert(context, &target, &["id"]) else {
+        return Ok(Verdict::NotDeclared);
+    };
     spec.load.batch_size = Some(3);
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 1, 1, 2, 3]));
-    let names: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), Some("b"), Some("c"), None, Some("e"), Some("f")]));
+    let names: ArrayRef = Arc::new(StringArray::from(vec![
+        Some("a"),
+        Some("b"),
+        Some("c"),
+        None,
+        Some("e"),
+        Some("f"),
+    ]));
     let rows = table(vec![("id", ids), ("name", names)]);
     let loader = context.connect().await?;
     let batches = vec![rows.slice(0, 2), rows.slice(2, 1), rows.slice(3, 3)];
-    let report = load(&loader, &spec, &many(rows.schema(), batches)).await.map_err(|error| format!("{error:#}"))?;
+    let report = load(&loader, &spec, &many(rows.schema(), batches))
+        .await
+        .map_err(|error| format!("{error:#}"))?;
     context.expect(&target, &[&rows.slice(3, 3)]).await?;
-    ensure!(report.rows_read == 6, "6 rows were read, and it reports {}", report.rows_read);
-    counted(context, &report, KeyCounts { inserted: 3, duplicate: 3, ..KeyCounts::default() })?;
+    ensure!(
+        report.rows_read == 6,
+        "6 rows were read, and it reports {}",
+        report.rows_read
+    );
+    counted(
+        context,
+        &report,
+        KeyCounts {
+            inserted: 3,
+            duplicate: 3,
+            ..KeyCounts::default()
+        },
+    )?;
     Ok(Verdict::Passed)
 }
 
 async fn composite(context: &Context<'_>) -> CaseResult {
     let target = context.target();
-    let Some(spec) = upsert(context, &target, &["a", "b"]) else { return Ok(Verdict::NotDeclared) };
+    let Some(spec) = upsert(context, &target, &["a", "b"]) else {
+        return Ok(Verdict::NotDeclared);
+    };
     let rows = |keys: Vec<(i64, &str)>, value: i64| -> RecordBatch {
         let values: ArrayRef = Arc::new(Int64Array::from(vec![value; keys.len()]));
         let (a, b): (Vec<i64>, Vec<&str>) = keys.into_iter().unzip();
-        table(vec![("a", Arc::new(Int64Array::from(a))), ("b", Arc::new(StringArray::from(b))), ("value", values)])
+        table(vec![
+            ("a", Arc::new(Int64Array::from(a))),
+            ("b", Arc::new(StringArray::from(b))),
+            ("value", values),
+        ])
     };
-    context.load(&spec, &rows(vec![(1, "x"), (1, "y"), (2, "x")], 1)).await?;
-    let report = context.load(&spec, &rows(vec![(1, "y"), (2, "")], 2)).await?;
-    counted(context, &report, KeyCounts { inserted: 1, updated: 1, ..KeyCounts::default() })?;
-    context.expect(&target, &[&rows(vec![(1, "x"), (2, "x")], 1), &rows(vec![(1, "y"), (2, "")], 2)]).await?;
+    context
+        .load(&spec, &rows(vec![(1, "x"), (1, "y"), (2, "x")], 1))
+        .await?;
+    let report = context
+        .load(&spec, &rows(vec![(1, "y"), (2, "")], 2))
+        .await?;
+    counted(
+        context,
+        &report,
+        KeyCounts {
+            inserted: 1,
+            updated: 1,
+            ..KeyCounts::default()
+        },
+    )?;
+    context
+        .expect(
+            &target,
+            &[
+                &rows(vec![(1, "x"), (2, "x")], 1),
+                &rows(vec![(1, "y"), (2, "")], 2),
+            ],
+        )
+        .await?;
     Ok(Verdict::Passed)
 }
 
 async fn null_keys(context: &Context<'_>) -> CaseResult {
     let target = context.target();
-    let Some(mut spec) = upsert(context, &target, &["id"]) else { return Ok(Verdict::NotDeclared) };
+    let Some(mut spec) = upsert(context, &target, &["id"]) else {
+        return Ok(Verdict::NotDeclared);
+    };
     let rows = |name: &str| -> RecordBatch {
         let names: ArrayRef = Arc::new(StringArray::from(vec![name, name]));
-        table(vec![("id", Arc::new(Int64Array::from(vec![Some(1), None]))), ("name", names)])
+        table(vec![
+            ("id", Arc::new(Int64Array::from(vec![Some(1), None]))),
+            ("name", names),
+        ])
     };
-    let error = context.refused(&spec, &rows("a"), &[ErrorKind::NullKey]).await?;
-    ensure!(error.get("row") == Some("1") && error.get("column") == Some("id"), "the error does not name row and column: {error}");
-    ensure!(context.rows(&target).await?.is_none(), "a target is left behind");
+    let error = context
+        .refused(&spec, &rows("a"), &[ErrorKind::NullKey])
+        .await?;
+    ensure!(
+        error.get("row") == Some("1") && error.get("column") == Some("id"),
+        "the error does not name row and column: {error}"
+    );
+    ensure!(
+        context.rows(&target).await?.is_none(),
+        "a target is left behind"
+    );
     spec.load.null_keys = NullKeys::Match;
     for (name, inserted, updated) in [("a", 2, 0), ("b", 0, 2)] {
-        let report = context.load(&spec, &rows(name)).await.map_err(|why| format!("null_keys = match: {why}"))?;
-        counted(context, &report, KeyCounts { inserted, updated, null: 1, ..KeyCounts::default() })?;
+        let report = context
+            .load(&spec, &rows(name))
+            .await
+            .map_err(|why| format!("null_keys = match: {why}"))?;
+        counted(
+            context,
+            &report,
+            KeyCounts {
+                inserted,
+                updated,
+                null: 1,
+                ..KeyCounts::default()
+            },
+        )?;
     }
-    context.expect(&target, &[&rows("b")]).await.map_err(|why| format!("null_keys = match: {why}"))?;
+    context
+        .expect(&target, &[&rows("b")])
+        .await
+        .map_err(|why| format!("null_keys = match: {why}"))?;
     Ok(Verdict::Passed)
 }
 
 async fn unknown_keys(context: &Context<'_>) -> CaseResult {
     let target = context.target();
-    let Some(spec) = upsert(context, &target, &["no_such_column"]) else { return Ok(Verdict::NotDeclared) };
-    context.refused(&spec, &people(0..3, "a"), &[ErrorKind::InvalidOption]).await?;
-    let Some(spec) = upsert(context, &target, &[]) else { return Ok(Verdict::NotDeclared) };
-    context.refused(&spec, &people(0..3, "a"), &[ErrorKind::InvalidOption]).await?;
-    ensure!(context.rows(&target).await?.is_none(), "a target is left behind");
+    let Some(spec) = upsert(context, &target, &["no_such_column"]) else {
+        return Ok(Verdict::NotDeclared);
+    };
+    context
+        .refused(&spec, &people(0..3, "a"), &[ErrorKind::InvalidOption])
+        .await?;
+    let Some(spec) = upsert(context, &target, &[]) else {
+        return Ok(Verdict::NotDeclared);
+    };
+    context
+        .refused(&spec, &people(0..3, "a"), &[ErrorKind::InvalidOption])
+        .await?;
+    ensure!(
+        context.rows(&target).await?.is_none(),
+        "a target is left behind"
+    );
     Ok(Verdict::Passed)
 }
 
@@ -111,22 +230,37 @@ async fn limits(context: &Context<'_>) -> CaseResult {
     if !capabilities.change_limits {
         let mut spec = context.spec(&target);
         spec.load.max_updates = Some(ChangeLimit::Rows(1));
-        context.refused(&spec, &old, &[ErrorKind::Unsupported]).await?;
+        context
+            .refused(&spec, &old, &[ErrorKind::Unsupported])
+            .await?;
         return Ok(Verdict::NotDeclared);
     }
     context.load(&context.spec(&target), &old).await?;
     if let Some(mut spec) = upsert(context, &target, &["id"]) {
         spec.load.max_updates = Some(ChangeLimit::Percent(20.0));
-        context.refused(&spec, &people(0..3, "b"), &[ErrorKind::LimitExceeded]).await?;
+        context
+            .refused(&spec, &people(0..3, "b"), &[ErrorKind::LimitExceeded])
+            .await?;
         context.expect(&target, &[&old]).await?;
         let report = context.load(&spec, &people(0..2, "b")).await?;
-        counted(context, &report, KeyCounts { updated: 2, ..KeyCounts::default() })?;
-        context.expect(&target, &[&people(0..2, "b"), &people(2..10, "a")]).await?;
+        counted(
+            context,
+            &report,
+            KeyCounts {
+                updated: 2,
+                ..KeyCounts::default()
+            },
+        )?;
+        context
+            .expect(&target, &[&people(0..2, "b"), &people(2..10, "a")])
+            .await?;
     }
     if capabilities.supports(Mode::Overwrite) {
         let mut spec = context.spec(&target);
         (spec.load.mode, spec.load.max_deletes) = (Mode::Overwrite, Some(ChangeLimit::Rows(9)));
-        context.refused(&spec, &people(0..1, "c"), &[ErrorKind::LimitExceeded]).await?;
+        context
+            .refused(&spec, &people(0..1, "c"), &[ErrorKind::LimitExceeded])
+            .await?;
     }
     Ok(Verdict::Passed)
 }

@@ -1,7 +1,10 @@
 //! The calls of Flight as they come in: those of SQL go on to the service, and what Flight SQL's own trait leaves out is here.
 
 use arrow_flight::flight_service_server::FlightService;
-use arrow_flight::{Action, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, PollInfo, SchemaResult, Ticket};
+use arrow_flight::{
+    Action, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, PollInfo,
+    SchemaResult, Ticket,
+};
 use bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -34,20 +37,34 @@ impl FlightService for Edge {
         self.0.note("poll");
         let mut descriptor = request.into_inner();
         let command = descriptor.cmd.clone();
-        let asked = command.strip_prefix(ASKED).and_then(|rest| Some((usize::from(*rest.first()?), rest.get(1..)?)));
+        let asked = command
+            .strip_prefix(ASKED)
+            .and_then(|rest| Some((usize::from(*rest.first()?), rest.get(1..)?)));
         let (asked, command) = asked.unwrap_or((0, &command));
         descriptor.cmd = Bytes::copy_from_slice(command);
         if asked < polls {
             descriptor.cmd = [ASKED, &[asked as u8 + 1], command].concat().into();
             let info = FlightInfo::new().with_app_metadata("under way");
             let progress = asked as f64 / polls as f64;
-            return Ok(Response::new(PollInfo { progress: Some(progress), ..PollInfo::new().with_info(info).with_descriptor(descriptor) }));
+            return Ok(Response::new(PollInfo {
+                progress: Some(progress),
+                ..PollInfo::new().with_info(info).with_descriptor(descriptor)
+            }));
         }
-        let info = self.get_flight_info(Request::new(descriptor)).await?.into_inner();
-        Ok(Response::new(PollInfo { progress: Some(1.0), ..PollInfo::new().with_info(info) }))
+        let info = self
+            .get_flight_info(Request::new(descriptor))
+            .await?
+            .into_inner();
+        Ok(Response::new(PollInfo {
+            progress: Some(1.0),
+            ..PollInfo::new().with_info(info)
+        }))
     }
 
-    async fn handshake(&self, request: Request<Streaming<HandshakeRequest>>) -> Answer<Self::HandshakeStream> {
+    async fn handshake(
+        &self,
+        request: Request<Streaming<HandshakeRequest>>,
+    ) -> Answer<Self::HandshakeStream> {
         self.0.handshake(request).await
     }
 
@@ -79,7 +96,10 @@ impl FlightService for Edge {
         self.0.list_actions(request).await
     }
 
-    async fn do_exchange(&self, request: Request<Streaming<FlightData>>) -> Answer<Self::DoExchangeStream> {
+    async fn do_exchange(
+        &self,
+        request: Request<Streaming<FlightData>>,
+    ) -> Answer<Self::DoExchangeStream> {
         self.0.do_exchange(request).await
     }
 }

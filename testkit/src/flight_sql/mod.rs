@@ -1,6 +1,9 @@
 //! A Flight SQL server on DataFusion, in this process, that misbehaves where it is told to: for tests of clients, and for
 //! examples.
-#![expect(clippy::expect_used, reason = "a server for tests says what is wrong and ends")]
+#![expect(
+    clippy::expect_used,
+    reason = "a server for tests says what is wrong and ends"
+)]
 
 mod edge;
 mod messages;
@@ -110,7 +113,12 @@ impl ThrowawayFlightSql {
 
     /// Starts an encrypted server, with a certificate and its key in PEM, and the authority of its clients if it wants to know
     /// them. The process needs a default provider of rustls.
-    pub async fn with_tls(behaviour: FlightSqlBehaviour, certificate: &str, key: &str, clients: Option<&str>) -> Self {
+    pub async fn with_tls(
+        behaviour: FlightSqlBehaviour,
+        certificate: &str,
+        key: &str,
+        clients: Option<&str>,
+    ) -> Self {
         let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
         if let Some(authority) = clients {
             tls = tls.client_ca_root(Certificate::from_pem(authority));
@@ -119,12 +127,19 @@ impl ThrowawayFlightSql {
     }
 
     async fn serve(behaviour: FlightSqlBehaviour, tls: Option<ServerTlsConfig>) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let service = Service::new(behaviour);
-        let (log, token, compression) = (Arc::clone(&service.log), Arc::clone(&service.token), service.behaviour.message_compression);
-        let mut flight =
-            FlightServiceServer::new(Edge(service)).max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX);
+        let (log, token, compression) = (
+            Arc::clone(&service.log),
+            Arc::clone(&service.token),
+            service.behaviour.message_compression,
+        );
+        let mut flight = FlightServiceServer::new(Edge(service))
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX);
         if let Some(compression) = compression {
             flight = flight.send_compressed(compression);
         }
@@ -132,12 +147,22 @@ impl ThrowawayFlightSql {
         if let Some(tls) = tls {
             builder = builder.tls_config(tls).expect("an identity");
         }
-        let incoming =
-            stream::unfold(listener, |listener| async move { Some((listener.accept().await.map(|(socket, _)| socket), listener)) });
-        let task = tokio::spawn(async move {
-            builder.add_service(flight).serve_with_incoming(incoming).await.expect("it serves");
+        let incoming = stream::unfold(listener, |listener| async move {
+            Some((listener.accept().await.map(|(socket, _)| socket), listener))
         });
-        Self { port, log, token, task }
+        let task = tokio::spawn(async move {
+            builder
+                .add_service(flight)
+                .serve_with_incoming(incoming)
+                .await
+                .expect("it serves");
+        });
+        Self {
+            port,
+            log,
+            token,
+            task,
+        }
     }
 
     /// The port on loopback.
@@ -157,7 +182,12 @@ impl ThrowawayFlightSql {
 
     /// How often it was told something, as [`was_told`](Self::was_told) has it.
     pub fn times_told(&self, what: &str) -> usize {
-        self.log.lock().expect("a log").iter().filter(|line| line.starts_with(what)).count()
+        self.log
+            .lock()
+            .expect("a log")
+            .iter()
+            .filter(|line| line.starts_with(what))
+            .count()
     }
 
     /// Forgets what it was told.

@@ -16,14 +16,16 @@ use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
-    ActionBeginTransactionRequest, ActionBeginTransactionResult, ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest,
-    ActionCreatePreparedStatementResult, ActionEndTransactionRequest, CommandPreparedStatementQuery, CommandPreparedStatementUpdate,
-    CommandStatementQuery, CommandStatementUpdate, DoPutPreparedStatementResult, EndTransaction, ProstMessageExt, SqlInfo,
+    ActionBeginTransactionRequest, ActionBeginTransactionResult,
+    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest,
+    ActionCreatePreparedStatementResult, ActionEndTransactionRequest,
+    CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementQuery,
+    CommandStatementUpdate, DoPutPreparedStatementResult, EndTransaction, ProstMessageExt, SqlInfo,
     TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, Location,
-    RenewFlightEndpointRequest, SchemaAsIpc, Ticket,
+    Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
+    IpcMessage, Location, RenewFlightEndpointRequest, SchemaAsIpc, Ticket,
 };
 use arrow_schema::{DataType, Field, Schema};
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -57,7 +59,17 @@ pub(super) struct Service {
 
 fn other_metadata(schema: &Schema) -> Schema {
     let more = || HashMap::from([("announced".to_owned(), "yes".to_owned())]);
-    let fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true).with_metadata(more())).collect();
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            field
+                .as_ref()
+                .clone()
+                .with_nullable(true)
+                .with_metadata(more())
+        })
+        .collect();
     Schema::new_with_metadata(fields, more())
 }
 
@@ -71,7 +83,9 @@ fn failed(error: impl std::fmt::Display) -> Status {
 impl Service {
     pub(super) fn new(behaviour: FlightSqlBehaviour) -> Self {
         // One partition: every server gives the rows of a query in the same order, so that parts of it fit together.
-        let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1)).enable_url_table();
+        let session =
+            SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1))
+                .enable_url_table();
         Self {
             token: Arc::new(Mutex::new(behaviour.token.map(str::to_owned))),
             behaviour,
@@ -96,7 +110,11 @@ impl Service {
     pub(super) async fn enter<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let token = self.token.lock().expect("a token").clone();
         if let Some(token) = token
-            && request.metadata().get("authorization").and_then(|value| value.to_str().ok()) != Some(&format!("Bearer {token}"))
+            && request
+                .metadata()
+                .get("authorization")
+                .and_then(|value| value.to_str().ok())
+                != Some(&format!("Bearer {token}"))
         {
             return Err(Status::unauthenticated("no such token"));
         }
@@ -110,41 +128,76 @@ impl Service {
             && self.calls.load(Ordering::SeqCst) <= times
         {
             let details = tonic_types::ErrorDetails::with_retry_info(Some(pause));
-            return Err(Status::with_error_details(Code::ResourceExhausted, "too many queries", details));
+            return Err(Status::with_error_details(
+                Code::ResourceExhausted,
+                "too many queries",
+                details,
+            ));
         }
         Ok(())
     }
 
     /// Keeps the parameters of a statement.
-    async fn bind(&self, handle: &[u8], request: Request<PeekableFlightDataStream>) -> Result<String, Status> {
+    async fn bind(
+        &self,
+        handle: &[u8],
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<String, Status> {
         let handle = String::from_utf8(handle.to_vec()).map_err(failed)?;
         let data = request.into_inner().map_err(FlightError::from);
-        let batches: Vec<RecordBatch> = FlightRecordBatchStream::new_from_flight_data(data).try_collect().await.map_err(failed)?;
+        let batches: Vec<RecordBatch> = FlightRecordBatchStream::new_from_flight_data(data)
+            .try_collect()
+            .await
+            .map_err(failed)?;
         let row = batches.first().ok_or_else(|| failed("no parameters"))?;
         let schema = row.schema();
         let named = row.columns().iter().zip(schema.fields());
-        let values =
-            named.map(|(column, field)| Ok::<_, Status>((field.name().clone(), ScalarValue::try_from_array(column, 0).map_err(failed)?)));
-        self.bound.lock().expect("parameters").insert(handle.clone(), values.collect::<Result<_, _>>()?);
+        let values = named.map(|(column, field)| {
+            Ok::<_, Status>((
+                field.name().clone(),
+                ScalarValue::try_from_array(column, 0).map_err(failed)?,
+            ))
+        });
+        self.bound
+            .lock()
+            .expect("parameters")
+            .insert(handle.clone(), values.collect::<Result<_, _>>()?);
         Ok(handle)
     }
 
     /// Runs a statement for its effect: how many rows it changed, or -1.
     async fn change(&self, statement: &str) -> Result<i64, Status> {
         let (schema, batches) = self.rows(statement).await?;
-        let counted = schema.fields().iter().any(|field| field.name() == "count").then_some(()).and(batches.first());
-        Ok(counted.map_or(-1, |batch| batch.column(0).as_primitive::<UInt64Type>().value(0) as i64))
+        let counted = schema
+            .fields()
+            .iter()
+            .any(|field| field.name() == "count")
+            .then_some(())
+            .and(batches.first());
+        Ok(counted.map_or(-1, |batch| {
+            batch.column(0).as_primitive::<UInt64Type>().value(0) as i64
+        }))
     }
 
     async fn rows(&self, handle: &str) -> Result<Rows, Status> {
         let mut frame = self.context.sql(handle).await.map_err(failed)?;
         let bound = self.bound.lock().expect("parameters").get(handle).cloned();
         if let Some(values) = bound {
-            let is_positional = values.iter().all(|(name, _)| name.trim_start_matches('$').parse::<usize>().is_ok());
+            let is_positional = values
+                .iter()
+                .all(|(name, _)| name.trim_start_matches('$').parse::<usize>().is_ok());
             frame = match is_positional {
-                true => frame.with_param_values(values.into_iter().map(|(_, value)| value).collect::<Vec<_>>()),
+                true => frame.with_param_values(
+                    values
+                        .into_iter()
+                        .map(|(_, value)| value)
+                        .collect::<Vec<_>>(),
+                ),
                 false => frame.with_param_values(
-                    values.into_iter().map(|(name, value)| (name.trim_start_matches('$').to_owned(), value)).collect::<Vec<_>>(),
+                    values
+                        .into_iter()
+                        .map(|(name, value)| (name.trim_start_matches('$').to_owned(), value))
+                        .collect::<Vec<_>>(),
                 ),
             }
             .map_err(failed)?;
@@ -155,14 +208,23 @@ impl Service {
 
     async fn info(&self, handle: &str, descriptor: FlightDescriptor) -> Answer<FlightInfo> {
         let (schema, batches) = self.rows(handle).await?;
-        self.answers.lock().expect("answers").insert(handle.to_owned(), (Arc::clone(&schema), batches.clone()));
+        self.answers
+            .lock()
+            .expect("answers")
+            .insert(handle.to_owned(), (Arc::clone(&schema), batches.clone()));
         let announced = match self.behaviour.announces {
-            AnnouncedSchema::Truth => messages::sent_schema(&schema, &self.behaviour).as_ref().clone(),
+            AnnouncedSchema::Truth => messages::sent_schema(&schema, &self.behaviour)
+                .as_ref()
+                .clone(),
             AnnouncedSchema::Other => Schema::new(vec![Field::new("other", DataType::Utf8, true)]),
-            AnnouncedSchema::OtherMetadata => other_metadata(&messages::sent_schema(&schema, &self.behaviour)),
+            AnnouncedSchema::OtherMetadata => {
+                other_metadata(&messages::sent_schema(&schema, &self.behaviour))
+            }
             AnnouncedSchema::Nothing => Schema::empty(),
         };
-        let mut info = FlightInfo::new().with_descriptor(descriptor).with_ordered(self.behaviour.ordered);
+        let mut info = FlightInfo::new()
+            .with_descriptor(descriptor)
+            .with_ordered(self.behaviour.ordered);
         if self.behaviour.announces != AnnouncedSchema::Nothing {
             info = info.try_with_schema(&announced).map_err(failed)?;
         }
@@ -179,15 +241,28 @@ impl Service {
         };
         for part in 0..parts {
             let mark = if is_refused { REFUSED } else { "" };
-            let ticket = TicketStatementQuery { statement_handle: format!("{part}/{parts}{mark} {handle}").into_bytes().into() };
-            let mut endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.as_any().encode_to_vec()));
-            endpoint.location = self.behaviour.locations.iter().map(|uri| Location { uri: uri.clone() }).collect();
+            let ticket = TicketStatementQuery {
+                statement_handle: format!("{part}/{parts}{mark} {handle}").into_bytes().into(),
+            };
+            let mut endpoint =
+                FlightEndpoint::new().with_ticket(Ticket::new(ticket.as_any().encode_to_vec()));
+            endpoint.location = self
+                .behaviour
+                .locations
+                .iter()
+                .map(|uri| Location { uri: uri.clone() })
+                .collect();
             if expires {
-                endpoint = endpoint.with_expiration_time(prost_types::Timestamp { seconds: 1, nanos: 0 });
+                endpoint = endpoint.with_expiration_time(prost_types::Timestamp {
+                    seconds: 1,
+                    nanos: 0,
+                });
             }
             info = info.with_endpoint(endpoint);
         }
-        Ok(Response::new(info.with_total_records(batches.iter().map(RecordBatch::num_rows).sum::<usize>() as i64)))
+        Ok(Response::new(info.with_total_records(
+            batches.iter().map(RecordBatch::num_rows).sum::<usize>() as i64,
+        )))
     }
 }
 
@@ -199,16 +274,30 @@ impl FlightSqlService for Service {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Answer<Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>> {
-        let Some(token) = self.token.lock().expect("a token").clone() else { return Err(Status::unimplemented("no handshake")) };
+        let Some(token) = self.token.lock().expect("a token").clone() else {
+            return Err(Status::unimplemented("no handshake"));
+        };
         // ada:pw
-        if request.metadata().get("authorization").and_then(|value| value.to_str().ok()) != Some("Basic YWRhOnB3") {
+        if request
+            .metadata()
+            .get("authorization")
+            .and_then(|value| value.to_str().ok())
+            != Some("Basic YWRhOnB3")
+        {
             return Err(Status::unauthenticated("no such user, or another password"));
         }
-        let answer = HandshakeResponse { protocol_version: 0, payload: token.into_bytes().into() };
+        let answer = HandshakeResponse {
+            protocol_version: 0,
+            payload: token.into_bytes().into(),
+        };
         Ok(Response::new(Box::pin(stream::iter([Ok(answer)]))))
     }
 
-    async fn get_flight_info_statement(&self, query: CommandStatementQuery, request: Request<FlightDescriptor>) -> Answer<FlightInfo> {
+    async fn get_flight_info_statement(
+        &self,
+        query: CommandStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> Answer<FlightInfo> {
         self.enter(&request).await?;
         self.info(&query.query, request.into_inner()).await
     }
@@ -245,25 +334,36 @@ impl FlightSqlService for Service {
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         let whole = arrow_select::concat::concat_batches(&schema, &batches).map_err(failed)?;
         let (from, to) = (rows * part / parts, rows * (part + 1) / parts);
-        let messages = messages::encode(&whole.slice(from, to - from), &self.behaviour).map_err(failed)?;
+        let messages =
+            messages::encode(&whole.slice(from, to - from), &self.behaviour).map_err(failed)?;
         let behaviour = self.behaviour.clone();
         let cuts = self.calls.load(Ordering::SeqCst);
-        let stream = stream::iter(messages).enumerate().then(move |(index, message)| {
-            let behaviour = behaviour.clone();
-            async move {
-                if behaviour.silent_after.is_some_and(|after| index > after) {
-                    tokio::time::sleep(Duration::from_secs(600)).await;
+        let stream = stream::iter(messages)
+            .enumerate()
+            .then(move |(index, message)| {
+                let behaviour = behaviour.clone();
+                async move {
+                    if behaviour.silent_after.is_some_and(|after| index > after) {
+                        tokio::time::sleep(Duration::from_secs(600)).await;
+                    }
+                    if behaviour
+                        .cut_after
+                        .is_some_and(|(after, times)| index > after && cuts <= 2 * times)
+                    {
+                        return Err(Status::unavailable("it goes down"));
+                    }
+                    let mut message = message;
+                    if behaviour.garbage && index == 1 {
+                        message.data_header = message
+                            .data_header
+                            .iter()
+                            .map(|byte| byte ^ 0x5a)
+                            .collect::<Vec<u8>>()
+                            .into();
+                    }
+                    Ok(message)
                 }
-                if behaviour.cut_after.is_some_and(|(after, times)| index > after && cuts <= 2 * times) {
-                    return Err(Status::unavailable("it goes down"));
-                }
-                let mut message = message;
-                if behaviour.garbage && index == 1 {
-                    message.data_header = message.data_header.iter().map(|byte| byte ^ 0x5a).collect::<Vec<u8>>().into();
-                }
-                Ok(message)
-            }
-        });
+            });
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -274,7 +374,9 @@ impl FlightSqlService for Service {
     ) -> Result<DoPutPreparedStatementResult, Status> {
         self.enter(&request).await?;
         let handle = self.bind(&query.prepared_statement_handle, request).await?;
-        Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle.into_bytes().into()) })
+        Ok(DoPutPreparedStatementResult {
+            prepared_statement_handle: Some(handle.into_bytes().into()),
+        })
     }
 
     async fn do_put_prepared_statement_update(
@@ -293,10 +395,15 @@ impl FlightSqlService for Service {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         self.enter(&request).await?;
-        let Some(id) = command.transaction_id else { return self.change(&command.query).await };
+        let Some(id) = command.transaction_id else {
+            return self.change(&command.query).await;
+        };
         let id = String::from_utf8(id.to_vec()).map_err(failed)?;
         let mut transactions = self.transactions.lock().expect("transactions");
-        transactions.get_mut(&id).ok_or_else(|| failed("no such transaction"))?.push(command.query);
+        transactions
+            .get_mut(&id)
+            .ok_or_else(|| failed("no such transaction"))?
+            .push(command.query);
         Ok(-1)
     }
 
@@ -307,14 +414,28 @@ impl FlightSqlService for Service {
     ) -> Result<ActionBeginTransactionResult, Status> {
         self.enter(&request).await?;
         let id = format!("transaction {}", self.calls.load(Ordering::SeqCst));
-        self.transactions.lock().expect("transactions").insert(id.clone(), Vec::new());
-        Ok(ActionBeginTransactionResult { transaction_id: id.into_bytes().into() })
+        self.transactions
+            .lock()
+            .expect("transactions")
+            .insert(id.clone(), Vec::new());
+        Ok(ActionBeginTransactionResult {
+            transaction_id: id.into_bytes().into(),
+        })
     }
 
-    async fn do_action_end_transaction(&self, query: ActionEndTransactionRequest, request: Request<Action>) -> Result<(), Status> {
+    async fn do_action_end_transaction(
+        &self,
+        query: ActionEndTransactionRequest,
+        request: Request<Action>,
+    ) -> Result<(), Status> {
         self.enter(&request).await?;
         let id = String::from_utf8(query.transaction_id.to_vec()).map_err(failed)?;
-        let changes = self.transactions.lock().expect("transactions").remove(&id).ok_or_else(|| failed("no such transaction"))?;
+        let changes = self
+            .transactions
+            .lock()
+            .expect("transactions")
+            .remove(&id)
+            .ok_or_else(|| failed("no such transaction"))?;
         if query.action() == EndTransaction::Commit {
             for change in changes {
                 self.change(&change).await?;
@@ -331,13 +452,22 @@ impl FlightSqlService for Service {
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         self.enter(&request).await?;
         let plan = self.context.sql(&query.query).await.map_err(failed)?;
-        let mut types: Vec<_> = plan.logical_plan().get_parameter_types().map_err(failed)?.into_iter().collect();
+        let mut types: Vec<_> = plan
+            .logical_plan()
+            .get_parameter_types()
+            .map_err(failed)?
+            .into_iter()
+            .collect();
         types.sort_by(|left, right| left.0.cmp(&right.0));
-        let fields: Vec<Field> = types.into_iter().filter_map(|(name, kind)| Some(Field::new(name, kind?, true))).collect();
+        let fields: Vec<Field> = types
+            .into_iter()
+            .filter_map(|(name, kind)| Some(Field::new(name, kind?, true)))
+            .collect();
         let schema = Schema::new(fields);
-        let IpcMessage(bytes) = SchemaAsIpc::new(&schema, &arrow_ipc::writer::IpcWriteOptions::default())
-            .try_into()
-            .map_err(|error: arrow_schema::ArrowError| failed(error))?;
+        let IpcMessage(bytes) =
+            SchemaAsIpc::new(&schema, &arrow_ipc::writer::IpcWriteOptions::default())
+                .try_into()
+                .map_err(|error: arrow_schema::ArrowError| failed(error))?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: query.query.into_bytes().into(),
             dataset_schema: bytes::Bytes::new(),
@@ -345,20 +475,34 @@ impl FlightSqlService for Service {
         })
     }
 
-    async fn do_action_close_prepared_statement(&self, _: ActionClosePreparedStatementRequest, _: Request<Action>) -> Result<(), Status> {
+    async fn do_action_close_prepared_statement(
+        &self,
+        _: ActionClosePreparedStatementRequest,
+        _: Request<Action>,
+    ) -> Result<(), Status> {
         self.note("close");
         Ok(())
     }
 
-    async fn do_action_fallback(&self, request: Request<Action>) -> Answer<<Self as FlightService>::DoActionStream> {
+    async fn do_action_fallback(
+        &self,
+        request: Request<Action>,
+    ) -> Answer<<Self as FlightService>::DoActionStream> {
         self.note(request.get_ref().r#type.clone());
         let action = request.into_inner();
-        if action.r#type == "RenewFlightEndpoint" && self.behaviour.expired == Some(ExpiredTickets::Renewed) {
-            let renewed = RenewFlightEndpointRequest::decode(action.body).map_err(failed)?.endpoint.ok_or_else(|| failed("an endpoint"))?;
+        if action.r#type == "RenewFlightEndpoint"
+            && self.behaviour.expired == Some(ExpiredTickets::Renewed)
+        {
+            let renewed = RenewFlightEndpointRequest::decode(action.body)
+                .map_err(failed)?
+                .endpoint
+                .ok_or_else(|| failed("an endpoint"))?;
             let mut renewed = renewed;
             renewed.expiration_time = None;
             let body = renewed.encode_to_vec().into();
-            return Ok(Response::new(Box::pin(stream::iter([Ok(arrow_flight::Result { body })]))));
+            return Ok(Response::new(Box::pin(stream::iter([Ok(
+                arrow_flight::Result { body },
+            )]))));
         }
         Err(Status::unimplemented(action.r#type))
     }

@@ -25,8 +25,7 @@ const SETTINGS: [(&str, &str); 5] = [
 ];
 
 /// Waits for the end of the test's process, however it ends, and clears away what is left of the server.
-const GUARD: &str =
-    r#"cat >/dev/null; if read -r pid 2>/dev/null <"$1/data/postmaster.pid"; then kill -QUIT "$pid" && sleep 1; fi; rm -rf "$1""#;
+const GUARD: &str = r#"cat >/dev/null; if read -r pid 2>/dev/null <"$1/data/postmaster.pid"; then kill -QUIT "$pid" && sleep 1; fi; rm -rf "$1""#;
 
 #[derive(Debug)]
 pub(super) struct Cluster {
@@ -56,11 +55,23 @@ fn user(folder: &Path) -> Result<Option<User>, String> {
         return Ok(None);
     }
     let id = |flag: &str, name: &str| -> Option<u32> {
-        let output = Command::new("id").args([flag, name]).output().ok().filter(|output| output.status.success())?;
+        let output = Command::new("id")
+            .args([flag, name])
+            .output()
+            .ok()
+            .filter(|output| output.status.success())?;
         String::from_utf8_lossy(&output.stdout).trim().parse().ok()
     };
-    let named = ["postgres", "nobody"].into_iter().find_map(|name| Some(User { id: id("-u", name)?, group: id("-g", name)? }));
-    named.map(Some).ok_or_else(|| "PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`".into())
+    let named = ["postgres", "nobody"].into_iter().find_map(|name| {
+        Some(User {
+            id: id("-u", name)?,
+            group: id("-g", name)?,
+        })
+    });
+    named.map(Some).ok_or_else(|| {
+        "PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`"
+            .into()
+    })
 }
 
 #[cfg(unix)]
@@ -99,39 +110,76 @@ fn command(program: &Path, user: Option<User>) -> Command {
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?} does not start: {error}"))?;
+    let output = command
+        .output()
+        .map_err(|error| format!("{command:?} does not start: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr)))
+    Err(format!(
+        "{command:?} failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    ))
 }
 
 /// The programs' folder, or a copy where the user may not go to it, as when it is in root's own.
-fn reachable(programs: &PostgresPrograms, user: Option<User>, folder: &Path) -> Result<PathBuf, String> {
+fn reachable(
+    programs: &PostgresPrograms,
+    user: Option<User>,
+    folder: &Path,
+) -> Result<PathBuf, String> {
     let bin = programs.folder();
-    let refused = match command(&bin.join("postgres"), user).arg("--version").output() {
+    let refused = match command(&bin.join("postgres"), user)
+        .arg("--version")
+        .output()
+    {
         Ok(output) => !output.status.success(),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => true,
-        Err(error) => return Err(format!("{} does not start: {error}", bin.join("postgres").display())),
+        Err(error) => {
+            return Err(format!(
+                "{} does not start: {error}",
+                bin.join("postgres").display()
+            ));
+        }
     };
     let whole = bin.parent().filter(|_| refused && bin.ends_with("bin"));
-    let Some(whole) = whole else { return Ok(bin.to_owned()) };
+    let Some(whole) = whole else {
+        return Ok(bin.to_owned());
+    };
     // A Python wheel keeps libraries beside its package, and the programs look for them by their way from there.
     let package = whole.parent().and_then(Path::file_name).unwrap_or_default();
     let libraries = format!("{}.libs", package.to_string_lossy());
     let copy = folder.join("programs").join(package);
     fs::create_dir_all(&copy).map_err(text)?;
-    run(Command::new("cp").arg("-R").arg(whole).arg(copy.join("server")))?;
-    if let Some(beside) = whole.parent().map(|folder| folder.with_file_name(&libraries)).filter(|folder| folder.is_dir()) {
-        run(Command::new("cp").arg("-R").arg(beside).arg(folder.join("programs").join(&libraries)))?;
+    run(Command::new("cp")
+        .arg("-R")
+        .arg(whole)
+        .arg(copy.join("server")))?;
+    if let Some(beside) = whole
+        .parent()
+        .map(|folder| folder.with_file_name(&libraries))
+        .filter(|folder| folder.is_dir())
+    {
+        run(Command::new("cp")
+            .arg("-R")
+            .arg(beside)
+            .arg(folder.join("programs").join(&libraries)))?;
     }
-    run(Command::new("chmod").args(["-R", "a+rX"]).arg(folder.join("programs")))?;
+    run(Command::new("chmod")
+        .args(["-R", "a+rX"])
+        .arg(folder.join("programs")))?;
     Ok(copy.join("server/bin"))
 }
 
 impl Cluster {
-    pub(super) fn start(programs: &PostgresPrograms, setup: &PostgresSetup) -> Result<Self, String> {
-        let folder = tempfile::Builder::new().prefix("arrowload-postgresql-").tempdir().map_err(text)?;
+    pub(super) fn start(
+        programs: &PostgresPrograms,
+        setup: &PostgresSetup,
+    ) -> Result<Self, String> {
+        let folder = tempfile::Builder::new()
+            .prefix("arrowload-postgresql-")
+            .tempdir()
+            .map_err(text)?;
         let user = user(folder.path())?;
         if let Some(user) = user {
             user.give(folder.path())?;
@@ -139,21 +187,65 @@ impl Cluster {
         let bin = reachable(programs, user, folder.path())?;
         let data = folder.path().join("data");
         let mut initdb = command(&bin.join("initdb"), user);
-        run(initdb.arg("-D").arg(&data).args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]))?;
-        let hba = setup.hba.as_ref().map(|lines| ("pg_hba.conf".to_owned(), lines.clone().into_bytes()));
+        run(initdb.arg("-D").arg(&data).args([
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]))?;
+        let hba = setup
+            .hba
+            .as_ref()
+            .map(|lines| ("pg_hba.conf".to_owned(), lines.clone().into_bytes()));
         for (name, content) in setup.files.iter().chain(&hba) {
             write_private(&data.join(name), content, user)?;
         }
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).map_err(text)?.port();
-        let mut arguments = vec!["-D".to_owned(), data.display().to_string(), "-p".into(), port.to_string()];
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|socket| socket.local_addr())
+            .map_err(text)?
+            .port();
+        let mut arguments = vec![
+            "-D".to_owned(),
+            data.display().to_string(),
+            "-p".into(),
+            port.to_string(),
+        ];
         arguments.extend(["-k".to_owned(), folder.path().display().to_string()]);
-        let usual = SETTINGS.iter().map(|(name, value)| format!("{name}={value}"));
-        let given = setup.settings.iter().map(|(name, value)| format!("{name}={value}"));
-        arguments.extend(usual.chain(given).flat_map(|setting| ["-c".to_owned(), setting]));
+        let usual = SETTINGS
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let given = setup
+            .settings
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        arguments.extend(
+            usual
+                .chain(given)
+                .flat_map(|setting| ["-c".to_owned(), setting]),
+        );
         let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "guard"]).arg(folder.path()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let guard = guard.spawn().map_err(|error| format!("sh does not start: {error}"))?;
-        let cluster = Self { folder, bin, user, arguments, port, server: Mutex::new(None), guard };
+        guard
+            .args(["-c", GUARD, "guard"])
+            .arg(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let guard = guard
+            .spawn()
+            .map_err(|error| format!("sh does not start: {error}"))?;
+        let cluster = Self {
+            folder,
+            bin,
+            user,
+            arguments,
+            port,
+            server: Mutex::new(None),
+            guard,
+        };
         cluster.run_server()?;
         Ok(cluster)
     }
@@ -177,7 +269,10 @@ impl Cluster {
         loop {
             let log = fs::File::create(self.folder().join("log")).map_err(text)?;
             let mut postgres = command(&self.bin.join("postgres"), self.user);
-            postgres.args(&self.arguments).stdout(Stdio::null()).stderr(log);
+            postgres
+                .args(&self.arguments)
+                .stdout(Stdio::null())
+                .stderr(log);
             let mut child = postgres.spawn().map_err(text)?;
             match self.wait_ready(&mut child) {
                 Ok(()) => {
@@ -185,7 +280,9 @@ impl Cluster {
                     return Ok(());
                 }
                 Err(why) if began.elapsed() > LIMIT => return Err(why),
-                Err(why) if !why.contains("shared memory block") && !why.contains("lock file") => return Err(why),
+                Err(why) if !why.contains("shared memory block") && !why.contains("lock file") => {
+                    return Err(why);
+                }
                 Err(_) => std::thread::sleep(Duration::from_millis(100)),
             }
         }
@@ -196,7 +293,8 @@ impl Cluster {
         let (began, own) = (Instant::now(), child.id().to_string());
         let ready = |text: String| {
             let mut lines = text.lines();
-            lines.next().is_some_and(|line| line.trim() == own) && lines.nth(6).is_some_and(|line| line.trim() == "ready")
+            lines.next().is_some_and(|line| line.trim() == own)
+                && lines.nth(6).is_some_and(|line| line.trim() == "ready")
         };
         while !fs::read_to_string(self.folder().join("data/postmaster.pid")).is_ok_and(ready) {
             let log = || fs::read_to_string(self.folder().join("log")).unwrap_or_default();
@@ -206,7 +304,10 @@ impl Cluster {
             if began.elapsed() > LIMIT {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("PostgreSQL did not start within {LIMIT:?}: {}", log()));
+                return Err(format!(
+                    "PostgreSQL did not start within {LIMIT:?}: {}",
+                    log()
+                ));
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -35,10 +35,17 @@ impl ThrowawayPostgres {
     /// A sentence for a person: there are no programs, or they fail.
     pub fn start(setup: &PostgresSetup) -> Result<Self, String> {
         let first = || PostgresPrograms::find().into_iter().next();
-        let none = || format!("there is no PostgreSQL: initdb and postgres are neither on the PATH nor in {BINARIES}; or set {URL}");
+        let none = || {
+            format!(
+                "there is no PostgreSQL: initdb and postgres are neither on the PATH nor in {BINARIES}; or set {URL}"
+            )
+        };
         let programs = setup.programs.clone().or_else(first).ok_or_else(none)?;
         let cluster = Cluster::start(&programs, setup)?;
-        Ok(Self { url: format!("postgresql://postgres@127.0.0.1:{}/postgres", cluster.port), cluster: Some(cluster) })
+        Ok(Self {
+            url: format!("postgresql://postgres@127.0.0.1:{}/postgres", cluster.port),
+            cluster: Some(cluster),
+        })
     }
 
     /// The server that all tests of this process share: that of [`URL`], or one that is started at the first call.
@@ -59,7 +66,9 @@ impl ThrowawayPostgres {
 
     /// The shared server, or `None` with the reason printed; a failure if `ARROWLOAD_REQUIRE` names `postgresql`.
     pub fn available() -> Option<Arc<Self>> {
-        Self::shared().map_err(|why| crate::skip("postgresql", &why)).ok()
+        Self::shared()
+            .map_err(|why| crate::skip("postgresql", &why))
+            .ok()
     }
 
     /// The URL of the database `postgres`.
@@ -69,8 +78,12 @@ impl ThrowawayPostgres {
 
     /// The URL of a database.
     pub fn database_url(&self, database: &str) -> String {
-        let (address, query) =
-            self.url.split_once('?').map_or((self.url.as_str(), String::new()), |(url, query)| (url, format!("?{query}")));
+        let (address, query) = self
+            .url
+            .split_once('?')
+            .map_or((self.url.as_str(), String::new()), |(url, query)| {
+                (url, format!("?{query}"))
+            });
         let (server, _) = address.rsplit_once('/').unwrap_or((address, ""));
         format!("{server}/{database}{query}")
     }
@@ -81,8 +94,14 @@ impl ThrowawayPostgres {
     /// What `psql` says.
     pub fn create_database(&self, name: &str) -> Result<String, String> {
         let quoted = format!("\"{}\"", name.replace('"', "\"\""));
-        self.psql("postgres", &format!("DROP DATABASE IF EXISTS {quoted} WITH (FORCE)"))?;
-        self.psql("postgres", &format!("CREATE DATABASE {quoted} TEMPLATE template0"))?;
+        self.psql(
+            "postgres",
+            &format!("DROP DATABASE IF EXISTS {quoted} WITH (FORCE)"),
+        )?;
+        self.psql(
+            "postgres",
+            &format!("CREATE DATABASE {quoted} TEMPLATE template0"),
+        )?;
         Ok(self.database_url(name))
     }
 
@@ -91,21 +110,42 @@ impl ThrowawayPostgres {
     /// # Errors
     /// What `psql` says.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String, String> {
-        let folder = self.cluster.as_ref().map(|cluster| cluster.bin().to_owned());
+        let folder = self
+            .cluster
+            .as_ref()
+            .map(|cluster| cluster.bin().to_owned());
         let program = programs::psql(folder).ok_or("there is no psql")?;
         let mut psql = Command::new(program);
-        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--dbname"]);
+        psql.args([
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "--set=ON_ERROR_STOP=1",
+            "--dbname",
+        ]);
         match &self.cluster {
-            Some(cluster) => {
-                psql.arg(format!("postgresql:///{database}?user=postgres&port={}", cluster.port)).env("PGHOST", cluster.folder())
-            }
+            Some(cluster) => psql
+                .arg(format!(
+                    "postgresql:///{database}?user=postgres&port={}",
+                    cluster.port
+                ))
+                .env("PGHOST", cluster.folder()),
             None => psql.arg(self.database_url(database)),
         };
-        let output = psql.args(["--command", sql]).output().map_err(|error| format!("psql does not start: {error}"))?;
+        let output = psql
+            .args(["--command", sql])
+            .output()
+            .map_err(|error| format!("psql does not start: {error}"))?;
         if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned());
+            return Ok(String::from_utf8_lossy(&output.stdout)
+                .trim_end_matches('\n')
+                .to_owned());
         }
-        Err(format!("psql refused {sql}: {}", String::from_utf8_lossy(&output.stderr)))
+        Err(format!(
+            "psql refused {sql}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        ))
     }
 
     /// The port on loopback, if the server was started here.
@@ -119,7 +159,9 @@ impl ThrowawayPostgres {
     }
 
     fn cluster(&self) -> Result<&Cluster, String> {
-        self.cluster.as_ref().ok_or_else(|| "the server was not started here".into())
+        self.cluster
+            .as_ref()
+            .ok_or_else(|| "the server was not started here".into())
     }
 
     /// Stops the server as an administrator does: open transactions are rolled back, everything is written.

@@ -30,7 +30,10 @@ impl ThrowawayRedis {
     /// A sentence for a person: there is no program, or it fails.
     pub fn start(settings: &[&str]) -> Result<Self, String> {
         let server = Server::start(settings, &[])?;
-        Ok(Self { url: format!("redis://127.0.0.1:{}", server.port), server: Some(server) })
+        Ok(Self {
+            url: format!("redis://127.0.0.1:{}", server.port),
+            server: Some(server),
+        })
     }
 
     /// Starts a Sentinel that watches this master.
@@ -40,9 +43,15 @@ impl ThrowawayRedis {
     pub fn start_sentinel(name: &str, master: &Self) -> Result<Self, String> {
         let port = master.port().ok_or("the master was not started here")?;
         let monitor = format!("sentinel monitor {name} 127.0.0.1 {port} 1");
-        let (down, failover) = (format!("sentinel down-after-milliseconds {name} 500"), format!("sentinel failover-timeout {name} 2000"));
+        let (down, failover) = (
+            format!("sentinel down-after-milliseconds {name} 500"),
+            format!("sentinel failover-timeout {name} 2000"),
+        );
         let server = Server::start(&[&monitor, &down, &failover], &["--sentinel"])?;
-        Ok(Self { url: format!("redis://127.0.0.1:{}", server.port), server: Some(server) })
+        Ok(Self {
+            url: format!("redis://127.0.0.1:{}", server.port),
+            server: Some(server),
+        })
     }
 
     /// Starts three masters that are a cluster.
@@ -51,16 +60,33 @@ impl ThrowawayRedis {
     /// As [`start`](Self::start), and what `redis-cli --cluster create` says.
     pub fn start_cluster() -> Result<Vec<Self>, String> {
         let settings = ["cluster-enabled yes", "cluster-node-timeout 2000"];
-        let nodes: Vec<Self> = (0..3).map(|_| Self::start(&settings)).collect::<Result<_, _>>()?;
-        let places: Vec<String> = nodes.iter().filter_map(|node| Some(format!("127.0.0.1:{}", node.port()?))).collect();
+        let nodes: Vec<Self> = (0..3)
+            .map(|_| Self::start(&settings))
+            .collect::<Result<_, _>>()?;
+        let places: Vec<String> = nodes
+            .iter()
+            .filter_map(|node| Some(format!("127.0.0.1:{}", node.port()?)))
+            .collect();
         let mut create = Command::new("redis-cli");
-        create.args(["--cluster", "create"]).args(&places).args(["--cluster-yes"]);
-        let output = create.stdin(Stdio::null()).output().map_err(|error| format!("redis-cli does not start: {error}"))?;
+        create
+            .args(["--cluster", "create"])
+            .args(&places)
+            .args(["--cluster-yes"]);
+        let output = create
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("redis-cli does not start: {error}"))?;
         if !output.status.success() {
-            return Err(format!("no cluster was made: {}", String::from_utf8_lossy(&output.stdout)));
+            return Err(format!(
+                "no cluster was made: {}",
+                String::from_utf8_lossy(&output.stdout)
+            ));
         }
         for _ in 0..100 {
-            let serves = |node: &Self| node.cli(&["CLUSTER", "INFO"]).is_ok_and(|info| info.contains("cluster_state:ok"));
+            let serves = |node: &Self| {
+                node.cli(&["CLUSTER", "INFO"])
+                    .is_ok_and(|info| info.contains("cluster_state:ok"))
+            };
             if nodes.iter().all(serves) {
                 return Ok(nodes);
             }
@@ -87,7 +113,9 @@ impl ThrowawayRedis {
 
     /// The shared server, or `None` with the reason printed; a failure if `ARROWLOAD_REQUIRE` names `redis`.
     pub fn available() -> Option<Arc<Self>> {
-        Self::shared().map_err(|why| crate::skip("redis", &why)).ok()
+        Self::shared()
+            .map_err(|why| crate::skip("redis", &why))
+            .ok()
     }
 
     /// The URL, without a database.
@@ -100,7 +128,8 @@ impl ThrowawayRedis {
     /// # Errors
     /// What `redis-cli` says. An error of the server is text, as `redis-cli` prints it.
     pub fn cli(&self, words: &[&str]) -> Result<String, String> {
-        self.cli_bytes(words).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        self.cli_bytes(words)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The same, for values that are no text.
@@ -109,10 +138,17 @@ impl ThrowawayRedis {
     /// As [`cli`](Self::cli).
     pub fn cli_bytes(&self, words: &[&str]) -> Result<Vec<u8>, String> {
         let mut cli = Command::new("redis-cli");
-        cli.args(["--no-auth-warning", "-u", &self.url]).args(words).stdin(Stdio::null());
-        let output = cli.output().map_err(|error| format!("redis-cli does not start: {error}"))?;
+        cli.args(["--no-auth-warning", "-u", &self.url])
+            .args(words)
+            .stdin(Stdio::null());
+        let output = cli
+            .output()
+            .map_err(|error| format!("redis-cli does not start: {error}"))?;
         if !output.status.success() {
-            return Err(format!("redis-cli refused {words:?}: {}", String::from_utf8_lossy(&output.stderr)));
+            return Err(format!(
+                "redis-cli refused {words:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            ));
         }
         let mut bytes = output.stdout;
         if bytes.last() == Some(&b'\n') {
@@ -137,7 +173,9 @@ impl ThrowawayRedis {
     }
 
     fn server(&self) -> Result<&Server, String> {
-        self.server.as_ref().ok_or_else(|| "the server was not started here".into())
+        self.server
+            .as_ref()
+            .ok_or_else(|| "the server was not started here".into())
     }
 
     /// Kills the server's process (SIGKILL).

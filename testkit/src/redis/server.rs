@@ -32,8 +32,13 @@ fn text(error: std::io::Error) -> String {
 /// A port of which the one that a cluster's nodes talk to each other by, 10,000 above, is there too.
 fn free_port() -> Result<u16, String> {
     for _ in 0..1_000 {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).map_err(text)?.port();
-        let bus = port.checked_add(10_000).filter(|bus| TcpListener::bind(("127.0.0.1", *bus)).is_ok());
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|socket| socket.local_addr())
+            .map_err(text)?
+            .port();
+        let bus = port
+            .checked_add(10_000)
+            .filter(|bus| TcpListener::bind(("127.0.0.1", *bus)).is_ok());
         if bus.is_some() {
             return Ok(port);
         }
@@ -43,10 +48,18 @@ fn free_port() -> Result<u16, String> {
 
 impl Server {
     pub(super) fn start(settings: &[&str], flags: &[&str]) -> Result<Self, String> {
-        let folder = tempfile::Builder::new().prefix("arrowload-redis-").tempdir().map_err(text)?;
+        let folder = tempfile::Builder::new()
+            .prefix("arrowload-redis-")
+            .tempdir()
+            .map_err(text)?;
         let port = free_port()?;
         let path = folder.path().display();
-        let mut lines = vec![format!("port {port}"), "bind 127.0.0.1".into(), format!("dir {path}"), format!("pidfile {path}/pid")];
+        let mut lines = vec![
+            format!("port {port}"),
+            "bind 127.0.0.1".into(),
+            format!("dir {path}"),
+            format!("pidfile {path}/pid"),
+        ];
         lines.extend([format!("unixsocket {path}/socket"), "daemonize no".into()]);
         if flags.is_empty() {
             lines.extend(["save \"\"".to_owned(), "appendonly no".into()]);
@@ -55,10 +68,25 @@ impl Server {
         let configuration = folder.path().join("redis.conf");
         fs::write(&configuration, lines.join("\n")).map_err(text)?;
         let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "guard"]).arg(folder.path()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let guard = guard.spawn().map_err(|error| format!("sh does not start: {error}"))?;
-        let arguments = std::iter::once(configuration.display().to_string()).chain(flags.iter().map(|flag| (*flag).to_owned())).collect();
-        let server = Self { folder, arguments, port, child: Mutex::new(None), guard };
+        guard
+            .args(["-c", GUARD, "guard"])
+            .arg(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let guard = guard
+            .spawn()
+            .map_err(|error| format!("sh does not start: {error}"))?;
+        let arguments = std::iter::once(configuration.display().to_string())
+            .chain(flags.iter().map(|flag| (*flag).to_owned()))
+            .collect();
+        let server = Self {
+            folder,
+            arguments,
+            port,
+            child: Mutex::new(None),
+            guard,
+        };
         server.run()?;
         Ok(server)
     }
@@ -68,7 +96,11 @@ impl Server {
     }
 
     pub(super) fn process(&self) -> Option<u32> {
-        self.child.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Child::id)
+        self.child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .map(Child::id)
     }
 
     pub(super) fn run(&self) -> Result<(), String> {
@@ -78,15 +110,24 @@ impl Server {
         }
         let log = fs::File::create(self.folder().join("log")).map_err(text)?;
         let mut redis = Command::new("redis-server");
-        redis.args(&self.arguments).stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
-        let mut started = redis.spawn().map_err(|error| format!("there is no Redis: redis-server does not start: {error}"))?;
+        redis
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(Stdio::null());
+        let mut started = redis
+            .spawn()
+            .map_err(|error| format!("there is no Redis: redis-server does not start: {error}"))?;
         let began = Instant::now();
         while !self.answers() {
             let ended = started.try_wait().map_err(text)?.is_some();
             if ended || began.elapsed() > LIMIT {
                 let _ = started.kill();
                 let _ = started.wait();
-                return Err(format!("redis-server did not start: {}", fs::read_to_string(self.folder().join("log")).unwrap_or_default()));
+                return Err(format!(
+                    "redis-server did not start: {}",
+                    fs::read_to_string(self.folder().join("log")).unwrap_or_default()
+                ));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -110,7 +151,12 @@ impl Server {
     }
 
     pub(super) fn kill(&self) -> Result<(), String> {
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or("the server does not run")?;
+        let mut child = self
+            .child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .ok_or("the server does not run")?;
         child.kill().map_err(text)?;
         child.wait().map(|_| ()).map_err(text)
     }

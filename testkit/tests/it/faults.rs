@@ -6,10 +6,13 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::DataType;
-use arrowload_core::memory::{MemoryConfig, MemoryLoader, MemoryOptions, MemorySession, read_table};
+use arrowload_core::memory::{
+    MemoryConfig, MemoryLoader, MemoryOptions, MemorySession, read_table,
+};
 use arrowload_core::{
-    BatchStream, Capabilities, DataLoader, Error, ErrorKind, Input, LoadReport, LoadRequest, LoadSession, LoadSpec, LoadState, Loader,
-    LoaderDescriptor, Mode, Plan, Prepared, Receipt, Result, Settings, TypeSupport, load,
+    BatchStream, Capabilities, DataLoader, Error, ErrorKind, Input, LoadReport, LoadRequest,
+    LoadSession, LoadSpec, LoadState, Loader, LoaderDescriptor, Mode, Plan, Prepared, Receipt,
+    Result, Settings, TypeSupport, load,
 };
 use arrowload_testkit::canonical_rows;
 use futures::stream;
@@ -35,7 +38,17 @@ enum At {
     AnswerAfter,
 }
 
-const ALL: [At; 9] = [At::Connect, At::Find, At::Plan, At::Begin, At::Write, At::Prepare, At::Commit, At::AnswerBefore, At::AnswerAfter];
+const ALL: [At; 9] = [
+    At::Connect,
+    At::Find,
+    At::Plan,
+    At::Begin,
+    At::Write,
+    At::Prepare,
+    At::Commit,
+    At::AnswerBefore,
+    At::AnswerAfter,
+];
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -58,7 +71,9 @@ impl Config {
         }
         *failed += 1;
         Err(match at {
-            At::AnswerBefore | At::AnswerAfter => Error::new(ErrorKind::CommitUnknown, "connection reset in COMMIT"),
+            At::AnswerBefore | At::AnswerAfter => {
+                Error::new(ErrorKind::CommitUnknown, "connection reset in COMMIT")
+            }
             _ => Error::new(ErrorKind::Connection, "connection reset").transient(),
         })
     }
@@ -81,7 +96,13 @@ impl DataLoader for Flaky {
 
     async fn connect(config: Config) -> Result<Self> {
         config.fail(At::Connect)?;
-        Ok(Self(MemoryLoader::connect(MemoryConfig { database: config.database.clone() }).await?, config))
+        Ok(Self(
+            MemoryLoader::connect(MemoryConfig {
+                database: config.database.clone(),
+            })
+            .await?,
+            config,
+        ))
     }
 
     async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
@@ -96,7 +117,11 @@ impl DataLoader for Flaky {
 
     async fn begin(&self, request: LoadRequest<MemoryOptions>) -> Result<Session> {
         self.1.fail(At::Begin)?;
-        Ok(Session { inner: self.0.begin(request).await?, config: self.1.clone(), batches: 0 })
+        Ok(Session {
+            inner: self.0.begin(request).await?,
+            config: self.1.clone(),
+            batches: 0,
+        })
     }
 
     fn supports_type(data_type: &DataType) -> TypeSupport {
@@ -143,7 +168,12 @@ fn query() -> (Input, Arc<AtomicU32>) {
     let input = Input::query(move || {
         counter.fetch_add(1, Ordering::Relaxed);
         let batches = (0..4).map(|index| Ok(batch(index * 5..index * 5 + 5)));
-        Box::pin(async move { Ok(BatchStream::new(batch(0..0).schema(), stream::iter(batches))) })
+        Box::pin(async move {
+            Ok(BatchStream::new(
+                batch(0..0).schema(),
+                stream::iter(batches),
+            ))
+        })
     });
     (input, runs)
 }
@@ -152,19 +182,36 @@ fn query() -> (Input, Arc<AtomicU32>) {
 async fn flaky(database: &str, at: At, times: u32, mode: Mode) -> (Loader, LoadSpec) {
     let mut spec = LoadSpec::new("t");
     (spec.load.mode, spec.load.max_retries) = (mode, 3);
-    spec.load.keys = if mode == Mode::Upsert { vec!["id".into()] } else { Vec::new() };
+    spec.load.keys = if mode == Mode::Upsert {
+        vec!["id".into()]
+    } else {
+        Vec::new()
+    };
     if mode != Mode::Create {
         let mut plain = Settings::new();
         plain.set("database", database, "the test");
-        let memory = Loader::connect(&LoaderDescriptor::of::<MemoryLoader>("test", "0"), &plain, 0).await.expect("memory connects");
-        let before = Input::stream(BatchStream::from_batches(batch(0..0).schema(), vec![batch(15..25)]));
-        load(&memory, &LoadSpec::new("t"), &before).await.expect("the rows before");
+        let memory = Loader::connect(
+            &LoaderDescriptor::of::<MemoryLoader>("test", "0"),
+            &plain,
+            0,
+        )
+        .await
+        .expect("memory connects");
+        let before = Input::stream(BatchStream::from_batches(
+            batch(0..0).schema(),
+            vec![batch(15..25)],
+        ));
+        load(&memory, &LoadSpec::new("t"), &before)
+            .await
+            .expect("the rows before");
     }
     let mut config = Settings::new();
     config.set("database", database, "the test");
     config.set("at", serde_json::to_value(at).expect("a name"), "the test");
     config.set("times", times, "the test");
-    let loader = Loader::connect(&LoaderDescriptor::of::<Flaky>("test", "0"), &config, 3).await.expect("it connects in the end");
+    let loader = Loader::connect(&LoaderDescriptor::of::<Flaky>("test", "0"), &config, 3)
+        .await
+        .expect("it connects in the end");
     (loader, spec)
 }
 
@@ -180,7 +227,9 @@ fn expected(mode: Mode) -> Vec<String> {
 }
 
 fn rows(database: &str) -> Vec<String> {
-    let mut rows = read_table(database, "t").map(|batch| canonical_rows(&batch)).unwrap_or_default();
+    let mut rows = read_table(database, "t")
+        .map(|batch| canonical_rows(&batch))
+        .unwrap_or_default();
     rows.sort();
     rows
 }
@@ -194,7 +243,11 @@ fn check(report: &LoadReport, runs: u32, at: At, mode: Mode) {
         At::Write | At::Prepare | At::Commit | At::AnswerBefore => 2,
     };
     assert_eq!(runs, 1 + again, "{case}");
-    let counted = if [At::Plan, At::Begin].contains(&at) { 2 } else { again };
+    let counted = if [At::Plan, At::Begin].contains(&at) {
+        2
+    } else {
+        again
+    };
     assert_eq!(report.retries, counted, "{case}");
 }
 
@@ -207,13 +260,21 @@ async fn a_store_that_fails_for_a_while_gets_every_row_once() {
         // The store is asked for a load_id only where one is given, or an answer was lost.
         spec.load.load_id = (at == At::Find).then(|| "given".into());
         let (input, runs) = query();
-        let report = load(&loader, &spec, &input).await.unwrap_or_else(|error| panic!("{mode}, failing at {at:?}: {error:#}"));
+        let report = load(&loader, &spec, &input)
+            .await
+            .unwrap_or_else(|error| panic!("{mode}, failing at {at:?}: {error:#}"));
         check(&report, runs.load(Ordering::Relaxed), at, mode);
         assert_eq!(rows(&database), expected(mode), "{mode}, failing at {at:?}");
-        let failed = FAILED.lock().expect("nobody panicked").get(&database).copied();
+        let failed = FAILED
+            .lock()
+            .expect("nobody panicked")
+            .get(&database)
+            .copied();
         assert_eq!(failed, Some(times), "{mode}: it did not fail at {at:?}");
     };
-    let cases = ALL.iter().flat_map(|at| Mode::ALL.map(|mode| run(*at, mode)));
+    let cases = ALL
+        .iter()
+        .flat_map(|at| Mode::ALL.map(|mode| run(*at, mode)));
     futures::future::join_all(cases).await;
 }
 
@@ -224,13 +285,29 @@ async fn a_store_that_keeps_failing_is_left_as_it_was() {
         let (loader, mut spec) = flaky(&database, at, u32::MAX, Mode::Append).await;
         spec.load.max_retries = 1;
         let (input, runs) = query();
-        let error = load(&loader, &spec, &input).await.expect_err("it fails for good");
+        let error = load(&loader, &spec, &input)
+            .await
+            .expect_err("it fails for good");
         assert_eq!(error.kind(), ErrorKind::Connection, "{at:?}: {error:#}");
         // What could not begin was tried again there and then, and has used up its tries.
-        assert_eq!(runs.load(Ordering::Relaxed), if at == At::Begin { 1 } else { 2 }, "{at:?}");
+        assert_eq!(
+            runs.load(Ordering::Relaxed),
+            if at == At::Begin { 1 } else { 2 },
+            "{at:?}"
+        );
         assert_eq!(rows(&database), canonical_rows(&batch(15..25)), "{at:?}");
     };
-    futures::future::join_all([At::Begin, At::Write, At::Prepare, At::Commit, At::AnswerBefore].map(run)).await;
+    futures::future::join_all(
+        [
+            At::Begin,
+            At::Write,
+            At::Prepare,
+            At::Commit,
+            At::AnswerBefore,
+        ]
+        .map(run),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,9 +315,13 @@ async fn a_stream_is_not_run_again_by_a_store_that_fails() {
     for at in [At::Write, At::Prepare, At::Commit, At::AnswerBefore] {
         let database = format!("stream_{at:?}");
         let (loader, spec) = flaky(&database, at, 1, Mode::Append).await;
-        let batches = (0..4).map(|index| batch(index * 5..index * 5 + 5)).collect();
+        let batches = (0..4)
+            .map(|index| batch(index * 5..index * 5 + 5))
+            .collect();
         let input = Input::stream(BatchStream::from_batches(batch(0..0).schema(), batches));
-        let error = load(&loader, &spec, &input).await.expect_err("it cannot be read twice");
+        let error = load(&loader, &spec, &input)
+            .await
+            .expect_err("it cannot be read twice");
         assert_eq!(error.kind(), ErrorKind::Connection, "{at:?}: {error:#}");
         assert_eq!(rows(&database), canonical_rows(&batch(15..25)), "{at:?}");
     }

@@ -1,6 +1,9 @@
 //! The suite over the reference loader, and over loaders that are broken on purpose.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on says so and ends")]
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot go on says so and ends"
+)]
 
 mod faults;
 mod memory;

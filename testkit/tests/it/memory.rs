@@ -21,7 +21,10 @@ static STORES: AtomicU32 = AtomicU32::new(0);
 impl InMemory {
     pub(crate) fn new(descriptor: LoaderDescriptor) -> Self {
         let number = STORES.fetch_add(1, Ordering::Relaxed);
-        Self { descriptor, database: format!("conformance_{number}") }
+        Self {
+            descriptor,
+            database: format!("conformance_{number}"),
+        }
     }
 }
 
@@ -47,8 +50,15 @@ impl Subject for InMemory {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_reference_loader_passes() {
-    let report = conformance(&InMemory::new(LoaderDescriptor::of::<MemoryLoader>("arrowload-core", "0"))).await;
+    let report = conformance(&InMemory::new(LoaderDescriptor::of::<MemoryLoader>(
+        "arrowload-core",
+        "0",
+    )))
+    .await;
     report.assert();
-    check_support_table(&report, &Path::new(env!("CARGO_MANIFEST_DIR")).join("../loader-core/README.md"));
+    check_support_table(
+        &report,
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../loader-core/README.md"),
+    );
     assert!(report.cases().len() > 90, "{} cases", report.cases().len());
 }

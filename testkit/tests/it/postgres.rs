@@ -7,15 +7,32 @@ fn every_version_starts_dies_and_recovers() {
         return;
     }
     for programs in PostgresPrograms::find() {
-        let setup = PostgresSetup::new().programs(programs.clone()).setting("work_mem", "7MB").file("note", "kept");
+        let setup = PostgresSetup::new()
+            .programs(programs.clone())
+            .setting("work_mem", "7MB")
+            .file("note", "kept");
         let server = ThrowawayPostgres::start(&setup).expect("started");
-        let version: u32 =
-            server.psql("postgres", "SELECT current_setting('server_version_num')::int / 10000").expect("asked").parse().expect("a number");
+        let version: u32 = server
+            .psql(
+                "postgres",
+                "SELECT current_setting('server_version_num')::int / 10000",
+            )
+            .expect("asked")
+            .parse()
+            .expect("a number");
         assert_eq!(version, programs.major());
-        assert_eq!(server.psql("postgres", "SHOW work_mem").expect("asked"), "7MB");
+        assert_eq!(
+            server.psql("postgres", "SHOW work_mem").expect("asked"),
+            "7MB"
+        );
         let url = server.create_database("own").expect("created");
-        assert!(url.ends_with("/own") && url.contains(&server.port().expect("a port").to_string()), "{url}");
-        server.psql("own", "CREATE TABLE t AS SELECT 1 AS v").expect("created");
+        assert!(
+            url.ends_with("/own") && url.contains(&server.port().expect("a port").to_string()),
+            "{url}"
+        );
+        server
+            .psql("own", "CREATE TABLE t AS SELECT 1 AS v")
+            .expect("created");
         server.kill().expect("killed");
         assert!(server.psql("own", "SELECT 1").is_err());
         server.restart().expect("restarted");

@@ -6,33 +6,49 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, Int64Type};
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray,
+    Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrowload_common_parquet::{Error, ParquetOptions};
 
 use crate::{load, memory, read, visible, writer};
 
 fn by(names: &[&str]) -> ParquetOptions {
-    ParquetOptions { partition_by: names.iter().map(|name| (*name).to_owned()).collect(), ..ParquetOptions::default() }
+    ParquetOptions {
+        partition_by: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..ParquetOptions::default()
+    }
 }
 
 /// Four rows, of which the first and third share a partition and the last has none.
 async fn folders(column: ArrayRef) -> Vec<String> {
     let values = Arc::new(Int64Array::from(vec![1, 2, 3, 4])) as ArrayRef;
-    let batch = RecordBatch::try_from_iter_with_nullable([("p", column, true), ("v", values, false)]).unwrap();
+    let batch =
+        RecordBatch::try_from_iter_with_nullable([("p", column, true), ("v", values, false)])
+            .unwrap();
     let (store, mut files) = load(batch.schema(), &[batch], by(&["p"])).await;
     assert_eq!(files.len(), 3);
-    let two_rows_null_last = |file: &arrowload_common_parquet::FileInfo| (file.partition[0].1.is_none(), file.rows == 1);
+    let two_rows_null_last =
+        |file: &arrowload_common_parquet::FileInfo| (file.partition[0].1.is_none(), file.rows == 1);
     files.sort_by_key(two_rows_null_last);
     for (file, expected) in files.iter().zip([vec![1, 3], vec![2], vec![4]]) {
         let rows = read(&store, file).await;
-        assert_eq!(rows.schema().fields().len(), 1, "partition columns are not stored");
-        assert_eq!(rows.column(0).as_primitive::<Int64Type>().values().to_vec(), expected);
+        assert_eq!(
+            rows.schema().fields().len(),
+            1,
+            "partition columns are not stored"
+        );
+        assert_eq!(
+            rows.column(0).as_primitive::<Int64Type>().values().to_vec(),
+            expected
+        );
         assert_eq!(file.partition_values.as_ref().unwrap().num_rows(), 1);
     }
     assert_eq!(files[2].partition, [("p".to_owned(), None)]);
-    files.iter().map(|file| file.path.parts().next().unwrap().as_ref().to_owned()).collect()
+    files
+        .iter()
+        .map(|file| file.path.parts().next().unwrap().as_ref().to_owned())
+        .collect()
 }
 
 const NULL: &str = "p=__HIVE_DEFAULT_PARTITION__";
@@ -47,13 +63,29 @@ async fn every_type_of_partition_column_has_its_text() {
     let bytes = BinaryArray::from(vec![Some(b"x".as_slice()), Some(b"y"), Some(b"x"), None]);
     assert_eq!(folders(Arc::new(bytes)).await, ["p=x", "p=y", NULL]);
     let dates = Date32Array::from(vec![Some(0), Some(19_723), Some(0), None]);
-    assert_eq!(folders(Arc::new(dates)).await, ["p=1970-01-01", "p=2024-01-01", NULL]);
-    let decimals = Decimal128Array::from(vec![Some(-150), Some(5), Some(-150), None]).with_precision_and_scale(9, 2).unwrap();
-    assert_eq!(folders(Arc::new(decimals)).await, ["p=-1.50", "p=0.05", NULL]);
+    assert_eq!(
+        folders(Arc::new(dates)).await,
+        ["p=1970-01-01", "p=2024-01-01", NULL]
+    );
+    let decimals = Decimal128Array::from(vec![Some(-150), Some(5), Some(-150), None])
+        .with_precision_and_scale(9, 2)
+        .unwrap();
+    assert_eq!(
+        folders(Arc::new(decimals)).await,
+        ["p=-1.50", "p=0.05", NULL]
+    );
     let flags = BooleanArray::from(vec![Some(true), Some(false), Some(true), None]);
     assert_eq!(folders(Arc::new(flags)).await, ["p=true", "p=false", NULL]);
-    let stamps = TimestampMicrosecondArray::from(vec![Some(0), Some(1), Some(0), None]).with_timezone("Europe/Berlin");
-    assert_eq!(folders(Arc::new(stamps)).await, ["p=1970-01-01%2000%3A00%3A00Z", "p=1970-01-01%2000%3A00%3A00.000001Z", NULL]);
+    let stamps = TimestampMicrosecondArray::from(vec![Some(0), Some(1), Some(0), None])
+        .with_timezone("Europe/Berlin");
+    assert_eq!(
+        folders(Arc::new(stamps)).await,
+        [
+            "p=1970-01-01%2000%3A00%3A00Z",
+            "p=1970-01-01%2000%3A00%3A00.000001Z",
+            NULL
+        ]
+    );
 }
 
 #[tokio::test]
@@ -63,7 +95,9 @@ async fn values_that_readers_would_take_for_null_are_refused() {
         let batch = RecordBatch::try_from_iter([("p", column.clone()), ("v", column)]).unwrap();
         let (store, destination) = memory();
         let mut writer = writer(destination, batch.schema(), by(&["p"])).unwrap();
-        assert!(matches!(writer.write(&batch).await, Err(Error::PartitionValue { column, .. }) if column == "p"));
+        assert!(
+            matches!(writer.write(&batch).await, Err(Error::PartitionValue { column, .. }) if column == "p")
+        );
         // The batch was refused as a whole, and the next one is welcome.
         writer.write(&batch.slice(0, 1)).await.unwrap();
         let files = writer.finish().await.unwrap().publish().await.unwrap();
@@ -90,7 +124,14 @@ async fn nested_partitions_follow_the_order_asked_for() {
     .unwrap();
     let (_, files) = load(batch.schema(), &[batch], by(&["b", "a"])).await;
     let paths: Vec<_> = files.iter().map(|file| file.path.as_ref()).collect();
-    assert_eq!(paths, ["b=x/a=1/part-00000.parquet", "b=x/a=2/part-00001.parquet", "b=y/a=1/part-00002.parquet"]);
+    assert_eq!(
+        paths,
+        [
+            "b=x/a=1/part-00000.parquet",
+            "b=x/a=2/part-00001.parquet",
+            "b=y/a=1/part-00002.parquet"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -106,24 +147,44 @@ async fn thousands_of_partitions_stay_within_files_and_memory() {
         .map(|n| {
             let values = n * 6_000..(n + 1) * 6_000;
             RecordBatch::try_from_iter([
-                ("p", Arc::new(Int64Array::from_iter_values(values.clone().map(|v| v % 3_000))) as ArrayRef),
+                (
+                    "p",
+                    Arc::new(Int64Array::from_iter_values(
+                        values.clone().map(|v| v % 3_000),
+                    )) as ArrayRef,
+                ),
                 ("v", Arc::new(Int64Array::from_iter_values(values))),
             ])
             .unwrap()
         })
         .collect();
-    let options = ParquetOptions { max_open_files: 8, memory_limit_bytes: 256 << 10, ..by(&["p"]) };
+    let options = ParquetOptions {
+        max_open_files: 8,
+        memory_limit_bytes: 256 << 10,
+        ..by(&["p"])
+    };
     let (store, files) = load(batches[0].schema(), &batches, options).await;
     let mut sums = BTreeMap::new();
     for file in &files {
         let rows = read(&store, file).await;
-        let entry = sums.entry(file.partition[0].1.clone().unwrap()).or_insert((0, 0));
+        let entry = sums
+            .entry(file.partition[0].1.clone().unwrap())
+            .or_insert((0, 0));
         entry.0 += rows.num_rows();
-        entry.1 += rows.column(0).as_primitive::<Int64Type>().values().iter().sum::<i64>();
+        entry.1 += rows
+            .column(0)
+            .as_primitive::<Int64Type>()
+            .values()
+            .iter()
+            .sum::<i64>();
     }
     assert_eq!(sums.len(), 3_000);
     for (partition, (count, sum)) in sums {
         let p: i64 = partition.parse().unwrap();
-        assert_eq!((count, sum), (16, (0..16).map(|n| p + n * 3_000).sum()), "{p}");
+        assert_eq!(
+            (count, sum),
+            (16, (0..16).map(|n| p + n * 3_000).sum()),
+            "{p}"
+        );
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arrowload_common_parquet::{Compression, Destination, Error, FileNaming, ParquetOptions, ParquetWriter};
+use arrowload_common_parquet::{
+    Compression, Destination, Error, FileNaming, ParquetOptions, ParquetWriter,
+};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use object_store::memory::InMemory;
@@ -17,12 +19,17 @@ use crate::batches::rows;
 use crate::{visible, writer};
 
 fn partitioned() -> ParquetOptions {
-    ParquetOptions { partition_by: vec!["category".into()], ..ParquetOptions::default() }
+    ParquetOptions {
+        partition_by: vec!["category".into()],
+        ..ParquetOptions::default()
+    }
 }
 
 /// Everything below a folder, hidden or not.
 fn tree(folder: &FilePath) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
     let mut names = Vec::new();
     for path in entries.map(|entry| entry.unwrap().path()) {
         names.push(path.to_string_lossy().into_owned());
@@ -35,15 +42,37 @@ fn tree(folder: &FilePath) -> Vec<String> {
 async fn local_files_are_hidden_until_they_are_published() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("deep/table");
-    let mut writer = writer(Destination::local(&root), rows(0, 1).schema(), partitioned()).unwrap();
+    let mut writer = writer(
+        Destination::local(&root),
+        rows(0, 1).schema(),
+        partitioned(),
+    )
+    .unwrap();
     writer.write(&rows(0, 1_000)).await.unwrap();
     let staged = writer.finish().await.unwrap();
     assert_eq!(staged.files().len(), 4);
-    let hidden = |path: &String| FilePath::new(path).file_name().unwrap().to_string_lossy().starts_with('.');
-    assert!(tree(&root).iter().all(|path| FilePath::new(path).is_dir() || hidden(path)), "{:?}", tree(&root));
+    let hidden = |path: &String| {
+        FilePath::new(path)
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with('.')
+    };
+    assert!(
+        tree(&root)
+            .iter()
+            .all(|path| FilePath::new(path).is_dir() || hidden(path)),
+        "{:?}",
+        tree(&root)
+    );
     let files = staged.publish().await.unwrap();
     for file in &files {
-        assert_eq!(std::fs::metadata(root.join(file.path.as_ref())).unwrap().len(), file.bytes);
+        assert_eq!(
+            std::fs::metadata(root.join(file.path.as_ref()))
+                .unwrap()
+                .len(),
+            file.bytes
+        );
     }
     assert!(!tree(&root).iter().any(hidden));
 }
@@ -51,18 +80,34 @@ async fn local_files_are_hidden_until_they_are_published() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_in_place_have_their_names_at_once_and_go_when_they_are_not_wanted() {
     let folder = tempfile::tempdir().unwrap();
-    let start = || writer(Destination::local_in_place(folder.path()), rows(0, 1).schema(), partitioned()).unwrap();
+    let start = || {
+        writer(
+            Destination::local_in_place(folder.path()),
+            rows(0, 1).schema(),
+            partitioned(),
+        )
+        .unwrap()
+    };
     let mut first = start();
     first.write(&rows(0, 1_000)).await.unwrap();
     let staged = first.finish().await.unwrap();
-    let named: Vec<_> = staged.files().iter().map(|file| folder.path().join(file.path.as_ref())).collect();
+    let named: Vec<_> = staged
+        .files()
+        .iter()
+        .map(|file| folder.path().join(file.path.as_ref()))
+        .collect();
     assert!(named.len() == 4 && named.iter().all(|path| path.exists()));
     drop(staged);
     assert_eq!(tree(folder.path()), [""; 0]);
     let mut second = start();
     second.write(&rows(0, 1_000)).await.unwrap();
     for file in second.finish().await.unwrap().publish().await.unwrap() {
-        assert_eq!(std::fs::metadata(folder.path().join(file.path.as_ref())).unwrap().len(), file.bytes);
+        assert_eq!(
+            std::fs::metadata(folder.path().join(file.path.as_ref()))
+                .unwrap()
+                .len(),
+            file.bytes
+        );
     }
 }
 
@@ -71,7 +116,13 @@ async fn abort_and_drop_leave_no_local_trace() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("table");
     let start = |options| writer(Destination::local(&root), rows(0, 1).schema(), options).unwrap();
-    for options in [ParquetOptions { row_group_rows: 500, ..ParquetOptions::default() }, partitioned()] {
+    for options in [
+        ParquetOptions {
+            row_group_rows: 500,
+            ..ParquetOptions::default()
+        },
+        partitioned(),
+    ] {
         let mut aborted = start(options.clone());
         aborted.write(&rows(0, 100_000)).await.unwrap();
         aborted.abort().await.unwrap();
@@ -104,7 +155,12 @@ async fn abort_and_drop_leave_no_local_trace() {
 async fn a_folder_with_other_files_survives_an_abort() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("mine.txt"), "mine").unwrap();
-    let mut writer = writer(Destination::local(folder.path()), rows(0, 1).schema(), partitioned()).unwrap();
+    let mut writer = writer(
+        Destination::local(folder.path()),
+        rows(0, 1).schema(),
+        partitioned(),
+    )
+    .unwrap();
     writer.write(&rows(0, 10)).await.unwrap();
     writer.abort().await.unwrap();
     assert_eq!(tree(folder.path()).len(), 1);
@@ -116,9 +172,18 @@ async fn publishing_replaces_a_file_of_the_same_name() {
     for count in [10, 20] {
         let naming = FileNaming::single("events.parquet");
         let destination = Destination::local(folder.path());
-        let mut writer = ParquetWriter::new(destination, rows(0, 1).schema(), ParquetOptions::default(), naming).unwrap();
+        let mut writer = ParquetWriter::new(
+            destination,
+            rows(0, 1).schema(),
+            ParquetOptions::default(),
+            naming,
+        )
+        .unwrap();
         writer.write(&rows(0, count)).await.unwrap();
-        assert_eq!(writer.finish().await.unwrap().publish().await.unwrap()[0].rows, count as u64);
+        assert_eq!(
+            writer.finish().await.unwrap().publish().await.unwrap()[0].rows,
+            count as u64
+        );
     }
     assert_eq!(tree(folder.path()).len(), 1);
 }
@@ -128,7 +193,12 @@ async fn a_place_that_cannot_be_written_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let mut writer = writer(Destination::local(file.join("below")), rows(0, 1).schema(), ParquetOptions::default()).unwrap();
+    let mut writer = writer(
+        Destination::local(file.join("below")),
+        rows(0, 1).schema(),
+        ParquetOptions::default(),
+    )
+    .unwrap();
     writer.write(&rows(0, 10)).await.unwrap();
     assert!(matches!(writer.finish().await, Err(Error::Io { .. })));
 }
@@ -167,21 +237,36 @@ impl fmt::Display for Shared {
 }
 
 fn fault() -> object_store::Error {
-    object_store::Error::Generic { store: "faulty", source: "the disk is on fire".into() }
+    object_store::Error::Generic {
+        store: "faulty",
+        source: "the disk is on fire".into(),
+    }
 }
 
 fn take(counter: &AtomicUsize) -> bool {
-    counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    counter
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+            left.checked_sub(1)
+        })
+        .is_ok()
 }
 
 #[async_trait]
 impl MultipartUpload for FaultyUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        if take(&self.store.parts_left) { self.inner.put_part(data) } else { Box::pin(async { Err(fault()) }) }
+        if take(&self.store.parts_left) {
+            self.inner.put_part(data)
+        } else {
+            Box::pin(async { Err(fault()) })
+        }
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        if take(&self.store.completes_left) { self.inner.complete().await } else { Err(fault()) }
+        if take(&self.store.completes_left) {
+            self.inner.complete().await
+        } else {
+            Err(fault())
+        }
     }
 
     async fn abort(&mut self) -> Result<()> {
@@ -192,23 +277,38 @@ impl MultipartUpload for FaultyUpload {
 
 #[async_trait]
 impl ObjectStore for Shared {
-    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        path: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         self.0.inner.put_opts(path, payload, options).await
     }
 
-    async fn put_multipart_opts(&self, path: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         if self.0.fail_create.load(Ordering::SeqCst) {
             return Err(fault());
         }
         let inner = self.0.inner.put_multipart_opts(path, options).await?;
-        Ok(Box::new(FaultyUpload { inner, store: self.0.clone() }))
+        Ok(Box::new(FaultyUpload {
+            inner,
+            store: self.0.clone(),
+        }))
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
         self.0.inner.get_opts(path, options).await
     }
 
-    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.0.inner.delete_stream(paths)
     }
 
@@ -236,14 +336,25 @@ async fn run(store: &Arc<Faulty>, options: ParquetOptions) -> std::result::Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_store_is_heard_of_and_nothing_is_seen() {
-    let options = ParquetOptions { compression: Compression::None, row_group_rows: 100_000, ..ParquetOptions::default() };
+    let options = ParquetOptions {
+        compression: Compression::None,
+        row_group_rows: 100_000,
+        ..ParquetOptions::default()
+    };
     let many = usize::MAX;
-    for (create, parts, completes) in [(true, many, many), (false, 0, many), (false, 2, many), (false, many, 0)] {
+    for (create, parts, completes) in [
+        (true, many, many),
+        (false, 0, many),
+        (false, 2, many),
+        (false, many, 0),
+    ] {
         let store = Arc::new(Faulty::default());
         store.fail_create.store(create, Ordering::SeqCst);
         store.parts_left.store(parts, Ordering::SeqCst);
         store.completes_left.store(completes, Ordering::SeqCst);
-        let result = tokio::time::timeout(Duration::from_secs(60), run(&store, options.clone())).await.expect("no hang");
+        let result = tokio::time::timeout(Duration::from_secs(60), run(&store, options.clone()))
+            .await
+            .expect("no hang");
         let error = result.expect_err("a failure");
         assert!(error.is_transient(), "{error}");
         assert!(error.to_string().contains("the disk is on fire"), "{error}");
@@ -265,7 +376,17 @@ async fn a_publish_that_stops_half_way_says_how_far_it_came() {
     store.parts_left.store(usize::MAX, Ordering::SeqCst);
     store.completes_left.store(2, Ordering::SeqCst);
     let error = run(&store, partitioned()).await.expect_err("a failure");
-    assert!(matches!(error, Error::Publish { published: 2, total: 4, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::Publish {
+                published: 2,
+                total: 4,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert_eq!(visible(&Shared(store)).await.len(), 2);
 }
 

@@ -16,11 +16,21 @@ use crate::load;
 
 /// Short ones, whose first eight bytes say all or nothing, zeros at the end, and ones too long to be kept whole.
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof!["[ab\\x00]{0,3}", "(COLLECT |DELIVER ){1,2}[a-c\\x00]{0,2}", "\\PC{0,12}", "[é\u{10FFFF}z]{10,80}", "\u{10FFFF}{15,20}",]
+    prop_oneof![
+        "[ab\\x00]{0,3}",
+        "(COLLECT |DELIVER ){1,2}[a-c\\x00]{0,2}",
+        "\\PC{0,12}",
+        "[é\u{10FFFF}z]{10,80}",
+        "\u{10FFFF}{15,20}",
+    ]
 }
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![vec(any::<u8>(), 0..12), vec(prop_oneof![Just(0_u8), Just(255)], 0..70), vec(Just(255_u8), 60..70)]
+    prop_oneof![
+        vec(any::<u8>(), 0..12),
+        vec(prop_oneof![Just(0_u8), Just(255)], 0..70),
+        vec(Just(255_u8), 60..70)
+    ]
 }
 
 /// Columns of all types of strings or bytes, with nulls and without.
@@ -28,19 +38,48 @@ fn batch(texts: &[Option<String>], values: &[Option<Vec<u8>>]) -> RecordBatch {
     let rows = texts.len().min(values.len());
     let (texts, values) = (&texts[..rows], &values[..rows]);
     let with = |nulls: bool| -> [ArrayRef; 2] {
-        let texts = texts.iter().map(|text| if nulls { text.clone() } else { Some(text.clone().unwrap_or_default()) });
-        let values = values.iter().map(|value| if nulls { value.clone() } else { Some(value.clone().unwrap_or_default()) });
-        [Arc::new(StringArray::from_iter(texts)), Arc::new(BinaryArray::from_iter(values))]
+        let texts = texts.iter().map(|text| {
+            if nulls {
+                text.clone()
+            } else {
+                Some(text.clone().unwrap_or_default())
+            }
+        });
+        let values = values.iter().map(|value| {
+            if nulls {
+                value.clone()
+            } else {
+                Some(value.clone().unwrap_or_default())
+            }
+        });
+        [
+            Arc::new(StringArray::from_iter(texts)),
+            Arc::new(BinaryArray::from_iter(values)),
+        ]
     };
     let mut columns = Vec::new();
     for nullable in [true, false] {
         let [texts, values] = with(nullable);
         for (array, types) in [
-            (texts, [DataType::Utf8, DataType::LargeUtf8, DataType::Utf8View]),
-            (values, [DataType::Binary, DataType::LargeBinary, DataType::BinaryView]),
+            (
+                texts,
+                [DataType::Utf8, DataType::LargeUtf8, DataType::Utf8View],
+            ),
+            (
+                values,
+                [
+                    DataType::Binary,
+                    DataType::LargeBinary,
+                    DataType::BinaryView,
+                ],
+            ),
         ] {
             for data_type in types {
-                let field = Field::new(format!("{data_type} {nullable}"), data_type.clone(), nullable);
+                let field = Field::new(
+                    format!("{data_type} {nullable}"),
+                    data_type.clone(),
+                    nullable,
+                );
                 columns.push((field, cast(&array, &data_type).unwrap()));
             }
         }
@@ -56,7 +95,8 @@ fn expected(batches: &[RecordBatch], row_group_rows: usize) -> ParquetMetaData {
         .set_statistics_truncate_length(Some(64))
         .set_max_row_group_row_count(Some(row_group_rows))
         .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), batches[0].schema(), Some(properties)).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(Vec::new(), batches[0].schema(), Some(properties)).unwrap();
     for batch in batches {
         writer.write(batch).unwrap();
     }
@@ -64,7 +104,10 @@ fn expected(batches: &[RecordBatch], row_group_rows: usize) -> ParquetMetaData {
 }
 
 fn columns(metadata: &ParquetMetaData) -> impl Iterator<Item = &ColumnChunkMetaData> {
-    metadata.row_groups().iter().flat_map(|group| group.columns())
+    metadata
+        .row_groups()
+        .iter()
+        .flat_map(|group| group.columns())
 }
 
 proptest! {

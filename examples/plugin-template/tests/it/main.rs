@@ -14,7 +14,10 @@ struct Folder(TempDir);
 
 impl Subject for Folder {
     fn descriptor(&self) -> LoaderDescriptor {
-        LoaderDescriptor::of::<PluginTemplateLoader>(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+        LoaderDescriptor::of::<PluginTemplateLoader>(
+            env!("CARGO_PKG_NAME"),
+            env!("CARGO_PKG_VERSION"),
+        )
     }
 
     fn connection(&self) -> Settings {
@@ -25,8 +28,16 @@ impl Subject for Folder {
 
     fn read<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<RecordBatch>, String>> {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        let name: String =
-            target.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect();
+        let name: String = target
+            .bytes()
+            .map(|byte| {
+                if plain(&byte) {
+                    char::from(byte).to_string()
+                } else {
+                    format!("%{byte:02X}")
+                }
+            })
+            .collect();
         async move { python::read("arrows", &self.0.path().join(name)) }.boxed()
     }
 }
@@ -36,6 +47,9 @@ async fn it_keeps_its_promises() {
     if python::available() {
         let report = conformance(&Folder(tempfile::tempdir().expect("a folder"))).await;
         report.assert();
-        check_support_table(&report, &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+        check_support_table(
+            &report,
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"),
+        );
     }
 }

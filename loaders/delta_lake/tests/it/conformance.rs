@@ -18,7 +18,11 @@ impl Subject for Tables {
 
     fn connection(&self) -> Settings {
         let mut settings = Settings::new();
-        settings.set("table_path", self.0.path().display().to_string(), "the test");
+        settings.set(
+            "table_path",
+            self.0.path().display().to_string(),
+            "the test",
+        );
         settings
     }
 
@@ -36,6 +40,9 @@ async fn tables_keep_their_promises() {
     if python::available() {
         let report = conformance(&Tables(tempfile::tempdir().expect("a folder"))).await;
         report.assert();
-        check_support_table(&report, &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+        check_support_table(
+            &report,
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"),
+        );
     }
 }

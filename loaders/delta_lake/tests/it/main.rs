@@ -1,5 +1,9 @@
 //! The Delta Lake loader from outside: conformance, and tables read back by Python's `deltalake`.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so and ends"
+)]
 
 mod after;
 mod conformance;

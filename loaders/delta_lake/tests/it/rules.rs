@@ -19,7 +19,11 @@ fn table(path: &Path, protocol: &Value, fields: &Value, configuration: &Value) {
     }});
     let log = path.join("_delta_log");
     std::fs::create_dir_all(&log).expect("a folder");
-    std::fs::write(log.join("00000000000000000000.json"), format!("{}\n{metadata}\n", json!({ "protocol": protocol }))).expect("written");
+    std::fs::write(
+        log.join("00000000000000000000.json"),
+        format!("{}\n{metadata}\n", json!({ "protocol": protocol })),
+    )
+    .expect("written");
 }
 
 fn field(name: &str, kind: &str, metadata: Value) -> Value {
@@ -29,7 +33,14 @@ fn field(name: &str, kind: &str, metadata: Value) -> Value {
 fn people(ids: &[i64]) -> RecordBatch {
     batch([
         ("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef),
-        ("name", Arc::new(ids.iter().map(|id| Some(format!("n{id}"))).collect::<StringArray>())),
+        (
+            "name",
+            Arc::new(
+                ids.iter()
+                    .map(|id| Some(format!("n{id}")))
+                    .collect::<StringArray>(),
+            ),
+        ),
     ])
 }
 
@@ -46,32 +57,63 @@ async fn constraints_and_invariants_hold() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("t");
-    run(&path, &people(&[1]), json!({})).await.expect("it loads");
+    run(&path, &people(&[1]), json!({}))
+        .await
+        .expect("it loads");
     ask(
         "import sys, deltalake; deltalake.DeltaTable(sys.argv[1]).alter.add_constraint({'small': 'id < 10'}); print(1)",
         &[path.to_str().expect("UTF-8")],
     );
-    run(&path, &people(&[2, 9]), json!({})).await.expect("they fulfil it");
+    run(&path, &people(&[2, 9]), json!({}))
+        .await
+        .expect("they fulfil it");
     for mode in ["append", "overwrite", "upsert"] {
         let before = entries(&path);
         let mut options = json!({ "mode": mode });
         if mode == "upsert" {
             options["keys"] = json!(["id"]);
         }
-        let error = run(&path, &people(&[3, 10]), options).await.expect_err("10 is not small");
-        assert_eq!((error.kind(), error.get("row")), (ErrorKind::InvalidData, Some("1")), "{error}");
-        assert!(error.message().contains("small") && error.message().contains("id < 10"), "{error}");
+        let error = run(&path, &people(&[3, 10]), options)
+            .await
+            .expect_err("10 is not small");
+        assert_eq!(
+            (error.kind(), error.get("row")),
+            (ErrorKind::InvalidData, Some("1")),
+            "{error}"
+        );
+        assert!(
+            error.message().contains("small") && error.message().contains("id < 10"),
+            "{error}"
+        );
         assert_eq!(entries(&path), before, "{mode} left something behind");
     }
-    assert_eq!(delta(&path, "[row['id'] for row in rows]"), json!([1, 2, 9]));
+    assert_eq!(
+        delta(&path, "[row['id'] for row in rows]"),
+        json!([1, 2, 9])
+    );
 
     let path = folder.path().join("invariant");
     let invariant = json!({ "expression": { "expression": "`id` > 0" } }).to_string();
-    let fields = json!([field("id", "long", json!({ "delta.invariants": invariant })), field("name", "string", json!({}))]);
-    table(&path, &json!({ "minReaderVersion": 1, "minWriterVersion": 2 }), &fields, &json!({}));
-    run(&path, &people(&[1]), json!({})).await.expect("it fulfils it");
-    let error = run(&path, &people(&[0]), json!({})).await.expect_err("0 is not above 0");
-    assert!(error.message().contains("invariant of column `id`"), "{error}");
+    let fields = json!([
+        field("id", "long", json!({ "delta.invariants": invariant })),
+        field("name", "string", json!({}))
+    ]);
+    table(
+        &path,
+        &json!({ "minReaderVersion": 1, "minWriterVersion": 2 }),
+        &fields,
+        &json!({}),
+    );
+    run(&path, &people(&[1]), json!({}))
+        .await
+        .expect("it fulfils it");
+    let error = run(&path, &people(&[0]), json!({}))
+        .await
+        .expect_err("0 is not above 0");
+    assert!(
+        error.message().contains("invariant of column `id`"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,45 +125,132 @@ async fn generated_columns_are_filled_and_checked() {
     let fields = json!([
         field("id", "long", json!({})),
         field("name", "string", json!({})),
-        field("twice", "integer", json!({ "delta.generationExpression": "id * 2" })),
+        field(
+            "twice",
+            "integer",
+            json!({ "delta.generationExpression": "id * 2" })
+        ),
     ]);
     let protocol = json!({ "minReaderVersion": 1, "minWriterVersion": 4 });
     table(folder.path(), &protocol, &fields, &json!({}));
-    run(folder.path(), &people(&[1, 4]), json!({})).await.expect("it is filled");
-    assert_eq!(delta(folder.path(), "[row['twice'] for row in rows]"), json!([2, 8]));
+    run(folder.path(), &people(&[1, 4]), json!({}))
+        .await
+        .expect("it is filled");
+    assert_eq!(
+        delta(folder.path(), "[row['twice'] for row in rows]"),
+        json!([2, 8])
+    );
     let given = |twice: i64| {
         let people = people(&[7]);
         let twice: ArrayRef = Arc::new(arrow_array::Int32Array::from(vec![twice as i32]));
-        batch([("id", people.column(0).clone()), ("name", people.column(1).clone()), ("twice", twice)])
+        batch([
+            ("id", people.column(0).clone()),
+            ("name", people.column(1).clone()),
+            ("twice", twice),
+        ])
     };
-    run(folder.path(), &given(14), json!({})).await.expect("it is right");
-    let error = run(folder.path(), &given(15), json!({})).await.expect_err("it is wrong");
-    assert_eq!((error.kind(), error.get("column")), (ErrorKind::InvalidData, Some("twice")), "{error}");
+    run(folder.path(), &given(14), json!({}))
+        .await
+        .expect("it is right");
+    let error = run(folder.path(), &given(15), json!({}))
+        .await
+        .expect_err("it is wrong");
+    assert_eq!(
+        (error.kind(), error.get("column")),
+        (ErrorKind::InvalidData, Some("twice")),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_known_is_refused_by_name_before_anything_is_written() {
     let folder = tempfile::tempdir().expect("a folder");
-    let plain = json!([field("id", "long", json!({})), field("name", "string", json!({}))]);
-    let identity = json!([field("id", "long", json!({ "delta.identity.start": 1 })), field("name", "string", json!({}))]);
-    let strange = json!([field("id", "long", json!({ "delta.generationExpression": "my_udf(name)" })), field("name", "string", json!({}))]);
+    let plain = json!([
+        field("id", "long", json!({})),
+        field("name", "string", json!({}))
+    ]);
+    let identity = json!([
+        field("id", "long", json!({ "delta.identity.start": 1 })),
+        field("name", "string", json!({}))
+    ]);
+    let strange = json!([
+        field(
+            "id",
+            "long",
+            json!({ "delta.generationExpression": "my_udf(name)" })
+        ),
+        field("name", "string", json!({}))
+    ]);
     let old = |writer: u32| json!({ "minReaderVersion": 1, "minWriterVersion": writer });
     let new = |features: &[&str]| json!({ "minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": features });
-    let both =
-        |features: &[&str]| json!({ "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features });
+    let both = |features: &[&str]| json!({ "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features });
     let cases = [
-        ("rowTracking", new(&["rowTracking", "domainMetadata"]), &plain, json!({}), "append"),
-        ("clustering", new(&["clustering", "domainMetadata"]), &plain, json!({}), "append"),
-        ("typeWidening", both(&["typeWidening"]), &plain, json!({}), "append"),
-        ("v2Checkpoint", both(&["v2Checkpoint"]), &plain, json!({}), "append"),
-        ("inCommitTimestamp", new(&["inCommitTimestamp"]), &plain, json!({}), "append"),
-        ("identityColumns", new(&["identityColumns"]), &identity, json!({}), "append"),
+        (
+            "rowTracking",
+            new(&["rowTracking", "domainMetadata"]),
+            &plain,
+            json!({}),
+            "append",
+        ),
+        (
+            "clustering",
+            new(&["clustering", "domainMetadata"]),
+            &plain,
+            json!({}),
+            "append",
+        ),
+        (
+            "typeWidening",
+            both(&["typeWidening"]),
+            &plain,
+            json!({}),
+            "append",
+        ),
+        (
+            "v2Checkpoint",
+            both(&["v2Checkpoint"]),
+            &plain,
+            json!({}),
+            "append",
+        ),
+        (
+            "inCommitTimestamp",
+            new(&["inCommitTimestamp"]),
+            &plain,
+            json!({}),
+            "append",
+        ),
+        (
+            "identityColumns",
+            new(&["identityColumns"]),
+            &identity,
+            json!({}),
+            "append",
+        ),
         ("identity column", old(2), &identity, json!({}), "append"),
         ("brandNew", both(&["brandNew"]), &plain, json!({}), "append"),
         ("my_udf", old(4), &strange, json!({}), "append"),
-        ("strange", old(3), &plain, json!({ "delta.constraints.strange": "my_udf(id) > 1" }), "append"),
-        ("appendOnly", old(2), &plain, json!({ "delta.appendOnly": "true" }), "overwrite"),
-        ("enableChangeDataFeed", old(4), &plain, json!({ "delta.enableChangeDataFeed": "true" }), "upsert"),
+        (
+            "strange",
+            old(3),
+            &plain,
+            json!({ "delta.constraints.strange": "my_udf(id) > 1" }),
+            "append",
+        ),
+        (
+            "appendOnly",
+            old(2),
+            &plain,
+            json!({ "delta.appendOnly": "true" }),
+            "overwrite",
+        ),
+        (
+            "enableChangeDataFeed",
+            old(4),
+            &plain,
+            json!({ "delta.enableChangeDataFeed": "true" }),
+            "upsert",
+        ),
     ];
     for (index, (name, protocol, fields, configuration, mode)) in cases.into_iter().enumerate() {
         let path = folder.path().join(index.to_string());
@@ -132,21 +261,45 @@ async fn what_is_not_known_is_refused_by_name_before_anything_is_written() {
         }
         let error = run(&path, &people(&[1]), options).await.expect_err(name);
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}: {error:#}");
-        assert!(format!("{error:#}").contains(name), "{name} is not named: {error:#}");
-        assert_eq!(entries(&path), 2, "{name} was refused, and something is left");
+        assert!(
+            format!("{error:#}").contains(name),
+            "{name} is not named: {error:#}"
+        );
+        assert_eq!(
+            entries(&path),
+            2,
+            "{name} was refused, and something is left"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_are_defaults_bind_no_append() {
     let folder = tempfile::tempdir().expect("a folder");
-    let error = run(folder.path().join("t"), &people(&[1]), json!({ "keys": ["id"] })).await.expect_err("keys that were asked for");
-    assert!(error.kind() == ErrorKind::InvalidOption && error.message().contains("mode upsert"), "{error}");
+    let error = run(
+        folder.path().join("t"),
+        &people(&[1]),
+        json!({ "keys": ["id"] }),
+    )
+    .await
+    .expect_err("keys that were asked for");
+    assert!(
+        error.kind() == ErrorKind::InvalidOption && error.message().contains("mode upsert"),
+        "{error}"
+    );
     for key in ["id", "order_id"] {
-        let (loader, mut spec) = prepare(&folder.path().join("t"), json!({ "keys": [key] })).await.expect("it connects");
+        let (loader, mut spec) = prepare(&folder.path().join("t"), json!({ "keys": [key] }))
+            .await
+            .expect("it connects");
         spec.load.keys_are_defaults = true;
         let rows = BatchStream::from_batches(people(&[]).schema(), vec![people(&[1, 1])]);
-        assert_eq!(load(&loader, &spec, &Input::stream(rows)).await.expect("an append needs no key").rows, 2);
+        assert_eq!(
+            load(&loader, &spec, &Input::stream(rows))
+                .await
+                .expect("an append needs no key")
+                .rows,
+            2
+        );
     }
 }
 
@@ -188,10 +341,24 @@ async fn what_may_mean_something_else_to_spark_is_refused() {
             { "name": "list", "type": { "type": "array", "elementType": "long", "containsNull": true }, "nullable": true, "metadata": {} },
             field("made", kind, json!({ "delta.generationExpression": expression })),
         ]);
-        table(&path, &json!({ "minReaderVersion": 1, "minWriterVersion": 4 }), &fields, &json!({}));
-        let error = run(&path, &people(&[1]), json!({})).await.expect_err(expression);
-        assert!(error.kind() == ErrorKind::Unsupported && error.message().contains("`made`"), "{expression}: {error:#}");
-        assert_eq!(entries(&path), 2, "{expression} was refused, and something is left");
+        table(
+            &path,
+            &json!({ "minReaderVersion": 1, "minWriterVersion": 4 }),
+            &fields,
+            &json!({}),
+        );
+        let error = run(&path, &people(&[1]), json!({}))
+            .await
+            .expect_err(expression);
+        assert!(
+            error.kind() == ErrorKind::Unsupported && error.message().contains("`made`"),
+            "{expression}: {error:#}"
+        );
+        assert_eq!(
+            entries(&path),
+            2,
+            "{expression} was refused, and something is left"
+        );
     }
 }
 
@@ -199,9 +366,25 @@ async fn what_may_mean_something_else_to_spark_is_refused() {
 async fn texts_are_no_longer_than_their_columns() {
     let folder = tempfile::tempdir().expect("a folder");
     let short = json!({ "__CHAR_VARCHAR_TYPE_STRING": "varchar(2)" });
-    let fields = json!([field("id", "long", json!({})), field("name", "string", short)]);
-    table(folder.path(), &json!({ "minReaderVersion": 1, "minWriterVersion": 2 }), &fields, &json!({}));
-    run(folder.path(), &people(&[1]), json!({})).await.expect("n1 has two letters");
-    let error = run(folder.path(), &people(&[10]), json!({})).await.expect_err("n10 has three");
-    assert!(error.kind() == ErrorKind::InvalidData && error.message().contains("length of column `name`"), "{error:#}");
+    let fields = json!([
+        field("id", "long", json!({})),
+        field("name", "string", short)
+    ]);
+    table(
+        folder.path(),
+        &json!({ "minReaderVersion": 1, "minWriterVersion": 2 }),
+        &fields,
+        &json!({}),
+    );
+    run(folder.path(), &people(&[1]), json!({}))
+        .await
+        .expect("n1 has two letters");
+    let error = run(folder.path(), &people(&[10]), json!({}))
+        .await
+        .expect_err("n10 has three");
+    assert!(
+        error.kind() == ErrorKind::InvalidData
+            && error.message().contains("length of column `name`"),
+        "{error:#}"
+    );
 }

@@ -14,7 +14,11 @@ use crate::support::{descriptor, rows};
 struct Bucket(Arc<ThrowawayS3>);
 
 fn settings(store: &ThrowawayS3, path: &str) -> Settings {
-    let options = store.options().into_iter().map(|(key, value)| (key.to_ascii_uppercase(), Value::from(value))).collect();
+    let options = store
+        .options()
+        .into_iter()
+        .map(|(key, value)| (key.to_ascii_uppercase(), Value::from(value)))
+        .collect();
     let mut settings = Settings::new();
     settings.set("table_path", store.url(path), "the test");
     settings.set("storage_options", Value::Object(options), "the test");
@@ -47,23 +51,40 @@ impl Subject for Bucket {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_in_a_bucket_keep_their_promises() {
-    let Some(store) = ThrowawayS3::available() else { return };
+    let Some(store) = ThrowawayS3::available() else {
+        return;
+    };
     conformance(&Bucket(store)).await.assert();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_at_once_need_no_lock_table() {
-    let Some(store) = ThrowawayS3::available() else { return };
+    let Some(store) = ThrowawayS3::available() else {
+        return;
+    };
     let writer = async |number: i64| {
-        let loader = Loader::connect(&descriptor(), &settings(&store, "race"), 0).await.expect("a loader");
+        let loader = Loader::connect(&descriptor(), &settings(&store, "race"), 0)
+            .await
+            .expect("a loader");
         let batch = rows(number * 10..number * 10 + 10);
-        let input = Input::stream(BatchStream::from_batches(batch.schema(), vec![batch.clone()]));
-        load(&loader, &LoadSpec::new("events"), &input).await.expect("a load").rows
+        let input = Input::stream(BatchStream::from_batches(
+            batch.schema(),
+            vec![batch.clone()],
+        ));
+        load(&loader, &LoadSpec::new("events"), &input)
+            .await
+            .expect("a load")
+            .rows
     };
     writer(0).await;
     let loaded: u64 = join_all((1..9).map(writer)).await.into_iter().sum();
-    let seen = table(&store, "race/events/").expect("a table").expect("rows");
-    let mut ids: Vec<i64> = arrow_array::cast::AsArray::as_primitive::<arrow_array::types::Int64Type>(seen.column(0)).values().to_vec();
+    let seen = table(&store, "race/events/")
+        .expect("a table")
+        .expect("rows");
+    let mut ids: Vec<i64> =
+        arrow_array::cast::AsArray::as_primitive::<arrow_array::types::Int64Type>(seen.column(0))
+            .values()
+            .to_vec();
     ids.sort_unstable();
     assert_eq!((loaded, ids), (80, (0..90).collect()));
 }

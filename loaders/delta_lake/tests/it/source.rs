@@ -13,9 +13,12 @@ use serde_json::json;
 use crate::support::{rows, run};
 
 pub(crate) async fn source(url: &str) -> Source {
-    let descriptor = SourceDescriptor::of::<DeltaLakeSource>(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    let descriptor =
+        SourceDescriptor::of::<DeltaLakeSource>(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     let settings = Settings::from_map(descriptor.config_from_url(url).expect("a URL"), "the test");
-    Source::connect(&descriptor, &settings, 0).await.expect("it connects")
+    Source::connect(&descriptor, &settings, 0)
+        .await
+        .expect("it connects")
 }
 
 pub(crate) async fn ask(source: &Source, sql: &str) -> Result<Vec<RecordBatch>, Error> {
@@ -23,7 +26,9 @@ pub(crate) async fn ask(source: &Source, sql: &str) -> Result<Vec<RecordBatch>, 
 }
 
 async fn count(url: &str, table: &str) -> i64 {
-    let batches = ask(&source(url).await, &format!("SELECT count(*) FROM {table}")).await.expect("it answers");
+    let batches = ask(&source(url).await, &format!("SELECT count(*) FROM {table}"))
+        .await
+        .expect("it answers");
     batches[0].column(0).as_primitive::<Int64Type>().value(0)
 }
 
@@ -31,7 +36,9 @@ async fn table(folder: &Path) -> String {
     let path = folder.join("events");
     run(&path, &rows(0..3), json!({})).await.expect("it loads");
     run(&path, &rows(3..5), json!({})).await.expect("it loads");
-    run(&path, &rows(9..10), json!({ "mode": "overwrite" })).await.expect("it loads");
+    run(&path, &rows(9..10), json!({ "mode": "overwrite" }))
+        .await
+        .expect("it loads");
     format!("delta://{}", path.display())
 }
 
@@ -53,11 +60,17 @@ async fn names_and_versions() {
         assert_eq!(count(&url, name).await, expected, "{name} of {url}");
     }
     let source = source(&below).await;
-    let error = ask(&source, "SELECT * FROM nothing").await.expect_err("no table");
+    let error = ask(&source, "SELECT * FROM nothing")
+        .await
+        .expect_err("no table");
     assert_eq!(error.kind(), ErrorKind::Query, "{error:#}");
-    let error = ask(&source, "SELECT * FROM \"events@77\"").await.expect_err("no version");
+    let error = ask(&source, "SELECT * FROM \"events@77\"")
+        .await
+        .expect_err("no version");
     assert!(error.to_string().contains("77"), "{error:#}");
-    let error = ask(&source, "CREATE VIEW x AS SELECT 1").await.expect_err("it changes something");
+    let error = ask(&source, "CREATE VIEW x AS SELECT 1")
+        .await
+        .expect_err("it changes something");
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
 
@@ -66,19 +79,53 @@ async fn rows_parameters_and_skipped_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("t");
     for first in [0, 10, 20] {
-        run(&path, &rows(first..first + 5), json!({})).await.expect("it loads");
+        run(&path, &rows(first..first + 5), json!({}))
+            .await
+            .expect("it loads");
     }
     let source = source(&format!("delta://{}", path.display())).await;
     let mut query = Query::new("SELECT id, name FROM delta WHERE id >= $1 ORDER BY id");
     query.params = Params::Positional(vec![Param::from(13_i64)]);
-    let batches: Vec<RecordBatch> = source.query(&query).await.expect("it answers").try_collect().await.expect("rows");
-    let ids: Vec<i64> = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+    let batches: Vec<RecordBatch> = source
+        .query(&query)
+        .await
+        .expect("it answers")
+        .try_collect()
+        .await
+        .expect("rows");
+    let ids: Vec<i64> = batches
+        .iter()
+        .flat_map(|batch| {
+            batch
+                .column(0)
+                .as_primitive::<Int64Type>()
+                .values()
+                .to_vec()
+        })
+        .collect();
     assert_eq!(ids, [13, 14, 20, 21, 22, 23, 24]);
     // A file that cannot hold such a row is not opened: it need not be there.
-    let files = std::fs::read_dir(&path).expect("a folder").filter_map(Result::ok).map(|entry| entry.path());
-    let first = files.filter(|file| file.is_file()).min().expect("the oldest file");
+    let files = std::fs::read_dir(&path)
+        .expect("a folder")
+        .filter_map(Result::ok)
+        .map(|entry| entry.path());
+    let first = files
+        .filter(|file| file.is_file())
+        .min()
+        .expect("the oldest file");
     std::fs::remove_file(first).expect("removed");
-    let batches = ask(&source, "SELECT name FROM delta WHERE id >= 10").await.expect("the first file is skipped");
-    assert_eq!(batches.iter().map(|batch| batch.column(0).len()).sum::<usize>(), 10);
-    assert!(ask(&source, "SELECT name FROM delta").await.is_err(), "the first file is missed");
+    let batches = ask(&source, "SELECT name FROM delta WHERE id >= 10")
+        .await
+        .expect("the first file is skipped");
+    assert_eq!(
+        batches
+            .iter()
+            .map(|batch| batch.column(0).len())
+            .sum::<usize>(),
+        10
+    );
+    assert!(
+        ask(&source, "SELECT name FROM delta").await.is_err(),
+        "the first file is missed"
+    );
 }

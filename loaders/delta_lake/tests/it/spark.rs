@@ -10,8 +10,8 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
-    StructArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array,
+    Int64Array, ListArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field};
@@ -51,24 +51,49 @@ struct Spark {
 impl Spark {
     #[expect(clippy::print_stderr, reason = "a skipped test says so")]
     fn start() -> Option<Self> {
-        let required = std::env::var("ARROWLOAD_REQUIRE").unwrap_or_default().split(',').any(|name| name.trim() == "spark");
+        let required = std::env::var("ARROWLOAD_REQUIRE")
+            .unwrap_or_default()
+            .split(',')
+            .any(|name| name.trim() == "spark");
         let python = std::env::var("ARROWLOAD_SPARK_PYTHON").unwrap_or_else(|_| "python3".into());
-        let found = Command::new(&python).args(["-c", "import pyspark, delta"]).stderr(Stdio::null()).status();
+        let found = Command::new(&python)
+            .args(["-c", "import pyspark, delta"])
+            .stderr(Stdio::null())
+            .status();
         if !found.is_ok_and(|status| status.success()) {
-            assert!(!required, "ARROWLOAD_REQUIRE names spark, and {python} has no pyspark and delta-spark");
-            eprintln!("skipped: {python} has no pyspark and delta-spark; set ARROWLOAD_SPARK_PYTHON");
+            assert!(
+                !required,
+                "ARROWLOAD_REQUIRE names spark, and {python} has no pyspark and delta-spark"
+            );
+            eprintln!(
+                "skipped: {python} has no pyspark and delta-spark; set ARROWLOAD_SPARK_PYTHON"
+            );
             return None;
         }
         let mut command = Command::new(python);
         let folder = tempfile::tempdir().expect("a folder");
         command.current_dir(folder.path());
-        let mut child =
-            command.args(["-c", SERVER]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        let mut child = command
+            .args(["-c", SERVER])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
         let answers = BufReader::new(child.stdout.take().expect("an output"));
-        let mut spark = Self { _folder: folder, child, answers };
+        let mut spark = Self {
+            _folder: folder,
+            child,
+            answers,
+        };
         if spark.line("ready").is_none() {
-            assert!(!required, "ARROWLOAD_REQUIRE names spark, and it does not start");
-            eprintln!("skipped: Spark does not start; it needs Java, and Maven Central for the jars of Delta");
+            assert!(
+                !required,
+                "ARROWLOAD_REQUIRE names spark, and it does not start"
+            );
+            eprintln!(
+                "skipped: Spark does not start; it needs Java, and Maven Central for the jars of Delta"
+            );
             return None;
         }
         Some(spark)
@@ -92,15 +117,26 @@ impl Spark {
 
     fn sql(&mut self, sql: &str) -> Value {
         let input = self.child.stdin.as_mut().expect("an input");
-        writeln!(input, "{}", Value::from(sql)).and_then(|()| input.flush()).expect("Spark listens");
-        let answer = self.line("rows ").unwrap_or_else(|| panic!("Spark is gone at {sql}"));
+        writeln!(input, "{}", Value::from(sql))
+            .and_then(|()| input.flush())
+            .expect("Spark listens");
+        let answer = self
+            .line("rows ")
+            .unwrap_or_else(|| panic!("Spark is gone at {sql}"));
         serde_json::from_str(&answer).expect("JSON")
     }
 
     /// One column of the rows of a table, in their order by `id`.
     fn column(&mut self, path: &Path, column: &str) -> Value {
-        let rows = self.sql(&format!("SELECT {column} AS x FROM delta.`{}` ORDER BY id", path.display()));
-        rows.as_array().expect("rows").iter().map(|row| row["x"].clone()).collect()
+        let rows = self.sql(&format!(
+            "SELECT {column} AS x FROM delta.`{}` ORDER BY id",
+            path.display()
+        ));
+        rows.as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| row["x"].clone())
+            .collect()
     }
 }
 
@@ -114,23 +150,53 @@ impl Drop for Spark {
 /// Rows with a value of many types, and nulls.
 fn values(ids: &[i64], city: &[Option<&str>]) -> RecordBatch {
     let third = |id: &i64| id % 3 != 0;
-    let decimals: Decimal128Array = ids.iter().map(|id| third(id).then(|| i128::from(*id) * 10_i128.pow(30) + 7)).collect();
-    let times: TimestampMicrosecondArray = ids.iter().map(|id| third(id).then_some(id * 1_000_001)).collect();
+    let decimals: Decimal128Array = ids
+        .iter()
+        .map(|id| third(id).then(|| i128::from(*id) * 10_i128.pow(30) + 7))
+        .collect();
+    let times: TimestampMicrosecondArray = ids
+        .iter()
+        .map(|id| third(id).then_some(id * 1_000_001))
+        .collect();
     batch([
         ("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef),
         ("city", Arc::new(StringArray::from(city.to_vec()))),
-        ("price", Arc::new(decimals.with_precision_and_scale(38, 6).expect("it fits"))),
-        ("day", Arc::new(Date32Array::from_iter_values(ids.iter().map(|id| *id as i32)))),
+        (
+            "price",
+            Arc::new(decimals.with_precision_and_scale(38, 6).expect("it fits")),
+        ),
+        (
+            "day",
+            Arc::new(Date32Array::from_iter_values(
+                ids.iter().map(|id| *id as i32),
+            )),
+        ),
         ("at", Arc::new(times.clone().with_timezone("UTC"))),
         ("local", Arc::new(times)),
-        ("flag", Arc::new(ids.iter().map(|id| third(id).then_some(id % 2 == 0)).collect::<BooleanArray>())),
-        ("score", Arc::new(ids.iter().map(|id| third(id).then_some(*id as f64 / 3.0)).collect::<Float64Array>())),
+        (
+            "flag",
+            Arc::new(
+                ids.iter()
+                    .map(|id| third(id).then_some(id % 2 == 0))
+                    .collect::<BooleanArray>(),
+            ),
+        ),
+        (
+            "score",
+            Arc::new(
+                ids.iter()
+                    .map(|id| third(id).then_some(*id as f64 / 3.0))
+                    .collect::<Float64Array>(),
+            ),
+        ),
     ])
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spark_and_we_read_and_write_the_same_tables() {
-    let Some(mut spark) = Spark::start() else { return };
+    let Some(mut spark) = Spark::start() else {
+        return;
+    };
     let folder = tempfile::tempdir().expect("a folder");
     ours_are_read(&mut spark, &folder.path().join("ours")).await;
     timestamps_partition(&mut spark, &folder.path().join("times")).await;
@@ -142,9 +208,20 @@ async fn spark_and_we_read_and_write_the_same_tables() {
 
 async fn ours_are_read(spark: &mut Spark, path: &Path) {
     let odd = Some("São Paulo / 50% = \"#?\" ☃");
-    run(path, &values(&[1, 2, 3], &[odd, None, Some("b")]), json!({ "partition_by": ["city", "day"] })).await.expect("it loads");
-    run(path, &values(&[4, 5], &[odd, Some("b c")]), json!({})).await.expect("it loads");
-    assert_eq!(spark.column(path, "city"), json!([odd, null, "b", odd, "b c"]));
+    run(
+        path,
+        &values(&[1, 2, 3], &[odd, None, Some("b")]),
+        json!({ "partition_by": ["city", "day"] }),
+    )
+    .await
+    .expect("it loads");
+    run(path, &values(&[4, 5], &[odd, Some("b c")]), json!({}))
+        .await
+        .expect("it loads");
+    assert_eq!(
+        spark.column(path, "city"),
+        json!([odd, null, "b", odd, "b c"])
+    );
     assert_eq!(
         spark.column(path, "price"),
         json!([
@@ -155,7 +232,16 @@ async fn ours_are_read(spark: &mut Spark, path: &Path) {
             "5000000000000000000000000.000007"
         ])
     );
-    assert_eq!(spark.column(path, "cast(day AS string)"), json!(["1970-01-02", "1970-01-03", "1970-01-04", "1970-01-05", "1970-01-06"]));
+    assert_eq!(
+        spark.column(path, "cast(day AS string)"),
+        json!([
+            "1970-01-02",
+            "1970-01-03",
+            "1970-01-04",
+            "1970-01-05",
+            "1970-01-06"
+        ])
+    );
     let times = json!([
         "1970-01-01 00:00:01.000001",
         "1970-01-01 00:00:02.000002",
@@ -163,10 +249,19 @@ async fn ours_are_read(spark: &mut Spark, path: &Path) {
         "1970-01-01 00:00:04.000004",
         "1970-01-01 00:00:05.000005"
     ]);
-    assert_eq!((spark.column(path, "cast(at AS string)"), spark.column(path, "cast(local AS string)")), (times.clone(), times));
+    assert_eq!(
+        (
+            spark.column(path, "cast(at AS string)"),
+            spark.column(path, "cast(local AS string)")
+        ),
+        (times.clone(), times)
+    );
     assert_eq!(
         (spark.column(path, "flag"), spark.column(path, "score > 1")),
-        (json!([false, true, null, true, false]), json!([false, false, null, true, true]))
+        (
+            json!([false, true, null, true, false]),
+            json!([false, false, null, true, true])
+        )
     );
     // Found by statistics and by partition.
     let table = format!("delta.`{}`", path.display());
@@ -181,37 +276,88 @@ async fn ours_are_read(spark: &mut Spark, path: &Path) {
         let found = spark.sql(&format!("SELECT id FROM {table} WHERE {condition}"));
         assert_eq!(found, json!([{ "id": expected }]), "{condition}");
     }
-    run(path, &values(&[4, 6], &[odd, Some("b c")]), json!({ "mode": "upsert", "keys": ["id"] })).await.expect("it loads");
+    run(
+        path,
+        &values(&[4, 6], &[odd, Some("b c")]),
+        json!({ "mode": "upsert", "keys": ["id"] }),
+    )
+    .await
+    .expect("it loads");
     let options = json!({ "mode": "overwrite", "overwrite_partitions": true });
-    run(path, &values(&[3], &[Some("b")]), options).await.expect("it loads");
+    run(path, &values(&[3], &[Some("b")]), options)
+        .await
+        .expect("it loads");
     assert_eq!(spark.column(path, "id"), json!([1, 2, 3, 4, 5, 6]));
     let history = spark.sql(&format!("DESCRIBE HISTORY {table}"));
-    let entry = |entry: &Value| json!([entry["operation"], entry["operationMetrics"]["numOutputRows"]]);
-    let history: Vec<Value> = history.as_array().expect("rows").iter().map(entry).collect();
-    assert_eq!(json!(history), json!([["WRITE", "1"], ["MERGE", "2"], ["WRITE", "2"], ["WRITE", "3"]]));
+    let entry = |entry: &Value| {
+        json!([
+            entry["operation"],
+            entry["operationMetrics"]["numOutputRows"]
+        ])
+    };
+    let history: Vec<Value> = history
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(entry)
+        .collect();
+    assert_eq!(
+        json!(history),
+        json!([
+            ["WRITE", "1"],
+            ["MERGE", "2"],
+            ["WRITE", "2"],
+            ["WRITE", "3"]
+        ])
+    );
     // And it writes on: into our files, our partitions, our log.
     spark.sql(&format!("UPDATE {table} SET city = 'moved' WHERE id = 1"));
     spark.sql(&format!("DELETE FROM {table} WHERE id = 2"));
-    run(path, &values(&[7], &[Some("moved")]), json!({})).await.expect("it loads");
+    run(path, &values(&[7], &[Some("moved")]), json!({}))
+        .await
+        .expect("it loads");
     spark.sql(&format!("OPTIMIZE {table}"));
-    assert_eq!(spark.column(path, "city"), json!(["moved", "b", odd, "b c", "b c", "moved"]));
+    assert_eq!(
+        spark.column(path, "city"),
+        json!(["moved", "b", odd, "b c", "b c", "moved"])
+    );
 }
 
 async fn timestamps_partition(spark: &mut Spark, path: &Path) {
-    let times = |micros: Vec<i64>| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC")) };
-    let rows = |id: i64, micros: i64| batch([("id", Arc::new(Int64Array::from(vec![id])) as ArrayRef), ("at", times(vec![micros]))]);
-    run(path, &rows(1, 1_500_001), json!({ "partition_by": ["at"] })).await.expect("it loads");
-    spark.sql(&format!("INSERT INTO delta.`{}` VALUES (2, TIMESTAMP '1970-01-01 00:00:01.500001Z')", path.display()));
-    assert_eq!(spark.column(path, "cast(at AS string)"), json!(["1970-01-01 00:00:01.500001", "1970-01-01 00:00:01.500001"]));
+    let times = |micros: Vec<i64>| -> ArrayRef {
+        Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC"))
+    };
+    let rows = |id: i64, micros: i64| {
+        batch([
+            ("id", Arc::new(Int64Array::from(vec![id])) as ArrayRef),
+            ("at", times(vec![micros])),
+        ])
+    };
+    run(path, &rows(1, 1_500_001), json!({ "partition_by": ["at"] }))
+        .await
+        .expect("it loads");
+    spark.sql(&format!(
+        "INSERT INTO delta.`{}` VALUES (2, TIMESTAMP '1970-01-01 00:00:01.500001Z')",
+        path.display()
+    ));
+    assert_eq!(
+        spark.column(path, "cast(at AS string)"),
+        json!(["1970-01-01 00:00:01.500001", "1970-01-01 00:00:01.500001"])
+    );
     // Both are in the one partition, however it is written.
     let options = json!({ "mode": "overwrite", "overwrite_partitions": true });
-    run(path, &rows(3, 1_500_001), options).await.expect("it loads");
+    run(path, &rows(3, 1_500_001), options)
+        .await
+        .expect("it loads");
     assert_eq!(spark.column(path, "id"), json!([3]));
 }
 
 fn people(ids: &[i64]) -> RecordBatch {
     let names: StringArray = ids.iter().map(|id| Some(format!("n {id}"))).collect();
-    batch([("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef), ("name", Arc::new(names))])
+    batch([
+        ("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef),
+        ("name", Arc::new(names)),
+    ])
 }
 
 /// Makes a table of two rows.
@@ -231,34 +377,91 @@ fn made(spark: &mut Spark, path: &Path, columns: &str, more: &str) {
 async fn theirs_are_kept(spark: &mut Spark, folder: &Path) {
     let append = json!({});
     let plain = folder.join("spark_plain");
-    made(spark, &plain, "", "PARTITIONED BY (name) TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')");
-    run(&plain, &people(&[3]), append.clone()).await.expect("it loads");
+    made(
+        spark,
+        &plain,
+        "",
+        "PARTITIONED BY (name) TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')",
+    );
+    run(&plain, &people(&[3]), append.clone())
+        .await
+        .expect("it loads");
     // The space in the partition's value is encoded in Spark's own way, and must be found again to be removed.
-    run(&plain, &people(&[2]), json!({ "mode": "overwrite", "overwrite_partitions": true })).await.expect("it loads");
+    run(
+        &plain,
+        &people(&[2]),
+        json!({ "mode": "overwrite", "overwrite_partitions": true }),
+    )
+    .await
+    .expect("it loads");
     assert_eq!(spark.column(&plain, "id"), json!([1, 2, 3]));
-    run(&plain, &people(&[1, 9]), json!({ "mode": "upsert", "keys": ["id"] })).await.expect("it loads");
+    run(
+        &plain,
+        &people(&[1, 9]),
+        json!({ "mode": "upsert", "keys": ["id"] }),
+    )
+    .await
+    .expect("it loads");
     assert_eq!(spark.column(&plain, "id"), json!([1, 2, 3, 9]));
-    run(&plain, &people(&[5]), json!({ "mode": "overwrite" })).await.expect("it loads");
+    run(&plain, &people(&[5]), json!({ "mode": "overwrite" }))
+        .await
+        .expect("it loads");
     assert_eq!(spark.column(&plain, "id"), json!([5]));
 
     let vectors = folder.join("spark_vectors");
-    made(spark, &vectors, "", "TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')");
-    spark.sql(&format!("DELETE FROM delta.`{}` WHERE id = 1", vectors.display()));
-    run(&vectors, &people(&[3]), append.clone()).await.expect("it loads");
+    made(
+        spark,
+        &vectors,
+        "",
+        "TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')",
+    );
+    spark.sql(&format!(
+        "DELETE FROM delta.`{}` WHERE id = 1",
+        vectors.display()
+    ));
+    run(&vectors, &people(&[3]), append.clone())
+        .await
+        .expect("it loads");
     assert_eq!(spark.column(&vectors, "id"), json!([2, 3]));
-    let error = run(&vectors, &people(&[2]), json!({ "mode": "upsert", "keys": ["id"] })).await.expect_err("it would read them");
-    assert!(error.kind() == ErrorKind::Unsupported && error.message().contains("deletion vectors"), "{error:#}");
-    run(&vectors, &people(&[8]), json!({ "mode": "overwrite" })).await.expect("it loads");
+    let error = run(
+        &vectors,
+        &people(&[2]),
+        json!({ "mode": "upsert", "keys": ["id"] }),
+    )
+    .await
+    .expect_err("it would read them");
+    assert!(
+        error.kind() == ErrorKind::Unsupported && error.message().contains("deletion vectors"),
+        "{error:#}"
+    );
+    run(&vectors, &people(&[8]), json!({ "mode": "overwrite" }))
+        .await
+        .expect("it loads");
     assert_eq!(spark.column(&vectors, "id"), json!([8]));
 
     let ruled = folder.join("spark_rules");
-    made(spark, &ruled, "addColumn('twice', 'BIGINT', generatedAlwaysAs='id * 2').property('delta.enableChangeDataFeed', 'true')", "");
-    spark.sql(&format!("ALTER TABLE delta.`{}` ADD CONSTRAINT small CHECK (id < 10 AND `name` LIKE 'n%')", ruled.display()));
-    run(&ruled, &people(&[3]), append.clone()).await.expect("it loads");
+    made(
+        spark,
+        &ruled,
+        "addColumn('twice', 'BIGINT', generatedAlwaysAs='id * 2').property('delta.enableChangeDataFeed', 'true')",
+        "",
+    );
+    spark.sql(&format!(
+        "ALTER TABLE delta.`{}` ADD CONSTRAINT small CHECK (id < 10 AND `name` LIKE 'n%')",
+        ruled.display()
+    ));
+    run(&ruled, &people(&[3]), append.clone())
+        .await
+        .expect("it loads");
     assert_eq!(spark.column(&ruled, "twice"), json!([2, 4, 6]));
-    let error = run(&ruled, &people(&[10]), append).await.expect_err("10 is not small");
+    let error = run(&ruled, &people(&[10]), append)
+        .await
+        .expect_err("10 is not small");
     assert!(error.message().contains("small"), "{error:#}");
-    let changes = spark.sql(&format!("SELECT id FROM table_changes_by_path('{}', 3) WHERE _change_type = 'insert'", ruled.display()));
+    let changes = spark.sql(&format!(
+        "SELECT id FROM table_changes_by_path('{}', 3) WHERE _change_type = 'insert'",
+        ruled.display()
+    ));
     assert_eq!(changes, json!([{ "id": 3 }]));
 }
 
@@ -268,7 +471,10 @@ const KEPT: [(&str, &str); 30] = [
     ("BIGINT", "id % 3 - v"),
     ("BIGINT", "coalesce(v, id, 7)"),
     ("BIGINT", "abs(id)"),
-    ("BIGINT", "CASE WHEN v > 2 THEN id WHEN s IS NULL THEN id * 3 ELSE id - 1 END"),
+    (
+        "BIGINT",
+        "CASE WHEN v > 2 THEN id WHEN s IS NULL THEN id * 3 ELSE id - 1 END",
+    ),
     ("STRING", "concat(s, '-', s)"),
     ("STRING", "s || 'x'"),
     ("STRING", "upper(s)"),
@@ -299,25 +505,117 @@ const KEPT: [(&str, &str); 30] = [
 /// Each as a generated column, which Spark then computes again.
 async fn expressions_mean_the_same(spark: &mut Spark, folder: &Path) {
     let path = folder.join("expressions");
-    let columns = ["id BIGINT", "v INT", "s STRING", "f DOUBLE", "d DATE", "at TIMESTAMP", "ntz TIMESTAMP_NTZ", "price DECIMAL(10,2)"];
-    let mut made: String =
-        columns.iter().map(|column| column.replace(' ', "', '")).map(|column| format!(".addColumn('{column}')")).collect();
+    let columns = [
+        "id BIGINT",
+        "v INT",
+        "s STRING",
+        "f DOUBLE",
+        "d DATE",
+        "at TIMESTAMP",
+        "ntz TIMESTAMP_NTZ",
+        "price DECIMAL(10,2)",
+    ];
+    let mut made: String = columns
+        .iter()
+        .map(|column| column.replace(' ', "', '"))
+        .map(|column| format!(".addColumn('{column}')"))
+        .collect();
     for (index, (kind, expression)) in KEPT.iter().enumerate() {
-        made += &format!(".addColumn('g{index}', '{kind}', generatedAlwaysAs={})", Value::from(*expression));
+        made += &format!(
+            ".addColumn('g{index}', '{kind}', generatedAlwaysAs={})",
+            Value::from(*expression)
+        );
     }
-    spark.sql(&format!("python delta.DeltaTable.create(spark).location('{}'){made}.execute()", path.display()));
-    let days = [Some(0), Some(-60_000), Some(20_000), None, Some(-700_000), Some(2_932_896)];
+    spark.sql(&format!(
+        "python delta.DeltaTable.create(spark).location('{}'){made}.execute()",
+        path.display()
+    ));
+    let days = [
+        Some(0),
+        Some(-60_000),
+        Some(20_000),
+        None,
+        Some(-700_000),
+        Some(2_932_896),
+    ];
     let micros = days.map(|day: Option<i64>| day.map(|day| day * 86_400_000_000 + 43_200_000_001));
-    let prices = Decimal128Array::from(vec![Some(100), Some(50), Some(-50), None, Some(51), Some(0)]);
+    let prices = Decimal128Array::from(vec![
+        Some(100),
+        Some(50),
+        Some(-50),
+        None,
+        Some(51),
+        Some(0),
+    ]);
     let rows = batch([
-        ("id", Arc::new(Int64Array::from(vec![1, 2, -3, 4, 5, 6])) as ArrayRef),
-        ("v", Arc::new(Int32Array::from(vec![Some(3), None, Some(-7), Some(4), Some(0), Some(i32::MAX)]))),
-        ("s", Arc::new(StringArray::from(vec![Some("abc"), None, Some("a_b"), Some(""), Some("ünï"), Some("A%")]))),
-        ("f", Arc::new(Float64Array::from(vec![Some(-0.0), Some(f64::NAN), None, Some(1.0), Some(1e20), Some(f64::NEG_INFINITY)]))),
-        ("d", Arc::new(days.iter().map(|day| day.map(|day| day as i32)).collect::<Date32Array>())),
-        ("at", Arc::new(micros.iter().copied().collect::<TimestampMicrosecondArray>().with_timezone("UTC"))),
-        ("ntz", Arc::new(micros.iter().copied().collect::<TimestampMicrosecondArray>())),
-        ("price", Arc::new(prices.with_precision_and_scale(10, 2).expect("it fits"))),
+        (
+            "id",
+            Arc::new(Int64Array::from(vec![1, 2, -3, 4, 5, 6])) as ArrayRef,
+        ),
+        (
+            "v",
+            Arc::new(Int32Array::from(vec![
+                Some(3),
+                None,
+                Some(-7),
+                Some(4),
+                Some(0),
+                Some(i32::MAX),
+            ])),
+        ),
+        (
+            "s",
+            Arc::new(StringArray::from(vec![
+                Some("abc"),
+                None,
+                Some("a_b"),
+                Some(""),
+                Some("ünï"),
+                Some("A%"),
+            ])),
+        ),
+        (
+            "f",
+            Arc::new(Float64Array::from(vec![
+                Some(-0.0),
+                Some(f64::NAN),
+                None,
+                Some(1.0),
+                Some(1e20),
+                Some(f64::NEG_INFINITY),
+            ])),
+        ),
+        (
+            "d",
+            Arc::new(
+                days.iter()
+                    .map(|day| day.map(|day| day as i32))
+                    .collect::<Date32Array>(),
+            ),
+        ),
+        (
+            "at",
+            Arc::new(
+                micros
+                    .iter()
+                    .copied()
+                    .collect::<TimestampMicrosecondArray>()
+                    .with_timezone("UTC"),
+            ),
+        ),
+        (
+            "ntz",
+            Arc::new(
+                micros
+                    .iter()
+                    .copied()
+                    .collect::<TimestampMicrosecondArray>(),
+            ),
+        ),
+        (
+            "price",
+            Arc::new(prices.with_precision_and_scale(10, 2).expect("it fits")),
+        ),
     ]);
     run(&path, &rows, json!({})).await.expect("it loads");
     for (index, (kind, expression)) in KEPT.iter().enumerate() {
@@ -347,78 +645,219 @@ async fn mapped_are_kept(spark: &mut Spark, folder: &Path) {
         let rows = |ids: &[i64], day: &str| {
             let values = StructArray::from(vec![(
                 Arc::new(Field::new("c", DataType::Utf8, true)),
-                Arc::new(StringArray::from(ids.iter().map(|id| format!("c{id}")).collect::<Vec<_>>())) as ArrayRef,
+                Arc::new(StringArray::from(
+                    ids.iter().map(|id| format!("c{id}")).collect::<Vec<_>>(),
+                )) as ArrayRef,
             )]);
             let item = Arc::new(Field::new("element", values.data_type().clone(), true));
-            let lists = ListArray::new(item, OffsetBuffer::from_lengths(ids.iter().map(|_| 1)), Arc::new(values), None);
+            let lists = ListArray::new(
+                item,
+                OffsetBuffer::from_lengths(ids.iter().map(|_| 1)),
+                Arc::new(values),
+                None,
+            );
             let inside = StructArray::from(vec![
                 (
                     Arc::new(Field::new("a", DataType::Int64, true)),
-                    Arc::new(Int64Array::from(ids.iter().map(|id| id * 10).collect::<Vec<_>>())) as ArrayRef,
+                    Arc::new(Int64Array::from(
+                        ids.iter().map(|id| id * 10).collect::<Vec<_>>(),
+                    )) as ArrayRef,
                 ),
-                (Arc::new(Field::new("b", lists.data_type().clone(), true)), Arc::new(lists) as ArrayRef),
+                (
+                    Arc::new(Field::new("b", lists.data_type().clone(), true)),
+                    Arc::new(lists) as ArrayRef,
+                ),
             ]);
             batch([
-                ("day", Arc::new(StringArray::from(vec![day; ids.len()])) as ArrayRef),
+                (
+                    "day",
+                    Arc::new(StringArray::from(vec![day; ids.len()])) as ArrayRef,
+                ),
                 ("id", Arc::new(Int64Array::from(ids.to_vec()))),
-                ("the name", Arc::new(StringArray::from(ids.iter().map(|id| format!("n{id}")).collect::<Vec<_>>()))),
-                ("old", Arc::new(Int64Array::from(ids.iter().map(|id| -id).collect::<Vec<_>>()))),
+                (
+                    "the name",
+                    Arc::new(StringArray::from(
+                        ids.iter().map(|id| format!("n{id}")).collect::<Vec<_>>(),
+                    )),
+                ),
+                (
+                    "old",
+                    Arc::new(Int64Array::from(
+                        ids.iter().map(|id| -id).collect::<Vec<_>>(),
+                    )),
+                ),
                 ("inside", Arc::new(inside)),
             ])
         };
         let checked = json!({ "verify": "checksum", "checkpoint_interval": 1 });
-        run(&path, &rows(&[3, 4], "p"), checked).await.expect("it loads");
+        run(&path, &rows(&[3, 4], "p"), checked)
+            .await
+            .expect("it loads");
         assert_eq!(spark.column(&path, "id"), json!([1, 2, 3, 4]), "{mode}");
-        assert_eq!(spark.column(&path, "`the name`"), json!(["n1", null, "n3", "n4"]), "{mode}");
-        assert_eq!(spark.column(&path, "day"), json!(["p", "q", "p", "p"]), "{mode}");
-        assert_eq!(spark.column(&path, "old"), json!([null, null, -3, -4]), "{mode}");
-        assert_eq!(spark.column(&path, "inside.b[0].c"), json!(["x", null, "c3", "c4"]), "{mode}");
-        assert_eq!(spark.column(&path, "inside.a"), json!([10, null, 30, 40]), "{mode}");
+        assert_eq!(
+            spark.column(&path, "`the name`"),
+            json!(["n1", null, "n3", "n4"]),
+            "{mode}"
+        );
+        assert_eq!(
+            spark.column(&path, "day"),
+            json!(["p", "q", "p", "p"]),
+            "{mode}"
+        );
+        assert_eq!(
+            spark.column(&path, "old"),
+            json!([null, null, -3, -4]),
+            "{mode}"
+        );
+        assert_eq!(
+            spark.column(&path, "inside.b[0].c"),
+            json!(["x", null, "c3", "c4"]),
+            "{mode}"
+        );
+        assert_eq!(
+            spark.column(&path, "inside.a"),
+            json!([10, null, 30, 40]),
+            "{mode}"
+        );
         // Statistics are found under the names that files have.
-        let skipped = spark.sql(&format!("SELECT id FROM {table} WHERE id > 3 AND day = 'p'"));
+        let skipped = spark.sql(&format!(
+            "SELECT id FROM {table} WHERE id > 3 AND day = 'p'"
+        ));
         assert_eq!(skipped, json!([{ "id": 4 }]));
         // Rows of old files are read and written again.
-        run(&path, &rows(&[1, 5], "p"), json!({ "mode": "upsert", "keys": ["id"] })).await.expect("it merges");
+        run(
+            &path,
+            &rows(&[1, 5], "p"),
+            json!({ "mode": "upsert", "keys": ["id"] }),
+        )
+        .await
+        .expect("it merges");
         assert_eq!(spark.column(&path, "id"), json!([1, 2, 3, 4, 5]), "{mode}");
-        assert_eq!(spark.column(&path, "inside.b[0].c"), json!(["c1", null, "c3", "c4", "c5"]), "{mode}");
-        assert_eq!(spark.column(&path, "old"), json!([-1, null, -3, -4, -5]), "{mode}");
-        run(&path, &rows(&[6], "q"), json!({ "mode": "overwrite", "overwrite_partitions": true })).await.expect("it overwrites");
+        assert_eq!(
+            spark.column(&path, "inside.b[0].c"),
+            json!(["c1", null, "c3", "c4", "c5"]),
+            "{mode}"
+        );
+        assert_eq!(
+            spark.column(&path, "old"),
+            json!([-1, null, -3, -4, -5]),
+            "{mode}"
+        );
+        run(
+            &path,
+            &rows(&[6], "q"),
+            json!({ "mode": "overwrite", "overwrite_partitions": true }),
+        )
+        .await
+        .expect("it overwrites");
         assert_eq!(spark.column(&path, "id"), json!([1, 3, 4, 5, 6]), "{mode}");
-        run(&path, &rows(&[7], "p"), json!({ "mode": "overwrite", "replace_where": "day = 'p' AND id > 3" })).await.expect("it overwrites");
+        run(
+            &path,
+            &rows(&[7], "p"),
+            json!({ "mode": "overwrite", "replace_where": "day = 'p' AND id > 3" }),
+        )
+        .await
+        .expect("it overwrites");
         assert_eq!(spark.column(&path, "id"), json!([1, 3, 6, 7]), "{mode}");
         // Our own source reads the same.
         let source = crate::source::source(&format!("delta://{}", path.display())).await;
-        let batches = crate::source::ask(&source, "SELECT id, old, day, inside['a'] AS a FROM delta ORDER BY id").await.expect("rows");
-        let ids: Vec<i64> = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
-        let a: Vec<i64> = batches.iter().flat_map(|batch| batch.column(3).as_primitive::<Int64Type>().values().to_vec()).collect();
+        let batches = crate::source::ask(
+            &source,
+            "SELECT id, old, day, inside['a'] AS a FROM delta ORDER BY id",
+        )
+        .await
+        .expect("rows");
+        let ids: Vec<i64> = batches
+            .iter()
+            .flat_map(|batch| {
+                batch
+                    .column(0)
+                    .as_primitive::<Int64Type>()
+                    .values()
+                    .to_vec()
+            })
+            .collect();
+        let a: Vec<i64> = batches
+            .iter()
+            .flat_map(|batch| {
+                batch
+                    .column(3)
+                    .as_primitive::<Int64Type>()
+                    .values()
+                    .to_vec()
+            })
+            .collect();
         assert_eq!((ids, a), (vec![1, 3, 6, 7], vec![10, 30, 60, 70]), "{mode}");
-        run(&path, &rows(&[8], "z"), json!({ "mode": "overwrite" })).await.expect("it overwrites");
+        run(&path, &rows(&[8], "z"), json!({ "mode": "overwrite" }))
+            .await
+            .expect("it overwrites");
         assert_eq!(spark.column(&path, "id"), json!([8]), "{mode}");
         // What would need new names and ids is refused.
-        let more = batch([("id", Arc::new(Int64Array::from(vec![9])) as ArrayRef), ("more", Arc::new(Int64Array::from(vec![9])))]);
-        for options in [json!({ "schema_evolution": true }), json!({ "mode": "overwrite", "schema_evolution": true })] {
+        let more = batch([
+            ("id", Arc::new(Int64Array::from(vec![9])) as ArrayRef),
+            ("more", Arc::new(Int64Array::from(vec![9]))),
+        ]);
+        for options in [
+            json!({ "schema_evolution": true }),
+            json!({ "mode": "overwrite", "schema_evolution": true }),
+        ] {
             let error = run(&path, &more, options).await.expect_err("new columns");
-            assert!(error.kind() == ErrorKind::Unsupported && error.message().contains("columnMapping"), "{error:#}");
+            assert!(
+                error.kind() == ErrorKind::Unsupported && error.message().contains("columnMapping"),
+                "{error:#}"
+            );
         }
-        let error = run(&path, &rows(&[9], "z"), json!({ "optimize_after_write": true })).await.expect_err("it rewrites");
-        assert!(error.kind() == ErrorKind::Unsupported && error.message().contains("columnMapping"), "{error:#}");
+        let error = run(
+            &path,
+            &rows(&[9], "z"),
+            json!({ "optimize_after_write": true }),
+        )
+        .await
+        .expect_err("it rewrites");
+        assert!(
+            error.kind() == ErrorKind::Unsupported && error.message().contains("columnMapping"),
+            "{error:#}"
+        );
         assert_eq!(spark.column(&path, "id"), json!([8]), "{mode}");
     }
 }
 
 async fn theirs_are_refused(spark: &mut Spark, folder: &Path) {
     for (name, columns, more) in [
-        ("rowTracking", "", "TBLPROPERTIES ('delta.enableRowTracking' = 'true')"),
-        ("v2Checkpoint", "", "TBLPROPERTIES ('delta.checkpointPolicy' = 'v2')"),
-        ("inCommitTimestamp", "", "TBLPROPERTIES ('delta.enableInCommitTimestamps' = 'true')"),
-        ("typeWidening", "", "TBLPROPERTIES ('delta.enableTypeWidening' = 'true')"),
+        (
+            "rowTracking",
+            "",
+            "TBLPROPERTIES ('delta.enableRowTracking' = 'true')",
+        ),
+        (
+            "v2Checkpoint",
+            "",
+            "TBLPROPERTIES ('delta.checkpointPolicy' = 'v2')",
+        ),
+        (
+            "inCommitTimestamp",
+            "",
+            "TBLPROPERTIES ('delta.enableInCommitTimestamps' = 'true')",
+        ),
+        (
+            "typeWidening",
+            "",
+            "TBLPROPERTIES ('delta.enableTypeWidening' = 'true')",
+        ),
         ("clustering", "", "CLUSTER BY (id)"),
-        ("identityColumns", "addColumn('number', 'BIGINT', generatedByDefaultAs=delta.tables.IdentityGenerator())", ""),
+        (
+            "identityColumns",
+            "addColumn('number', 'BIGINT', generatedByDefaultAs=delta.tables.IdentityGenerator())",
+            "",
+        ),
     ] {
         let path = folder.join(name);
         made(spark, &path, columns, more);
         let error = run(&path, &people(&[3]), json!({})).await.expect_err(name);
-        assert!(error.kind() == ErrorKind::Unsupported && error.message().contains(name), "{name}: {error:#}");
+        assert!(
+            error.kind() == ErrorKind::Unsupported && error.message().contains(name),
+            "{name}: {error:#}"
+        );
         assert_eq!(spark.column(&path, "id"), json!([1, 2]), "{name}");
     }
 }

@@ -23,13 +23,28 @@ pub(super) struct CsvEncoder {
 
 /// The style that the options ask for, unless they contradict each other.
 pub(super) fn style(options: &FileOptions) -> Result<CsvStyle> {
-    CsvStyle::new(options.delimiter, options.quote, options.null_text.as_deref())
+    CsvStyle::new(
+        options.delimiter,
+        options.quote,
+        options.null_text.as_deref(),
+    )
 }
 
 impl CsvEncoder {
-    pub(super) fn new(output: Compressor, shown: PathBuf, schema: &SchemaRef, options: &FileOptions) -> Result<Self> {
+    pub(super) fn new(
+        output: Compressor,
+        shown: PathBuf,
+        schema: &SchemaRef,
+        options: &FileOptions,
+    ) -> Result<Self> {
         let csv = Csv::new(schema, style(options)?);
-        Ok(Self { output, shown, csv, header: options.header.unwrap_or(true), buffer: Vec::new() })
+        Ok(Self {
+            output,
+            shown,
+            csv,
+            header: options.header.unwrap_or(true),
+            buffer: Vec::new(),
+        })
     }
 
     fn put_header(&mut self) -> Result<()> {
@@ -38,7 +53,9 @@ impl CsvEncoder {
         }
         let mut line = Vec::new();
         self.csv.header(&mut line);
-        self.output.write_all(&line).map_err(|error| from_io(&self.shown, error))
+        self.output
+            .write_all(&line)
+            .map_err(|error| from_io(&self.shown, error))
     }
 }
 
@@ -47,11 +64,15 @@ impl Encoder for CsvEncoder {
         self.put_header()?;
         self.buffer.clear();
         self.csv.lines(batch, first_row, &mut self.buffer)?;
-        self.output.write_all(&self.buffer).map_err(|error| from_io(&self.shown, error))
+        self.output
+            .write_all(&self.buffer)
+            .map_err(|error| from_io(&self.shown, error))
     }
 
     fn finish(&mut self) -> Result<()> {
         self.put_header()?;
-        self.output.finish().map_err(|error| from_io(&self.shown, error))
+        self.output
+            .finish()
+            .map_err(|error| from_io(&self.shown, error))
     }
 }

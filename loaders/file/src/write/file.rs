@@ -34,22 +34,43 @@ impl PlainFile {
         let file = File::create_new(path).map_err(|error| from_io(path, error))?;
         let bytes = Arc::<AtomicU64>::default();
         let encoder = encoder(Output::file(file, Arc::clone(&bytes)), path, layout)?;
-        Ok(Self { encoder: Some(encoder), path: path.to_owned(), upload: None, bytes })
+        Ok(Self {
+            encoder: Some(encoder),
+            path: path.to_owned(),
+            upload: None,
+            bytes,
+        })
     }
 
     /// Uploads a new object.
-    pub(super) async fn upload(store: &Arc<dyn ObjectStore>, path: &StorePath, layout: &Layout) -> Result<Self> {
+    pub(super) async fn upload(
+        store: &Arc<dyn ObjectStore>,
+        path: &StorePath,
+        layout: &Layout,
+    ) -> Result<Self> {
         let upload = store.put_multipart(path).await.map_err(from_store)?;
-        let upload = Upload(Some(WriteMultipart::new_with_chunk_size(upload, PART_BYTES)));
+        let upload = Upload(Some(WriteMultipart::new_with_chunk_size(
+            upload, PART_BYTES,
+        )));
         let (buffer, bytes) = (Buffer::default(), Arc::<AtomicU64>::default());
         let path = PathBuf::from(path.to_string());
-        let encoder = encoder(Output::buffer(buffer.clone(), Arc::clone(&bytes)), &path, layout)?;
-        Ok(Self { encoder: Some(encoder), path, upload: Some((upload, buffer)), bytes })
+        let encoder = encoder(
+            Output::buffer(buffer.clone(), Arc::clone(&bytes)),
+            &path,
+            layout,
+        )?;
+        Ok(Self {
+            encoder: Some(encoder),
+            path,
+            upload: Some((upload, buffer)),
+            bytes,
+        })
     }
 
     pub(super) async fn write(&mut self, batch: &RecordBatch, first_row: u64) -> Result<()> {
         let batch = batch.clone();
-        self.encode(move |encoder| encoder.write(&batch, first_row)).await?;
+        self.encode(move |encoder| encoder.write(&batch, first_row))
+            .await?;
         self.send(PARTS_AT_ONCE).await
     }
 
@@ -60,8 +81,16 @@ impl PlainFile {
         self.send(0).await
     }
 
-    async fn encode(&mut self, work: impl FnOnce(&mut dyn Encoder) -> Result<()> + Send + 'static) -> Result<()> {
-        let torn = || Error::new(ErrorKind::Unexpected, "an earlier write failed or was cancelled half-way");
+    async fn encode(
+        &mut self,
+        work: impl FnOnce(&mut dyn Encoder) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let torn = || {
+            Error::new(
+                ErrorKind::Unexpected,
+                "an earlier write failed or was cancelled half-way",
+            )
+        };
         let mut encoder = self.encoder.take().ok_or_else(torn)?;
         let encoder = blocking(move || {
             work(encoder.as_mut())?;
@@ -72,7 +101,9 @@ impl PlainFile {
     }
 
     async fn send(&mut self, most: usize) -> Result<()> {
-        let Some((Upload(Some(upload)), buffer)) = &mut self.upload else { return Ok(()) };
+        let Some((Upload(Some(upload)), buffer)) = &mut self.upload else {
+            return Ok(());
+        };
         upload.put(buffer.take().into());
         upload.wait_for_capacity(most).await.map_err(from_store)
     }

@@ -30,30 +30,57 @@ pub(super) struct FileEncoder {
 }
 
 impl FileEncoder {
-    pub(super) fn new(output: Output, shown: PathBuf, schema: &SchemaRef, codec: Compression) -> Result<Self> {
-        let writer = options(codec).and_then(|options| FileWriter::try_new_with_options(output, schema, options));
-        Ok(Self { writer: writer.map_err(|error| from_arrow(&shown, error))?, schema: schema.clone(), shown })
+    pub(super) fn new(
+        output: Output,
+        shown: PathBuf,
+        schema: &SchemaRef,
+        codec: Compression,
+    ) -> Result<Self> {
+        let writer = options(codec)
+            .and_then(|options| FileWriter::try_new_with_options(output, schema, options));
+        Ok(Self {
+            writer: writer.map_err(|error| from_arrow(&shown, error))?,
+            schema: schema.clone(),
+            shown,
+        })
     }
 
     fn write_plain(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         let columns = batch.columns().iter().zip(self.schema.fields());
-        let columns = columns.map(|(array, field)| cast(array, field.data_type())).collect::<Result<Vec<_>, _>>()?;
+        let columns = columns
+            .map(|(array, field)| cast(array, field.data_type()))
+            .collect::<Result<Vec<_>, _>>()?;
         let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        self.writer.write(&RecordBatch::try_new_with_options(self.schema.clone(), columns, &rows)?)
+        self.writer.write(&RecordBatch::try_new_with_options(
+            self.schema.clone(),
+            columns,
+            &rows,
+        )?)
     }
 }
 
 impl Encoder for FileEncoder {
     fn write(&mut self, batch: &RecordBatch, _: u64) -> Result<()> {
-        let same = batch.columns().iter().zip(self.schema.fields()).all(|(array, field)| array.data_type() == field.data_type());
-        let written = if same { self.writer.write(batch) } else { self.write_plain(batch) };
+        let same = batch
+            .columns()
+            .iter()
+            .zip(self.schema.fields())
+            .all(|(array, field)| array.data_type() == field.data_type());
+        let written = if same {
+            self.writer.write(batch)
+        } else {
+            self.write_plain(batch)
+        };
         written.map_err(|error| from_arrow(&self.shown, error))
     }
 
     fn finish(&mut self) -> Result<()> {
         let finished = self.writer.finish();
         finished.map_err(|error| from_arrow(&self.shown, error))?;
-        self.writer.get_mut().sync().map_err(|error| from_io(&self.shown, error))
+        self.writer
+            .get_mut()
+            .sync()
+            .map_err(|error| from_io(&self.shown, error))
     }
 }
 
@@ -64,20 +91,34 @@ pub(super) struct StreamEncoder {
 }
 
 impl StreamEncoder {
-    pub(super) fn new(output: Output, shown: PathBuf, schema: &SchemaRef, codec: Compression) -> Result<Self> {
-        let writer = options(codec).and_then(|options| StreamWriter::try_new_with_options(output, schema, options));
-        Ok(Self { writer: writer.map_err(|error| from_arrow(&shown, error))?, shown })
+    pub(super) fn new(
+        output: Output,
+        shown: PathBuf,
+        schema: &SchemaRef,
+        codec: Compression,
+    ) -> Result<Self> {
+        let writer = options(codec)
+            .and_then(|options| StreamWriter::try_new_with_options(output, schema, options));
+        Ok(Self {
+            writer: writer.map_err(|error| from_arrow(&shown, error))?,
+            shown,
+        })
     }
 }
 
 impl Encoder for StreamEncoder {
     fn write(&mut self, batch: &RecordBatch, _: u64) -> Result<()> {
-        self.writer.write(batch).map_err(|error| from_arrow(&self.shown, error))
+        self.writer
+            .write(batch)
+            .map_err(|error| from_arrow(&self.shown, error))
     }
 
     fn finish(&mut self) -> Result<()> {
         let finished = self.writer.finish();
         finished.map_err(|error| from_arrow(&self.shown, error))?;
-        self.writer.get_mut().sync().map_err(|error| from_io(&self.shown, error))
+        self.writer
+            .get_mut()
+            .sync()
+            .map_err(|error| from_io(&self.shown, error))
     }
 }

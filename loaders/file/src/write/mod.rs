@@ -41,19 +41,38 @@ pub(crate) struct Layout {
 
 /// Refuses options that contradict each other, before anything is written.
 pub(crate) fn check_layout(format: Format, options: &FileOptions) -> Result<()> {
-    if format == Format::Csv { csv::style(options).map(drop) } else { Ok(()) }
+    if format == Format::Csv {
+        csv::style(options).map(drop)
+    } else {
+        Ok(())
+    }
 }
 
 fn encoder(output: Output, path: &Path, layout: &Layout) -> Result<Box<dyn Encoder>> {
-    let Layout { format, codec, schema, options } = layout;
+    let Layout {
+        format,
+        codec,
+        schema,
+        options,
+    } = layout;
     let shown = path.to_owned();
     let compressor = |output| Compressor::new(output, *codec).map_err(|error| from_io(path, error));
     Ok(match format {
-        Format::Csv => Box::new(csv::CsvEncoder::new(compressor(output)?, shown, schema, options)?),
+        Format::Csv => Box::new(csv::CsvEncoder::new(
+            compressor(output)?,
+            shown,
+            schema,
+            options,
+        )?),
         Format::Ndjson => Box::new(ndjson::NdjsonEncoder::new(compressor(output)?, shown)),
         Format::Arrow => Box::new(ipc::FileEncoder::new(output, shown, schema, *codec)?),
         Format::ArrowStream => Box::new(ipc::StreamEncoder::new(output, shown, schema, *codec)?),
-        Format::Parquet => return Err(Error::new(ErrorKind::Unexpected, "Parquet has a writer of its own")),
+        Format::Parquet => {
+            return Err(Error::new(
+                ErrorKind::Unexpected,
+                "Parquet has a writer of its own",
+            ));
+        }
     })
 }
 
@@ -82,7 +101,14 @@ pub(crate) struct PlainWriter {
 
 impl PlainWriter {
     pub(crate) fn new(site: Site, naming: Naming, layout: Layout) -> Self {
-        Self { site, naming, layout, current: None, done: Vec::new(), rows: 0 }
+        Self {
+            site,
+            naming,
+            layout,
+            current: None,
+            done: Vec::new(),
+            rows: 0,
+        }
     }
 
     pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -160,6 +186,9 @@ impl PlainWriter {
 
     /// The files that are complete.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        self.done.iter().map(|file| file.path().to_owned()).collect()
+        self.done
+            .iter()
+            .map(|file| file.path().to_owned())
+            .collect()
     }
 }

@@ -23,7 +23,11 @@ pub(super) struct NdjsonEncoder {
 
 impl NdjsonEncoder {
     pub(super) fn new(output: Compressor, shown: PathBuf) -> Self {
-        Self { output, shown, buffer: Vec::new() }
+        Self {
+            output,
+            shown,
+            buffer: Vec::new(),
+        }
     }
 
     fn lines(&self, batch: &RecordBatch, first_row: u64, out: &mut Vec<u8>) -> Result<()> {
@@ -37,7 +41,8 @@ impl NdjsonEncoder {
                 }
                 out.extend_from_slice(key);
                 let column = batch.schema_ref().field(index).name();
-                node.write(row, out).map_err(|why| refused(column, why, first_row + row as u64))?;
+                node.write(row, out)
+                    .map_err(|why| refused(column, why, first_row + row as u64))?;
             }
             out.extend_from_slice(b"}\n");
         }
@@ -50,13 +55,17 @@ impl Encoder for NdjsonEncoder {
         let mut lines = std::mem::take(&mut self.buffer);
         lines.clear();
         self.lines(batch, first_row, &mut lines)?;
-        self.output.write_all(&lines).map_err(|error| from_io(&self.shown, error))?;
+        self.output
+            .write_all(&lines)
+            .map_err(|error| from_io(&self.shown, error))?;
         self.buffer = lines;
         Ok(())
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.output.finish().map_err(|error| from_io(&self.shown, error))
+        self.output
+            .finish()
+            .map_err(|error| from_io(&self.shown, error))
     }
 }
 
@@ -96,20 +105,36 @@ impl<'a> Node<'a> {
         let boxed = |array| Box::new(Self::new(array));
         let kind = match array.data_type() {
             DataType::Null => Kind::Null,
-            DataType::List(_) => Kind::Array(offsets(array.as_list::<i32>().offsets()), boxed(array.as_list::<i32>().values())),
-            DataType::LargeList(_) => Kind::Array(offsets(array.as_list::<i64>().offsets()), boxed(array.as_list::<i64>().values())),
+            DataType::List(_) => Kind::Array(
+                offsets(array.as_list::<i32>().offsets()),
+                boxed(array.as_list::<i32>().values()),
+            ),
+            DataType::LargeList(_) => Kind::Array(
+                offsets(array.as_list::<i64>().offsets()),
+                boxed(array.as_list::<i64>().values()),
+            ),
             DataType::FixedSizeList(_, size) => {
                 let size = usize::try_from(*size).unwrap_or_default();
-                Kind::Array(Box::new(move |row| row * size..(row + 1) * size), boxed(array.as_fixed_size_list().values()))
+                Kind::Array(
+                    Box::new(move |row| row * size..(row + 1) * size),
+                    boxed(array.as_fixed_size_list().values()),
+                )
             }
             DataType::Struct(fields) => Kind::Object(members(fields, array.as_struct().columns())),
             DataType::Map(..) => {
                 let map = array.as_map();
-                Kind::Map(offsets(map.offsets()), Column::new(map.keys()), boxed(map.values()))
+                Kind::Map(
+                    offsets(map.offsets()),
+                    Column::new(map.keys()),
+                    boxed(map.values()),
+                )
             }
             _ => Kind::Value(Column::new(array)),
         };
-        Self { nulls: array.logical_nulls(), kind }
+        Self {
+            nulls: array.logical_nulls(),
+            kind,
+        }
     }
 
     fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
@@ -165,7 +190,9 @@ fn value(column: &Column<'_>, row: usize, out: &mut Vec<u8>) -> Result<(), Refus
             column.write(row, out)?;
             // `NaN`, `inf` and `-inf` end in a letter; so do `true` and `false`, in another.
             if matches!(out.last(), Some(b'N' | b'f')) {
-                return Err("NaN or infinity, which JSON has no number for; cast it to text in the query");
+                return Err(
+                    "NaN or infinity, which JSON has no number for; cast it to text in the query",
+                );
             }
         }
         Form::Plain => {

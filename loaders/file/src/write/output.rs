@@ -31,11 +31,17 @@ enum To {
 
 impl Output {
     pub(crate) fn file(file: File, bytes: Arc<AtomicU64>) -> Self {
-        Self { to: To::File(BufWriter::with_capacity(1 << 20, file)), bytes }
+        Self {
+            to: To::File(BufWriter::with_capacity(1 << 20, file)),
+            bytes,
+        }
     }
 
     pub(crate) fn buffer(buffer: Buffer, bytes: Arc<AtomicU64>) -> Self {
-        Self { to: To::Buffer(buffer), bytes }
+        Self {
+            to: To::Buffer(buffer),
+            bytes,
+        }
     }
 
     /// Brings what a file has taken onto the disk.
@@ -55,7 +61,11 @@ impl Write for Output {
         let written = match &mut self.to {
             To::File(file) => file.write(bytes)?,
             To::Buffer(buffer) => {
-                buffer.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+                buffer
+                    .0
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend_from_slice(bytes);
                 bytes.len()
             }
         };
@@ -78,7 +88,10 @@ pub(crate) enum Compressor {
 impl Compressor {
     pub(crate) fn new(output: Output, codec: Compression) -> io::Result<Self> {
         Ok(match codec {
-            Compression::Gzip(level) => Self::Gzip(Some(GzEncoder::new(output, flate2::Compression::new(level.into())))),
+            Compression::Gzip(level) => Self::Gzip(Some(GzEncoder::new(
+                output,
+                flate2::Compression::new(level.into()),
+            ))),
             Compression::Zstd(level) => Self::Zstd(Some(zstd::Encoder::new(output, level.into())?)),
             _ => Self::Plain(output),
         })
@@ -88,8 +101,12 @@ impl Compressor {
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(output) => output.sync(),
-            Self::Gzip(encoder) => encoder.take().map_or(Ok(()), |encoder| encoder.finish()?.sync()),
-            Self::Zstd(encoder) => encoder.take().map_or(Ok(()), |encoder| encoder.finish()?.sync()),
+            Self::Gzip(encoder) => encoder
+                .take()
+                .map_or(Ok(()), |encoder| encoder.finish()?.sync()),
+            Self::Zstd(encoder) => encoder
+                .take()
+                .map_or(Ok(()), |encoder| encoder.finish()?.sync()),
         }
     }
 }

@@ -7,7 +7,10 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, FieldRef};
-use arrowload_core::{Capabilities, DataLoader, LoadRequest, LoadState, LoaderDescriptor, Mode, Plan, Result, Settings, TypeSupport};
+use arrowload_core::{
+    Capabilities, DataLoader, LoadRequest, LoadState, LoaderDescriptor, Mode, Plan, Result,
+    Settings, TypeSupport,
+};
 use arrowload_file::{FileConfig, FileLoader, FileOptions, FileSession, Format};
 use arrowload_testkit::{ConformanceReport, Subject, check_support_table, conformance, python};
 use futures::FutureExt;
@@ -25,7 +28,13 @@ struct By<const FORMAT: usize> {
     root: PathBuf,
 }
 
-const FORMATS: [Format; 5] = [Format::Parquet, Format::Arrow, Format::ArrowStream, Format::Csv, Format::Ndjson];
+const FORMATS: [Format; 5] = [
+    Format::Parquet,
+    Format::Arrow,
+    Format::ArrowStream,
+    Format::Csv,
+    Format::Ndjson,
+];
 
 fn in_format(format: Format, request: &LoadRequest<FileOptions>) -> LoadRequest<FileOptions> {
     let mut request = request.clone();
@@ -43,12 +52,18 @@ impl<const FORMAT: usize> DataLoader for By<FORMAT> {
 
     async fn connect(config: FileConfig) -> Result<Self> {
         let root = config.root.clone().unwrap_or_default().into();
-        Ok(Self { loader: FileLoader::connect(config).await?, root })
+        Ok(Self {
+            loader: FileLoader::connect(config).await?,
+            root,
+        })
     }
 
     async fn begin(&self, request: LoadRequest<FileOptions>) -> Result<FileSession> {
         let (path, schema) = (self.root.join(&request.target), request.schema.clone());
-        let session = self.loader.begin(in_format(FORMATS[FORMAT], &request)).await?;
+        let session = self
+            .loader
+            .begin(in_format(FORMATS[FORMAT], &request))
+            .await?;
         let mut sent = SENT.lock().unwrap_or_else(PoisonError::into_inner);
         let known = sent.entry(path).or_default();
         known.retain(|field| schema.column_with_name(field.name()).is_none());
@@ -108,7 +123,11 @@ impl Subject for Targets {
             Format::Csv => "csv",
             Format::Ndjson => "ndjson",
         };
-        if self.single { format!("{name}.{ending}") } else { format!("{name}/") }
+        if self.single {
+            format!("{name}.{ending}")
+        } else {
+            format!("{name}/")
+        }
     }
 
     /// A file cannot be added to. Text has no types that a checksum could be of, and a text file no place for a `load_id`.
@@ -130,7 +149,12 @@ impl Subject for Targets {
     fn read<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<RecordBatch>, String>> {
         let path = self.root.path().join(target);
         async move {
-            let sent = SENT.lock().unwrap_or_else(PoisonError::into_inner).get(&path).cloned().unwrap_or_default();
+            let sent = SENT
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&path)
+                .cloned()
+                .unwrap_or_default();
             match self.format {
                 Format::Parquet => python::read("parquet", &path),
                 Format::Arrow => python::read("arrow", &path),
@@ -144,7 +168,12 @@ impl Subject for Targets {
 }
 
 async fn suite(format: Format, single: bool) -> ConformanceReport {
-    conformance(&Targets { root: tempfile::tempdir().expect("a folder"), format, single }).await
+    conformance(&Targets {
+        root: tempfile::tempdir().expect("a folder"),
+        format,
+        single,
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,7 +181,10 @@ async fn folders_of_parquet_keep_their_promises() {
     if python::available() {
         let report = suite(Format::Parquet, false).await;
         report.assert();
-        check_support_table(&report, &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+        check_support_table(
+            &report,
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"),
+        );
     }
 }
 
@@ -194,8 +226,14 @@ async fn folders_of_csv_keep_their_promises() {
 /// What a text file cannot promise: it does not tell which columns it has, so `overwrite` replaces it with any.
 const NO_COLUMNS: [(&str, &str); 3] = [
     ("columns are matched by name", "overwrite, a column missing"),
-    ("a new column needs schema_evolution", "overwrite: it loaded"),
-    ("a column of another type is refused", "overwrite: it loaded"),
+    (
+        "a new column needs schema_evolution",
+        "overwrite: it loaded",
+    ),
+    (
+        "a column of another type is refused",
+        "overwrite: it loaded",
+    ),
 ];
 
 /// What JSON cannot hold of the suite's floats: NaN and infinity, which are refused by value.
@@ -208,8 +246,15 @@ const NO_NAN: [(&str, &str); 3] = [
 /// All promises are kept but those that are named, for these reasons.
 fn assert_but_for(report: &ConformanceReport, limits: &[(&str, &str)]) {
     let failures = report.failures();
-    let known = |(name, why): &(&str, &str)| limits.iter().any(|(limit, reason)| name == limit && why.contains(reason));
-    assert!(failures.len() == limits.len() && failures.iter().all(known), "{report}");
+    let known = |(name, why): &(&str, &str)| {
+        limits
+            .iter()
+            .any(|(limit, reason)| name == limit && why.contains(reason))
+    };
+    assert!(
+        failures.len() == limits.len() && failures.iter().all(known),
+        "{report}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,5 +271,8 @@ async fn folders_of_ndjson_keep_their_promises() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn single_files_of_ndjson_keep_their_promises() {
-    assert_but_for(&suite(Format::Ndjson, true).await, &[NO_COLUMNS, NO_NAN].concat());
+    assert_but_for(
+        &suite(Format::Ndjson, true).await,
+        &[NO_COLUMNS, NO_NAN].concat(),
+    );
 }

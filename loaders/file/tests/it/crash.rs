@@ -24,15 +24,25 @@ const CHILD: &str = "ARROWLOAD_TEST_CHILD";
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stdout, reason = "the parent reads it")]
 async fn child_process() {
-    let Ok(text) = std::env::var(CHILD) else { return };
+    let Ok(text) = std::env::var(CHILD) else {
+        return;
+    };
     let (target, options) = text.split_once('\n').expect("a target and options");
-    let report = run(target, &rows(NEW), serde_json::from_str(options).expect("JSON")).await.expect("a load");
+    let report = run(
+        target,
+        &rows(NEW),
+        serde_json::from_str(options).expect("JSON"),
+    )
+    .await
+    .expect("a load");
     println!("loaded {}", report.rows);
 }
 
 fn child(target: &str, options: &Value) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command.args(["--exact", "crash::child_process", "--nocapture"]).env(CHILD, format!("{target}\n{options}"));
+    command
+        .args(["--exact", "crash::child_process", "--nocapture"])
+        .env(CHILD, format!("{target}\n{options}"));
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     command
 }
@@ -41,11 +51,23 @@ fn child(target: &str, options: &Value) -> Command {
 fn ids(path: &Path) -> Vec<i64> {
     let mut ids = Vec::new();
     if path.is_dir() {
-        let visible = names(path).into_iter().filter(|name| !name.starts_with(['.', '_']));
+        let visible = names(path)
+            .into_iter()
+            .filter(|name| !name.starts_with(['.', '_']));
         ids.extend(visible.flat_map(|name| self::ids(&path.join(name))));
     } else if let Ok(file) = std::fs::File::open(path) {
-        for batch in ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").build().expect("rows") {
-            ids.extend(batch.expect("rows").column(0).as_primitive::<Int64Type>().values());
+        for batch in ParquetRecordBatchReaderBuilder::try_new(file)
+            .expect("Parquet")
+            .build()
+            .expect("rows")
+        {
+            ids.extend(
+                batch
+                    .expect("rows")
+                    .column(0)
+                    .as_primitive::<Int64Type>()
+                    .values(),
+            );
         }
     }
     ids.sort_unstable();
@@ -56,7 +78,11 @@ fn ids(path: &Path) -> Vec<i64> {
 async fn kill(target: &str, mode: &str, options: Value, whole: bool) {
     let folder = tempdir().expect("a folder");
     let path = folder.path().join(target);
-    let target = format!("{}{}", path.display(), if target.ends_with('/') { "/" } else { "" });
+    let target = format!(
+        "{}{}",
+        path.display(),
+        if target.ends_with('/') { "/" } else { "" }
+    );
     let reset = async || {
         let _ = std::fs::remove_dir_all(&path);
         let _ = std::fs::remove_file(&path);
@@ -69,7 +95,11 @@ async fn kill(target: &str, mode: &str, options: Value, whole: bool) {
         run(&target, &rows(OLD), first).await.expect("the old rows");
     };
     let before: Vec<i64> = OLD.collect();
-    let after: Vec<i64> = if mode == "append" { OLD.chain(NEW).collect() } else { NEW.collect() };
+    let after: Vec<i64> = if mode == "append" {
+        OLD.chain(NEW).collect()
+    } else {
+        NEW.collect()
+    };
     let mut took = Duration::ZERO;
     for _ in 0..2 {
         reset().await;
@@ -78,7 +108,10 @@ async fn kill(target: &str, mode: &str, options: Value, whole: bool) {
         let began = Instant::now();
         let output = child(&target, &options).output().expect("started");
         took = began.elapsed();
-        assert!(String::from_utf8_lossy(&output.stdout).contains("loaded 300000"), "{output:?}");
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains("loaded 300000"),
+            "{output:?}"
+        );
         assert_eq!(ids(&path), after);
     }
     let (mut survived, mut died, mut parts) = (0, 0, 0);
@@ -96,16 +129,32 @@ async fn kill(target: &str, mode: &str, options: Value, whole: bool) {
         match (seen == after, seen == before) {
             (true, _) => survived += 1,
             (_, true) => died += 1,
-            _ if whole => panic!("{mode} killed after {pause:?}: {} rows are seen", seen.len()),
+            _ if whole => panic!(
+                "{mode} killed after {pause:?}: {} rows are seen",
+                seen.len()
+            ),
             _ => parts += 1,
         }
-        assert!(!reported || seen == after, "{mode} killed after {pause:?}: it reported rows that are not there");
-        let report = run(&target, &rows(NEW), options).await.expect("the repeated load");
+        assert!(
+            !reported || seen == after,
+            "{mode} killed after {pause:?}: it reported rows that are not there"
+        );
+        let report = run(&target, &rows(NEW), options)
+            .await
+            .expect("the repeated load");
         assert_eq!(report.rows, 300_000);
         let again = ids(&path);
-        assert!(again == after, "{mode} killed after {pause:?} and repeated: {} rows, not {}", again.len(), after.len());
+        assert!(
+            again == after,
+            "{mode} killed after {pause:?} and repeated: {} rows, not {}",
+            again.len(),
+            after.len()
+        );
     }
-    assert!(died > 0, "{survived} loads were over before they were killed, {parts} partly, and {died} were not");
+    assert!(
+        died > 0,
+        "{survived} loads were over before they were killed, {parts} partly, and {died} were not"
+    );
 }
 
 #[tokio::test]
@@ -120,10 +169,22 @@ async fn a_file_that_is_added_to_a_folder_is_there_or_not() {
 
 #[tokio::test]
 async fn files_that_are_added_to_a_folder_arrive_once() {
-    kill("rows/", "append", json!({"max_file_bytes": 100_000, "batch_size": 10_000}), false).await;
+    kill(
+        "rows/",
+        "append",
+        json!({"max_file_bytes": 100_000, "batch_size": 10_000}),
+        false,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_folder_that_is_replaced_ends_with_the_new_rows() {
-    kill("rows/", "overwrite", json!({"max_file_bytes": 100_000, "batch_size": 10_000}), false).await;
+    kill(
+        "rows/",
+        "overwrite",
+        json!({"max_file_bytes": 100_000, "batch_size": 10_000}),
+        false,
+    )
+    .await;
 }

@@ -1,5 +1,9 @@
 //! The file loader from outside: conformance, formats, single files and folders.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so and ends"
+)]
 
 mod conformance;
 mod crash;

@@ -42,7 +42,10 @@ enum State {
 }
 
 fn malformed(why: &str) -> Error {
-    Error::new(ErrorKind::Unexpected, format!("the server's answer is not what PostgreSQL's COPY sends: {why}"))
+    Error::new(
+        ErrorKind::Unexpected,
+        format!("the server's answer is not what PostgreSQL's COPY sends: {why}"),
+    )
 }
 
 /// What one look at the bytes found.
@@ -53,35 +56,62 @@ enum Found {
 }
 
 fn i16_at(bytes: &[u8], at: usize) -> Option<i16> {
-    bytes.get(at..at + 2)?.first_chunk().copied().map(i16::from_be_bytes)
+    bytes
+        .get(at..at + 2)?
+        .first_chunk()
+        .copied()
+        .map(i16::from_be_bytes)
 }
 
 fn i32_at(bytes: &[u8], at: usize) -> Option<i32> {
-    bytes.get(at..at + 4)?.first_chunk().copied().map(i32::from_be_bytes)
+    bytes
+        .get(at..at + 4)?
+        .first_chunk()
+        .copied()
+        .map(i32::from_be_bytes)
 }
 
 /// The end of the row that begins the bytes.
 fn look(bytes: &[u8], columns: usize) -> Result<Found> {
-    let Some(fields) = i16_at(bytes, 0) else { return Ok(Found::Incomplete) };
+    let Some(fields) = i16_at(bytes, 0) else {
+        return Ok(Found::Incomplete);
+    };
     if fields == -1 {
         return Ok(Found::Trailer);
     }
     if usize::try_from(fields) != Ok(columns) {
-        return Err(malformed(&format!("a row has {fields} fields in place of {columns}")));
+        return Err(malformed(&format!(
+            "a row has {fields} fields in place of {columns}"
+        )));
     }
     let mut at = 2;
     for _ in 0..columns {
-        let Some(length) = i32_at(bytes, at) else { return Ok(Found::Incomplete) };
+        let Some(length) = i32_at(bytes, at) else {
+            return Ok(Found::Incomplete);
+        };
         at += 4 + usize::try_from(length).unwrap_or(0);
     }
-    Ok(if at <= bytes.len() { Found::Row(at) } else { Found::Incomplete })
+    Ok(if at <= bytes.len() {
+        Found::Row(at)
+    } else {
+        Found::Incomplete
+    })
 }
 
 impl RowDecoder {
     /// For rows of these types.
     pub(crate) fn new(schema: SchemaRef, types: &[ReadType], batch_rows: usize) -> Self {
         let columns = types.iter().map(ReadType::decoder).collect();
-        Self { schema, columns, batch_rows, rows: 0, bytes: 0, finished_rows: 0, rest: Vec::new(), state: State::Header }
+        Self {
+            schema,
+            columns,
+            batch_rows,
+            rows: 0,
+            bytes: 0,
+            finished_rows: 0,
+            rest: Vec::new(),
+            state: State::Header,
+        }
     }
 
     /// Takes a message of a COPY. Messages need not end where rows do.
@@ -103,7 +133,9 @@ impl RowDecoder {
     fn take_rows(&mut self, bytes: &[u8]) -> Result<usize> {
         let mut at = 0;
         if self.state == State::Header {
-            let Some(header) = bytes.get(..HEADER.len()) else { return Ok(0) };
+            let Some(header) = bytes.get(..HEADER.len()) else {
+                return Ok(0);
+            };
             if header[..11] != HEADER[..11] {
                 return Err(malformed("it does not begin with COPY's signature"));
             }
@@ -147,7 +179,9 @@ impl RowDecoder {
                     None
                 }
             };
-            self.columns[index].push(value).map_err(|wrong| self.explain(index, self.rows, wrong))?;
+            self.columns[index]
+                .push(value)
+                .map_err(|wrong| self.explain(index, self.rows, wrong))?;
         }
         self.rows += 1;
         self.bytes += row.len();
@@ -157,7 +191,9 @@ impl RowDecoder {
     /// Takes one field of a row that did not come by COPY.
     pub(crate) fn push_field(&mut self, index: usize, value: Option<&[u8]>) -> Result<()> {
         self.bytes += value.map_or(0, <[u8]>::len);
-        self.columns[index].push(value).map_err(|wrong| self.explain(index, self.rows, wrong))
+        self.columns[index]
+            .push(value)
+            .map_err(|wrong| self.explain(index, self.rows, wrong))
     }
 
     /// Ends a row of [`push_field`](Self::push_field).
@@ -169,7 +205,9 @@ impl RowDecoder {
     fn explain(&self, column: usize, row: usize, wrong: Wrong) -> Error {
         let name = self.schema.field(column).name();
         let message = format!("column `{name}`: {}", wrong.0);
-        Error::new(ErrorKind::InvalidData, message).with("column", name).at_row(self.finished_rows + row as u64)
+        Error::new(ErrorKind::InvalidData, message)
+            .with("column", name)
+            .at_row(self.finished_rows + row as u64)
     }
 
     /// Whether the rows that wait are a batch.
@@ -199,7 +237,10 @@ impl RowDecoder {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-            .map_err(|error| Error::new(ErrorKind::Unexpected, "the rows do not fit their schema").with_source(error))?;
+            .map_err(|error| {
+                Error::new(ErrorKind::Unexpected, "the rows do not fit their schema")
+                    .with_source(error)
+            })?;
         self.finished_rows += self.rows as u64;
         (self.rows, self.bytes) = (0, 0);
         Ok(Some(batch))

@@ -18,7 +18,11 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(field: &'a [u8], name: &'static str) -> Self {
-        Self { rest: field, name, length: field.len() }
+        Self {
+            rest: field,
+            name,
+            length: field.len(),
+        }
     }
 
     fn short(&self) -> Wrong {
@@ -33,8 +37,13 @@ impl<'a> Reader<'a> {
 
     /// A length and that many bytes; `None` for null.
     fn field(&mut self) -> Result<Option<&'a [u8]>, Wrong> {
-        let Ok(length) = usize::try_from(self.word()?) else { return Ok(None) };
-        let (field, rest) = self.rest.split_at_checked(length).ok_or_else(|| self.short())?;
+        let Ok(length) = usize::try_from(self.word()?) else {
+            return Ok(None);
+        };
+        let (field, rest) = self
+            .rest
+            .split_at_checked(length)
+            .ok_or_else(|| self.short())?;
         self.rest = rest;
         Ok(Some(field))
     }
@@ -50,7 +59,12 @@ pub(super) struct Lists {
 
 impl Lists {
     pub(super) fn new(item: FieldRef, items: Box<dyn Decoder>) -> Self {
-        Self { item, items, offsets: vec![0], nulls: NullBufferBuilder::new(1024) }
+        Self {
+            item,
+            items,
+            offsets: vec![0],
+            nulls: NullBufferBuilder::new(1024),
+        }
     }
 
     /// Appends the items of one array, and says how many there were.
@@ -67,7 +81,9 @@ impl Lists {
                 Ok(length)
             }
             more => {
-                let message = format!("an array of {more} dimensions cannot be a list; cast the column to jsonb (to_jsonb) or to text");
+                let message = format!(
+                    "an array of {more} dimensions cannot be a list; cast the column to jsonb (to_jsonb) or to text"
+                );
                 Err(Wrong::new(message))
             }
         }
@@ -77,17 +93,36 @@ impl Lists {
 impl Decoder for Lists {
     fn push(&mut self, field: Option<&[u8]>) -> Result<(), Wrong> {
         let length = field.map_or(Ok(0), |field| self.push_items(field))?;
-        let end = self.offsets.last().copied().unwrap_or(0).checked_add(length);
-        self.offsets.push(end.ok_or_else(|| Wrong::new("a batch holds more than 2^31 items; lower read_batch_size"))?);
+        let end = self
+            .offsets
+            .last()
+            .copied()
+            .unwrap_or(0)
+            .checked_add(length);
+        self.offsets.push(end.ok_or_else(|| {
+            Wrong::new("a batch holds more than 2^31 items; lower read_batch_size")
+        })?);
         self.nulls.append(field.is_some());
         Ok(())
     }
 
     fn finish(&mut self) -> Result<ArrayRef, (usize, Wrong)> {
         let offsets = std::mem::replace(&mut self.offsets, vec![0]);
-        let at_row = |(item, wrong): (usize, Wrong)| (offsets.partition_point(|end| *end as usize <= item).saturating_sub(1), wrong);
+        let at_row = |(item, wrong): (usize, Wrong)| {
+            (
+                offsets
+                    .partition_point(|end| *end as usize <= item)
+                    .saturating_sub(1),
+                wrong,
+            )
+        };
         let items = self.items.finish().map_err(at_row)?;
-        let array = ListArray::new(Arc::clone(&self.item), OffsetBuffer::new(offsets.into()), items, self.nulls.finish());
+        let array = ListArray::new(
+            Arc::clone(&self.item),
+            OffsetBuffer::new(offsets.into()),
+            items,
+            self.nulls.finish(),
+        );
         Ok(Arc::new(array))
     }
 }
@@ -102,10 +137,17 @@ pub(super) struct Structs {
 impl Decoder for Structs {
     fn push(&mut self, field: Option<&[u8]>) -> Result<(), Wrong> {
         self.nulls.append(field.is_some());
-        let Some(field) = field else { return self.columns.iter_mut().try_for_each(|column| column.push(None)) };
+        let Some(field) = field else {
+            return self
+                .columns
+                .iter_mut()
+                .try_for_each(|column| column.push(None));
+        };
         let mut reader = Reader::new(field, "a composite type");
         if usize::try_from(reader.word()?) != Ok(self.columns.len()) {
-            return Err(Wrong::new("a composite value has other fields than its type; the type was changed meanwhile"));
+            return Err(Wrong::new(
+                "a composite value has other fields than its type; the type was changed meanwhile",
+            ));
         }
         for column in &mut self.columns {
             let _type = reader.word()?;
@@ -115,8 +157,16 @@ impl Decoder for Structs {
     }
 
     fn finish(&mut self) -> Result<ArrayRef, (usize, Wrong)> {
-        let columns = self.columns.iter_mut().map(|column| column.finish()).collect::<Result<Vec<_>, _>>()?;
-        Ok(Arc::new(StructArray::new(self.fields.clone(), columns, self.nulls.finish())))
+        let columns = self
+            .columns
+            .iter_mut()
+            .map(|column| column.finish())
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Arc::new(StructArray::new(
+            self.fields.clone(),
+            columns,
+            self.nulls.finish(),
+        )))
     }
 }
 
@@ -132,19 +182,31 @@ impl Decoder for Vectors {
     fn push(&mut self, field: Option<&[u8]>) -> Result<(), Wrong> {
         self.nulls.append(field.is_some());
         let Some(field) = field else {
-            self.values.extend(std::iter::repeat_n(0.0, self.length as usize));
+            self.values
+                .extend(std::iter::repeat_n(0.0, self.length as usize));
             return Ok(());
         };
         // The length and a reserved word, of two bytes each.
-        let values = field.get(4..).filter(|values| values.len() == 4 * self.length as usize);
+        let values = field
+            .get(4..)
+            .filter(|values| values.len() == 4 * self.length as usize);
         let values = values.ok_or_else(|| Wrong::length("vector", field.len()))?;
-        self.values.extend(values.chunks_exact(4).map(|bytes| f32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])));
+        self.values.extend(
+            values
+                .chunks_exact(4)
+                .map(|bytes| f32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])),
+        );
         Ok(())
     }
 
     fn finish(&mut self) -> Result<ArrayRef, (usize, Wrong)> {
         let values = PrimitiveArray::<Float32Type>::from(std::mem::take(&mut self.values));
-        let array = FixedSizeListArray::new(Arc::clone(&self.item), self.length, Arc::new(values), self.nulls.finish());
+        let array = FixedSizeListArray::new(
+            Arc::clone(&self.item),
+            self.length,
+            Arc::new(values),
+            self.nulls.finish(),
+        );
         Ok(Arc::new(array))
     }
 }

@@ -41,20 +41,27 @@ fn parse(field: &[u8]) -> Result<Parsed<'_>, Wrong> {
         _ => return Err(Wrong::new("a numeric has an unknown sign")),
     };
     let weight = i32::from(word(2).cast_signed());
-    Ok(Parsed::Finite(Numeric { groups, weight, negative, display_scale: usize::from(word(6)) }))
+    Ok(Parsed::Finite(Numeric {
+        groups,
+        weight,
+        negative,
+        display_scale: usize::from(word(6)),
+    }))
 }
 
 fn finite(field: &[u8]) -> Result<Numeric<'_>, Wrong> {
     match parse(field)? {
         Parsed::Finite(numeric) => Ok(numeric),
-        Parsed::Special(name) => {
-            Err(Wrong::new(format!("{name} has no counterpart among decimals; set the connection key read_numeric = \"text\"")))
-        }
+        Parsed::Special(name) => Err(Wrong::new(format!(
+            "{name} has no counterpart among decimals; set the connection key read_numeric = \"text\""
+        ))),
     }
 }
 
 fn groups(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
-    bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+    bytes
+        .chunks_exact(2)
+        .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
 }
 
 #[cold]
@@ -94,10 +101,14 @@ impl Digits for i128 {
 
     #[inline(always)]
     fn over_ten_to(self, power: u32) -> Option<Self> {
-        let Some(divisor) = 10_i128.checked_pow(power) else { return (self == 0).then_some(0) };
+        let Some(divisor) = 10_i128.checked_pow(power) else {
+            return (self == 0).then_some(0);
+        };
         // Most decimals fit into a word, whose division is many times faster.
         if let (Ok(value), Ok(divisor)) = (u64::try_from(self), u64::try_from(divisor)) {
-            return value.is_multiple_of(divisor).then(|| (value / divisor).into());
+            return value
+                .is_multiple_of(divisor)
+                .then(|| (value / divisor).into());
         }
         (self % divisor == 0).then(|| self / divisor)
     }
@@ -109,7 +120,9 @@ impl Digits for i128 {
 
     #[inline(always)]
     fn has_more_digits_than(self, precision: u8) -> bool {
-        10_i128.checked_pow(precision.into()).is_some_and(|limit| self >= limit)
+        10_i128
+            .checked_pow(precision.into())
+            .is_some_and(|limit| self >= limit)
     }
 }
 
@@ -117,7 +130,8 @@ impl Digits for i256 {
     const ZERO: Self = i256::ZERO;
 
     fn times_plus(self, factor: u16, addend: u16) -> Option<Self> {
-        self.checked_mul(i256::from_i128(factor.into()))?.checked_add(i256::from_i128(addend.into()))
+        self.checked_mul(i256::from_i128(factor.into()))?
+            .checked_add(i256::from_i128(addend.into()))
     }
 
     fn times_ten_to(self, power: u32) -> Option<Self> {
@@ -125,7 +139,9 @@ impl Digits for i256 {
     }
 
     fn over_ten_to(self, power: u32) -> Option<Self> {
-        let Some(divisor) = i256::from_i128(10).checked_pow(power) else { return (self == i256::ZERO).then_some(self) };
+        let Some(divisor) = i256::from_i128(10).checked_pow(power) else {
+            return (self == i256::ZERO).then_some(self);
+        };
         (self.checked_rem(divisor)? == i256::ZERO).then(|| self.wrapping_div(divisor))
     }
 
@@ -134,7 +150,9 @@ impl Digits for i256 {
     }
 
     fn has_more_digits_than(self, precision: u8) -> bool {
-        i256::from_i128(10).checked_pow(precision.into()).is_some_and(|limit| self >= limit)
+        i256::from_i128(10)
+            .checked_pow(precision.into())
+            .is_some_and(|limit| self >= limit)
     }
 }
 
@@ -147,13 +165,19 @@ pub(super) fn decimal<D: Digits>(field: &[u8], precision: u8, scale: i8) -> Resu
     let numeric = finite(field)?;
     let count = (numeric.groups.len() / 2) as i32;
     let power = 4 * (numeric.weight - count + 1) + i32::from(scale);
-    let digits = groups(numeric.groups).try_fold(D::ZERO, |all, group| all.times_plus(10_000, group)).and_then(|digits| match power {
-        _ if count == 0 => Some(D::ZERO),
-        0.. => digits.times_ten_to(power.unsigned_abs()),
-        ..0 => digits.over_ten_to(power.unsigned_abs()),
-    });
+    let digits = groups(numeric.groups)
+        .try_fold(D::ZERO, |all, group| all.times_plus(10_000, group))
+        .and_then(|digits| match power {
+            _ if count == 0 => Some(D::ZERO),
+            0.. => digits.times_ten_to(power.unsigned_abs()),
+            ..0 => digits.over_ten_to(power.unsigned_abs()),
+        });
     match digits {
-        Some(digits) if !digits.has_more_digits_than(precision) => Ok(if numeric.negative { digits.negated() } else { digits }),
+        Some(digits) if !digits.has_more_digits_than(precision) => Ok(if numeric.negative {
+            digits.negated()
+        } else {
+            digits
+        }),
         // The last group may bring digits that are too many for the integer, and are zeros.
         _ => exact(&numeric, precision, scale).ok_or_else(|| misfit(field, precision, scale)),
     }
@@ -169,9 +193,17 @@ fn exact<D: Digits>(numeric: &Numeric<'_>, precision: u8, scale: i8) -> Option<D
         digits.pop();
         power += 1;
     }
-    let joined = digits.into_iter().try_fold(D::ZERO, |all, digit| all.times_plus(10, digit))?;
+    let joined = digits
+        .into_iter()
+        .try_fold(D::ZERO, |all, digit| all.times_plus(10, digit))?;
     let joined = joined.times_ten_to(u32::try_from(power).ok()?)?;
-    (!joined.has_more_digits_than(precision)).then(|| if numeric.negative { joined.negated() } else { joined })
+    (!joined.has_more_digits_than(precision)).then(|| {
+        if numeric.negative {
+            joined.negated()
+        } else {
+            joined
+        }
+    })
 }
 
 /// Appends the text that the server would print.
@@ -185,18 +217,25 @@ pub(super) fn text(field: &[u8], out: &mut Vec<u8>) -> Result<(), Wrong> {
     };
     let group = |power: i32| -> u16 {
         let index = usize::try_from(numeric.weight - power).ok();
-        index.and_then(|index| groups(numeric.groups).nth(index)).unwrap_or(0)
+        index
+            .and_then(|index| groups(numeric.groups).nth(index))
+            .unwrap_or(0)
     };
     let mut digits = String::new();
     if numeric.negative {
         digits.push('-');
     }
-    let whole: String = (0..=numeric.weight).rev().map(|power| format!("{:04}", group(power))).collect();
+    let whole: String = (0..=numeric.weight)
+        .rev()
+        .map(|power| format!("{:04}", group(power)))
+        .collect();
     let whole = whole.trim_start_matches('0');
     digits.push_str(if whole.is_empty() { "0" } else { whole });
     if numeric.display_scale > 0 {
         let count = numeric.display_scale.div_ceil(4) as i32;
-        let fraction: String = (1..=count).map(|place| format!("{:04}", group(-place))).collect();
+        let fraction: String = (1..=count)
+            .map(|place| format!("{:04}", group(-place)))
+            .collect();
         digits.push('.');
         digits.push_str(&fraction[..numeric.display_scale]);
     }

@@ -84,8 +84,12 @@ impl ReadType {
                     Self::List(Box::new(Self::of(item, modifier, numeric)?))
                 }
                 Kind::Composite(fields) => {
-                    let read =
-                        |field: &tokio_postgres::types::Field| Some((field.name().to_owned(), Self::of(field.type_(), -1, numeric)?));
+                    let read = |field: &tokio_postgres::types::Field| {
+                        Some((
+                            field.name().to_owned(),
+                            Self::of(field.type_(), -1, numeric)?,
+                        ))
+                    };
                     Self::Struct(fields.iter().map(read).collect::<Option<_>>()?)
                 }
                 Kind::Simple if pg.name() == "vector" && modifier > 0 => Self::Vector(modifier),
@@ -104,7 +108,9 @@ impl ReadType {
             Self::Oid => DataType::UInt32,
             Self::Float4 => DataType::Float32,
             Self::Float8 => DataType::Float64,
-            Self::Decimal(precision, scale) if i32::from(*precision) <= WIDEST_128 => DataType::Decimal128(*precision, *scale),
+            Self::Decimal(precision, scale) if i32::from(*precision) <= WIDEST_128 => {
+                DataType::Decimal128(*precision, *scale)
+            }
             Self::Decimal(precision, scale) => DataType::Decimal256(*precision, *scale),
             Self::NumericText | Self::Text | Self::Json | Self::Jsonb => DataType::Utf8,
             Self::Bytea => DataType::Binary,
@@ -132,7 +138,8 @@ impl ReadType {
         match extension {
             None => field,
             Some(extension) => {
-                let mut metadata = HashMap::from([(EXTENSION_TYPE_NAME_KEY.to_owned(), extension.to_owned())]);
+                let mut metadata =
+                    HashMap::from([(EXTENSION_TYPE_NAME_KEY.to_owned(), extension.to_owned())]);
                 if extension == "arrow.json" {
                     metadata.insert(EXTENSION_TYPE_METADATA_KEY.to_owned(), String::new());
                 }
@@ -146,12 +153,26 @@ impl ReadType {
         let data_type = self.data_type();
         match self {
             Self::Bool => Box::new(scalar::Booleans(BooleanBuilder::new())),
-            Self::Int2 => scalar::fixed::<Int16Type, 2>(data_type, "smallint", |bytes| Ok(i16::from_be_bytes(bytes))),
-            Self::Int4 => scalar::fixed::<Int32Type, 4>(data_type, "integer", |bytes| Ok(i32::from_be_bytes(bytes))),
-            Self::Int8 => scalar::fixed::<Int64Type, 8>(data_type, "bigint", |bytes| Ok(i64::from_be_bytes(bytes))),
-            Self::Oid => scalar::fixed::<UInt32Type, 4>(data_type, "oid", |bytes| Ok(u32::from_be_bytes(bytes))),
-            Self::Float4 => scalar::fixed::<Float32Type, 4>(data_type, "real", |bytes| Ok(f32::from_be_bytes(bytes))),
-            Self::Float8 => scalar::fixed::<Float64Type, 8>(data_type, "double precision", |bytes| Ok(f64::from_be_bytes(bytes))),
+            Self::Int2 => scalar::fixed::<Int16Type, 2>(data_type, "smallint", |bytes| {
+                Ok(i16::from_be_bytes(bytes))
+            }),
+            Self::Int4 => scalar::fixed::<Int32Type, 4>(data_type, "integer", |bytes| {
+                Ok(i32::from_be_bytes(bytes))
+            }),
+            Self::Int8 => scalar::fixed::<Int64Type, 8>(data_type, "bigint", |bytes| {
+                Ok(i64::from_be_bytes(bytes))
+            }),
+            Self::Oid => scalar::fixed::<UInt32Type, 4>(data_type, "oid", |bytes| {
+                Ok(u32::from_be_bytes(bytes))
+            }),
+            Self::Float4 => scalar::fixed::<Float32Type, 4>(data_type, "real", |bytes| {
+                Ok(f32::from_be_bytes(bytes))
+            }),
+            Self::Float8 => {
+                scalar::fixed::<Float64Type, 8>(data_type, "double precision", |bytes| {
+                    Ok(f64::from_be_bytes(bytes))
+                })
+            }
             Self::Decimal(precision, scale) => decimals(data_type, *precision, *scale),
             Self::NumericText => scalar::bytes::<Utf8Type>(numeric::text),
             Self::Text | Self::Json => scalar::bytes::<Utf8Type>(scalar::as_is),
@@ -159,8 +180,12 @@ impl ReadType {
             Self::Bytea => scalar::bytes::<BinaryType>(scalar::as_is),
             Self::Date => scalar::fixed::<Date32Type, 4>(data_type, "date", date),
             Self::Time => scalar::fixed::<Time64MicrosecondType, 8>(data_type, "time", time),
-            Self::Timestamp | Self::Timestamptz => scalar::fixed::<TimestampMicrosecondType, 8>(data_type, "timestamp", timestamp),
-            Self::Interval => scalar::fixed::<IntervalMonthDayNanoType, 16>(data_type, "interval", interval),
+            Self::Timestamp | Self::Timestamptz => {
+                scalar::fixed::<TimestampMicrosecondType, 8>(data_type, "timestamp", timestamp)
+            }
+            Self::Interval => {
+                scalar::fixed::<IntervalMonthDayNanoType, 16>(data_type, "interval", interval)
+            }
             Self::Uuid => Box::new(scalar::FixedBytes(FixedSizeBinaryBuilder::new(16))),
             Self::List(item) => Box::new(Lists::new(Arc::new(item.field("item")), item.decoder())),
             Self::Struct(fields) => Box::new(Structs {
@@ -180,7 +205,10 @@ impl ReadType {
 }
 
 fn struct_fields(fields: &[(String, ReadType)]) -> Fields {
-    fields.iter().map(|(name, field)| field.field(name)).collect()
+    fields
+        .iter()
+        .map(|(name, field)| field.field(name))
+        .collect()
 }
 
 fn vector_item() -> Field {
@@ -189,13 +217,21 @@ fn vector_item() -> Field {
 
 /// A column that declares its precision is a decimal with as many digits on each side of the point.
 fn of_numeric(modifier: i32, wanted: ReadNumeric) -> ReadType {
-    let declared = u32::try_from(modifier - 4).ok().map(crate::types::numeric_modifier);
+    let declared = u32::try_from(modifier - 4)
+        .ok()
+        .map(crate::types::numeric_modifier);
     match (wanted, declared) {
         (ReadNumeric::Text, _) | (ReadNumeric::Auto, None) => ReadType::NumericText,
         (_, Some((precision, scale))) => {
-            let (precision, scale) = if scale < 0 { (precision - scale, 0) } else { (precision.max(scale), scale) };
+            let (precision, scale) = if scale < 0 {
+                (precision - scale, 0)
+            } else {
+                (precision.max(scale), scale)
+            };
             match (u8::try_from(precision), i8::try_from(scale)) {
-                (Ok(digits), Ok(scale)) if precision <= WIDEST_256 => ReadType::Decimal(digits, scale),
+                (Ok(digits), Ok(scale)) if precision <= WIDEST_256 => {
+                    ReadType::Decimal(digits, scale)
+                }
                 _ => ReadType::NumericText,
             }
         }
@@ -205,14 +241,20 @@ fn of_numeric(modifier: i32, wanted: ReadNumeric) -> ReadType {
 
 fn decimals(data_type: DataType, precision: u8, scale: i8) -> Box<dyn Decoder> {
     if matches!(data_type, DataType::Decimal128(..)) {
-        return scalar::made::<Decimal128Type>(data_type, move |field| numeric::decimal::<i128>(field, precision, scale));
+        return scalar::made::<Decimal128Type>(data_type, move |field| {
+            numeric::decimal::<i128>(field, precision, scale)
+        });
     }
-    scalar::made::<Decimal256Type>(data_type, move |field| numeric::decimal::<i256>(field, precision, scale))
+    scalar::made::<Decimal256Type>(data_type, move |field| {
+        numeric::decimal::<i256>(field, precision, scale)
+    })
 }
 
 #[cold]
 fn infinite(name: &str) -> Wrong {
-    Wrong::new(format!("a {name} of infinity or beyond has no counterpart in Arrow; cast the column to text, or leave such rows out"))
+    Wrong::new(format!(
+        "a {name} of infinity or beyond has no counterpart in Arrow; cast the column to text, or leave such rows out"
+    ))
 }
 
 fn date(bytes: [u8; 4]) -> Result<i32, Wrong> {
@@ -225,20 +267,28 @@ fn date(bytes: [u8; 4]) -> Result<i32, Wrong> {
 fn timestamp(bytes: [u8; 8]) -> Result<i64, Wrong> {
     match i64::from_be_bytes(bytes) {
         i64::MIN | i64::MAX => Err(infinite("timestamp")),
-        micros => micros.checked_add(EPOCH_MICROS).ok_or_else(|| infinite("timestamp")),
+        micros => micros
+            .checked_add(EPOCH_MICROS)
+            .ok_or_else(|| infinite("timestamp")),
     }
 }
 
 fn time(bytes: [u8; 8]) -> Result<i64, Wrong> {
     match i64::from_be_bytes(bytes) {
         micros @ 0..86_400_000_000 => Ok(micros),
-        _ => Err(Wrong::new("the time 24:00:00 has no counterpart in Arrow; cast the column to text")),
+        _ => Err(Wrong::new(
+            "the time 24:00:00 has no counterpart in Arrow; cast the column to text",
+        )),
     }
 }
 
 fn interval(bytes: [u8; 16]) -> Result<IntervalMonthDayNano, Wrong> {
-    let (micros, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| Wrong::length("interval", 16))?;
-    let (days, months) = rest.split_first_chunk::<4>().ok_or_else(|| Wrong::length("interval", 16))?;
+    let (micros, rest) = bytes
+        .split_first_chunk::<8>()
+        .ok_or_else(|| Wrong::length("interval", 16))?;
+    let (days, months) = rest
+        .split_first_chunk::<4>()
+        .ok_or_else(|| Wrong::length("interval", 16))?;
     let months = <[u8; 4]>::try_from(months).map_err(|_| Wrong::length("interval", 16))?;
     let nanos = i64::from_be_bytes(*micros).checked_mul(1_000);
     let nanos = nanos

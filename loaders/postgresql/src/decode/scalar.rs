@@ -25,14 +25,26 @@ pub(super) fn fixed<T: ArrowPrimitiveType, const N: usize>(
     name: &'static str,
     make: impl Fn([u8; N]) -> Result<T::Native, Wrong> + Send + Sync + 'static,
 ) -> Box<dyn Decoder> {
-    Box::new(Fixed::<T, _, N> { values: Vec::new(), nulls: NullBufferBuilder::new(1024), data_type, name, make })
+    Box::new(Fixed::<T, _, N> {
+        values: Vec::new(),
+        nulls: NullBufferBuilder::new(1024),
+        data_type,
+        name,
+        make,
+    })
 }
 
-impl<T: ArrowPrimitiveType, F: Fn([u8; N]) -> Result<T::Native, Wrong> + Send + Sync, const N: usize> Decoder for Fixed<T, F, N> {
+impl<
+    T: ArrowPrimitiveType,
+    F: Fn([u8; N]) -> Result<T::Native, Wrong> + Send + Sync,
+    const N: usize,
+> Decoder for Fixed<T, F, N>
+{
     fn push(&mut self, field: Option<&[u8]>) -> Result<(), Wrong> {
         match field {
             Some(field) => {
-                let bytes = <[u8; N]>::try_from(field).map_err(|_| Wrong::length(self.name, field.len()))?;
+                let bytes = <[u8; N]>::try_from(field)
+                    .map_err(|_| Wrong::length(self.name, field.len()))?;
                 self.values.push((self.make)(bytes)?);
                 self.nulls.append_non_null();
             }
@@ -65,18 +77,27 @@ pub(super) fn made<T: ArrowPrimitiveType>(
     data_type: DataType,
     make: impl Fn(&[u8]) -> Result<T::Native, Wrong> + Send + Sync + 'static,
 ) -> Box<dyn Decoder> {
-    Box::new(Made::<T, _> { values: Vec::new(), nulls: NullBufferBuilder::new(1024), data_type, make })
+    Box::new(Made::<T, _> {
+        values: Vec::new(),
+        nulls: NullBufferBuilder::new(1024),
+        data_type,
+        make,
+    })
 }
 
-impl<T: ArrowPrimitiveType, F: Fn(&[u8]) -> Result<T::Native, Wrong> + Send + Sync> Decoder for Made<T, F> {
+impl<T: ArrowPrimitiveType, F: Fn(&[u8]) -> Result<T::Native, Wrong> + Send + Sync> Decoder
+    for Made<T, F>
+{
     fn push(&mut self, field: Option<&[u8]>) -> Result<(), Wrong> {
-        self.values.push(field.map_or(Ok(T::default_value()), &self.make)?);
+        self.values
+            .push(field.map_or(Ok(T::default_value()), &self.make)?);
         self.nulls.append(field.is_some());
         Ok(())
     }
 
     fn finish(&mut self) -> Result<ArrayRef, (usize, Wrong)> {
-        let array = PrimitiveArray::<T>::new(std::mem::take(&mut self.values).into(), self.nulls.finish());
+        let array =
+            PrimitiveArray::<T>::new(std::mem::take(&mut self.values).into(), self.nulls.finish());
         Ok(Arc::new(array.with_data_type(self.data_type.clone())))
     }
 }
@@ -105,7 +126,10 @@ pub(super) struct FixedBytes(pub(super) FixedSizeBinaryBuilder);
 impl Decoder for FixedBytes {
     fn push(&mut self, field: Option<&[u8]>) -> Result<(), Wrong> {
         match field {
-            Some(field) => self.0.append_value(field).map_err(|_| Wrong::length("uuid", field.len())),
+            Some(field) => self
+                .0
+                .append_value(field)
+                .map_err(|_| Wrong::length("uuid", field.len())),
             None => {
                 self.0.append_null();
                 Ok(())
@@ -132,7 +156,13 @@ pub(super) struct Bytes<T: ByteArrayType<Offset = i32>, F> {
 pub(super) fn bytes<T: ByteArrayType<Offset = i32>>(
     put: impl Fn(&[u8], &mut Vec<u8>) -> Result<(), Wrong> + Send + Sync + 'static,
 ) -> Box<dyn Decoder> {
-    Box::new(Bytes::<T, _> { offsets: vec![0], data: Vec::new(), nulls: NullBufferBuilder::new(1024), put, kind: std::marker::PhantomData })
+    Box::new(Bytes::<T, _> {
+        offsets: vec![0],
+        data: Vec::new(),
+        nulls: NullBufferBuilder::new(1024),
+        put,
+        kind: std::marker::PhantomData,
+    })
 }
 
 /// A field as it is.
@@ -145,18 +175,24 @@ pub(super) fn as_is(field: &[u8], out: &mut Vec<u8>) -> Result<(), Wrong> {
 pub(super) fn jsonb(field: &[u8], out: &mut Vec<u8>) -> Result<(), Wrong> {
     match field {
         [1, text @ ..] => as_is(text, out),
-        [version, ..] => Err(Wrong::new(format!("this jsonb is of version {version}, which is not known"))),
+        [version, ..] => Err(Wrong::new(format!(
+            "this jsonb is of version {version}, which is not known"
+        ))),
         [] => Err(Wrong::length("jsonb", 0)),
     }
 }
 
-impl<T: ByteArrayType<Offset = i32>, F: Fn(&[u8], &mut Vec<u8>) -> Result<(), Wrong> + Send + Sync> Decoder for Bytes<T, F> {
+impl<T: ByteArrayType<Offset = i32>, F: Fn(&[u8], &mut Vec<u8>) -> Result<(), Wrong> + Send + Sync>
+    Decoder for Bytes<T, F>
+{
     fn push(&mut self, field: Option<&[u8]>) -> Result<(), Wrong> {
         if let Some(field) = field {
             (self.put)(field, &mut self.data)?;
         }
         self.nulls.append(field.is_some());
-        let end = i32::try_from(self.data.len()).map_err(|_| Wrong::new("a batch holds more than 2 GiB of text; lower read_batch_size"))?;
+        let end = i32::try_from(self.data.len()).map_err(|_| {
+            Wrong::new("a batch holds more than 2 GiB of text; lower read_batch_size")
+        })?;
         self.offsets.push(end);
         Ok(())
     }
@@ -167,7 +203,11 @@ impl<T: ByteArrayType<Offset = i32>, F: Fn(&[u8], &mut Vec<u8>) -> Result<(), Wr
         self.offsets.push(0);
         let data = Buffer::from(std::mem::replace(&mut self.data, Vec::with_capacity(room)));
         let nulls = self.nulls.finish();
-        let array = GenericByteArray::<T>::try_new(OffsetBuffer::new(offsets.clone().into()), data.clone(), nulls);
+        let array = GenericByteArray::<T>::try_new(
+            OffsetBuffer::new(offsets.clone().into()),
+            data.clone(),
+            nulls,
+        );
         array.map(|array| Arc::new(array) as ArrayRef).map_err(|_| {
             let is_wrong = |pair: &[i32]| std::str::from_utf8(&data[pair[0] as usize..pair[1] as usize]).is_err();
             let row = offsets.windows(2).position(is_wrong).unwrap_or(0);

@@ -29,7 +29,11 @@ pub(crate) struct Plain {
 /// Looks through dictionaries and run-ends, however nested, without copying a value.
 pub(crate) fn plain(array: &ArrayRef) -> Plain {
     // A union has no nulls of its own: a member that is null is still that member.
-    let nulls = if matches!(array.data_type(), DataType::Union(..)) { None } else { array.logical_nulls() };
+    let nulls = if matches!(array.data_type(), DataType::Union(..)) {
+        None
+    } else {
+        array.logical_nulls()
+    };
     let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
     let (mut values, mut index) = (Arc::clone(array), None);
     while let Some((inner, places)) = step_in(&values) {
@@ -39,11 +43,17 @@ pub(crate) fn plain(array: &ArrayRef) -> Plain {
         });
         values = inner;
     }
-    Plain { values, frame: Frame { index, nulls } }
+    Plain {
+        values,
+        frame: Frame { index, nulls },
+    }
 }
 
 fn compose(outer: Vec<u32>, inner: &[u32]) -> Vec<u32> {
-    outer.into_iter().map(|place| inner.get(place as usize).copied().unwrap_or(0)).collect()
+    outer
+        .into_iter()
+        .map(|place| inner.get(place as usize).copied().unwrap_or(0))
+        .collect()
 }
 
 /// The values of a dictionary or of runs, and the place of each row among them.
@@ -53,7 +63,11 @@ fn step_in(array: &ArrayRef) -> Option<(ArrayRef, Vec<u32>)> {
             let dictionary = array.as_any_dictionary();
             let values = Arc::clone(dictionary.values());
             // All rows are null then, and no place is looked up.
-            let places = if values.is_empty() { vec![0; array.len()] } else { normalized(dictionary.normalized_keys()) };
+            let places = if values.is_empty() {
+                vec![0; array.len()]
+            } else {
+                normalized(dictionary.normalized_keys())
+            };
             Some((values, places))
         }
         DataType::RunEndEncoded(ends, _) => Some(match ends.data_type() {
@@ -92,7 +106,10 @@ fn runs<E: RunEndIndexType>(array: &ArrayRef) -> (ArrayRef, Vec<u32>) {
 /// If there is no code for this type and conversion: the matrix let a pair through that it should have refused.
 pub(crate) fn bind(array: &ArrayRef, conversion: &Conversion) -> Result<Box<dyn Column>> {
     let Plain { values, frame } = plain(array);
-    if matches!(conversion, Conversion::Null) || *values.data_type() == DataType::Null || (values.is_empty() && !array.is_empty()) {
+    if matches!(conversion, Conversion::Null)
+        || *values.data_type() == DataType::Null
+        || (values.is_empty() && !array.is_empty())
+    {
         return Ok(Box::new(NullColumn));
     }
     let column = match conversion {
@@ -106,7 +123,9 @@ pub(crate) fn bind(array: &ArrayRef, conversion: &Conversion) -> Result<Box<dyn 
         Conversion::Text(target) => text::text(&values, frame, target),
         Conversion::Bytea => text::bytea(&values, frame),
         Conversion::JsonText(binary) => text::json(&values, frame, *binary),
-        Conversion::JsonValue(target, binary) => Some(json::column(&values, frame, target, *binary)?),
+        Conversion::JsonValue(target, binary) => {
+            Some(json::column(&values, frame, target, *binary)?)
+        }
         Conversion::Uuid => text::uuid(&values, frame),
         Conversion::Inet(cidr) => text::inet(&values, frame, *cidr),
         Conversion::Date => temporal::date(&values, frame),
@@ -118,7 +137,10 @@ pub(crate) fn bind(array: &ArrayRef, conversion: &Conversion) -> Result<Box<dyn 
         Conversion::Null => None,
     };
     column.ok_or_else(|| {
-        let message = format!("there is no encoder of {} as {conversion:?}", values.data_type());
+        let message = format!(
+            "there is no encoder of {} as {conversion:?}",
+            values.data_type()
+        );
         Error::new(ErrorKind::Unexpected, message)
     })
 }

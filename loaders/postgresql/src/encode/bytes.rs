@@ -52,7 +52,10 @@ pub(super) enum Check {
     /// Nothing: binary.
     None,
     /// No NUL byte, which PostgreSQL's text cannot hold; at most this many characters; whether shorter text is padded.
-    Text { max_chars: Option<u32>, padded: bool },
+    Text {
+        max_chars: Option<u32>,
+        padded: bool,
+    },
 }
 
 struct BytesColumn<V, R> {
@@ -65,8 +68,18 @@ struct BytesColumn<V, R> {
 /// A column of byte strings.
 pub(super) fn bytes<V: ByteValues>(frame: Frame, values: V, check: Check) -> Box<dyn Column> {
     match frame.index {
-        None => Box::new(BytesColumn { values, rows: Direct, nulls: frame.nulls, check }),
-        Some(index) => Box::new(BytesColumn { values, rows: Indexed(index), nulls: frame.nulls, check }),
+        None => Box::new(BytesColumn {
+            values,
+            rows: Direct,
+            nulls: frame.nulls,
+            check,
+        }),
+        Some(index) => Box::new(BytesColumn {
+            values,
+            rows: Indexed(index),
+            nulls: frame.nulls,
+            check,
+        }),
     }
 }
 
@@ -75,9 +88,13 @@ pub(super) fn check_value(check: Check, value: &[u8]) -> Result<(), Reason> {
     if value.len() > i32::MAX as usize {
         return Err(Reason::new("a value is longer than 2 GiB"));
     }
-    let Check::Text { max_chars, padded } = check else { return Ok(()) };
+    let Check::Text { max_chars, padded } = check else {
+        return Ok(());
+    };
     if memchr::memchr(0, value).is_some() {
-        return Err(Reason::new("the text holds a NUL byte, which PostgreSQL cannot store; set replace_nul to put something in its place"));
+        return Err(Reason::new(
+            "the text holds a NUL byte, which PostgreSQL cannot store; set replace_nul to put something in its place",
+        ));
     }
     max_chars.map_or(Ok(()), |most| check_length(value, most as usize, padded))
 }
@@ -89,10 +106,14 @@ fn check_length(value: &[u8], most: usize, padded: bool) -> Result<(), Reason> {
     // Each byte that does not continue a UTF-8 sequence begins a character.
     let chars = value.iter().filter(|byte| (**byte as i8) >= -0x40).count();
     if chars > most {
-        return Err(Reason::new(format!("the text has {chars} characters, and the column holds {most}")));
+        return Err(Reason::new(format!(
+            "the text has {chars} characters, and the column holds {most}"
+        )));
     }
     if padded && chars < most && value.last() == Some(&b' ') {
-        return Err(Reason::new("the text ends in a space, which a column of type character(n) cannot tell from its padding"));
+        return Err(Reason::new(
+            "the text ends in a space, which a column of type character(n) cannot tell from its padding",
+        ));
     }
     Ok(())
 }
@@ -102,8 +123,14 @@ impl<V: ByteValues, R: Rows> BytesColumn<V, R> {
     fn check_chunk(&self, rows: Range<usize>) -> Result<(), Refused> {
         match self.check {
             Check::None => return Ok(()),
-            Check::Text { max_chars: None, .. } => {
-                let span = if R::DIRECT { self.values.span(rows.clone()) } else { None };
+            Check::Text {
+                max_chars: None, ..
+            } => {
+                let span = if R::DIRECT {
+                    self.values.span(rows.clone())
+                } else {
+                    None
+                };
                 let span = span.filter(|span| span.len() <= i32::MAX as usize);
                 if span.is_some_and(|span| memchr::memchr(0, span).is_none()) {
                     return Ok(());
@@ -112,7 +139,8 @@ impl<V: ByteValues, R: Rows> BytesColumn<V, R> {
             Check::Text { .. } => {}
         }
         for row in rows.filter(|row| !self.is_null(*row)) {
-            check_value(self.check, self.values.get(self.rows.at(row))).map_err(|reason| reason.at(row))?;
+            check_value(self.check, self.values.get(self.rows.at(row)))
+                .map_err(|reason| reason.at(row))?;
         }
         Ok(())
     }
@@ -131,9 +159,13 @@ pub(super) fn put_bytes(out: &mut [u8], cursor: &mut usize, value: &[u8]) {
 fn copy(out: &mut [u8], value: &[u8]) {
     #[inline(always)]
     fn both_ends<const N: usize>(out: &mut [u8], value: &[u8]) {
-        let (Some(from), Some(to)) = (value.first_chunk::<N>(), out.first_chunk_mut::<N>()) else { return };
+        let (Some(from), Some(to)) = (value.first_chunk::<N>(), out.first_chunk_mut::<N>()) else {
+            return;
+        };
         *to = *from;
-        let (Some(from), Some(to)) = (value.last_chunk::<N>(), out.last_chunk_mut::<N>()) else { return };
+        let (Some(from), Some(to)) = (value.last_chunk::<N>(), out.last_chunk_mut::<N>()) else {
+            return;
+        };
         *to = *from;
     }
     match value.len() {
@@ -161,14 +193,23 @@ impl<V: ByteValues, R: Rows> Column for BytesColumn<V, R> {
             }
             Some(nulls) => {
                 for ((row, size), valid) in rows.zip(sizes).zip(&nulls) {
-                    *size += if valid { self.values.get(self.rows.at(row)).len() } else { 0 };
+                    *size += if valid {
+                        self.values.get(self.rows.at(row)).len()
+                    } else {
+                        0
+                    };
                 }
             }
         }
         Ok(())
     }
 
-    fn write(&self, rows: Range<usize>, out: &mut [u8], cursors: &mut [usize]) -> Result<(), Refused> {
+    fn write(
+        &self,
+        rows: Range<usize>,
+        out: &mut [u8],
+        cursors: &mut [usize],
+    ) -> Result<(), Refused> {
         match chunk_nulls(self.nulls.as_ref(), &rows) {
             None => {
                 for (row, cursor) in rows.zip(cursors) {
@@ -177,7 +218,11 @@ impl<V: ByteValues, R: Rows> Column for BytesColumn<V, R> {
             }
             Some(nulls) => {
                 for ((row, cursor), valid) in rows.zip(cursors).zip(&nulls) {
-                    if valid { put_bytes(out, cursor, self.values.get(self.rows.at(row))) } else { put_null(out, cursor) }
+                    if valid {
+                        put_bytes(out, cursor, self.values.get(self.rows.at(row)))
+                    } else {
+                        put_null(out, cursor)
+                    }
                 }
             }
         }

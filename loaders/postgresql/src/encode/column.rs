@@ -44,7 +44,12 @@ pub(crate) trait Column: Send {
 
     /// Writes each row's length word and value at its cursor, and moves the cursor on. Called with the rows of the last
     /// `measure`, or a part of them.
-    fn write(&self, rows: Range<usize>, out: &mut [u8], cursors: &mut [usize]) -> Result<(), Refused>;
+    fn write(
+        &self,
+        rows: Range<usize>,
+        out: &mut [u8],
+        cursors: &mut [usize],
+    ) -> Result<(), Refused>;
 
     /// Appends the length word and value of one row: for the items of lists.
     fn append(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Reason>;

@@ -20,8 +20,16 @@ where
     F: Fn(usize) -> Result<[u8; N], Reason> + Send + 'static,
 {
     match frame.index {
-        None => Box::new(FixedColumn { get, rows: Direct, nulls: frame.nulls }),
-        Some(index) => Box::new(FixedColumn { get, rows: Indexed(index), nulls: frame.nulls }),
+        None => Box::new(FixedColumn {
+            get,
+            rows: Direct,
+            nulls: frame.nulls,
+        }),
+        Some(index) => Box::new(FixedColumn {
+            get,
+            rows: Indexed(index),
+            nulls: frame.nulls,
+        }),
     }
 }
 
@@ -41,12 +49,20 @@ where
     fn measure(&mut self, rows: Range<usize>, sizes: &mut [usize]) -> Result<(), Refused> {
         match chunk_nulls(self.nulls.as_ref(), &rows) {
             None => sizes.iter_mut().for_each(|size| *size += N),
-            Some(nulls) => sizes.iter_mut().zip(&nulls).for_each(|(size, valid)| *size += if valid { N } else { 0 }),
+            Some(nulls) => sizes
+                .iter_mut()
+                .zip(&nulls)
+                .for_each(|(size, valid)| *size += if valid { N } else { 0 }),
         }
         Ok(())
     }
 
-    fn write(&self, rows: Range<usize>, out: &mut [u8], cursors: &mut [usize]) -> Result<(), Refused> {
+    fn write(
+        &self,
+        rows: Range<usize>,
+        out: &mut [u8],
+        cursors: &mut [usize],
+    ) -> Result<(), Refused> {
         let value = |row: usize| (self.get)(self.rows.at(row)).map_err(|reason| reason.at(row));
         match chunk_nulls(self.nulls.as_ref(), &rows) {
             None => {
@@ -56,7 +72,11 @@ where
             }
             Some(nulls) => {
                 for ((row, cursor), valid) in rows.zip(cursors).zip(&nulls) {
-                    if valid { put(out, cursor, value(row)?) } else { put_null(out, cursor) }
+                    if valid {
+                        put(out, cursor, value(row)?)
+                    } else {
+                        put_null(out, cursor)
+                    }
                 }
             }
         }

@@ -24,7 +24,12 @@ use super::text::{JSONB_VERSION, replace_nul};
 /// Writes the value at a row.
 type Node = Box<dyn Fn(usize, &mut Vec<u8>) -> Result<(), Reason> + Send>;
 
-pub(super) fn column(array: &ArrayRef, frame: Frame, target: &TextTarget, binary: bool) -> Result<Box<dyn Column>> {
+pub(super) fn column(
+    array: &ArrayRef,
+    frame: Frame,
+    target: &TextTarget,
+    binary: bool,
+) -> Result<Box<dyn Column>> {
     let write = bare_node(array, target)?;
     Ok(staged(frame, move |index, out| {
         if binary {
@@ -42,7 +47,10 @@ fn node(array: &ArrayRef, target: &TextTarget) -> Result<Node> {
     }
     let write = bare_node(&values, target)?;
     Ok(match frame {
-        Frame { index: None, nulls: None } => write,
+        Frame {
+            index: None,
+            nulls: None,
+        } => write,
         Frame { index, nulls } => Box::new(move |row, out| {
             if is_null(nulls.as_ref(), row) {
                 return put(out, b"null");
@@ -85,8 +93,12 @@ fn bare_node(array: &ArrayRef, target: &TextTarget) -> Result<Node> {
         T::Float16 => floats::<Float16Type>(array, |value| value.to_f32()),
         T::Float32 => floats::<Float32Type>(array, |value| value),
         T::Float64 => floats::<Float64Type>(array, |value| value),
-        T::Decimal32(_, scale) => decimals::<Decimal32Type>(array, *scale, |value| i256::from_i128(value.into())),
-        T::Decimal64(_, scale) => decimals::<Decimal64Type>(array, *scale, |value| i256::from_i128(value.into())),
+        T::Decimal32(_, scale) => {
+            decimals::<Decimal32Type>(array, *scale, |value| i256::from_i128(value.into()))
+        }
+        T::Decimal64(_, scale) => {
+            decimals::<Decimal64Type>(array, *scale, |value| i256::from_i128(value.into()))
+        }
         T::Decimal128(_, scale) => decimals::<Decimal128Type>(array, *scale, i256::from_i128),
         T::Decimal256(_, scale) => decimals::<Decimal256Type>(array, *scale, |value| value),
         T::Utf8 | T::LargeUtf8 | T::Utf8View => strings(array, target),
@@ -94,7 +106,11 @@ fn bare_node(array: &ArrayRef, target: &TextTarget) -> Result<Node> {
         T::Struct(_) => object(array, target)?,
         T::Map(..) => map(array, target)?,
         T::Union(..) => union(array.as_union(), target)?,
-        T::List(_) | T::LargeList(_) | T::ListView(_) | T::LargeListView(_) | T::FixedSizeList(..) => list(array, target)?,
+        T::List(_)
+        | T::LargeList(_)
+        | T::ListView(_)
+        | T::LargeListView(_)
+        | T::FixedSizeList(..) => list(array, target)?,
         _ => strings(&formatted(array)?, target),
     })
 }
@@ -107,14 +123,19 @@ where
     Box::new(move |row, out| put_display(out, values[row]))
 }
 
-fn floats<T: ArrowPrimitiveType + Widens>(array: &ArrayRef, widen: impl Fn(T::Native) -> FloatOf<T> + Send + 'static) -> Node {
+fn floats<T: ArrowPrimitiveType + Widens>(
+    array: &ArrayRef,
+    widen: impl Fn(T::Native) -> FloatOf<T> + Send + 'static,
+) -> Node {
     let values = array.as_primitive::<T>().values().clone();
     Box::new(move |row, out| {
         let value = widen(values[row]);
         if T::is_finite(value) {
             return put_display(out, value);
         }
-        Err(Reason::new(format!("{value} is no number in JSON; cast the column in the query")))
+        Err(Reason::new(format!(
+            "{value} is no number in JSON; cast the column in the query"
+        )))
     })
 }
 
@@ -139,7 +160,11 @@ macro_rules! widens {
 
 widens! { Float16Type => f32, Float32Type => f32, Float64Type => f64 }
 
-fn decimals<T: ArrowPrimitiveType>(array: &ArrayRef, scale: i8, widen: impl Fn(T::Native) -> i256 + Send + 'static) -> Node {
+fn decimals<T: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    scale: i8,
+    widen: impl Fn(T::Native) -> i256 + Send + 'static,
+) -> Node {
     let values = array.as_primitive::<T>().values().clone();
     Box::new(move |row, out| {
         let value = widen(values[row]);
@@ -173,7 +198,9 @@ fn put_string(text: &str, target: &TextTarget, out: &mut Vec<u8>) -> Result<(), 
         return serde_json::to_writer(out, text).map_err(failed);
     }
     let Some(replacement) = &target.replace_nul else {
-        return Err(Reason::new("the text holds a NUL byte, which PostgreSQL cannot store; set replace_nul to put something in its place"));
+        return Err(Reason::new(
+            "the text holds a NUL byte, which PostgreSQL cannot store; set replace_nul to put something in its place",
+        ));
     };
     let mut replaced = Vec::with_capacity(text.len());
     replace_nul(text.as_bytes(), replacement, &mut replaced);
@@ -181,7 +208,8 @@ fn put_string(text: &str, target: &TextTarget, out: &mut Vec<u8>) -> Result<(), 
 }
 
 /// Hands the text of a row on.
-type Reader = Box<dyn Fn(usize, &mut dyn FnMut(&str) -> Result<(), Reason>) -> Result<(), Reason> + Send>;
+type Reader =
+    Box<dyn Fn(usize, &mut dyn FnMut(&str) -> Result<(), Reason>) -> Result<(), Reason> + Send>;
 
 fn reader(array: &ArrayRef) -> Reader {
     match array.data_type() {
@@ -209,7 +237,10 @@ fn strings(array: &ArrayRef, target: &TextTarget) -> Node {
 fn binary(array: &ArrayRef) -> Node {
     fn hex(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
         out.extend_from_slice(b"\"\\\\x");
-        bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}")).map_err(|error| Reason::new(error.to_string()))?;
+        bytes
+            .iter()
+            .try_for_each(|byte| write!(out, "{byte:02x}"))
+            .map_err(|error| Reason::new(error.to_string()))?;
         put(out, b"\"")
     }
     match array.data_type() {
@@ -235,7 +266,10 @@ fn binary(array: &ArrayRef) -> Node {
 /// Dates, times and intervals as text: ISO 8601 for all but intervals, and with all their digits.
 fn formatted(array: &ArrayRef) -> Result<ArrayRef> {
     let format = FormatOptions::new().with_duration_format(DurationFormat::ISO8601);
-    let options = CastOptions { safe: false, format_options: format };
+    let options = CastOptions {
+        safe: false,
+        format_options: format,
+    };
     cast_with_options(array, &DataType::Utf8, &options).map_err(|error| {
         let message = format!("a value of {} cannot be written as JSON", array.data_type());
         Error::new(ErrorKind::InvalidData, message).with_source(error)
@@ -263,14 +297,21 @@ fn object(array: &ArrayRef, target: &TextTarget) -> Result<Node> {
 /// `"name":`
 fn key(name: &str, target: &TextTarget) -> Result<Vec<u8>> {
     let mut key = Vec::new();
-    let refuse = |reason: Reason| Error::new(ErrorKind::UnsupportedType, format!("the field `{name}` has no JSON key: {}", reason.text()));
+    let refuse = |reason: Reason| {
+        Error::new(
+            ErrorKind::UnsupportedType,
+            format!("the field `{name}` has no JSON key: {}", reason.text()),
+        )
+    };
     put_string(name, target, &mut key).map_err(refuse)?;
     key.push(b':');
     Ok(key)
 }
 
 fn list(array: &ArrayRef, target: &TextTarget) -> Result<Node> {
-    let Some((values, places)) = items(array) else { return Ok(Box::new(|_, out| put(out, b"[]"))) };
+    let Some((values, places)) = items(array) else {
+        return Ok(Box::new(|_, out| put(out, b"[]")));
+    };
     let write = node(&values, target)?;
     Ok(Box::new(move |row, out| {
         out.push(b'[');
@@ -287,7 +328,10 @@ fn list(array: &ArrayRef, target: &TextTarget) -> Result<Node> {
 fn map(array: &ArrayRef, target: &TextTarget) -> Result<Node> {
     let map = array.as_map();
     let keys = Arc::clone(map.keys());
-    if !matches!(keys.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
+    if !matches!(
+        keys.data_type(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    ) {
         return list(array, target);
     }
     let (read, places) = (reader(&keys), map.offsets().inner().clone());
@@ -302,7 +346,9 @@ fn map(array: &ArrayRef, target: &TextTarget) -> Result<Node> {
             }
             read(entry, &mut |key| {
                 if !seen.insert(key.to_owned()) {
-                    return Err(Reason::new(format!("a map has the key `{key}` twice, and a JSON object would keep one")));
+                    return Err(Reason::new(format!(
+                        "a map has the key `{key}` twice, and a JSON object would keep one"
+                    )));
                 }
                 put_string(key, &target, out)
             })?;
@@ -314,20 +360,34 @@ fn map(array: &ArrayRef, target: &TextTarget) -> Result<Node> {
 }
 
 fn union(array: &UnionArray, target: &TextTarget) -> Result<Node> {
-    let DataType::Union(fields, mode) = array.data_type() else { return Ok(Box::new(|_, out| put(out, b"null"))) };
-    let mut members: Vec<Option<(Vec<u8>, Node)>> = std::iter::repeat_with(|| None).take(128).collect();
+    let DataType::Union(fields, mode) = array.data_type() else {
+        return Ok(Box::new(|_, out| put(out, b"null")));
+    };
+    let mut members: Vec<Option<(Vec<u8>, Node)>> =
+        std::iter::repeat_with(|| None).take(128).collect();
     for (id, field) in fields.iter() {
         members[id as usize] = Some((key(field.name(), target)?, node(array.child(id), target)?));
     }
     let ids = array.type_ids().clone();
-    let offsets = array.offsets().filter(|_| *mode == UnionMode::Dense).cloned();
+    let offsets = array
+        .offsets()
+        .filter(|_| *mode == UnionMode::Dense)
+        .cloned();
     Ok(Box::new(move |row, out| {
         let Some((key, write)) = members.get(ids[row] as usize).and_then(Option::as_ref) else {
-            return Err(Reason::new(format!("a union has no member with the id {}", ids[row])));
+            return Err(Reason::new(format!(
+                "a union has no member with the id {}",
+                ids[row]
+            )));
         };
         out.push(b'{');
         out.extend_from_slice(key);
-        write(offsets.as_ref().map_or(row, |offsets| offsets[row] as usize), out)?;
+        write(
+            offsets
+                .as_ref()
+                .map_or(row, |offsets| offsets[row] as usize),
+            out,
+        )?;
         put(out, b"}")
     }))
 }

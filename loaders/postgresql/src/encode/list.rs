@@ -46,43 +46,75 @@ pub(super) fn items(array: &ArrayRef) -> Option<(ArrayRef, Places)> {
     Some(match array.data_type() {
         DataType::List(_) => {
             let list = array.as_list::<i32>();
-            (Arc::clone(list.values()), Places::Offsets(list.offsets().inner().clone()))
+            (
+                Arc::clone(list.values()),
+                Places::Offsets(list.offsets().inner().clone()),
+            )
         }
         DataType::LargeList(_) => {
             let list = array.as_list::<i64>();
-            (Arc::clone(list.values()), Places::LargeOffsets(list.offsets().inner().clone()))
+            (
+                Arc::clone(list.values()),
+                Places::LargeOffsets(list.offsets().inner().clone()),
+            )
         }
         DataType::ListView(_) => {
             let list = array.as_list_view::<i32>();
-            (Arc::clone(list.values()), Places::Views(list.offsets().clone(), list.sizes().clone()))
+            (
+                Arc::clone(list.values()),
+                Places::Views(list.offsets().clone(), list.sizes().clone()),
+            )
         }
         DataType::LargeListView(_) => {
             let list = array.as_list_view::<i64>();
-            (Arc::clone(list.values()), Places::LargeViews(list.offsets().clone(), list.sizes().clone()))
+            (
+                Arc::clone(list.values()),
+                Places::LargeViews(list.offsets().clone(), list.sizes().clone()),
+            )
         }
         DataType::FixedSizeList(..) => {
             let list = array.as_fixed_size_list();
-            (Arc::clone(list.values()), Places::Fixed(list.value_length() as usize))
+            (
+                Arc::clone(list.values()),
+                Places::Fixed(list.value_length() as usize),
+            )
         }
         DataType::Map(..) => {
             let map = array.as_map();
-            (Arc::new(map.entries().clone()), Places::Offsets(map.offsets().inner().clone()))
+            (
+                Arc::new(map.entries().clone()),
+                Places::Offsets(map.offsets().inner().clone()),
+            )
         }
         _ => return None,
     })
 }
 
-pub(super) fn column(array: &ArrayRef, frame: Frame, target: &ArrayTarget) -> Result<Option<Box<dyn Column>>> {
-    let Some((values, places)) = items(array) else { return Ok(None) };
+pub(super) fn column(
+    array: &ArrayRef,
+    frame: Frame,
+    target: &ArrayTarget,
+) -> Result<Option<Box<dyn Column>>> {
+    let Some((values, places)) = items(array) else {
+        return Ok(None);
+    };
     // Columns are asked from one thread only; the item's encoder has no state that calls share.
     let values = bind(&values, &target.element)?;
     let oid = target.element_oid;
-    Ok(Some(staged(frame, move |index, out| put_array(&*values, places.of(index), oid, out))))
+    Ok(Some(staged(frame, move |index, out| {
+        put_array(&*values, places.of(index), oid, out)
+    })))
 }
 
 /// `array_recv`: dimensions, whether there are nulls, the element type, then length and lower bound of each dimension.
-fn put_array(values: &dyn Column, range: Range<usize>, element_oid: u32, out: &mut Vec<u8>) -> Result<(), Reason> {
-    let length = i32::try_from(range.len()).map_err(|_| Reason::new("a list has more items than an array can"))?;
+fn put_array(
+    values: &dyn Column,
+    range: Range<usize>,
+    element_oid: u32,
+    out: &mut Vec<u8>,
+) -> Result<(), Reason> {
+    let length = i32::try_from(range.len())
+        .map_err(|_| Reason::new("a list has more items than an array can"))?;
     let nulls = range.clone().any(|item| values.is_null(item));
     let dimensions = i32::from(length > 0);
     out.extend_from_slice(&dimensions.to_be_bytes());
@@ -92,5 +124,7 @@ fn put_array(values: &dyn Column, range: Range<usize>, element_oid: u32, out: &m
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&1_i32.to_be_bytes());
     }
-    range.into_iter().try_for_each(|item| values.append(item, out))
+    range
+        .into_iter()
+        .try_for_each(|item| values.append(item, out))
 }

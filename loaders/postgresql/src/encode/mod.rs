@@ -77,8 +77,12 @@ impl CopyEncoder {
     pub fn new(schema: &Schema) -> Result<Self> {
         let mut fields = Vec::with_capacity(schema.fields().len());
         for (source, field) in schema.fields().iter().enumerate() {
-            let refused = |why| Error::new(ErrorKind::UnsupportedType, why).with("column", field.name());
-            let conversion = crate::matrix::for_new_column(field, &crate::PostgresqlOptions::default()).map_err(refused)?.conversion;
+            let refused =
+                |why| Error::new(ErrorKind::UnsupportedType, why).with("column", field.name());
+            let conversion =
+                crate::matrix::for_new_column(field, &crate::PostgresqlOptions::default())
+                    .map_err(refused)?
+                    .conversion;
             fields.push(Field { source, conversion });
         }
         Ok(Self::of(fields, false))
@@ -90,7 +94,11 @@ impl CopyEncoder {
     }
 
     pub(crate) fn of(fields: Vec<Field>, numbered: bool) -> Self {
-        Self { fields, numbered, sizes: Vec::new() }
+        Self {
+            fields,
+            numbered,
+            sizes: Vec::new(),
+        }
     }
 
     /// What stands before the first row.
@@ -109,11 +117,16 @@ impl CopyEncoder {
     /// [`ErrorKind::InvalidData`] for a value that cannot be stored, naming row and column.
     pub fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
         let mut run = self.start(batch, 0)?;
-        run.append_to(out).map_err(|(column, refused)| run.explain(column, &refused))
+        run.append_to(out)
+            .map_err(|(column, refused)| run.explain(column, &refused))
     }
 
     /// Begins a batch, whose first row has this number in the load.
-    pub(crate) fn start<'a>(&'a mut self, batch: &'a RecordBatch, first_row: u64) -> Result<Run<'a>> {
+    pub(crate) fn start<'a>(
+        &'a mut self,
+        batch: &'a RecordBatch,
+        first_row: u64,
+    ) -> Result<Run<'a>> {
         let mut columns = Vec::with_capacity(self.fields.len() + 1);
         for field in &self.fields {
             columns.push(bind::bind(batch.column(field.source), &field.conversion)?);
@@ -122,12 +135,22 @@ impl CopyEncoder {
             columns.push(number_column(first_row));
         }
         self.sizes.clear();
-        Ok(Run { encoder: self, columns, batch, first_row, start: 0, written: 0 })
+        Ok(Run {
+            encoder: self,
+            columns,
+            batch,
+            first_row,
+            start: 0,
+            written: 0,
+        })
     }
 }
 
 /// The value of an array of one row in its binary form; `None` for null. The inner error is a sentence on the value.
-pub(crate) fn bind_one(array: &arrow_array::ArrayRef, conversion: &Conversion) -> Result<Result<Option<Vec<u8>>, String>> {
+pub(crate) fn bind_one(
+    array: &arrow_array::ArrayRef,
+    conversion: &Conversion,
+) -> Result<Result<Option<Vec<u8>>, String>> {
     let column = bind::bind(array, conversion)?;
     let mut out = Vec::new();
     if let Err(reason) = column.append(0, &mut out) {
@@ -138,7 +161,10 @@ pub(crate) fn bind_one(array: &arrow_array::ArrayRef, conversion: &Conversion) -
 }
 
 fn number_column(first_row: u64) -> Box<dyn Column> {
-    let frame = bind::Frame { index: None, nulls: None };
+    let frame = bind::Frame {
+        index: None,
+        nulls: None,
+    };
     fixed::fixed::<8, _>(frame, move |row| Ok((first_row + row as u64).to_be_bytes()))
 }
 
@@ -157,7 +183,8 @@ pub(crate) struct Run<'a> {
 impl Run<'_> {
     /// Encodes until a piece is full. `None`: the batch is done, and its end may wait in `pieces`.
     pub(crate) fn next_piece(&mut self, pieces: &mut Pieces) -> Result<Option<Bytes>> {
-        self.fill(pieces).map_err(|(column, refused)| self.explain(column, &refused))
+        self.fill(pieces)
+            .map_err(|(column, refused)| self.explain(column, &refused))
     }
 
     fn fill(&mut self, pieces: &mut Pieces) -> Result<Option<Bytes>, (usize, Refused)> {
@@ -194,7 +221,9 @@ impl Run<'_> {
         sizes.clear();
         sizes.resize(rows, 2 + 4 * self.columns.len());
         for (number, column) in self.columns.iter_mut().enumerate() {
-            column.measure(self.start..self.start + rows, sizes).map_err(|refused| (number, refused))?;
+            column
+                .measure(self.start..self.start + rows, sizes)
+                .map_err(|refused| (number, refused))?;
         }
         Ok(rows > 0)
     }
@@ -226,7 +255,9 @@ impl Run<'_> {
         }
         let first = self.start + self.written;
         for (number, column) in self.columns.iter().enumerate() {
-            column.write(first..first + rows, out, &mut cursors[..rows]).map_err(|refused| (number, refused))?;
+            column
+                .write(first..first + rows, out, &mut cursors[..rows])
+                .map_err(|refused| (number, refused))?;
         }
         self.written += rows;
         Ok(())
@@ -235,8 +266,14 @@ impl Run<'_> {
     /// The error for a value that cannot be encoded.
     fn explain(&self, column: usize, refused: &Refused) -> Error {
         let schema = self.batch.schema_ref();
-        let name = self.encoder.fields.get(column).map_or("", |field| schema.field(field.source).name());
+        let name = self
+            .encoder
+            .fields
+            .get(column)
+            .map_or("", |field| schema.field(field.source).name());
         let message = format!("column `{name}`: {}", refused.reason.text());
-        Error::new(ErrorKind::InvalidData, message).with("column", name).at_row(self.first_row + refused.row as u64)
+        Error::new(ErrorKind::InvalidData, message)
+            .with("column", name)
+            .at_row(self.first_row + refused.row as u64)
     }
 }

@@ -24,7 +24,9 @@ where
 
 pub(super) fn bool(array: &ArrayRef, frame: Frame) -> Option<Box<dyn Column>> {
     let values = array.as_boolean_opt()?.values().clone();
-    Some(fixed(frame, move |index| Ok([u8::from(values.value(index))])))
+    Some(fixed(frame, move |index| {
+        Ok([u8::from(values.value(index))])
+    }))
 }
 
 #[cold]
@@ -69,7 +71,11 @@ macro_rules! exact_float {
         map::<$arrow, $bytes>($array, $frame, |value| {
             let float = value as $float;
             // Casts back saturate, so the largest integers are compared in a wider type.
-            if float as i128 == i128::from(value) { Ok(float.to_be_bytes()) } else { Err(inexact(value, $target)) }
+            if float as i128 == i128::from(value) {
+                Ok(float.to_be_bytes())
+            } else {
+                Err(inexact(value, $target))
+            }
         })
     };
 }
@@ -83,11 +89,19 @@ macro_rules! float {
     ($name:ident, $float:ty, $bytes:literal, $target:literal) => {
         pub(super) fn $name(array: &ArrayRef, frame: Frame) -> Option<Box<dyn Column>> {
             Some(match array.data_type() {
-                DataType::Float16 => map::<Float16Type, $bytes>(array, frame, |value| Ok(<$float>::from(value).to_be_bytes())),
-                DataType::Float32 => map::<Float32Type, $bytes>(array, frame, |value| Ok(<$float>::from(value).to_be_bytes())),
+                DataType::Float16 => map::<Float16Type, $bytes>(array, frame, |value| {
+                    Ok(<$float>::from(value).to_be_bytes())
+                }),
+                DataType::Float32 => map::<Float32Type, $bytes>(array, frame, |value| {
+                    Ok(<$float>::from(value).to_be_bytes())
+                }),
                 DataType::Float64 => map::<Float64Type, $bytes>(array, frame, |value| {
                     let float = value as $float;
-                    if f64::from(float) == value || value.is_nan() { Ok(float.to_be_bytes()) } else { Err(inexact(value, $target)) }
+                    if f64::from(float) == value || value.is_nan() {
+                        Ok(float.to_be_bytes())
+                    } else {
+                        Err(inexact(value, $target))
+                    }
                 }),
                 DataType::Int8 => exact_float!(array, frame, Int8Type, $float, $bytes, $target),
                 DataType::Int16 => exact_float!(array, frame, Int16Type, $float, $bytes, $target),

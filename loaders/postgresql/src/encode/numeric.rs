@@ -33,7 +33,11 @@ struct Layout {
 impl Layout {
     fn of(scale: i32) -> Self {
         let pad = (-scale).rem_euclid(4);
-        Self { pad: 10_u64.pow(pad as u32), low_weight: -(scale + pad) / 4, display_scale: scale.max(0) as u16 }
+        Self {
+            pad: 10_u64.pow(pad as u32),
+            low_weight: -(scale + pad) / 4,
+            display_scale: scale.max(0) as u16,
+        }
     }
 }
 
@@ -59,7 +63,9 @@ fn put_small(digits: u64, negative: bool, layout: Layout, out: &mut Vec<u8>) {
 fn put_five(digits: u64, negative: bool, layout: Layout, out: &mut Vec<u8>) {
     let groups = four_groups(digits % 10_u64.pow(16));
     let zeros = (groups.trailing_zeros() / 16).min(4);
-    out.extend_from_slice(&header(5 - zeros, layout.low_weight + 4, negative, layout).to_be_bytes());
+    out.extend_from_slice(
+        &header(5 - zeros, layout.low_weight + 4, negative, layout).to_be_bytes(),
+    );
     out.extend_from_slice(&((digits / 10_u64.pow(16)) as u16).to_be_bytes());
     out.extend_from_slice(&groups.to_be_bytes());
     out.truncate(out.len() - 2 * zeros as usize);
@@ -80,13 +86,19 @@ fn four_groups(digits: u64) -> u64 {
 fn header(count: u32, weight: i32, negative: bool, layout: Layout) -> u64 {
     let weight = if count == 0 { 0 } else { weight };
     let sign = if negative && count > 0 { NEGATIVE } else { 0 };
-    (u64::from(count) << 48) | (u64::from(weight as u16) << 32) | (u64::from(sign) << 16) | u64::from(layout.display_scale)
+    (u64::from(count) << 48)
+        | (u64::from(weight as u16) << 32)
+        | (u64::from(sign) << 16)
+        | u64::from(layout.display_scale)
 }
 
 /// Digits of up to 128 bits, not padded yet.
 #[inline(always)]
 fn put_wide(digits: u128, negative: bool, layout: Layout, out: &mut Vec<u8>) {
-    match u64::try_from(digits).ok().and_then(|digits| digits.checked_mul(layout.pad)) {
+    match u64::try_from(digits)
+        .ok()
+        .and_then(|digits| digits.checked_mul(layout.pad))
+    {
         Some(digits) => put_small(digits, negative, layout, out),
         None => put_large(i256::from_parts(digits, 0), negative, layout, out),
     }
@@ -113,7 +125,12 @@ fn put_large(digits: i256, negative: bool, layout: Layout, out: &mut Vec<u8>) {
         count -= 1;
     }
     let zeros = all[..count].iter().take_while(|group| **group == 0).count();
-    let header = header((count - zeros) as u32, layout.low_weight + count as i32 - 1, negative, layout);
+    let header = header(
+        (count - zeros) as u32,
+        layout.low_weight + count as i32 - 1,
+        negative,
+        layout,
+    );
     out.extend_from_slice(&header.to_be_bytes());
     for group in all[zeros..count].iter().rev() {
         out.extend_from_slice(&group.to_be_bytes());
@@ -142,7 +159,9 @@ struct Fit {
 
 /// Powers of ten that 256 bits hold.
 fn power(exponent: i32) -> Option<i256> {
-    let exponent = u32::try_from(exponent).ok().filter(|exponent| *exponent <= 76)?;
+    let exponent = u32::try_from(exponent)
+        .ok()
+        .filter(|exponent| *exponent <= 76)?;
     Some(i256::from_i128(10).wrapping_pow(exponent))
 }
 
@@ -154,19 +173,35 @@ impl Fit {
         let multiple_of = (excess > 0 && !target.round).then(|| power(excess).unwrap_or(i256::MAX));
         let digits = limit.0 - limit.1 + scale;
         // No digits at all are left: only zero is below one.
-        let below = if digits < 0 { Some(i256::ONE) } else { power(digits) };
-        Some(Self { multiple_of, below, limit })
+        let below = if digits < 0 {
+            Some(i256::ONE)
+        } else {
+            power(digits)
+        };
+        Some(Self {
+            multiple_of,
+            below,
+            limit,
+        })
     }
 
     fn check(&self, value: i256, scale: i32) -> Result<(), Reason> {
         let size = value.wrapping_abs();
         let (precision, held) = self.limit;
         if self.below.is_some_and(|below| size >= below) {
-            return Err(Reason::new(format!("{value} × 10^{} has more digits than numeric({precision},{held})", -scale)));
+            return Err(Reason::new(format!(
+                "{value} × 10^{} has more digits than numeric({precision},{held})",
+                -scale
+            )));
         }
-        if self.multiple_of.is_some_and(|multiple| value.wrapping_rem(multiple) != i256::ZERO) {
-            let message =
-                format!("{value} × 10^{} has more decimal places than numeric({precision},{held}); set round_decimals to round it", -scale);
+        if self
+            .multiple_of
+            .is_some_and(|multiple| value.wrapping_rem(multiple) != i256::ZERO)
+        {
+            let message = format!(
+                "{value} × 10^{} has more decimal places than numeric({precision},{held}); set round_decimals to round it",
+                -scale
+            );
             return Err(Reason::new(message));
         }
         Ok(())
@@ -220,7 +255,10 @@ struct Shortest {
 
 impl Write for Shortest {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let slot = self.bytes.get_mut(self.length..self.length + text.len()).ok_or(std::fmt::Error)?;
+        let slot = self
+            .bytes
+            .get_mut(self.length..self.length + text.len())
+            .ok_or(std::fmt::Error)?;
         slot.copy_from_slice(text.as_bytes());
         self.length += text.len();
         Ok(())
@@ -230,7 +268,10 @@ impl Write for Shortest {
 /// The shortest digits that read back as this float, and their scale: what PostgreSQL itself prints.
 fn shortest(value: impl std::fmt::LowerExp) -> Result<(i128, i32), Reason> {
     let unreadable = |_| Reason::new("a float cannot be written as decimal digits");
-    let mut text = Shortest { bytes: [0; 40], length: 0 };
+    let mut text = Shortest {
+        bytes: [0; 40],
+        length: 0,
+    };
     write!(text, "{value:e}").map_err(unreadable)?;
     let (mut digits, mut scale, mut exponent, mut negative) = (0_i128, 0, 0, [false; 2]);
     let (mut behind_point, mut behind_e) = (false, false);
@@ -262,20 +303,34 @@ fn floats<T: ArrowPrimitiveType>(
         if value.is_nan() {
             put_special(NAN, out);
         } else if value.is_infinite() && target.limit.is_some() {
-            return Err(Reason::new("infinity does not fit into a numeric with a precision"));
+            return Err(Reason::new(
+                "infinity does not fit into a numeric with a precision",
+            ));
         } else if value.is_infinite() {
-            put_special(if value > 0.0 { INFINITY } else { NEGATIVE_INFINITY }, out);
+            put_special(
+                if value > 0.0 {
+                    INFINITY
+                } else {
+                    NEGATIVE_INFINITY
+                },
+                out,
+            );
         } else {
             let (digits, scale) = shortest?;
             // Zero shows no more decimal places than the column has.
-            Fit::of(target, scale).map_or(Ok(()), |fit| fit.check(i256::from_i128(digits), scale))?;
+            Fit::of(target, scale)
+                .map_or(Ok(()), |fit| fit.check(i256::from_i128(digits), scale))?;
             put_wide(digits.unsigned_abs(), digits < 0, Layout::of(scale), out);
         }
         Ok(())
     })
 }
 
-pub(super) fn column(array: &ArrayRef, frame: Frame, target: NumericTarget) -> Option<Box<dyn Column>> {
+pub(super) fn column(
+    array: &ArrayRef,
+    frame: Frame,
+    target: NumericTarget,
+) -> Option<Box<dyn Column>> {
     use DataType as T;
     Some(match array.data_type() {
         T::Int8 => digits::<Int8Type>(array, frame, target, 0, i128::from),
@@ -286,12 +341,22 @@ pub(super) fn column(array: &ArrayRef, frame: Frame, target: NumericTarget) -> O
         T::UInt16 => digits::<UInt16Type>(array, frame, target, 0, i128::from),
         T::UInt32 => digits::<UInt32Type>(array, frame, target, 0, i128::from),
         T::UInt64 => digits::<UInt64Type>(array, frame, target, 0, i128::from),
-        T::Decimal32(_, scale) => digits::<Decimal32Type>(array, frame, target, (*scale).into(), i128::from),
-        T::Decimal64(_, scale) => digits::<Decimal64Type>(array, frame, target, (*scale).into(), i128::from),
-        T::Decimal128(_, scale) => digits::<Decimal128Type>(array, frame, target, (*scale).into(), i128::from),
+        T::Decimal32(_, scale) => {
+            digits::<Decimal32Type>(array, frame, target, (*scale).into(), i128::from)
+        }
+        T::Decimal64(_, scale) => {
+            digits::<Decimal64Type>(array, frame, target, (*scale).into(), i128::from)
+        }
+        T::Decimal128(_, scale) => {
+            digits::<Decimal128Type>(array, frame, target, (*scale).into(), i128::from)
+        }
         T::Decimal256(_, scale) => digits256(array, frame, target, (*scale).into()),
-        T::Float16 => floats::<Float16Type>(array, frame, target, |value| (value.to_f64(), shortest(value.to_f32()))),
-        T::Float32 => floats::<Float32Type>(array, frame, target, |value| (value.into(), shortest(value))),
+        T::Float16 => floats::<Float16Type>(array, frame, target, |value| {
+            (value.to_f64(), shortest(value.to_f32()))
+        }),
+        T::Float32 => floats::<Float32Type>(array, frame, target, |value| {
+            (value.into(), shortest(value))
+        }),
         T::Float64 => floats::<Float64Type>(array, frame, target, |value| (value, shortest(value))),
         _ => return None,
     })

@@ -35,14 +35,21 @@ impl Drop for Lent {
     fn drop(&mut self) {
         // A buffer that was made for one huge row is not kept.
         if self.buffer.len() == PIECE {
-            self.free.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.buffer));
+            self.free
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(std::mem::take(&mut self.buffer));
         }
     }
 }
 
 impl Pieces {
     pub(crate) fn new() -> Self {
-        Self { free: Free::default(), buffer: vec![0; PIECE], filled: 0 }
+        Self {
+            free: Free::default(),
+            buffer: vec![0; PIECE],
+            filled: 0,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -66,10 +73,18 @@ impl Pieces {
 
     /// Hands out what is there.
     pub(crate) fn take(&mut self) -> Bytes {
-        let next = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let next = self
+            .free
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let buffer = std::mem::replace(&mut self.buffer, next.unwrap_or_else(|| vec![0; PIECE]));
         let filled = std::mem::take(&mut self.filled);
-        Bytes::from_owner(Lent { buffer, filled, free: Arc::clone(&self.free) })
+        Bytes::from_owner(Lent {
+            buffer,
+            filled,
+            free: Arc::clone(&self.free),
+        })
     }
 
     /// Forgets what is there.

@@ -27,7 +27,14 @@ where
     F: Fn(usize, &mut Vec<u8>) -> Result<(), Reason> + Send + 'static,
 {
     fn column<F, R>(make: F, rows: R, nulls: Option<NullBuffer>) -> StagedColumn<F, R> {
-        StagedColumn { make, rows, nulls, values: Vec::new(), ends: Vec::new(), first: 0 }
+        StagedColumn {
+            make,
+            rows,
+            nulls,
+            values: Vec::new(),
+            ends: Vec::new(),
+            first: 0,
+        }
     }
     match frame.index {
         None => Box::new(column(make, Direct, frame.nulls)),
@@ -55,7 +62,8 @@ where
         let mut start = 0;
         for (row, size) in rows.zip(sizes) {
             if self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
-                (self.make)(self.rows.at(row), &mut self.values).map_err(|reason| reason.at(row))?;
+                (self.make)(self.rows.at(row), &mut self.values)
+                    .map_err(|reason| reason.at(row))?;
             }
             let end = self.values.len();
             if end - start > i32::MAX as usize {
@@ -68,9 +76,18 @@ where
         Ok(())
     }
 
-    fn write(&self, rows: Range<usize>, out: &mut [u8], cursors: &mut [usize]) -> Result<(), Refused> {
+    fn write(
+        &self,
+        rows: Range<usize>,
+        out: &mut [u8],
+        cursors: &mut [usize],
+    ) -> Result<(), Refused> {
         for (row, cursor) in rows.zip(cursors) {
-            if self.is_null(row) { put_null(out, cursor) } else { put_bytes(out, cursor, self.value(row)) }
+            if self.is_null(row) {
+                put_null(out, cursor)
+            } else {
+                put_bytes(out, cursor, self.value(row))
+            }
         }
         Ok(())
     }
@@ -83,7 +100,8 @@ where
         let at = out.len();
         out.extend_from_slice(&[0; 4]);
         (self.make)(self.rows.at(row), out)?;
-        let length = i32::try_from(out.len() - at - 4).map_err(|_| Reason::new("a value is longer than 2 GiB"))?;
+        let length = i32::try_from(out.len() - at - 4)
+            .map_err(|_| Reason::new("a value is longer than 2 GiB"))?;
         out[at..at + 4].copy_from_slice(&length.to_be_bytes());
         Ok(())
     }

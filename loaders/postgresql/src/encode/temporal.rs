@@ -23,7 +23,9 @@ const DAY_MICROS: i64 = 86_400_000_000;
 
 #[cold]
 fn outside(value: i64, unit: &str, target: &str) -> Reason {
-    Reason::new(format!("{value} ({unit} from 1970-01-01) is outside the range of {target}"))
+    Reason::new(format!(
+        "{value} ({unit} from 1970-01-01) is outside the range of {target}"
+    ))
 }
 
 #[cold]
@@ -32,7 +34,10 @@ fn too_fine(value: i64, unit: TimeUnit, step: i64) -> Reason {
         1 => "microseconds".to_owned(),
         step => format!("steps of {step} microseconds"),
     };
-    Reason::new(format!("{value} ({}) is finer than the {finest} that the column holds; set truncate_times to cut it off", unit_name(unit)))
+    Reason::new(format!(
+        "{value} ({}) is finer than the {finest} that the column holds; set truncate_times to cut it off",
+        unit_name(unit)
+    ))
 }
 
 fn unit_name(unit: TimeUnit) -> &'static str {
@@ -47,21 +52,39 @@ fn unit_name(unit: TimeUnit) -> &'static str {
 /// Microseconds of a count of `unit` since `origin`, in seconds, at the precision of the column. The origin is taken away
 /// before units are multiplied, as the largest timestamps fit only then.
 #[inline(always)]
-fn micros_since(value: i64, unit: TimeUnit, precision: Precision, origin: i64) -> Result<i64, Reason> {
+fn micros_since(
+    value: i64,
+    unit: TimeUnit,
+    precision: Precision,
+    origin: i64,
+) -> Result<i64, Reason> {
     let whole = match unit {
-        TimeUnit::Second => value.checked_sub(origin).and_then(|value| value.checked_mul(1_000_000)),
-        TimeUnit::Millisecond => value.checked_sub(origin * 1_000).and_then(|value| value.checked_mul(1_000)),
+        TimeUnit::Second => value
+            .checked_sub(origin)
+            .and_then(|value| value.checked_mul(1_000_000)),
+        TimeUnit::Millisecond => value
+            .checked_sub(origin * 1_000)
+            .and_then(|value| value.checked_mul(1_000)),
         TimeUnit::Microsecond => value.checked_sub(origin * 1_000_000),
-        TimeUnit::Nanosecond if value % 1_000 == 0 || precision.truncate => value.div_euclid(1_000).checked_sub(origin * 1_000_000),
+        TimeUnit::Nanosecond if value % 1_000 == 0 || precision.truncate => {
+            value.div_euclid(1_000).checked_sub(origin * 1_000_000)
+        }
         TimeUnit::Nanosecond => return Err(too_fine(value, unit, precision.step)),
     };
     let Some(micros) = whole else {
-        return Err(Reason::new(format!("{value} {} are more microseconds than 64 bits hold", unit_name(unit))));
+        return Err(Reason::new(format!(
+            "{value} {} are more microseconds than 64 bits hold",
+            unit_name(unit)
+        )));
     };
     if precision.step == 1 || micros % precision.step == 0 {
         return Ok(micros);
     }
-    if precision.truncate { Ok(micros - micros.rem_euclid(precision.step)) } else { Err(too_fine(value, unit, precision.step)) }
+    if precision.truncate {
+        Ok(micros - micros.rem_euclid(precision.step))
+    } else {
+        Err(too_fine(value, unit, precision.step))
+    }
 }
 
 #[inline(always)]
@@ -75,12 +98,18 @@ fn pg_timestamp(value: i64, unit: TimeUnit, precision: Precision) -> Result<[u8;
     if TIMESTAMPS.contains(&shifted) {
         return Ok(shifted.to_be_bytes());
     }
-    Err(outside(value, unit_name(unit), "timestamp, 4713 BC to 294276 AD"))
+    Err(outside(
+        value,
+        unit_name(unit),
+        "timestamp, 4713 BC to 294276 AD",
+    ))
 }
 
 #[inline(always)]
 fn pg_date(days: i64) -> Result<[u8; 4], Reason> {
-    let shifted = i32::try_from(days).ok().and_then(|days| days.checked_sub(EPOCH_DAYS));
+    let shifted = i32::try_from(days)
+        .ok()
+        .and_then(|days| days.checked_sub(EPOCH_DAYS));
     match shifted.filter(|shifted| DATES.contains(shifted)) {
         Some(shifted) => Ok(shifted.to_be_bytes()),
         None => Err(outside(days, "days", "date, 4713 BC to 5874897 AD")),
@@ -91,7 +120,9 @@ fn pg_date(days: i64) -> Result<[u8; 4], Reason> {
 #[inline(always)]
 fn whole_days(value: i64, per_day: i64) -> Result<[u8; 4], Reason> {
     if value % per_day != 0 {
-        return Err(Reason::new(format!("{value} is not midnight, and a date holds whole days only")));
+        return Err(Reason::new(format!(
+            "{value} is not midnight, and a date holds whole days only"
+        )));
     }
     pg_date(value / per_day)
 }
@@ -99,8 +130,12 @@ fn whole_days(value: i64, per_day: i64) -> Result<[u8; 4], Reason> {
 pub(super) fn date(array: &ArrayRef, frame: Frame) -> Option<Box<dyn Column>> {
     Some(match array.data_type() {
         DataType::Date32 => map::<Date32Type, 4>(array, frame, |days| pg_date(days.into())),
-        DataType::Date64 => map::<Date64Type, 4>(array, frame, |value| whole_days(value, DAY_MILLIS)),
-        DataType::Timestamp(TimeUnit::Second, None) => map::<TimestampSecondType, 4>(array, frame, |value| whole_days(value, 86_400)),
+        DataType::Date64 => {
+            map::<Date64Type, 4>(array, frame, |value| whole_days(value, DAY_MILLIS))
+        }
+        DataType::Timestamp(TimeUnit::Second, None) => {
+            map::<TimestampSecondType, 4>(array, frame, |value| whole_days(value, 86_400))
+        }
         DataType::Timestamp(TimeUnit::Millisecond, None) => {
             map::<TimestampMillisecondType, 4>(array, frame, |value| whole_days(value, DAY_MILLIS))
         }
@@ -108,16 +143,24 @@ pub(super) fn date(array: &ArrayRef, frame: Frame) -> Option<Box<dyn Column>> {
             map::<TimestampMicrosecondType, 4>(array, frame, |value| whole_days(value, DAY_MICROS))
         }
         DataType::Timestamp(TimeUnit::Nanosecond, None) => {
-            map::<TimestampNanosecondType, 4>(array, frame, |value| whole_days(value, DAY_MICROS * 1_000))
+            map::<TimestampNanosecondType, 4>(array, frame, |value| {
+                whole_days(value, DAY_MICROS * 1_000)
+            })
         }
         _ => return None,
     })
 }
 
-pub(super) fn timestamp(array: &ArrayRef, frame: Frame, precision: Precision) -> Option<Box<dyn Column>> {
+pub(super) fn timestamp(
+    array: &ArrayRef,
+    frame: Frame,
+    precision: Precision,
+) -> Option<Box<dyn Column>> {
     macro_rules! of {
         ($arrow:ty, $unit:ident) => {
-            map::<$arrow, 8>(array, frame, move |value| pg_timestamp(value, TimeUnit::$unit, precision))
+            map::<$arrow, 8>(array, frame, move |value| {
+                pg_timestamp(value, TimeUnit::$unit, precision)
+            })
         };
     }
     Some(match array.data_type() {
@@ -126,9 +169,9 @@ pub(super) fn timestamp(array: &ArrayRef, frame: Frame, precision: Precision) ->
         DataType::Timestamp(TimeUnit::Microsecond, _) => of!(TimestampMicrosecondType, Microsecond),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => of!(TimestampNanosecondType, Nanosecond),
         DataType::Date64 => of!(Date64Type, Millisecond),
-        DataType::Date32 => {
-            map::<Date32Type, 8>(array, frame, move |days| pg_timestamp(i64::from(days) * 86_400, TimeUnit::Second, precision))
-        }
+        DataType::Date32 => map::<Date32Type, 8>(array, frame, move |days| {
+            pg_timestamp(i64::from(days) * 86_400, TimeUnit::Second, precision)
+        }),
         _ => return None,
     })
 }
@@ -139,13 +182,22 @@ fn pg_time(value: i64, unit: TimeUnit, precision: Precision) -> Result<[u8; 8], 
     if (0..=DAY_MICROS).contains(&micros) {
         return Ok(micros.to_be_bytes());
     }
-    Err(Reason::new(format!("{value} ({} from midnight) is outside the day", unit_name(unit))))
+    Err(Reason::new(format!(
+        "{value} ({} from midnight) is outside the day",
+        unit_name(unit)
+    )))
 }
 
-pub(super) fn time(array: &ArrayRef, frame: Frame, precision: Precision) -> Option<Box<dyn Column>> {
+pub(super) fn time(
+    array: &ArrayRef,
+    frame: Frame,
+    precision: Precision,
+) -> Option<Box<dyn Column>> {
     macro_rules! of {
         ($arrow:ty, $unit:ident) => {
-            map::<$arrow, 8>(array, frame, move |value| pg_time(value.into(), TimeUnit::$unit, precision))
+            map::<$arrow, 8>(array, frame, move |value| {
+                pg_time(value.into(), TimeUnit::$unit, precision)
+            })
         };
     }
     Some(match array.data_type() {
@@ -167,10 +219,20 @@ fn pg_interval(micros: i64, days: i32, months: i32) -> [u8; 16] {
     bytes
 }
 
-pub(super) fn interval(array: &ArrayRef, frame: Frame, precision: Precision) -> Option<Box<dyn Column>> {
+pub(super) fn interval(
+    array: &ArrayRef,
+    frame: Frame,
+    precision: Precision,
+) -> Option<Box<dyn Column>> {
     macro_rules! of {
         ($arrow:ty, $unit:ident) => {
-            map::<$arrow, 16>(array, frame, move |value| Ok(pg_interval(micros(value, TimeUnit::$unit, precision)?, 0, 0)))
+            map::<$arrow, 16>(array, frame, move |value| {
+                Ok(pg_interval(
+                    micros(value, TimeUnit::$unit, precision)?,
+                    0,
+                    0,
+                ))
+            })
         };
     }
     Some(match array.data_type() {
@@ -181,14 +243,18 @@ pub(super) fn interval(array: &ArrayRef, frame: Frame, precision: Precision) -> 
         DataType::Interval(IntervalUnit::YearMonth) => {
             map::<IntervalYearMonthType, 16>(array, frame, |months| Ok(pg_interval(0, 0, months)))
         }
-        DataType::Interval(IntervalUnit::DayTime) => map::<IntervalDayTimeType, 16>(array, frame, move |value| {
-            let micros = micros(value.milliseconds.into(), TimeUnit::Millisecond, precision)?;
-            Ok(pg_interval(micros, value.days, 0))
-        }),
-        DataType::Interval(IntervalUnit::MonthDayNano) => map::<IntervalMonthDayNanoType, 16>(array, frame, move |value| {
-            let micros = micros(value.nanoseconds, TimeUnit::Nanosecond, precision)?;
-            Ok(pg_interval(micros, value.days, value.months))
-        }),
+        DataType::Interval(IntervalUnit::DayTime) => {
+            map::<IntervalDayTimeType, 16>(array, frame, move |value| {
+                let micros = micros(value.milliseconds.into(), TimeUnit::Millisecond, precision)?;
+                Ok(pg_interval(micros, value.days, 0))
+            })
+        }
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            map::<IntervalMonthDayNanoType, 16>(array, frame, move |value| {
+                let micros = micros(value.nanoseconds, TimeUnit::Nanosecond, precision)?;
+                Ok(pg_interval(micros, value.days, value.months))
+            })
+        }
         _ => return None,
     })
 }

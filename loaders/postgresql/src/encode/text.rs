@@ -36,7 +36,10 @@ macro_rules! with_text {
 }
 
 pub(super) fn text(array: &ArrayRef, frame: Frame, target: &TextTarget) -> Option<Box<dyn Column>> {
-    let check = Check::Text { max_chars: target.max_chars, padded: target.padded };
+    let check = Check::Text {
+        max_chars: target.max_chars,
+        padded: target.padded,
+    };
     let replacement = target.replace_nul.clone();
     with_text!(array, values => match replacement {
         None => bytes(frame, values, check),
@@ -45,7 +48,12 @@ pub(super) fn text(array: &ArrayRef, frame: Frame, target: &TextTarget) -> Optio
 }
 
 /// Text in which something stands for each NUL byte.
-fn replaced<V: ByteValues>(frame: Frame, values: V, check: Check, replacement: Arc<str>) -> Box<dyn Column> {
+fn replaced<V: ByteValues>(
+    frame: Frame,
+    values: V,
+    check: Check,
+    replacement: Arc<str>,
+) -> Box<dyn Column> {
     staged(frame, move |index, out| {
         let start = out.len();
         replace_nul(values.get(index), &replacement, out);
@@ -68,7 +76,9 @@ pub(super) fn bytea(array: &ArrayRef, frame: Frame) -> Option<Box<dyn Column>> {
         DataType::Binary => bytes(frame, array.as_binary::<i32>().clone(), Check::None),
         DataType::LargeBinary => bytes(frame, array.as_binary::<i64>().clone(), Check::None),
         DataType::BinaryView => bytes(frame, array.as_binary_view().clone(), Check::None),
-        DataType::FixedSizeBinary(_) => bytes(frame, array.as_fixed_size_binary().clone(), Check::None),
+        DataType::FixedSizeBinary(_) => {
+            bytes(frame, array.as_fixed_size_binary().clone(), Check::None)
+        }
         _ => return None,
     })
 }
@@ -78,7 +88,10 @@ pub(super) const JSONB_VERSION: u8 = 1;
 
 /// A document that is text already; the server reads it.
 pub(super) fn json(array: &ArrayRef, frame: Frame, binary: bool) -> Option<Box<dyn Column>> {
-    let check = Check::Text { max_chars: None, padded: false };
+    let check = Check::Text {
+        max_chars: None,
+        padded: false,
+    };
     with_text!(array, values => if binary {
         staged(frame, move |index, out| {
             let value = ByteValues::get(&values, index);
@@ -96,7 +109,9 @@ pub(super) fn uuid(array: &ArrayRef, frame: Frame) -> Option<Box<dyn Column>> {
     if let DataType::FixedSizeBinary(16) = array.data_type() {
         let values = array.as_fixed_size_binary().clone();
         let malformed = |_| Reason::new("a uuid has 16 bytes");
-        return Some(fixed::<16, _>(frame, move |index| values.value(index).try_into().map_err(malformed)));
+        return Some(fixed::<16, _>(frame, move |index| {
+            values.value(index).try_into().map_err(malformed)
+        }));
     }
     with_text!(array, values => fixed::<16, _>(frame, move |index| parse_uuid(values.value(index))))
 }
@@ -104,15 +119,27 @@ pub(super) fn uuid(array: &ArrayRef, frame: Frame) -> Option<Box<dyn Column>> {
 /// The standard form, with or without its hyphens.
 fn parse_uuid(text: &str) -> Result<[u8; 16], Reason> {
     let malformed = || Reason::new(format!("`{}` is no uuid", excerpt(text)));
-    let hyphens = matches!(text.len(), 36) && [8, 13, 18, 23].iter().all(|place| text.as_bytes()[*place] == b'-');
+    let hyphens = matches!(text.len(), 36)
+        && [8, 13, 18, 23]
+            .iter()
+            .all(|place| text.as_bytes()[*place] == b'-');
     if !hyphens && text.len() != 32 {
         return Err(malformed());
     }
-    let mut digits = text.bytes().enumerate().filter(|(place, _)| !(hyphens && [8, 13, 18, 23].contains(place)));
-    let mut digit = || digits.next().and_then(|(_, byte)| char::from(byte).to_digit(16));
+    let mut digits = text
+        .bytes()
+        .enumerate()
+        .filter(|(place, _)| !(hyphens && [8, 13, 18, 23].contains(place)));
+    let mut digit = || {
+        digits
+            .next()
+            .and_then(|(_, byte)| char::from(byte).to_digit(16))
+    };
     let mut bytes = [0; 16];
     for byte in &mut bytes {
-        let (Some(high), Some(low)) = (digit(), digit()) else { return Err(malformed()) };
+        let (Some(high), Some(low)) = (digit(), digit()) else {
+            return Err(malformed());
+        };
         *byte = (high << 4 | low) as u8;
     }
     Ok(bytes)

@@ -5,7 +5,10 @@ use arrowload_core::{Error, ErrorKind, Listed, Listing, Param, Params, Query, Re
 /// The question for a listing.
 pub(super) fn query(listing: &Listing) -> Result<Query> {
     let any = |pattern: &Option<String>| Param::from(pattern.clone().unwrap_or_else(|| "%".into()));
-    let catalog = listing.catalog.clone().map_or_else(Param::null, Param::from);
+    let catalog = listing
+        .catalog
+        .clone()
+        .map_or_else(Param::null, Param::from);
     let schema = any(&listing.schema);
     // PostgreSQL's own schemas are listed to those who name them.
     let own = Param::from(listing.schema.is_some());
@@ -42,5 +45,9 @@ pub(super) fn query(listing: &Listing) -> Result<Query> {
         other => return Err(Error::new(ErrorKind::Unsupported, format!("PostgreSQL has no list of {other}"))),
     };
     let query = Query::new(sql);
-    Ok(if params.is_empty() { query } else { query.with_params(Params::Positional(params)) })
+    Ok(if params.is_empty() {
+        query
+    } else {
+        query.with_params(Params::Positional(params))
+    })
 }

@@ -31,15 +31,23 @@ pub(super) fn numbered(sql: &Sql<'_>, params: &Params) -> Result<(String, Vec<Va
     match params {
         Params::None => Ok((sql.text.to_owned(), Vec::new())),
         Params::Positional(values) => {
-            let value = |(index, param): (usize, &Param)| Value { name: format!("${}", index + 1), param: param.clone() };
-            Ok((sql.text.to_owned(), values.iter().enumerate().map(value).collect()))
+            let value = |(index, param): (usize, &Param)| Value {
+                name: format!("${}", index + 1),
+                param: param.clone(),
+            };
+            Ok((
+                sql.text.to_owned(),
+                values.iter().enumerate().map(value).collect(),
+            ))
         }
         Params::Named(values) => {
             let (mut text, mut at, mut used) = (String::new(), 0, vec![false; values.len()]);
             for token in sql.tokens.iter().filter(|token| token.kind == Kind::Param) {
                 let name = &sql.token(token)[1..];
                 let Some(index) = values.iter().position(|(known, _)| known == name) else {
-                    return Err(invalid(format!("the query has the parameter ${name}, and no value is given for it")));
+                    return Err(invalid(format!(
+                        "the query has the parameter ${name}, and no value is given for it"
+                    )));
                 };
                 used[index] = true;
                 text.push_str(&sql.text[at..=token.at.start]);
@@ -50,14 +58,27 @@ pub(super) fn numbered(sql: &Sql<'_>, params: &Params) -> Result<(String, Vec<Va
             if let Some(unused) = used.iter().position(|used| !used) {
                 return Err(unknown(&format!("${}", values[unused].0)));
             }
-            Ok((text, values.iter().map(|(name, param)| Value { name: format!("${name}"), param: param.clone() }).collect()))
+            Ok((
+                text,
+                values
+                    .iter()
+                    .map(|(name, param)| Value {
+                        name: format!("${name}"),
+                        param: param.clone(),
+                    })
+                    .collect(),
+            ))
         }
-        other => Err(invalid(format!("these parameters are not known: {other:?}"))),
+        other => Err(invalid(format!(
+            "these parameters are not known: {other:?}"
+        ))),
     }
 }
 
 fn unknown(name: &str) -> Error {
-    invalid(format!("a value is given for {name}, and the query has no such parameter"))
+    invalid(format!(
+        "a value is given for {name}, and the query has no such parameter"
+    ))
 }
 
 /// Refuses values for parameters that the query does not have, and parameters without a value.
@@ -66,7 +87,10 @@ pub(super) fn check_count(types: &[Type], values: &[Value]) -> Result<()> {
         return Err(unknown(&more.name));
     }
     if values.len() < types.len() {
-        return Err(invalid(format!("the query has the parameter ${}, and no value is given for it", values.len() + 1)));
+        return Err(invalid(format!(
+            "the query has the parameter ${}, and no value is given for it",
+            values.len() + 1
+        )));
     }
     Ok(())
 }
@@ -76,7 +100,11 @@ pub(super) fn check_count(types: &[Type], values: &[Value]) -> Result<()> {
 pub(super) struct Bound(Option<Vec<u8>>);
 
 impl ToSql for Bound {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         match &self.0 {
             Some(bytes) => {
                 out.extend_from_slice(bytes);
@@ -99,15 +127,23 @@ pub(super) async fn bound(client: &Client, types: &[Type], values: &[Value]) -> 
     let mut all = Vec::with_capacity(values.len());
     for (pg, Value { name, param }) in types.iter().zip(values) {
         let kind = catalog::kind(client, pg.oid(), -1).await?;
-        let pg = PgType { oid: pg.oid(), name: pg.name().to_owned(), kind };
+        let pg = PgType {
+            oid: pg.oid(),
+            name: pg.name().to_owned(),
+            kind,
+        };
         let field = Field::new(name, param.data_type().clone(), true);
         let explain = |why: &str| {
             let own = for_new_column(&field, &PostgresqlOptions::default()).map(|new| new.pg.name);
-            let hint = own.map(|own| format!("; a cast in the query names the type: {name}::{own}")).unwrap_or_default();
+            let hint = own
+                .map(|own| format!("; a cast in the query names the type: {name}::{own}"))
+                .unwrap_or_default();
             invalid(format!("the parameter {name}: {why}{hint}")).with("parameter", name)
         };
-        let (conversion, _) = for_existing_column(&field, &pg, &PostgresqlOptions::default()).map_err(|why| explain(&why))?;
-        let bytes = bind_one(&Arc::clone(param.array()), &conversion)?.map_err(|why| explain(&why))?;
+        let (conversion, _) = for_existing_column(&field, &pg, &PostgresqlOptions::default())
+            .map_err(|why| explain(&why))?;
+        let bytes =
+            bind_one(&Arc::clone(param.array()), &conversion)?.map_err(|why| explain(&why))?;
         all.push(Bound(bytes));
     }
     Ok(all)

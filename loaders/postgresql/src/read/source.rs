@@ -44,26 +44,54 @@ impl PostgresqlSource {
     /// What a statement answers with, and how it is asked for.
     fn readable(&self, sql: &str, statement: &Statement) -> Readable {
         let columns = statement.columns();
-        let known: Vec<Option<ReadType>> =
-            columns.iter().map(|column| ReadType::of(column.type_(), column.type_modifier(), self.read_numeric)).collect();
-        let cast =
-            |(index, kind): (usize, &Option<ReadType>)| format!("q.c{index}{}", if kind.is_some() { "" } else { "::pg_catalog.text" });
+        let known: Vec<Option<ReadType>> = columns
+            .iter()
+            .map(|column| ReadType::of(column.type_(), column.type_modifier(), self.read_numeric))
+            .collect();
+        let cast = |(index, kind): (usize, &Option<ReadType>)| {
+            format!(
+                "q.c{index}{}",
+                if kind.is_some() {
+                    ""
+                } else {
+                    "::pg_catalog.text"
+                }
+            )
+        };
         let asked = match known.iter().all(Option::is_some) {
             true => sql.to_owned(),
             false => {
                 let list: Vec<String> = known.iter().enumerate().map(cast).collect();
-                let names: Vec<String> = (0..known.len()).map(|index| format!("c{index}")).collect();
-                format!("SELECT {} FROM (\n{sql}\n) AS q({})", list.join(", "), names.join(", "))
+                let names: Vec<String> =
+                    (0..known.len()).map(|index| format!("c{index}")).collect();
+                format!(
+                    "SELECT {} FROM (\n{sql}\n) AS q({})",
+                    list.join(", "),
+                    names.join(", ")
+                )
             }
         };
-        let types: Vec<ReadType> = known.into_iter().map(|kind| kind.unwrap_or(ReadType::Text)).collect();
-        let fields: Vec<_> = columns.iter().zip(&types).map(|(column, kind)| kind.field(column.name())).collect();
-        Readable { sql: asked, schema: Arc::new(Schema::new(fields)), types }
+        let types: Vec<ReadType> = known
+            .into_iter()
+            .map(|kind| kind.unwrap_or(ReadType::Text))
+            .collect();
+        let fields: Vec<_> = columns
+            .iter()
+            .zip(&types)
+            .map(|(column, kind)| kind.field(column.name()))
+            .collect();
+        Readable {
+            sql: asked,
+            schema: Arc::new(Schema::new(fields)),
+            types,
+        }
     }
 
     /// Asks what a statement would answer with, in a transaction that is left open.
     async fn prepare(&self, lease: &Lease, sql: &str) -> Result<(Readable, Vec<Type>)> {
-        lease.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        lease
+            .run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await?;
         let statement = lease.prepare(sql).await.map_err(from_pg)?;
         let readable = self.readable(sql, &statement);
         if readable.types.is_empty() && !Sql::parse(sql).is_query() {
@@ -73,9 +101,18 @@ impl PostgresqlSource {
         Ok((readable, statement.params().to_vec()))
     }
 
-    async fn rows(&self, lease: &Lease, readable: &Readable, types: &[Type], values: &[params::Value]) -> Result<Answer> {
+    async fn rows(
+        &self,
+        lease: &Lease,
+        readable: &Readable,
+        types: &[Type],
+        values: &[params::Value],
+    ) -> Result<Answer> {
         let bound: Vec<Bound> = params::bound(lease, types, values).await?;
-        let statement = lease.prepare_typed(&readable.sql, types).await.map_err(from_pg)?;
+        let statement = lease
+            .prepare_typed(&readable.sql, types)
+            .await
+            .map_err(from_pg)?;
         let rows = lease.query_raw(&statement, &bound).await.map_err(from_pg)?;
         Ok(Answer::Rows(Box::pin(rows)))
     }
@@ -84,7 +121,10 @@ impl PostgresqlSource {
 /// Starts a `COPY` of a query's answer.
 pub(super) async fn copy(lease: &Lease, sql: &str) -> Result<Answer> {
     // A comment may end the query.
-    let stream = lease.copy_out(&format!("COPY (\n{sql}\n) TO STDOUT (FORMAT binary)")).await.map_err(from_pg)?;
+    let stream = lease
+        .copy_out(&format!("COPY (\n{sql}\n) TO STDOUT (FORMAT binary)"))
+        .await
+        .map_err(from_pg)?;
     Ok(Answer::Copy(Box::pin(stream)))
 }
 
@@ -117,7 +157,15 @@ impl DataSource for PostgresqlSource {
             && types.is_empty()
             && let Some(parts) = parallel::parts(&lease, &Sql::parse(&readable.sql)).await?
         {
-            let batches = parallel::read(&self.connections, lease, readable, parts, self.read_connections, self.batch_rows).await?;
+            let batches = parallel::read(
+                &self.connections,
+                lease,
+                readable,
+                parts,
+                self.read_connections,
+                self.batch_rows,
+            )
+            .await?;
             return Ok(BatchStream::new(schema, batches));
         }
         let decoder = readable.decoder(self.batch_rows);
@@ -125,9 +173,14 @@ impl DataSource for PostgresqlSource {
             true => copy(&lease, &readable.sql).await?,
             false => self.rows(&lease, &readable, &types, &values).await?,
         };
-        let reading = Reading { answer, decoder, lease: Some(lease) };
-        let batches =
-            futures::stream::try_unfold(reading, |mut reading| async { Ok(reading.next_batch().await?.map(|batch| (batch, reading))) });
+        let reading = Reading {
+            answer,
+            decoder,
+            lease: Some(lease),
+        };
+        let batches = futures::stream::try_unfold(reading, |mut reading| async {
+            Ok(reading.next_batch().await?.map(|batch| (batch, reading)))
+        });
         Ok(BatchStream::new(schema, batches))
     }
 

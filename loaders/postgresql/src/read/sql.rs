@@ -42,17 +42,31 @@ fn is_word(byte: u8) -> bool {
 /// The end of what begins at `start`, and what it is; `None` for white space and comments.
 fn piece(bytes: &[u8], start: usize) -> (usize, Option<Kind>) {
     let rest = &bytes[start..];
-    let run = |from: usize, is: fn(u8) -> bool| bytes[from..].iter().position(|byte| !is(*byte)).map_or(bytes.len(), |count| from + count);
+    let run = |from: usize, is: fn(u8) -> bool| {
+        bytes[from..]
+            .iter()
+            .position(|byte| !is(*byte))
+            .map_or(bytes.len(), |count| from + count)
+    };
     match rest {
         [b'-', b'-', ..] => (run(start, |byte| byte != b'\n'), None),
         [b'/', b'*', ..] => (comment(bytes, start), None),
         [b'\'', ..] => (quoted(bytes, start, b'\'', false), Some(Kind::Other)),
         [b'e' | b'E', b'\'', ..] => (quoted(bytes, start + 1, b'\'', true), Some(Kind::Other)),
         [b'"', ..] => (quoted(bytes, start, b'"', false), Some(Kind::Quoted)),
-        [b'$', digit, ..] if digit.is_ascii_digit() => (run(start + 1, |byte| byte.is_ascii_digit()), Some(Kind::Param)),
+        [b'$', digit, ..] if digit.is_ascii_digit() => (
+            run(start + 1, |byte| byte.is_ascii_digit()),
+            Some(Kind::Param),
+        ),
         [b'$', ..] => dollar(bytes, start, run(start + 1, is_word)),
-        [byte, ..] if starts_word(*byte) => (run(start, |byte| is_word(byte) || byte == b'$'), Some(Kind::Word)),
-        [byte, ..] if byte.is_ascii_digit() => (run(start, |byte| is_word(byte) || byte == b'.'), Some(Kind::Other)),
+        [byte, ..] if starts_word(*byte) => (
+            run(start, |byte| is_word(byte) || byte == b'$'),
+            Some(Kind::Word),
+        ),
+        [byte, ..] if byte.is_ascii_digit() => (
+            run(start, |byte| is_word(byte) || byte == b'.'),
+            Some(Kind::Other),
+        ),
         [byte, ..] if byte.is_ascii_whitespace() => (start + 1, None),
         _ => (start + 1, Some(Kind::Other)),
     }
@@ -62,10 +76,22 @@ fn piece(bytes: &[u8], start: usize) -> (usize, Option<Kind>) {
 fn dollar(bytes: &[u8], start: usize, end: usize) -> (usize, Option<Kind>) {
     if bytes.get(end) == Some(&b'$') {
         let tag = &bytes[start..=end];
-        let close = bytes[end + 1..].windows(tag.len()).position(|window| window == tag);
-        return (close.map_or(bytes.len(), |close| end + 1 + close + tag.len()), Some(Kind::Other));
+        let close = bytes[end + 1..]
+            .windows(tag.len())
+            .position(|window| window == tag);
+        return (
+            close.map_or(bytes.len(), |close| end + 1 + close + tag.len()),
+            Some(Kind::Other),
+        );
     }
-    (end, Some(if end > start + 1 { Kind::Param } else { Kind::Other }))
+    (
+        end,
+        Some(if end > start + 1 {
+            Kind::Param
+        } else {
+            Kind::Other
+        }),
+    )
 }
 
 fn quoted(bytes: &[u8], start: usize, quote: u8, escapes: bool) -> usize {
@@ -106,7 +132,11 @@ impl<'a> Sql<'a> {
                 if matches!(bytes[at], b')' | b']') {
                     depth = depth.saturating_sub(1);
                 }
-                tokens.push(Token { kind, at: at..end, depth });
+                tokens.push(Token {
+                    kind,
+                    at: at..end,
+                    depth,
+                });
                 if matches!(bytes[at], b'(' | b'[') {
                     depth += 1;
                 }
@@ -114,7 +144,11 @@ impl<'a> Sql<'a> {
             at = end;
         }
         let mut sql = Self { text, tokens };
-        while sql.tokens.last().is_some_and(|last| &text[last.at.clone()] == ";") {
+        while sql
+            .tokens
+            .last()
+            .is_some_and(|last| &text[last.at.clone()] == ";")
+        {
             sql.tokens.pop();
         }
         sql.text = &text[..sql.tokens.last().map_or(0, |last| last.at.end)];
@@ -127,12 +161,18 @@ impl<'a> Sql<'a> {
     }
 
     fn word(&self, index: usize) -> Option<String> {
-        self.tokens.get(index).filter(|token| token.kind == Kind::Word).map(|token| self.token(token).to_ascii_lowercase())
+        self.tokens
+            .get(index)
+            .filter(|token| token.kind == Kind::Word)
+            .map(|token| self.token(token).to_ascii_lowercase())
     }
 
     /// Whether it is a statement that `COPY` takes.
     pub(super) fn is_query(&self) -> bool {
-        let first = self.tokens.iter().position(|token| self.token(token) != "(");
+        let first = self
+            .tokens
+            .iter()
+            .position(|token| self.token(token) != "(");
         let word = first.and_then(|index| self.word(index));
         word.is_some_and(|word| matches!(word.as_str(), "select" | "with" | "values" | "table"))
     }
@@ -160,11 +200,19 @@ impl<'a> Sql<'a> {
         let top = |index: usize| self.tokens[index].depth == 0;
         let is = |index: usize, word: &str| self.word(index).as_deref() == Some(word);
         if is(0, "table") {
-            let (name_end, 1..) = self.name_end(1)? else { return None };
+            let (name_end, 1..) = self.name_end(1)? else {
+                return None;
+            };
             let rest = &self.text[self.tokens[1].at.start..];
-            return (name_end == self.tokens.len()).then(|| [format!("SELECT * FROM {rest} WHERE "), String::new()]);
+            return (name_end == self.tokens.len())
+                .then(|| [format!("SELECT * FROM {rest} WHERE "), String::new()]);
         }
-        let others = |index: usize| top(index) && self.word(index).is_some_and(|word| OTHERS.contains(&word.as_str()));
+        let others = |index: usize| {
+            top(index)
+                && self
+                    .word(index)
+                    .is_some_and(|word| OTHERS.contains(&word.as_str()))
+        };
         if !is(0, "select") || (0..self.tokens.len()).any(others) {
             return None;
         }
@@ -173,21 +221,35 @@ impl<'a> Sql<'a> {
         if is(end, "as") {
             end += 1;
         }
-        let alias = self.tokens.get(end).is_some_and(|token| token.kind != Kind::Other && !is(end, "where"));
+        let alias = self
+            .tokens
+            .get(end)
+            .is_some_and(|token| token.kind != Kind::Other && !is(end, "where"));
         end += usize::from(alias);
         let head = &self.text[..self.tokens[end - 1].at.end];
         match self.tokens.get(end) {
             None => Some([format!("{head} WHERE "), String::new()]),
             // A comment may end the statement.
-            Some(token) if is(end, "where") => Some([format!("{head} WHERE "), format!(" AND ({}\n)", &self.text[token.at.end..])]),
+            Some(token) if is(end, "where") => Some([
+                format!("{head} WHERE "),
+                format!(" AND ({}\n)", &self.text[token.at.end..]),
+            ]),
             Some(_) => None,
         }
     }
 
     /// Behind a name with dots, and how many parts it has.
     fn name_end(&self, start: usize) -> Option<(usize, usize)> {
-        let is_name = |index: usize| self.tokens.get(index).is_some_and(|token| matches!(token.kind, Kind::Word | Kind::Quoted));
-        let is_dot = |index: usize| self.tokens.get(index).is_some_and(|token| self.token(token) == ".");
+        let is_name = |index: usize| {
+            self.tokens
+                .get(index)
+                .is_some_and(|token| matches!(token.kind, Kind::Word | Kind::Quoted))
+        };
+        let is_dot = |index: usize| {
+            self.tokens
+                .get(index)
+                .is_some_and(|token| self.token(token) == ".")
+        };
         let (mut at, mut parts) = (start, 0);
         while is_name(at) {
             (at, parts) = (at + 1, parts + 1);
@@ -206,20 +268,42 @@ mod tests {
 
     #[test]
     fn pieces_are_told_apart() {
-        let sql = Sql::parse("SELECT $1, '$2 '';', $t$ $3 $t$, a$b, E'\\'$4', \"$5\" -- $6\n/* /* */ $7 */ , $name ; ;");
-        let params: Vec<&str> = sql.tokens.iter().filter(|token| token.kind == Kind::Param).map(|token| sql.token(token)).collect();
+        let sql = Sql::parse(
+            "SELECT $1, '$2 '';', $t$ $3 $t$, a$b, E'\\'$4', \"$5\" -- $6\n/* /* */ $7 */ , $name ; ;",
+        );
+        let params: Vec<&str> = sql
+            .tokens
+            .iter()
+            .filter(|token| token.kind == Kind::Param)
+            .map(|token| sql.token(token))
+            .collect();
         assert_eq!(params, ["$1", "$name"]);
         assert!(sql.text.ends_with("$name") && sql.is_query());
-        assert!(Sql::parse("(select 1)").is_query() && !Sql::parse("SHOW all").is_query() && !Sql::parse(" ; ").is_query());
+        assert!(
+            Sql::parse("(select 1)").is_query()
+                && !Sql::parse("SHOW all").is_query()
+                && !Sql::parse(" ; ").is_query()
+        );
     }
 
     #[test]
     fn queries_over_one_table_are_known() {
-        let with = |sql: &str| Sql::parse(sql).over_one_table().map(|[head, tail]| format!("{head}X{tail}"));
-        let rewritten = |sql: &str, expected: &str| assert_eq!(with(sql).as_deref(), Some(expected));
+        let with = |sql: &str| {
+            Sql::parse(sql)
+                .over_one_table()
+                .map(|[head, tail]| format!("{head}X{tail}"))
+        };
+        let rewritten =
+            |sql: &str, expected: &str| assert_eq!(with(sql).as_deref(), Some(expected));
         rewritten("TABLE s.t;", "SELECT * FROM s.t WHERE X");
-        rewritten("select a, (select max(x) from u) from \"T\"", "select a, (select max(x) from u) from \"T\" WHERE X");
-        rewritten("SELECT t.a FROM s.t AS t WHERE a = 1 OR b -- why", "SELECT t.a FROM s.t AS t WHERE X AND ( a = 1 OR b\n)");
+        rewritten(
+            "select a, (select max(x) from u) from \"T\"",
+            "select a, (select max(x) from u) from \"T\" WHERE X",
+        );
+        rewritten(
+            "SELECT t.a FROM s.t AS t WHERE a = 1 OR b -- why",
+            "SELECT t.a FROM s.t AS t WHERE X AND ( a = 1 OR b\n)",
+        );
         for other in [
             "SELECT a FROM t, u",
             "SELECT a FROM t JOIN u USING (a)",

@@ -49,7 +49,9 @@ fn take_row(decoder: &mut RowDecoder, row: &Row) -> Result<()> {
     Ok(())
 }
 
-async fn next<S: Stream<Item = Result<T, tokio_postgres::Error>>, T>(stream: &mut Pin<Box<S>>) -> Result<Option<T>> {
+async fn next<S: Stream<Item = Result<T, tokio_postgres::Error>>, T>(
+    stream: &mut Pin<Box<S>>,
+) -> Result<Option<T>> {
     stream.next().await.transpose().map_err(from_pg)
 }
 
@@ -60,7 +62,13 @@ impl Reading {
             Answer::Copy(copy) => match next(copy).await? {
                 Some(message) => self.decoder.feed(&message)?,
                 None if self.decoder.has_ended() => return Ok(false),
-                None => return Err(Error::new(ErrorKind::Connection, "the server's answer was cut off").transient()),
+                None => {
+                    return Err(Error::new(
+                        ErrorKind::Connection,
+                        "the server's answer was cut off",
+                    )
+                    .transient());
+                }
             },
             Answer::Rows(rows) => match next(rows).await? {
                 Some(row) => take_row(&mut self.decoder, &row)?,

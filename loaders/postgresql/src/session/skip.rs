@@ -27,7 +27,11 @@ pub(super) struct Skipping {
 
 impl Skipping {
     pub(super) fn new() -> Self {
-        Self { statement: None, reach: usize::MAX, before: SAVE }
+        Self {
+            statement: None,
+            reach: usize::MAX,
+            before: SAVE,
+        }
     }
 }
 
@@ -47,7 +51,10 @@ impl PostgresqlSession {
         let mut at = 0;
         while at < rows {
             let length = self.skipping.reach.min(rows - at);
-            let error = match self.try_copy(&batch.slice(at, length), first + at as u64).await {
+            let error = match self
+                .try_copy(&batch.slice(at, length), first + at as u64)
+                .await
+            {
                 Ok(()) => {
                     at += length;
                     self.skipping.reach = length.saturating_mul(2).max(2);
@@ -61,8 +68,14 @@ impl PostgresqlSession {
                 Err(error) => return Err(error),
             };
             refused = None;
-            let named = error.get("row").and_then(|row| row.parse::<u64>().ok()).and_then(|row| row.checked_sub(first + at as u64));
-            match named.and_then(|row| usize::try_from(row).ok()).filter(|row| *row < length) {
+            let named = error
+                .get("row")
+                .and_then(|row| row.parse::<u64>().ok())
+                .and_then(|row| row.checked_sub(first + at as u64));
+            match named
+                .and_then(|row| usize::try_from(row).ok())
+                .filter(|row| *row < length)
+            {
                 Some(row) if row > 0 => {
                     self.skipping.reach = row;
                     refused = Some(error);
@@ -75,13 +88,24 @@ impl PostgresqlSession {
                 }
             }
         }
-        self.lease.run(if self.skipping.before == UNDO { UNDO_LAST } else { RELEASE }).await?;
+        self.lease
+            .run(if self.skipping.before == UNDO {
+                UNDO_LAST
+            } else {
+                RELEASE
+            })
+            .await?;
         self.skipping.before = SAVE;
         Ok(())
     }
 
     fn set_aside(&self, batch: &RecordBatch, at: usize, error: &Error) -> Result<()> {
-        self.request.rejects.set_aside(&batch.slice(at, 1), self.given + at as u64, error.message(), error.get("sqlstate"))
+        self.request.rejects.set_aside(
+            &batch.slice(at, 1),
+            self.given + at as u64,
+            error.message(),
+            error.get("sqlstate"),
+        )
     }
 
     async fn try_copy(&mut self, part: &RecordBatch, first_row: u64) -> Result<()> {
@@ -109,15 +133,23 @@ impl PostgresqlSession {
         };
         let statement = self.skipping.statement.insert(statement);
         // Both are on their way at once.
-        let (saved, started) =
-            futures::join!(self.lease.run(self.skipping.before), CopyIn::start(&self.lease, statement, first_row, &mut self.pieces));
+        let (saved, started) = futures::join!(
+            self.lease.run(self.skipping.before),
+            CopyIn::start(&self.lease, statement, first_row, &mut self.pieces)
+        );
         saved?;
         let mut copy = started?;
         let mut sent = self.proof.as_mut().map(|proof| &mut proof.sent);
         if let Some(sent) = &mut sent {
             sent.start();
         }
-        copy.write(&mut self.encoder, part, &mut self.pieces, sent.as_deref_mut()).await?;
+        copy.write(
+            &mut self.encoder,
+            part,
+            &mut self.pieces,
+            sent.as_deref_mut(),
+        )
+        .await?;
         let bytes = copy.bytes();
         let rows = copy.finish(&mut self.pieces, sent).await?;
         self.bytes += bytes;

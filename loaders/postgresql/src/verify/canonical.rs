@@ -22,7 +22,12 @@ impl Sum {
             None => self.nulls += 1,
             Some(field) => {
                 let mut form = Vec::with_capacity(field.len());
-                let malformed = || Error::new(ErrorKind::Unexpected, "a field that was read back cannot be understood");
+                let malformed = || {
+                    Error::new(
+                        ErrorKind::Unexpected,
+                        "a field that was read back cannot be understood",
+                    )
+                };
                 canonical(kind, field, &mut form).ok_or_else(malformed)?;
                 self.sum = self.sum.wrapping_add(xxhash_rust::xxh3::xxh3_64(&form));
             }
@@ -34,11 +39,23 @@ impl Sum {
 fn canonical(kind: &Kind, field: &[u8], out: &mut Vec<u8>) -> Option<()> {
     match kind {
         Kind::Numeric(_) => numeric(field, out)?,
-        Kind::Bpchar(_) => out.extend_from_slice(&field[..field.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1)]),
-        Kind::Jsonb => Json::parse(std::str::from_utf8(field.strip_prefix(&[1])?).ok()?)?.write(out),
+        Kind::Bpchar(_) => out.extend_from_slice(
+            &field[..field
+                .iter()
+                .rposition(|byte| *byte != b' ')
+                .map_or(0, |last| last + 1)],
+        ),
+        Kind::Jsonb => {
+            Json::parse(std::str::from_utf8(field.strip_prefix(&[1])?).ok()?)?.write(out)
+        }
         Kind::Json => out.extend_from_slice(field),
         // The third byte says whether it is a cidr, which the column knows.
-        Kind::Inet | Kind::Cidr => out.extend(field.iter().enumerate().map(|(index, byte)| if index == 2 { 0 } else { *byte })),
+        Kind::Inet | Kind::Cidr => out.extend(
+            field
+                .iter()
+                .enumerate()
+                .map(|(index, byte)| if index == 2 { 0 } else { *byte }),
+        ),
         Kind::Array(element) => array(&element.kind, field, out)?,
         _ => out.extend_from_slice(field),
     }
@@ -49,7 +66,10 @@ fn canonical(kind: &Kind, field: &[u8], out: &mut Vec<u8>) -> Option<()> {
 fn numeric(field: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (head, groups) = field.split_at_checked(8)?;
     let mut weight = i16::from_be_bytes([head[2], head[3]]);
-    let mut groups: Vec<u16> = groups.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+    let mut groups: Vec<u16> = groups
+        .chunks_exact(2)
+        .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+        .collect();
     while groups.last() == Some(&0) {
         groups.pop();
     }
@@ -63,12 +83,20 @@ fn numeric(field: &[u8], out: &mut Vec<u8>) -> Option<()> {
     }
     out.extend_from_slice(&head[4..6]);
     out.extend_from_slice(&weight.to_be_bytes());
-    groups.iter().for_each(|group| out.extend_from_slice(&group.to_be_bytes()));
+    groups
+        .iter()
+        .for_each(|group| out.extend_from_slice(&group.to_be_bytes()));
     Some(())
 }
 
 fn array(element: &Kind, field: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let word = |at: usize| field.get(at..at + 4)?.first_chunk().copied().map(i32::from_be_bytes);
+    let word = |at: usize| {
+        field
+            .get(at..at + 4)?
+            .first_chunk()
+            .copied()
+            .map(i32::from_be_bytes)
+    };
     let dimensions = usize::try_from(word(0)?).ok()?;
     let shape = 12..12 + 8 * dimensions;
     out.extend_from_slice(field.get(shape.clone())?);
@@ -142,7 +170,10 @@ impl Parser<'_> {
     /// The next byte that is no white space.
     fn peek(&mut self) -> Option<u8> {
         let rest = &self.text.as_bytes()[self.at..];
-        self.at += rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        self.at += rest
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count();
         self.text.as_bytes().get(self.at).copied()
     }
 
@@ -176,7 +207,9 @@ impl Parser<'_> {
             }
             _ => {
                 let rest = &self.text[self.at..];
-                let word = &rest[..rest.find([',', ']', '}', ' ', '\n', '\t', '\r']).unwrap_or(rest.len())];
+                let word = &rest[..rest
+                    .find([',', ']', '}', ' ', '\n', '\t', '\r'])
+                    .unwrap_or(rest.len())];
                 self.at += word.len();
                 Some(Json::Plain(number(word).unwrap_or_else(|| word.to_owned())))
             }
@@ -218,7 +251,9 @@ impl Parser<'_> {
 
 /// A number's sign, its digits without zeros at either end, and its exponent.
 fn number(word: &str) -> Option<String> {
-    let (negative, word) = word.strip_prefix('-').map_or((false, word), |rest| (true, rest));
+    let (negative, word) = word
+        .strip_prefix('-')
+        .map_or((false, word), |rest| (true, rest));
     let (digits, exponent) = word.split_once(['e', 'E']).unwrap_or((word, "0"));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -231,8 +266,12 @@ fn number(word: &str) -> Option<String> {
         return Some("0".into());
     }
     let zeros = joined.len() - joined.trim_end_matches('0').len();
-    let exponent = exponent.trim_start_matches('+').parse::<i64>().ok()? - fraction.len() as i64 + zeros as i64;
-    Some(format!("{}{significant}e{exponent}", if negative { "-" } else { "" }))
+    let exponent = exponent.trim_start_matches('+').parse::<i64>().ok()? - fraction.len() as i64
+        + zeros as i64;
+    Some(format!(
+        "{}{significant}e{exponent}",
+        if negative { "-" } else { "" }
+    ))
 }
 
 #[cfg(test)]
@@ -249,14 +288,24 @@ mod tests {
     fn documents_are_equal_as_jsonb_says() {
         let of = |text: &str| form(&Kind::Jsonb, format!("\u{1}{text}").as_bytes());
         for (one, other) in [
-            (r#"{"b":1,"a":[1.50,-0,1e2]}"#, r#"{"a": [1.5, 0, 100], "b": 1.0}"#),
+            (
+                r#"{"b":1,"a":[1.50,-0,1e2]}"#,
+                r#"{"a": [1.5, 0, 100], "b": 1.0}"#,
+            ),
             (r#""\u00e9\n""#, "\"é\\n\""),
             (r#"{"a":1,"a":2}"#, r#"{"a": 2}"#),
             ("[]", " [ ] "),
         ] {
             assert_eq!(of(one), of(other), "{one}");
         }
-        for (one, other) in [("1", "\"1\""), ("[1,2]", "[2,1]"), ("[[1],2]", "[1,[2]]"), ("null", "{}"), ("10", "1"), ("0.1", "0.01")] {
+        for (one, other) in [
+            ("1", "\"1\""),
+            ("[1,2]", "[2,1]"),
+            ("[[1],2]", "[1,[2]]"),
+            ("null", "{}"),
+            ("10", "1"),
+            ("0.1", "0.01"),
+        ] {
             assert_ne!(of(one), of(other), "{one}");
         }
     }
@@ -265,7 +314,14 @@ mod tests {
     fn numbers_are_equal_whatever_they_show() {
         let of = |groups: &[u16], weight: i16, sign: u16, shown: u16| {
             let head = [groups.len() as u16, weight.cast_unsigned(), sign, shown];
-            form(&Kind::Numeric(None), &head.iter().chain(groups).flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>())
+            form(
+                &Kind::Numeric(None),
+                &head
+                    .iter()
+                    .chain(groups)
+                    .flat_map(|word| word.to_be_bytes())
+                    .collect::<Vec<_>>(),
+            )
         };
         assert_eq!(of(&[1, 5000], 0, 0, 1), of(&[1, 5000, 0], 0, 0, 8));
         assert_eq!(of(&[0, 1], 1, 0, 0), of(&[1], 0, 0, 0));

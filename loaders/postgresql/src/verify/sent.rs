@@ -45,17 +45,42 @@ impl std::fmt::Debug for Sent {
 
 impl Sent {
     pub(super) fn new(schema: &Schema, kinds: Vec<Option<Kind>>, numbered: bool) -> Self {
-        let columns: Vec<usize> = (0..kinds.len()).filter(|index| kinds[*index].is_some()).collect();
-        let chosen = columns.iter().map(|index| schema.field(*index).clone()).collect::<Vec<_>>();
+        let columns: Vec<usize> = (0..kinds.len())
+            .filter(|index| kinds[*index].is_some())
+            .collect();
+        let chosen = columns
+            .iter()
+            .map(|index| schema.field(*index).clone())
+            .collect::<Vec<_>>();
         let picker = (!columns.is_empty()).then(|| {
-            let read = |kind: &Option<Kind>| if kind.is_some() { ReadType::Bytea } else { ReadType::Skipped };
+            let read = |kind: &Option<Kind>| {
+                if kind.is_some() {
+                    ReadType::Bytea
+                } else {
+                    ReadType::Skipped
+                }
+            };
             let mut types: Vec<ReadType> = kinds.iter().map(read).collect();
             types.extend(numbered.then_some(ReadType::Skipped));
-            let fields: Vec<Field> = types.iter().enumerate().map(|(index, read)| read.field(&index.to_string())).collect();
+            let fields: Vec<Field> = types
+                .iter()
+                .enumerate()
+                .map(|(index, read)| read.field(&index.to_string()))
+                .collect();
             let schema = Arc::new(Schema::new(fields));
-            Picker { decoder: RowDecoder::new(Arc::clone(&schema), &types, usize::MAX), schema, types }
+            Picker {
+                decoder: RowDecoder::new(Arc::clone(&schema), &types, usize::MAX),
+                schema,
+                types,
+            }
         });
-        Self { sums: vec![Sum::default(); kinds.len()], kinds, picker, values: Checksums::new(&Schema::new(chosen)), columns }
+        Self {
+            sums: vec![Sum::default(); kinds.len()],
+            kinds,
+            picker,
+            values: Checksums::new(&Schema::new(chosen)),
+            columns,
+        }
     }
 
     /// A `COPY` begins.
@@ -75,9 +100,13 @@ impl Sent {
 
     /// This message is about to be sent.
     pub(crate) fn add_message(&mut self, message: &[u8]) -> Result<()> {
-        let Some(picker) = &mut self.picker else { return Ok(()) };
+        let Some(picker) = &mut self.picker else {
+            return Ok(());
+        };
         picker.decoder.feed(message)?;
-        let Some(batch) = picker.decoder.finish()? else { return Ok(()) };
+        let Some(batch) = picker.decoder.finish()? else {
+            return Ok(());
+        };
         for index in &self.columns {
             let fields = batch.column(*index).as_binary::<i32>();
             if let Some(kind) = &self.kinds[*index] {
@@ -91,7 +120,10 @@ impl Sent {
 
     /// The sums as they are, to return to if a `COPY` fails.
     pub(crate) fn mark(&self) -> Mark {
-        Mark { sums: self.sums.clone(), values: self.values.clone() }
+        Mark {
+            sums: self.sums.clone(),
+            values: self.values.clone(),
+        }
     }
 
     /// Returns to the sums of then.
@@ -102,6 +134,9 @@ impl Sent {
     /// What was sent of a column, and the checksum of the load's own values in it; `None` if it is not compared so.
     pub(super) fn column(&self, index: usize) -> Option<(&Sum, ColumnChecksum)> {
         let place = self.columns.iter().position(|column| *column == index)?;
-        Some((&self.sums[index], self.values.clone().finish().swap_remove(place)))
+        Some((
+            &self.sums[index],
+            self.values.clone().finish().swap_remove(place),
+        ))
     }
 }

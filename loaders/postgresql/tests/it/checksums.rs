@@ -16,18 +16,35 @@ fn array(array: impl Array + 'static) -> ArrayRef {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_type_is_proved() {
-    let Some(database) = database("proved").await else { return };
+    let Some(database) = database("proved").await else {
+        return;
+    };
     let mut proved = 0;
     for (index, case) in type_cases().into_iter().enumerate() {
         let schema = Arc::new(arrow_schema::Schema::new(vec![case.field.clone()]));
         let rows = RecordBatch::try_new(schema, vec![case.values.clone()]).expect("a batch");
-        let spec = with(&format!("t{index}"), json!({ "verify": "checksum", "truncate_times": index % 2 == 0, "replace_nul": "?" }));
+        let spec = with(
+            &format!("t{index}"),
+            json!({ "verify": "checksum", "truncate_times": index % 2 == 0, "replace_nul": "?" }),
+        );
         match database.try_load(&spec, &rows).await {
             Ok(report) => {
                 proved += 1;
-                assert_eq!(report.checksums.expect("checksums").len(), rows.num_columns(), "{}", case.name);
+                assert_eq!(
+                    report.checksums.expect("checksums").len(),
+                    rows.num_columns(),
+                    "{}",
+                    case.name
+                );
             }
-            Err(error) => assert!(matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnsupportedType), "{}: {error}", case.name),
+            Err(error) => assert!(
+                matches!(
+                    error.kind(),
+                    ErrorKind::InvalidData | ErrorKind::UnsupportedType
+                ),
+                "{}: {error}",
+                case.name
+            ),
         }
     }
     assert!(proved > 50, "{proved} types were proved");
@@ -35,14 +52,20 @@ async fn every_type_is_proved() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_in_another_form_are_proved_too() {
-    let Some(database) = database("forms").await else { return };
+    let Some(database) = database("forms").await else {
+        return;
+    };
     database
         .run(
             "CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TABLE t (j jsonb, c char(5), u uuid, ip inet, net cidr, n numeric, m mood,
              f double precision, d date, ts timestamp, l numeric(8,2)[], docs jsonb[]); INSERT INTO t DEFAULT VALUES",
         )
         .await;
-    let decimals = builder::ListBuilder::new(builder::Decimal128Builder::new().with_precision_and_scale(6, 1).expect("a scale"));
+    let decimals = builder::ListBuilder::new(
+        builder::Decimal128Builder::new()
+            .with_precision_and_scale(6, 1)
+            .expect("a scale"),
+    );
     let mut lists = decimals;
     lists.append_value([Some(15), None]);
     lists.append_null();
@@ -59,24 +82,39 @@ async fn values_in_another_form_are_proved_too() {
         ("n", array(Float64Array::from(vec![Some(0.1), Some(1e300)]))),
         ("m", text("b")),
         ("f", array(Int64Array::from(vec![Some(1 << 40), None]))),
-        ("d", array(TimestampSecondArray::from(vec![Some(86_400), None]))),
+        (
+            "d",
+            array(TimestampSecondArray::from(vec![Some(86_400), None])),
+        ),
         ("ts", array(Date32Array::from(vec![Some(-1), None]))),
         ("l", array(lists.finish())),
         ("docs", array(docs.finish())),
     ]);
     for mode in ["append", "overwrite"] {
-        let report = database.load(&with("t", json!({ "verify": "checksum", "mode": mode })), &rows).await;
+        let report = database
+            .load(
+                &with("t", json!({ "verify": "checksum", "mode": mode })),
+                &rows,
+            )
+            .await;
         assert_eq!(report.checksums.expect("checksums").len(), 12);
     }
     database.run("CREATE TABLE r (n numeric(5,1))").await;
     let rounded = with("r", json!({ "verify": "checksum", "round_decimals": true }));
-    let error = database.refused(&rounded, &batch(vec![("n", rows.column(5).clone())])).await;
-    assert!(error.kind() == ErrorKind::InvalidOption && error.to_string().contains("round_decimals"), "{error}");
+    let error = database
+        .refused(&rounded, &batch(vec![("n", rows.column(5).clone())]))
+        .await;
+    assert!(
+        error.kind() == ErrorKind::InvalidOption && error.to_string().contains("round_decimals"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_changed_on_the_way_is_found_and_not_published() {
-    let Some(database) = database("changed").await else { return };
+    let Some(database) = database("changed").await else {
+        return;
+    };
     let columns = [
         ("b", "boolean", "NOT NEW.b"),
         ("i", "bigint", "NEW.i + 1"),
@@ -98,12 +136,25 @@ async fn what_was_changed_on_the_way_is_found_and_not_published() {
         ("j", array(StringArray::from(vec!["[1]"]))),
         ("f", array(Int16Array::from(vec![3]))),
         ("d", array(Date32Array::from(vec![3]))),
-        ("u", array(StringArray::from(vec!["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"]))),
+        (
+            "u",
+            array(StringArray::from(vec![
+                "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+            ])),
+        ),
         ("l", array(list)),
         ("o", array(StringArray::from(vec!["o"]))),
     ]);
-    let list: Vec<String> = columns.iter().map(|(name, kind, _)| format!("{name} {kind}")).collect();
-    database.run(&format!("CREATE TABLE t ({}); CREATE TABLE plain (LIKE t)", list.join(", "))).await;
+    let list: Vec<String> = columns
+        .iter()
+        .map(|(name, kind, _)| format!("{name} {kind}"))
+        .collect();
+    database
+        .run(&format!(
+            "CREATE TABLE t ({}); CREATE TABLE plain (LIKE t)",
+            list.join(", ")
+        ))
+        .await;
     for (name, _, change) in columns {
         database
             .run(&format!(
@@ -111,33 +162,64 @@ async fn what_was_changed_on_the_way_is_found_and_not_published() {
                  DROP TRIGGER IF EXISTS change ON t; CREATE TRIGGER change BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION change()"
             ))
             .await;
-        for options in [json!({ "verify": "checksum" }), json!({ "verify": "checksum", "on_error": "skip" })] {
+        for options in [
+            json!({ "verify": "checksum" }),
+            json!({ "verify": "checksum", "on_error": "skip" }),
+        ] {
             let error = database.refused(&with("t", options), &rows).await;
             assert_eq!(error.kind(), ErrorKind::Verification, "{name}: {error}");
-            assert!(error.to_string().ends_with(&format!(": {name}")) || error.to_string().contains(&format!(": {name} (")), "{error}");
+            assert!(
+                error.to_string().ends_with(&format!(": {name}"))
+                    || error.to_string().contains(&format!(": {name} (")),
+                "{error}"
+            );
         }
     }
     assert_eq!(database.rows("SELECT count(*) FROM t").await, ["0"]);
-    database.load(&with("plain", json!({ "verify": "checksum" })), &rows).await;
+    database
+        .load(&with("plain", json!({ "verify": "checksum" })), &rows)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_loads_own_rows_count() {
-    let Some(database) = database("own_rows").await else { return };
+    let Some(database) = database("own_rows").await else {
+        return;
+    };
     database.run("CREATE TABLE t (id bigint CHECK (id <> 7), name jsonb, PRIMARY KEY (id)); INSERT INTO t SELECT -i, '{}' FROM generate_series(1, 50) i").await;
     let rows = |ids: std::ops::Range<i64>| {
         let people = people(ids, "");
-        let names: StringArray =
-            people.column(0).as_any().downcast_ref::<Int64Array>().expect("ids").iter().map(|id| id.map(|id| format!("[{id}]"))).collect();
-        batch(vec![("id", people.column(0).clone()), ("name", array(names))])
+        let names: StringArray = people
+            .column(0)
+            .as_any()
+            .downcast_ref::<Int64Array>()
+            .expect("ids")
+            .iter()
+            .map(|id| id.map(|id| format!("[{id}]")))
+            .collect();
+        batch(vec![
+            ("id", people.column(0).clone()),
+            ("name", array(names)),
+        ])
     };
     let folder = tempfile::tempdir().expect("a folder");
-    let skip = with("t", json!({ "verify": "checksum", "on_error": "skip", "dead_letters": folder.path() }));
+    let skip = with(
+        "t",
+        json!({ "verify": "checksum", "on_error": "skip", "dead_letters": folder.path() }),
+    );
     let report = database.load(&skip, &rows(0..10)).await;
     assert_eq!((report.rows, report.rows_rejected), (9, 1));
-    let upsert = with("t", json!({ "verify": "checksum", "mode": "upsert", "keys": ["id"] }));
-    let twice = arrow_select::concat::concat_batches(&rows(0..1).schema(), &[rows(20..30), rows(8..25)]).expect("one schema");
+    let upsert = with(
+        "t",
+        json!({ "verify": "checksum", "mode": "upsert", "keys": ["id"] }),
+    );
+    let twice =
+        arrow_select::concat::concat_batches(&rows(0..1).schema(), &[rows(20..30), rows(8..25)])
+            .expect("one schema");
     let report = database.load(&upsert, &twice).await;
-    assert_eq!(report.keys.map(|keys| (keys.updated, keys.duplicate)), Some((2, 5)));
+    assert_eq!(
+        report.keys.map(|keys| (keys.updated, keys.duplicate)),
+        Some((2, 5))
+    );
     assert_eq!(database.rows("SELECT count(*) FROM t").await, ["79"]);
 }

@@ -11,8 +11,12 @@ use crate::support::{descriptor, input, people, query, spec, with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn upserts_of_the_same_keys_do_not_lock_each_other_up() {
-    let Some(database) = database("upserts_at_once").await else { return };
-    database.run("CREATE TABLE t (id bigint PRIMARY KEY, name text); CREATE INDEX ON t (name)").await;
+    let Some(database) = database("upserts_at_once").await else {
+        return;
+    };
+    database
+        .run("CREATE TABLE t (id bigint PRIMARY KEY, name text); CREATE INDEX ON t (name)")
+        .await;
     let loader = database.loader().await;
     for parallelism in [1, 2] {
         let options = json!({ "mode": "upsert", "keys": ["id"], "parallelism": parallelism, "batch_size": 100, "max_retries": 0 });
@@ -22,41 +26,80 @@ async fn upserts_of_the_same_keys_do_not_lock_each_other_up() {
             let rows = people(0..1000, &format!("v{number}-"));
             let turned = arrow_select::concat::concat_batches(
                 &rows.schema(),
-                &[rows.slice(100 * number as usize, 1000 - 100 * number as usize), rows.slice(0, 100 * number as usize)],
+                &[
+                    rows.slice(100 * number as usize, 1000 - 100 * number as usize),
+                    rows.slice(0, 100 * number as usize),
+                ],
             );
             let (loader, load_spec) = (&loader, &load_spec);
             async move { load(loader, load_spec, &query(&turned.expect("one schema"))).await }
         });
-        let outcomes = tokio::time::timeout(Duration::from_secs(60), join_all(loads)).await.expect("they end");
+        let outcomes = tokio::time::timeout(Duration::from_secs(60), join_all(loads))
+            .await
+            .expect("they end");
         for outcome in outcomes {
-            let keys = outcome.unwrap_or_else(|error| panic!("{parallelism}: {error:?}")).keys.expect("counts");
+            let keys = outcome
+                .unwrap_or_else(|error| panic!("{parallelism}: {error:?}"))
+                .keys
+                .expect("counts");
             assert_eq!(keys.inserted + keys.updated, 1000, "{keys:?}");
         }
         // All rows of the one that came last.
-        assert_eq!(database.rows("SELECT count(*), count(DISTINCT split_part(name, '-', 1)) FROM t").await, ["1000|1"]);
+        assert_eq!(
+            database
+                .rows("SELECT count(*), count(DISTINCT split_part(name, '-', 1)) FROM t")
+                .await,
+            ["1000|1"]
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_few_connections_serve_many_loads() {
-    let Some(database) = database("few_connections").await else { return };
+    let Some(database) = database("few_connections").await else {
+        return;
+    };
     for (pool_size, parallelism) in [(1, 1), (1, 4), (2, 2), (4, 3), (5, 4)] {
-        database.run("DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint, name text)").await;
+        database
+            .run("DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint, name text)")
+            .await;
         let mut settings = database.settings();
         settings.set("pool_size", pool_size, "the test");
-        let loader = Loader::connect(&descriptor(), &settings, 0).await.expect("connected");
+        let loader = Loader::connect(&descriptor(), &settings, 0)
+            .await
+            .expect("connected");
         let loads = (0..6).map(|number| {
-            let load_spec = with("t", json!({ "parallelism": parallelism, "batch_size": 50, "max_retries": 5 }));
+            let load_spec = with(
+                "t",
+                json!({ "parallelism": parallelism, "batch_size": 50, "max_retries": 5 }),
+            );
             let loader = &loader;
-            async move { load(loader, &load_spec, &query(&people(number * 200..number * 200 + 200, "n"))).await }
+            async move {
+                load(
+                    loader,
+                    &load_spec,
+                    &query(&people(number * 200..number * 200 + 200, "n")),
+                )
+                .await
+            }
         });
         let outcomes = tokio::time::timeout(Duration::from_secs(40), join_all(loads)).await;
-        let outcomes = outcomes.unwrap_or_else(|_| panic!("{pool_size} connections, {parallelism} to a load: they wait for ever"));
+        let outcomes = outcomes.unwrap_or_else(|_| {
+            panic!("{pool_size} connections, {parallelism} to a load: they wait for ever")
+        });
         for outcome in outcomes {
-            outcome.unwrap_or_else(|error| panic!("{pool_size} connections, {parallelism} to a load: {error:?}"));
+            outcome.unwrap_or_else(|error| {
+                panic!("{pool_size} connections, {parallelism} to a load: {error:?}")
+            });
         }
-        let found = database.rows("SELECT count(*), count(DISTINCT id) FROM t").await;
-        assert_eq!(found, ["1200|1200"], "{pool_size} connections, {parallelism} to a load");
+        let found = database
+            .rows("SELECT count(*), count(DISTINCT id) FROM t")
+            .await;
+        assert_eq!(
+            found,
+            ["1200|1200"],
+            "{pool_size} connections, {parallelism} to a load"
+        );
         database.assert_clean().await;
     }
 }
@@ -64,16 +107,25 @@ async fn a_few_connections_serve_many_loads() {
 /// A server that is full says so, and takes the load when there is room.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_server_is_asked_again() {
-    let Some(database) = database("full").await else { return };
+    let Some(database) = database("full").await else {
+        return;
+    };
     database
         .run("DROP ROLE IF EXISTS arrowload_limited; CREATE ROLE arrowload_limited LOGIN SUPERUSER; CREATE TABLE t (id bigint, name text)")
         .await;
     database.run("ALTER ROLE arrowload_limited NOSUPERUSER; ALTER ROLE arrowload_limited CONNECTION LIMIT 1; GRANT ALL ON t TO arrowload_limited; GRANT ALL ON SCHEMA public TO arrowload_limited").await;
     let mut settings = database.settings();
     settings.set("user", "arrowload_limited", "the test");
-    let holder = Loader::connect(&descriptor(), &settings, 0).await.expect("connected");
-    let error = Loader::connect(&descriptor(), &settings, 0).await.expect_err("no room");
-    assert!(error.kind() == ErrorKind::ResourceExhausted && error.is_transient(), "{error:?}");
+    let holder = Loader::connect(&descriptor(), &settings, 0)
+        .await
+        .expect("connected");
+    let error = Loader::connect(&descriptor(), &settings, 0)
+        .await
+        .expect_err("no room");
+    assert!(
+        error.kind() == ErrorKind::ResourceExhausted && error.is_transient(),
+        "{error:?}"
+    );
     let letting_go = async {
         tokio::time::sleep(Duration::from_millis(150)).await;
         holder.close().await.expect("closed");
@@ -81,17 +133,27 @@ async fn a_full_server_is_asked_again() {
     let descriptor = descriptor();
     let (loader, ()) = tokio::join!(Loader::connect(&descriptor, &settings, 8), letting_go);
     let loader = loader.expect("there is room again");
-    load(&loader, &spec("t", Mode::Append), &input(&[people(0..3, "a")])).await.expect("loaded");
+    load(
+        &loader,
+        &spec("t", Mode::Append),
+        &input(&[people(0..3, "a")]),
+    )
+    .await
+    .expect("loaded");
 }
 
 /// The future of a load is dropped at any moment: the connection is not used again, the target is as it was or loaded, and
 /// the next load clears away what is left.
 #[tokio::test(flavor = "multi_thread")]
 async fn loads_that_are_dropped_leave_all_or_nothing() {
-    let Some(database) = database("dropped_anywhere").await else { return };
+    let Some(database) = database("dropped_anywhere").await else {
+        return;
+    };
     let mut settings = database.settings();
     settings.set("pool_size", 4, "the test");
-    let loader = Loader::connect(&descriptor(), &settings, 0).await.expect("connected");
+    let loader = Loader::connect(&descriptor(), &settings, 0)
+        .await
+        .expect("connected");
     let rows = people(0..2000, "new");
     for mode in Mode::ALL {
         database.stage(mode, "first").await;
@@ -104,17 +166,37 @@ async fn loads_that_are_dropped_leave_all_or_nothing() {
             }
             let before = database.seen().await;
             if after.is_none() {
-                load(&loader, &load_spec, &input(std::slice::from_ref(&rows))).await.expect("loaded");
+                load(&loader, &load_spec, &input(std::slice::from_ref(&rows)))
+                    .await
+                    .expect("loaded");
                 after = database.seen().await;
                 continue;
             }
             let limit = Duration::from_micros(round * 1_700);
-            let finished = tokio::time::timeout(limit, load(&loader, &load_spec, &input(std::slice::from_ref(&rows)))).await.is_ok();
-            let again = tokio::time::timeout(Duration::from_secs(20), load(&loader, &load_spec, &input(std::slice::from_ref(&rows)))).await;
-            let again = again.unwrap_or_else(|_| panic!("{mode} after {limit:?}: what was dropped is in the way"));
+            let finished = tokio::time::timeout(
+                limit,
+                load(&loader, &load_spec, &input(std::slice::from_ref(&rows))),
+            )
+            .await
+            .is_ok();
+            let again = tokio::time::timeout(
+                Duration::from_secs(20),
+                load(&loader, &load_spec, &input(std::slice::from_ref(&rows))),
+            )
+            .await;
+            let again = again.unwrap_or_else(|_| {
+                panic!("{mode} after {limit:?}: what was dropped is in the way")
+            });
             let report = again.unwrap_or_else(|error| panic!("{mode} after {limit:?}: {error:?}"));
-            assert!(report.already_loaded || !finished, "{mode} after {limit:?}: {report:?}");
-            assert_eq!((database.seen().await, report.rows), (after.clone(), 2000), "{mode} after {limit:?}, {before:?}");
+            assert!(
+                report.already_loaded || !finished,
+                "{mode} after {limit:?}: {report:?}"
+            );
+            assert_eq!(
+                (database.seen().await, report.rows),
+                (after.clone(), 2000),
+                "{mode} after {limit:?}, {before:?}"
+            );
             database.assert_clean_after_another().await;
         }
     }
@@ -124,29 +206,56 @@ async fn loads_that_are_dropped_leave_all_or_nothing() {
 /// wait for another's that does the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn loads_that_need_a_stronger_lock_do_not_lock_each_other_up() {
-    let Some(database) = database("stronger_locks").await else { return };
+    let Some(database) = database("stronger_locks").await else {
+        return;
+    };
     let plain = "CREATE TABLE t (id bigint, name text)";
     let partitioned = "CREATE TABLE t (id bigint PRIMARY KEY, name text) PARTITION BY HASH (id); \
                        CREATE TABLE t0 PARTITION OF t FOR VALUES WITH (MODULUS 1, REMAINDER 0)";
     let folder = tempfile::tempdir().expect("a folder");
     let cases = [
-        ("proved and skipping", plain, json!({ "verify": "checksum", "on_error": "skip", "dead_letters": folder.path() })),
-        ("partitioned", partitioned, json!({ "mode": "upsert", "keys": ["id"] })),
-        ("evolving", "CREATE TABLE t (id bigint)", json!({ "schema_evolution": true })),
-        ("replacing", "CREATE TABLE t (id bigint, old int)", json!({ "mode": "overwrite", "schema_evolution": true })),
+        (
+            "proved and skipping",
+            plain,
+            json!({ "verify": "checksum", "on_error": "skip", "dead_letters": folder.path() }),
+        ),
+        (
+            "partitioned",
+            partitioned,
+            json!({ "mode": "upsert", "keys": ["id"] }),
+        ),
+        (
+            "evolving",
+            "CREATE TABLE t (id bigint)",
+            json!({ "schema_evolution": true }),
+        ),
+        (
+            "replacing",
+            "CREATE TABLE t (id bigint, old int)",
+            json!({ "mode": "overwrite", "schema_evolution": true }),
+        ),
         ("indexing", "", json!({ "mode": "upsert", "keys": ["id"] })),
     ];
     for (what, sql, options) in cases {
         for round in 0..5 {
             database.run("DROP TABLE IF EXISTS t").await;
             if sql.is_empty() {
-                database.load(&spec("t", Mode::Append), &people(-5..0, "n")).await;
+                database
+                    .load(&spec("t", Mode::Append), &people(-5..0, "n"))
+                    .await;
             }
             database.run(sql).await;
             let loader = database.loader().await;
             let loads = (0..5).map(|number| {
                 let (load_spec, loader) = (with("t", options.clone()), &loader);
-                async move { load(loader, &load_spec, &query(&people(number * 100..number * 100 + 100, "n"))).await }
+                async move {
+                    load(
+                        loader,
+                        &load_spec,
+                        &query(&people(number * 100..number * 100 + 100, "n")),
+                    )
+                    .await
+                }
             });
             let outcomes = tokio::time::timeout(Duration::from_secs(40), join_all(loads)).await;
             for outcome in outcomes.unwrap_or_else(|_| panic!("{what}: they wait for ever")) {
@@ -159,7 +268,11 @@ async fn loads_that_need_a_stronger_lock_do_not_lock_each_other_up() {
             } else {
                 "500"
             };
-            assert_eq!(database.rows("SELECT count(*) FROM t").await, [rows], "{what}");
+            assert_eq!(
+                database.rows("SELECT count(*) FROM t").await,
+                [rows],
+                "{what}"
+            );
         }
     }
 }

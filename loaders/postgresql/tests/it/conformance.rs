@@ -33,11 +33,20 @@ const KNOWN: [(&str, &str); 15] = [
     ("type Utf8 with a NUL", "holds a NUL byte"),
     ("type Time64(ns)", "is finer than the microseconds"),
     ("type Duration(ns)", "is finer than the microseconds"),
-    ("type Interval(MonthDayNano)", "is finer than the microseconds"),
+    (
+        "type Interval(MonthDayNano)",
+        "is finer than the microseconds",
+    ),
     ("type Timestamp(ns)", "is finer than the microseconds"),
     ("type Timestamp(ns, UTC)", "is finer than the microseconds"),
-    ("type Timestamp(ns, Europe/Zurich)", "is finer than the microseconds"),
-    ("type Timestamp(ns, +05:30)", "is finer than the microseconds"),
+    (
+        "type Timestamp(ns, Europe/Zurich)",
+        "is finer than the microseconds",
+    ),
+    (
+        "type Timestamp(ns, +05:30)",
+        "is finer than the microseconds",
+    ),
     ("type List(List(Int32))", "rows should be there"),
     ("type Struct", "rows should be there"),
     ("type Struct(Struct, List)", "rows should be there"),
@@ -49,10 +58,23 @@ const KNOWN: [(&str, &str); 15] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_keep_their_promises() {
-    let Some(database) = database("conformance").await else { return };
+    let Some(database) = database("conformance").await else {
+        return;
+    };
     let report = conformance(&Tables(database)).await;
-    let is_known = |name: &str, why: &str| KNOWN.iter().any(|(known, words)| *known == name && why.contains(words));
-    let failures: Vec<_> = report.failures().into_iter().filter(|(name, why)| !is_known(name, why)).collect();
+    let is_known = |name: &str, why: &str| {
+        KNOWN
+            .iter()
+            .any(|(known, words)| *known == name && why.contains(words))
+    };
+    let failures: Vec<_> = report
+        .failures()
+        .into_iter()
+        .filter(|(name, why)| !is_known(name, why))
+        .collect();
     assert!(failures.is_empty(), "{failures:#?}");
-    check_support_table(&report, &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    check_support_table(
+        &report,
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"),
+    );
 }

@@ -19,11 +19,25 @@ const CHILD: &str = "ARROWLOAD_TEST_CHILD";
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stdout, reason = "the parent reads it")]
 async fn child_process() {
-    let Ok(text) = std::env::var(CHILD) else { return };
-    let [url, mode, load_id, parallelism] = text.split('\n').collect::<Vec<_>>()[..] else { panic!("{text}") };
-    let mode = Mode::ALL.into_iter().find(|known| known.name() == mode).expect("a mode");
+    let Ok(text) = std::env::var(CHILD) else {
+        return;
+    };
+    let [url, mode, load_id, parallelism] = text.split('\n').collect::<Vec<_>>()[..] else {
+        panic!("{text}")
+    };
+    let mode = Mode::ALL
+        .into_iter()
+        .find(|known| known.name() == mode)
+        .expect("a mode");
     let parallelism = parallelism.parse().expect("a number");
-    let report = Database { url: url.to_owned() }.load(&spec_of(mode, load_id, parallelism), &people(0..ROWS, "new")).await;
+    let report = Database {
+        url: url.to_owned(),
+    }
+    .load(
+        &spec_of(mode, load_id, parallelism),
+        &people(0..ROWS, "new"),
+    )
+    .await;
     println!("loaded {}", report.rows);
 }
 
@@ -40,7 +54,14 @@ fn child(database: &Database, mode: Mode, load_id: &str, parallelism: usize) -> 
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command
         .args(["--exact", "crash::child_process", "--nocapture"])
-        .env(CHILD, format!("{}\n{}\n{load_id}\n{parallelism}", database.url, mode.name()));
+        .env(
+            CHILD,
+            format!(
+                "{}\n{}\n{load_id}\n{parallelism}",
+                database.url,
+                mode.name()
+            ),
+        );
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     command
 }
@@ -58,14 +79,21 @@ async fn settled(database: &Database) {
 }
 
 async fn kill_the_client(mode: Mode, parallelism: usize) {
-    let Some(database) = database(&format!("client_{parallelism}_{}", mode.name())).await else { return };
+    let Some(database) = database(&format!("client_{parallelism}_{}", mode.name())).await else {
+        return;
+    };
     let mut took = Duration::ZERO;
     // The first load makes the ledger's table.
     for load in ["first", "second"] {
         database.stage(mode, load).await;
         let began = Instant::now();
-        let output = child(&database, mode, load, parallelism).output().expect("started");
-        assert!(String::from_utf8_lossy(&output.stdout).contains("loaded 20000"), "{output:?}");
+        let output = child(&database, mode, load, parallelism)
+            .output()
+            .expect("started");
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains("loaded 20000"),
+            "{output:?}"
+        );
         took = began.elapsed();
     }
     let after = database.seen().await;
@@ -75,7 +103,9 @@ async fn kill_the_client(mode: Mode, parallelism: usize) {
         database.stage(mode, &load_id).await;
         let spec = spec_of(mode, &load_id, parallelism);
         let before = database.seen().await;
-        let mut process = child(&database, mode, &load_id, parallelism).spawn().expect("started");
+        let mut process = child(&database, mode, &load_id, parallelism)
+            .spawn()
+            .expect("started");
         // From the middle of connecting to a little after the end.
         let pause = took * (round * 6 + 10) / 120;
         tokio::time::sleep(pause).await;
@@ -88,14 +118,32 @@ async fn kill_the_client(mode: Mode, parallelism: usize) {
         // Of several transactions, once the first has committed, the others are committed by whoever comes next.
         let completed = parallelism > 1 && report.already_loaded && !reported;
         let whole = seen == after || (seen == before && !reported) || completed;
-        assert!(whole, "{mode} killed after {pause:?}: {seen:?}, reported: {reported}");
+        assert!(
+            whole,
+            "{mode} killed after {pause:?}: {seen:?}, reported: {reported}"
+        );
         let known = seen != before || completed;
-        assert_eq!((report.rows, report.already_loaded), (ROWS as u64, known), "{mode} killed after {pause:?}, repeated");
+        assert_eq!(
+            (report.rows, report.already_loaded),
+            (ROWS as u64, known),
+            "{mode} killed after {pause:?}, repeated"
+        );
         database.assert_clean().await;
-        assert_eq!(database.seen().await, after, "{mode} killed after {pause:?}, repeated");
-        if seen == after { survived += 1 } else { died += 1 }
+        assert_eq!(
+            database.seen().await,
+            after,
+            "{mode} killed after {pause:?}, repeated"
+        );
+        if seen == after {
+            survived += 1
+        } else {
+            died += 1
+        }
     }
-    assert!(died > 0, "{survived} loads were over before they were killed, and {died} were not");
+    assert!(
+        died > 0,
+        "{survived} loads were over before they were killed, and {died} were not"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,12 +192,18 @@ impl End {
     fn come(self, server: &ThrowawayPostgres) {
         match self {
             Self::Terminate => {
-                let _ = server.psql("postgres", &format!("SELECT pg_terminate_backend(pid) FROM ({LOADING}) AS loading"));
+                let _ = server.psql(
+                    "postgres",
+                    &format!("SELECT pg_terminate_backend(pid) FROM ({LOADING}) AS loading"),
+                );
             }
             Self::KillBackend => {
                 let pids = server.psql("postgres", LOADING).unwrap_or_default();
                 for pid in pids.lines() {
-                    let _ = Command::new("kill").args(["-KILL", pid]).stderr(Stdio::null()).status();
+                    let _ = Command::new("kill")
+                        .args(["-KILL", pid])
+                        .stderr(Stdio::null())
+                        .status();
                 }
                 // Until the server has noticed, it takes connections, and then ends them.
                 std::thread::sleep(Duration::from_millis(300));
@@ -179,9 +233,14 @@ async fn recovered(server: &ThrowawayPostgres) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_leaves_all_or_nothing() {
-    let Some(shared) = ThrowawayPostgres::available() else { return };
+    let Some(shared) = ThrowawayPostgres::available() else {
+        return;
+    };
     if shared.port().is_none() {
-        return arrowload_testkit::skip("postgresql_own", "the server that is named by its URL is not the test's to kill");
+        return arrowload_testkit::skip(
+            "postgresql_own",
+            "the server that is named by its URL is not the test's to kill",
+        );
     }
     let server = ThrowawayPostgres::start(&PostgresSetup::new()).expect("started");
     let database = database_on(&server, "ends").await;
@@ -189,10 +248,17 @@ async fn a_server_that_dies_leaves_all_or_nothing() {
     let mut failed = 0;
     for mode in Mode::ALL {
         database.stage(mode, "first").await;
-        database.load(&staged_spec(mode, &format!("first {mode}")), &rows).await;
+        database
+            .load(&staged_spec(mode, &format!("first {mode}")), &rows)
+            .await;
         let after = database.seen().await;
         for round in 0..12_u32 {
-            let end = [End::Terminate, End::KillBackend, End::KillServer, End::StopServer][round as usize % 4];
+            let end = [
+                End::Terminate,
+                End::KillBackend,
+                End::KillServer,
+                End::StopServer,
+            ][round as usize % 4];
             let load_id = format!("{mode} {round}");
             database.stage(mode, &load_id).await;
             let parallelism = if round % 3 == 2 { 3 } else { 1 };
@@ -204,8 +270,19 @@ async fn a_server_that_dies_leaves_all_or_nothing() {
             // Every other load can be run again by itself, and lives to see its end.
             let persists = round % 8 >= 4;
             spec.load.max_retries = if persists { 8 } else { 0 };
-            let source = if persists { query(&rows) } else { input(std::slice::from_ref(&rows)) };
-            let loading = async { load(&Loader::connect(&descriptor(), &settings, spec.load.max_retries).await?, &spec, &source).await };
+            let source = if persists {
+                query(&rows)
+            } else {
+                input(std::slice::from_ref(&rows))
+            };
+            let loading = async {
+                load(
+                    &Loader::connect(&descriptor(), &settings, spec.load.max_retries).await?,
+                    &spec,
+                    &source,
+                )
+                .await
+            };
             let ending = async {
                 tokio::time::sleep(pause).await;
                 tokio::task::block_in_place(|| end.come(&server));
@@ -215,21 +292,38 @@ async fn a_server_that_dies_leaves_all_or_nothing() {
             settled(&database).await;
             let seen = database.seen().await;
             match &outcome {
-                Ok(report) => assert!(report.rows == ROWS as u64 && seen == after, "{what}: {report:?}, and {seen:?} is there"),
+                Ok(report) => assert!(
+                    report.rows == ROWS as u64 && seen == after,
+                    "{what}: {report:?}, and {seen:?} is there"
+                ),
                 Err(error) if error.kind() == ErrorKind::CommitUnknown => {
-                    assert!(seen == before || seen == after || parallelism > 1, "{what}: {seen:?}");
+                    assert!(
+                        seen == before || seen == after || parallelism > 1,
+                        "{what}: {seen:?}"
+                    );
                 }
                 Err(error) => {
                     failed += 1;
                     assert_eq!(seen, before, "{what}: {error:?}");
-                    assert!(error.kind() == ErrorKind::Connection && !persists, "{what}: {error:?}");
+                    assert!(
+                        error.kind() == ErrorKind::Connection && !persists,
+                        "{what}: {error:?}"
+                    );
                 }
             }
             let report = database.load(&spec, &rows).await;
-            let known = seen != before || (parallelism > 1 && report.already_loaded && outcome.is_err());
-            assert_eq!((report.already_loaded, database.seen().await), (known, after.clone()), "{what}, repeated");
+            let known =
+                seen != before || (parallelism > 1 && report.already_loaded && outcome.is_err());
+            assert_eq!(
+                (report.already_loaded, database.seen().await),
+                (known, after.clone()),
+                "{what}, repeated"
+            );
             database.assert_clean().await;
         }
     }
-    assert!(failed > 4, "only {failed} loads met the end of their server");
+    assert!(
+        failed > 4,
+        "only {failed} loads met the end of their server"
+    );
 }

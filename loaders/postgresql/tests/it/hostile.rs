@@ -34,7 +34,11 @@ fn literal(text: &str) -> String {
 }
 
 async fn is_unharmed(database: &Database, what: &str) {
-    assert_eq!(database.rows("SELECT count(*) FROM victim").await, ["1"], "{what}");
+    assert_eq!(
+        database.rows("SELECT count(*) FROM victim").await,
+        ["1"],
+        "{what}"
+    );
 }
 
 async fn prepared(name: &str) -> Option<Database> {
@@ -48,18 +52,34 @@ fn check_nul(text: &str, outcome: &Result<LoadReport, Error>) {
     let taken = !text.contains('\0');
     assert_eq!(outcome.is_ok(), taken, "{text:?}: {outcome:?}");
     if let Err(error) = outcome {
-        assert!(matches!(error.kind(), ErrorKind::InvalidOption | ErrorKind::InvalidData), "{text:?}: {error:?}");
+        assert!(
+            matches!(
+                error.kind(),
+                ErrorKind::InvalidOption | ErrorKind::InvalidData
+            ),
+            "{text:?}: {error:?}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_are_never_sql() {
-    let Some(database) = prepared("hostile_names").await else { return };
+    let Some(database) = prepared("hostile_names").await else {
+        return;
+    };
     for text in HOSTILE {
-        for (number, mode) in [(0, "create"), (1, "append"), (2, "overwrite"), (3, "upsert")] {
+        for (number, mode) in [
+            (0, "create"),
+            (1, "append"),
+            (2, "overwrite"),
+            (3, "upsert"),
+        ] {
             let rows = people(number * 3..number * 3 + 3, "a");
             let renamed = RecordBatch::try_new(
-                Arc::new(Schema::new(vec![Field::new(text, DataType::Int64, false), Field::new("name", DataType::Utf8, true)])),
+                Arc::new(Schema::new(vec![
+                    Field::new(text, DataType::Int64, false),
+                    Field::new("name", DataType::Utf8, true),
+                ])),
                 rows.columns().to_vec(),
             )
             .expect("a batch");
@@ -67,7 +87,12 @@ async fn names_are_never_sql() {
             // A dot parts schema and table.
             let target = format!("\"{}\"", text.replace('"', "\"\""));
             if mode == "create" {
-                database.run(&format!("DROP TABLE IF EXISTS {}", target.replace('\0', ""))).await;
+                database
+                    .run(&format!(
+                        "DROP TABLE IF EXISTS {}",
+                        target.replace('\0', "")
+                    ))
+                    .await;
             }
             let outcome = database.try_load(&with(&target, options), &renamed).await;
             check_nul(text, &outcome);
@@ -91,7 +116,9 @@ async fn names_are_never_sql() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schemas_of_targets_and_ledgers_are_never_sql() {
-    let Some(database) = prepared("hostile_schemas").await else { return };
+    let Some(database) = prepared("hostile_schemas").await else {
+        return;
+    };
     for text in HOSTILE {
         let quoted = format!("\"{}\"", text.replace('"', "\"\""));
         if !text.contains('\0') {
@@ -102,14 +129,27 @@ async fn schemas_of_targets_and_ledgers_are_never_sql() {
         settings.set("ledger_schema", text, "the test");
         match Loader::connect(&descriptor(), &settings, 0).await {
             Ok(loader) => {
-                let outcome = load(&loader, &with("t", json!({})), &input(&[people(0..3, "a")])).await;
+                let outcome =
+                    load(&loader, &with("t", json!({})), &input(&[people(0..3, "a")])).await;
                 check_nul(text, &outcome);
-                let found = database.rows(&format!("SELECT count(*) FROM {quoted}.t, {quoted}.arrowload_loads")).await;
+                let found = database
+                    .rows(&format!(
+                        "SELECT count(*) FROM {quoted}.t, {quoted}.arrowload_loads"
+                    ))
+                    .await;
                 assert_eq!(found, ["3"], "{text:?}");
                 let target = format!("{quoted}.t");
-                database.load(&with(&target, json!({ "mode": "overwrite" })), &people(0..2, "a")).await;
+                database
+                    .load(
+                        &with(&target, json!({ "mode": "overwrite" })),
+                        &people(0..2, "a"),
+                    )
+                    .await;
             }
-            Err(error) => assert!(text.contains('\0') && error.kind() == ErrorKind::InvalidOption, "{text:?}: {error:?}"),
+            Err(error) => assert!(
+                text.contains('\0') && error.kind() == ErrorKind::InvalidOption,
+                "{text:?}: {error:?}"
+            ),
         }
         is_unharmed(&database, text).await;
     }
@@ -117,13 +157,22 @@ async fn schemas_of_targets_and_ledgers_are_never_sql() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn options_are_never_sql() {
-    let Some(database) = prepared("hostile_options").await else { return };
+    let Some(database) = prepared("hostile_options").await else {
+        return;
+    };
     for (number, text) in HOSTILE.into_iter().enumerate() {
         let table = format!("t{number}");
-        let comment = |field: Field| field.with_metadata([("comment".to_owned(), text.to_owned())].into());
-        let schema = Schema::new(vec![comment(Field::new("id", DataType::Int64, false)), Field::new("name", DataType::Utf8, true)]);
+        let comment =
+            |field: Field| field.with_metadata([("comment".to_owned(), text.to_owned())].into());
+        let schema = Schema::new(vec![
+            comment(Field::new("id", DataType::Int64, false)),
+            Field::new("name", DataType::Utf8, true),
+        ]);
         let schema = schema.with_metadata([("comment".to_owned(), text.to_owned())].into());
-        let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![1, 1])), Arc::new(StringArray::from(vec![text, text]))];
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![1, 1])),
+            Arc::new(StringArray::from(vec![text, text])),
+        ];
         let rows = RecordBatch::try_new(Arc::new(schema), columns).expect("a batch");
         let options = json!({
             "mode": "upsert", "keys": ["id"], "load_id": as_id(text), "column_map": { "name": text }, "update_columns": ["name"],
@@ -146,11 +195,19 @@ async fn options_are_never_sql() {
         for key in ["keys", "update_columns"] {
             let mut options = json!({ "mode": "upsert", "keys": ["id"] });
             options[key] = json!([text]);
-            let error = database.refused(&with("others", options), &people(0..1, "a")).await;
-            assert_eq!(error.kind(), ErrorKind::InvalidOption, "{key} {text:?}: {error:?}");
+            let error = database
+                .refused(&with("others", options), &people(0..1, "a"))
+                .await;
+            assert_eq!(
+                error.kind(),
+                ErrorKind::InvalidOption,
+                "{key} {text:?}: {error:?}"
+            );
         }
         for key in ["case", "on_conflict", "unlogged", "mode"] {
-            let Value::Object(map) = json!({ key: text }) else { continue };
+            let Value::Object(map) = json!({ key: text }) else {
+                continue;
+            };
             let error = match descriptor().split(Settings::from_map(map, "the test")) {
                 Err(error) => error,
                 Ok((split, common)) => {
@@ -159,7 +216,11 @@ async fn options_are_never_sql() {
                     database.refused(&load_spec, &people(0..1, "a")).await
                 }
             };
-            assert_eq!(error.kind(), ErrorKind::InvalidOption, "{key} {text:?}: {error:?}");
+            assert_eq!(
+                error.kind(),
+                ErrorKind::InvalidOption,
+                "{key} {text:?}: {error:?}"
+            );
         }
         is_unharmed(&database, text).await;
     }
@@ -167,38 +228,63 @@ async fn options_are_never_sql() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_connections_are_never_sql() {
-    let Some(database) = prepared("hostile_connections").await else { return };
+    let Some(database) = prepared("hostile_connections").await else {
+        return;
+    };
     for text in HOSTILE {
         // Shown as it is, but that the server replaces what is not ASCII.
         let mut settings = database.settings();
         settings.set("application_name", text, "the test");
         match Loader::connect(&descriptor(), &settings, 0).await {
             Ok(_loader) => assert!(!text.contains('\0'), "{text:?}"),
-            Err(error) => assert!(text.contains('\0') && error.kind() == ErrorKind::InvalidOption, "{text:?}: {error:?}"),
+            Err(error) => assert!(
+                text.contains('\0') && error.kind() == ErrorKind::InvalidOption,
+                "{text:?}: {error:?}"
+            ),
         }
         for (key, kinds) in [
             ("database", [ErrorKind::NotFound, ErrorKind::InvalidOption]),
-            ("user", [ErrorKind::Authentication, ErrorKind::InvalidOption]),
-            ("statement_timeout", [ErrorKind::InvalidOption, ErrorKind::InvalidOption]),
+            (
+                "user",
+                [ErrorKind::Authentication, ErrorKind::InvalidOption],
+            ),
+            (
+                "statement_timeout",
+                [ErrorKind::InvalidOption, ErrorKind::InvalidOption],
+            ),
             ("host", [ErrorKind::Connection, ErrorKind::InvalidOption]),
             ("port", [ErrorKind::InvalidOption, ErrorKind::InvalidOption]),
-            ("sslmode", [ErrorKind::InvalidOption, ErrorKind::InvalidOption]),
+            (
+                "sslmode",
+                [ErrorKind::InvalidOption, ErrorKind::InvalidOption],
+            ),
             ("sslrootcert", [ErrorKind::Tls, ErrorKind::InvalidOption]),
-            ("options", [ErrorKind::InvalidOption, ErrorKind::InvalidOption]),
+            (
+                "options",
+                [ErrorKind::InvalidOption, ErrorKind::InvalidOption],
+            ),
         ] {
             let mut settings = database.settings();
             if key == "sslrootcert" {
                 settings.set("sslmode", "verify-full", "the test");
             }
             settings.set(key, text, "the test");
-            let error = Loader::connect(&descriptor(), &settings, 0).await.expect_err(text);
+            let error = Loader::connect(&descriptor(), &settings, 0)
+                .await
+                .expect_err(text);
             assert!(kinds.contains(&error.kind()), "{key} = {text:?}: {error:?}");
         }
         is_unharmed(&database, text).await;
     }
     // A second option is not smuggled in.
     let mut settings = database.settings();
-    settings.set("statement_timeout", "1s -c application_name=smuggled", "the test");
-    let error = Loader::connect(&descriptor(), &settings, 0).await.expect_err("refused");
+    settings.set(
+        "statement_timeout",
+        "1s -c application_name=smuggled",
+        "the test",
+    );
+    let error = Loader::connect(&descriptor(), &settings, 0)
+        .await
+        .expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::InvalidOption, "{error:?}");
 }

@@ -12,7 +12,9 @@ use crate::support::{batch, descriptor, people, spec, with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_that_a_load_lacks_are_named() {
-    let Some(database) = database("plan_rights").await else { return };
+    let Some(database) = database("plan_rights").await else {
+        return;
+    };
     database
         .run(
             "DROP ROLE IF EXISTS arrowload_planner; CREATE ROLE arrowload_planner LOGIN; CREATE SCHEMA closed;
@@ -26,24 +28,49 @@ async fn rights_that_a_load_lacks_are_named() {
         .await;
     let mut settings = database.settings();
     settings.set("user", "arrowload_planner", "the test");
-    let loader = Loader::connect(&descriptor(), &settings, 0).await.expect("connected");
+    let loader = Loader::connect(&descriptor(), &settings, 0)
+        .await
+        .expect("connected");
     for (target, mode, words) in [
-        ("readable", Mode::Append, "GRANT INSERT ON \"public\".\"readable\" TO \"arrowload_planner\""),
-        ("keyed", Mode::Upsert, "GRANT TEMPORARY ON DATABASE \"arrowload_test_plan_rights\""),
+        (
+            "readable",
+            Mode::Append,
+            "GRANT INSERT ON \"public\".\"readable\" TO \"arrowload_planner\"",
+        ),
+        (
+            "keyed",
+            Mode::Upsert,
+            "GRANT TEMPORARY ON DATABASE \"arrowload_test_plan_rights\"",
+        ),
         ("guarded", Mode::Append, "BYPASSRLS"),
         ("closed.t", Mode::Append, "ledger_schema"),
-        ("closed.new", Mode::Create, "GRANT CREATE ON SCHEMA \"closed\""),
+        (
+            "closed.new",
+            Mode::Create,
+            "GRANT CREATE ON SCHEMA \"closed\"",
+        ),
     ] {
         let mut planned = spec(target, mode);
-        planned.load.keys = if mode == Mode::Upsert { vec!["id".into()] } else { Vec::new() };
-        let error = plan_load(&loader, &planned, people(0..1, "a").schema()).await.expect_err(target);
-        assert!(error.kind() == ErrorKind::PermissionDenied && error.to_string().contains(words), "{target}: {error}");
+        planned.load.keys = if mode == Mode::Upsert {
+            vec!["id".into()]
+        } else {
+            Vec::new()
+        };
+        let error = plan_load(&loader, &planned, people(0..1, "a").schema())
+            .await
+            .expect_err(target);
+        assert!(
+            error.kind() == ErrorKind::PermissionDenied && error.to_string().contains(words),
+            "{target}: {error}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_that_would_be_too_wide_are_refused() {
-    let Some(database) = database("plan_wide").await else { return };
+    let Some(database) = database("plan_wide").await else {
+        return;
+    };
     database
         .run(
             "CREATE TABLE t (c0 bigint); DO $$ BEGIN FOR i IN 1..1000 LOOP EXECUTE format('ALTER TABLE t ADD COLUMN d%s int', i);
@@ -53,7 +80,17 @@ async fn tables_that_would_be_too_wide_are_refused() {
     let loader = database.loader().await;
     let wide = |count: usize| {
         let names: Vec<String> = (0..count).map(|index| format!("c{index}")).collect();
-        batch(names.iter().map(|name| (name.as_str(), Arc::new(Int64Array::from(vec![None])) as ArrayRef)).collect())
+        batch(
+            names
+                .iter()
+                .map(|name| {
+                    (
+                        name.as_str(),
+                        Arc::new(Int64Array::from(vec![None])) as ArrayRef,
+                    )
+                })
+                .collect(),
+        )
     };
     let mut evolving = spec("t", Mode::Append);
     evolving.load.schema_evolution = true;
@@ -61,12 +98,27 @@ async fn tables_that_would_be_too_wide_are_refused() {
     keyed.load.keys = vec!["c0".into()];
     for (planned, fits, words) in [
         (spec("new", Mode::Create), 1600, "would have 1601 columns"),
-        (evolving, 600, "would have 1601 columns (those that were dropped count)"),
-        (keyed, 1599, "in which its rows are staged would have 1601 columns"),
+        (
+            evolving,
+            600,
+            "would have 1601 columns (those that were dropped count)",
+        ),
+        (
+            keyed,
+            1599,
+            "in which its rows are staged would have 1601 columns",
+        ),
     ] {
-        plan_load(&loader, &planned, wide(fits).schema()).await.unwrap_or_else(|error| panic!("{words}: {error}"));
-        let error = plan_load(&loader, &planned, wide(fits + 1).schema()).await.expect_err(words);
-        assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains(words), "{words}: {error}");
+        plan_load(&loader, &planned, wide(fits).schema())
+            .await
+            .unwrap_or_else(|error| panic!("{words}: {error}"));
+        let error = plan_load(&loader, &planned, wide(fits + 1).schema())
+            .await
+            .expect_err(words);
+        assert!(
+            error.kind() == ErrorKind::Unsupported && error.to_string().contains(words),
+            "{words}: {error}"
+        );
         // The server agrees, as far as the values are not too long for a row.
         if planned.load.keys.is_empty() {
             database.load(&planned, &wide(fits)).await;
@@ -76,35 +128,73 @@ async fn tables_that_would_be_too_wide_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn options_of_another_mode_are_refused() {
-    let Some(database) = database("plan_modes").await else { return };
+    let Some(database) = database("plan_modes").await else {
+        return;
+    };
     database.run("CREATE TABLE t (id bigint, name text); CREATE TABLE keyed (id bigint PRIMARY KEY, name text)").await;
     let loader = database.loader().await;
     let schema = people(0..1, "a").schema();
     for (options, words) in [
-        (json!({ "on_conflict": "ignore" }), "`on_conflict` is an option of mode upsert, and this load has mode append"),
-        (json!({ "mode": "overwrite", "update_columns": "name" }), "`update_columns` is an option of mode upsert"),
-        (json!({ "mode": "upsert", "keys": "id", "update_columns": "name", "on_conflict": "ignore" }), "set one of them"),
+        (
+            json!({ "on_conflict": "ignore" }),
+            "`on_conflict` is an option of mode upsert, and this load has mode append",
+        ),
+        (
+            json!({ "mode": "overwrite", "update_columns": "name" }),
+            "`update_columns` is an option of mode upsert",
+        ),
+        (
+            json!({ "mode": "upsert", "keys": "id", "update_columns": "name", "on_conflict": "ignore" }),
+            "set one of them",
+        ),
         (json!({ "keys": "id" }), "`keys` are for mode upsert"),
-        (json!({ "mode": "overwrite", "keys": "id" }), "CREATE UNIQUE INDEX ON \"public\".\"t\" (\"id\")"),
+        (
+            json!({ "mode": "overwrite", "keys": "id" }),
+            "CREATE UNIQUE INDEX ON \"public\".\"t\" (\"id\")",
+        ),
     ] {
-        let error = plan_load(&loader, &with("t", options), schema.clone()).await.expect_err(words);
-        assert!(error.kind() == ErrorKind::InvalidOption && error.to_string().contains(words), "{words}: {error}");
+        let error = plan_load(&loader, &with("t", options), schema.clone())
+            .await
+            .expect_err(words);
+        assert!(
+            error.kind() == ErrorKind::InvalidOption && error.to_string().contains(words),
+            "{words}: {error}"
+        );
     }
     // What the table or the load itself keeps unique is.
     for target in ["keyed", "new"] {
-        plan_load(&loader, &with(target, json!({ "keys": "id" })), schema.clone()).await.expect(target);
+        plan_load(
+            &loader,
+            &with(target, json!({ "keys": "id" })),
+            schema.clone(),
+        )
+        .await
+        .expect(target);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_is_there_already_would_write_nothing() {
-    let Some(database) = database("plan_again").await else { return };
+    let Some(database) = database("plan_again").await else {
+        return;
+    };
     let mut once = spec("t", Mode::Create);
     once.load.load_id = Some("once".into());
     let rows = people(0..3, "a");
     let loader = database.loader().await;
-    assert_eq!(plan_load(&loader, &once, rows.schema()).await.expect("planned").already_loaded, None);
+    assert_eq!(
+        plan_load(&loader, &once, rows.schema())
+            .await
+            .expect("planned")
+            .already_loaded,
+        None
+    );
     database.load(&once, &rows).await;
-    let again = plan_load(&loader, &once, rows.schema()).await.expect("planned");
-    assert!(again.already_loaded == Some(3) && again.to_string().contains("nothing would be written"), "{again}");
+    let again = plan_load(&loader, &once, rows.schema())
+        .await
+        .expect("planned");
+    assert!(
+        again.already_loaded == Some(3) && again.to_string().contains("nothing would be written"),
+        "{again}"
+    );
 }

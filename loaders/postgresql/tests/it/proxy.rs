@@ -91,11 +91,17 @@ impl Proxy {
                 if locked(&shared).dead {
                     continue;
                 }
-                let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
+                let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else {
+                    continue;
+                };
                 tokio::spawn(join(client, server, Arc::clone(&shared)));
             }
         });
-        Self { port: own, plan, accepting }
+        Self {
+            port: own,
+            plan,
+            accepting,
+        }
     }
 
     /// Everything passes, and is counted from here.
@@ -105,12 +111,19 @@ impl Proxy {
 
     /// Something happens once.
     pub(crate) fn fail(&self, at: At, fault: Fault) {
-        *locked(&self.plan) = Plan { fault: Some((at, fault)), ..Plan::default() };
+        *locked(&self.plan) = Plan {
+            fault: Some((at, fault)),
+            ..Plan::default()
+        };
     }
 
     /// Something happens, and from then on nobody can connect.
     pub(crate) fn fail_for_good(&self, at: At, fault: Fault) {
-        *locked(&self.plan) = Plan { fault: Some((at, fault)), then_dead: true, ..Plan::default() };
+        *locked(&self.plan) = Plan {
+            fault: Some((at, fault)),
+            then_dead: true,
+            ..Plan::default()
+        };
     }
 
     /// Whether it happened.
@@ -158,7 +171,9 @@ impl Plan {
             At::Message(way, wanted) => (way == to && wanted == number).then(|| message.len() - 1),
             At::Row(wanted) => (copied && wanted < message.len() - HEAD).then_some(HEAD + wanted),
             At::Byte(way, wanted) => {
-                let inside = wanted.checked_sub(first).filter(|place| way == to && *place < message.len() as u64);
+                let inside = wanted
+                    .checked_sub(first)
+                    .filter(|place| way == to && *place < message.len() as u64);
                 inside.map(|place| place as usize)
             }
         }?;
@@ -200,7 +215,9 @@ async fn pump(
         match met {
             None => {}
             Some((Fault::Cut, _)) => return Ok(()),
-            Some((Fault::CutWithin, _)) => return to.write_all(&message[..message.len() / 2]).await,
+            Some((Fault::CutWithin, _)) => {
+                return to.write_all(&message[..message.len() / 2]).await;
+            }
             Some((Fault::CutAfter, _)) => {
                 // No answer comes back any more.
                 mute.store(true, Ordering::Relaxed);
@@ -210,7 +227,11 @@ async fn pump(
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 return Ok(());
             }
-            Some((Fault::Swallow, _)) => return tokio::io::copy(&mut from, &mut tokio::io::sink()).await.map(drop),
+            Some((Fault::Swallow, _)) => {
+                return tokio::io::copy(&mut from, &mut tokio::io::sink())
+                    .await
+                    .map(drop);
+            }
             Some((Fault::Delay(pause), _)) => tokio::time::sleep(pause).await,
             Some((Fault::Flip, byte)) => message[byte] ^= 1,
         }
@@ -226,7 +247,12 @@ async fn read_message(from: &mut (impl AsyncRead + Unpin), startup: bool) -> io:
     let head = if startup { 4 } else { 5 };
     let mut message = vec![0; head];
     from.read_exact(&mut message).await?;
-    let length = u32::from_be_bytes([message[head - 4], message[head - 3], message[head - 2], message[head - 1]]) as usize;
+    let length = u32::from_be_bytes([
+        message[head - 4],
+        message[head - 3],
+        message[head - 2],
+        message[head - 1],
+    ]) as usize;
     message.resize(head + length.saturating_sub(4), 0);
     from.read_exact(&mut message[head..]).await?;
     Ok(message)

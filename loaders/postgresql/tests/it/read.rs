@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
-use arrow_array::{Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_array::{
+    Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow_buffer::IntervalMonthDayNano;
 use arrow_schema::{DataType, IntervalUnit, TimeUnit};
 use arrowload_core::{Error, ErrorKind, Param, Params, Query, Result, Source, SourceDescriptor};
@@ -15,13 +17,20 @@ use crate::server::{Database, database};
 
 impl Database {
     async fn source(&self, keys: &[(&str, &str)]) -> Source {
-        let descriptor = SourceDescriptor::of::<PostgresqlSource>(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        let descriptor = SourceDescriptor::of::<PostgresqlSource>(
+            env!("CARGO_PKG_NAME"),
+            env!("CARGO_PKG_VERSION"),
+        );
         let mut settings = self.settings();
         for (key, value) in keys {
-            let value = value.parse::<u64>().map_or_else(|_| (*value).into(), serde_json::Value::from);
+            let value = value
+                .parse::<u64>()
+                .map_or_else(|_| (*value).into(), serde_json::Value::from);
             settings.set(*key, value, "the test");
         }
-        Source::connect(&descriptor, &settings, 0).await.expect("connected")
+        Source::connect(&descriptor, &settings, 0)
+            .await
+            .expect("connected")
     }
 
     async fn try_read(&self, keys: &[(&str, &str)], query: Query) -> Result<RecordBatch> {
@@ -32,7 +41,9 @@ impl Database {
     }
 
     async fn read(&self, sql: &str) -> RecordBatch {
-        self.try_read(&[], Query::new(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+        self.try_read(&[], Query::new(sql))
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"))
     }
 
     async fn read_error(&self, sql: &str) -> Error {
@@ -46,7 +57,9 @@ fn positional(sql: &str, values: Vec<Param>) -> Query {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_type_has_its_counterpart() {
-    let Some(database) = database("read_types").await else { return };
+    let Some(database) = database("read_types").await else {
+        return;
+    };
     database
         .run(
             "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN small AS integer CHECK (VALUE < 10);
@@ -68,21 +81,44 @@ async fn each_type_has_its_counterpart() {
     database.run("INSERT INTO t DEFAULT VALUES").await;
     let batch = database.read("SELECT * FROM t").await;
     assert_eq!(batch.num_rows(), 2);
-    let column = |name: &str| batch.column_by_name(name).unwrap_or_else(|| panic!("{name}")).clone();
-    assert!(batch.columns().iter().all(|column| column.is_null(1) && column.is_valid(0)), "{batch:?}");
+    let column = |name: &str| {
+        batch
+            .column_by_name(name)
+            .unwrap_or_else(|| panic!("{name}"))
+            .clone()
+    };
+    assert!(
+        batch
+            .columns()
+            .iter()
+            .all(|column| column.is_null(1) && column.is_valid(0)),
+        "{batch:?}"
+    );
     assert!(column("b").as_boolean().value(0));
     assert_eq!(column("i2").as_primitive::<Int16Type>().value(0), -2);
     assert_eq!(column("i4").as_primitive::<Int32Type>().value(0), -4);
     assert_eq!(column("i8").as_primitive::<Int64Type>().value(0), -8);
     assert_eq!(column("o").as_primitive::<UInt32Type>().value(0), u32::MAX);
-    assert_eq!(column("f4").as_primitive::<Float32Type>().value(0).to_bits(), 1.5_f32.to_bits());
+    assert_eq!(
+        column("f4")
+            .as_primitive::<Float32Type>()
+            .value(0)
+            .to_bits(),
+        1.5_f32.to_bits()
+    );
     assert!(column("f8").as_primitive::<Float64Type>().value(0).is_nan());
     assert_eq!(
-        (column("n").data_type(), column("n").as_primitive::<Decimal128Type>().value(0)),
+        (
+            column("n").data_type(),
+            column("n").as_primitive::<Decimal128Type>().value(0)
+        ),
         (&DataType::Decimal128(10, 3), -1_234_567_891)
     );
     let wide = column("wide");
-    assert_eq!(wide.as_primitive::<Decimal256Type>().value_as_string(0), "12345678901234567890123456789012345678901.00001");
+    assert_eq!(
+        wide.as_primitive::<Decimal256Type>().value_as_string(0),
+        "12345678901234567890123456789012345678901.00001"
+    );
     for (name, text) in [
         ("loose", "0.001"),
         ("s", "text é"),
@@ -102,33 +138,114 @@ async fn each_type_has_its_counterpart() {
     }
     assert_eq!(column("raw").as_binary::<i32>().value(0), [0, 255]);
     assert_eq!(column("d").as_primitive::<Date32Type>().value(0), -1);
-    assert_eq!(column("tm").as_primitive::<Time64MicrosecondType>().value(0), 86_399_999_999);
-    assert_eq!(column("ts").as_primitive::<TimestampMicrosecondType>().value(0), -62_135_596_799_999_999);
-    assert_eq!(column("tz").data_type(), &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())));
-    assert_eq!(column("tz").as_primitive::<TimestampMicrosecondType>().value(0), 1_709_200_800_000_000);
-    assert_eq!(column("iv").data_type(), &DataType::Interval(IntervalUnit::MonthDayNano));
+    assert_eq!(
+        column("tm")
+            .as_primitive::<Time64MicrosecondType>()
+            .value(0),
+        86_399_999_999
+    );
+    assert_eq!(
+        column("ts")
+            .as_primitive::<TimestampMicrosecondType>()
+            .value(0),
+        -62_135_596_799_999_999
+    );
+    assert_eq!(
+        column("tz").data_type(),
+        &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+    );
+    assert_eq!(
+        column("tz")
+            .as_primitive::<TimestampMicrosecondType>()
+            .value(0),
+        1_709_200_800_000_000
+    );
+    assert_eq!(
+        column("iv").data_type(),
+        &DataType::Interval(IntervalUnit::MonthDayNano)
+    );
     let interval = IntervalMonthDayNano::new(14, -3, 14_706_000_007_000);
-    assert_eq!(column("iv").as_primitive::<IntervalMonthDayNanoType>().value(0), interval);
-    assert_eq!(column("u").as_fixed_size_binary().value(0)[..4], [0xa0, 0xee, 0xbc, 0x99]);
+    assert_eq!(
+        column("iv")
+            .as_primitive::<IntervalMonthDayNanoType>()
+            .value(0),
+        interval
+    );
+    assert_eq!(
+        column("u").as_fixed_size_binary().value(0)[..4],
+        [0xa0, 0xee, 0xbc, 0x99]
+    );
     let schema = batch.schema();
-    let extension = |name: &str| schema.field_with_name(name).expect("a field").extension_type_name().map(str::to_owned);
-    assert_eq!((extension("u").as_deref(), extension("jb").as_deref()), (Some("arrow.uuid"), Some("arrow.json")));
+    let extension = |name: &str| {
+        schema
+            .field_with_name(name)
+            .expect("a field")
+            .extension_type_name()
+            .map(str::to_owned)
+    };
+    assert_eq!(
+        (extension("u").as_deref(), extension("jb").as_deref()),
+        (Some("arrow.uuid"), Some("arrow.json"))
+    );
     assert_eq!(column("dom").as_primitive::<Int32Type>().value(0), 7);
     let list = column("l").as_list::<i32>().value(0);
-    assert_eq!(list.as_primitive::<Int32Type>(), &Int32Array::from(vec![Some(1), None, Some(3)]));
-    assert_eq!(column("ln").as_list::<i32>().value(0).as_primitive::<Decimal128Type>().value_as_string(0), "1.25");
-    assert_eq!(column("ls").as_list::<i32>().value(0).as_string::<i32>(), &StringArray::from(vec![Some("a b"), None]));
+    assert_eq!(
+        list.as_primitive::<Int32Type>(),
+        &Int32Array::from(vec![Some(1), None, Some(3)])
+    );
+    assert_eq!(
+        column("ln")
+            .as_list::<i32>()
+            .value(0)
+            .as_primitive::<Decimal128Type>()
+            .value_as_string(0),
+        "1.25"
+    );
+    assert_eq!(
+        column("ls").as_list::<i32>().value(0).as_string::<i32>(),
+        &StringArray::from(vec![Some("a b"), None])
+    );
     let pair = column("p");
-    assert_eq!(pair.as_struct().column(0).as_primitive::<Int32Type>().value(0), 5);
-    assert_eq!(pair.as_struct().column_by_name("B").expect("B").as_string::<i32>().value(0), "x y");
+    assert_eq!(
+        pair.as_struct()
+            .column(0)
+            .as_primitive::<Int32Type>()
+            .value(0),
+        5
+    );
+    assert_eq!(
+        pair.as_struct()
+            .column_by_name("B")
+            .expect("B")
+            .as_string::<i32>()
+            .value(0),
+        "x y"
+    );
     let pairs = column("ps").as_list::<i32>().value(0);
-    assert!(pairs.len() == 2 && pairs.is_null(1) && pairs.as_struct().column(1).as_string::<i32>().value(0) == "z");
+    assert!(
+        pairs.len() == 2
+            && pairs.is_null(1)
+            && pairs.as_struct().column(1).as_string::<i32>().value(0) == "z"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_are_what_the_server_prints() {
-    let Some(database) = database("read_numerics").await else { return };
-    for (precision, scale) in [(9, 0), (9, 2), (18, 6), (38, 0), (38, 19), (38, 38), (60, 30), (76, 75), (5, 7), (4, -3)] {
+    let Some(database) = database("read_numerics").await else {
+        return;
+    };
+    for (precision, scale) in [
+        (9, 0),
+        (9, 2),
+        (18, 6),
+        (38, 0),
+        (38, 19),
+        (38, 38),
+        (60, 30),
+        (76, 75),
+        (5, 7),
+        (4, -3),
+    ] {
         // Digits of random lengths, and each power of ten with its neighbours.
         let sql = format!(
             "SELECT v, v::text AS shown FROM (
@@ -141,7 +258,9 @@ async fn numbers_are_what_the_server_prints() {
                FROM generate_series(0, {precision} - 1) k, generate_series(-1, 1) d WHERE (10::numeric ^ k + d) < 10::numeric ^ {precision}) x"
         );
         // Version 15 and later know scales that are negative or above the precision.
-        let server: i32 = database.rows("SHOW server_version_num").await[0].parse().expect("a number");
+        let server: i32 = database.rows("SHOW server_version_num").await[0]
+            .parse()
+            .expect("a number");
         if server < 150_000 && !(0..=precision).contains(&scale) {
             continue;
         }
@@ -149,31 +268,75 @@ async fn numbers_are_what_the_server_prints() {
         let shown = batch.column(1).as_string::<i32>();
         for row in 0..batch.num_rows() {
             let ours = match batch.column(0).data_type() {
-                DataType::Decimal128(..) => batch.column(0).as_primitive::<Decimal128Type>().value_as_string(row),
-                DataType::Decimal256(..) => batch.column(0).as_primitive::<Decimal256Type>().value_as_string(row),
+                DataType::Decimal128(..) => batch
+                    .column(0)
+                    .as_primitive::<Decimal128Type>()
+                    .value_as_string(row),
+                DataType::Decimal256(..) => batch
+                    .column(0)
+                    .as_primitive::<Decimal256Type>()
+                    .value_as_string(row),
                 other => panic!("{other}"),
             };
             assert_eq!(ours, shown.value(row), "numeric({precision},{scale})");
         }
-        let text = database.try_read(&[("read_numeric", "text")], Query::new(&sql)).await.expect("text");
+        let text = database
+            .try_read(&[("read_numeric", "text")], Query::new(&sql))
+            .await
+            .expect("text");
         assert!(
-            (0..text.num_rows()).all(|row| text.column(0).as_string::<i32>().value(row) == text.column(1).as_string::<i32>().value(row))
+            (0..text.num_rows()).all(|row| text.column(0).as_string::<i32>().value(row)
+                == text.column(1).as_string::<i32>().value(row))
         );
     }
     let loose = "SELECT unnest(ARRAY[1.5, -0.25, 1e20, 123456789.000, 10000, 0.00001])::numeric";
-    let decimal = database.try_read(&[("read_numeric", "decimal(30,5)")], Query::new(loose)).await.expect("decimals");
-    let values: Vec<String> = (0..6).map(|row| decimal.column(0).as_primitive::<Decimal128Type>().value_as_string(row)).collect();
-    assert_eq!(values, ["1.50000", "-0.25000", "100000000000000000000.00000", "123456789.00000", "10000.00000", "0.00001"]);
-    database.run("CREATE TABLE t (n numeric(4,2)); INSERT INTO t VALUES (1), ('NaN')").await;
+    let decimal = database
+        .try_read(&[("read_numeric", "decimal(30,5)")], Query::new(loose))
+        .await
+        .expect("decimals");
+    let values: Vec<String> = (0..6)
+        .map(|row| {
+            decimal
+                .column(0)
+                .as_primitive::<Decimal128Type>()
+                .value_as_string(row)
+        })
+        .collect();
+    assert_eq!(
+        values,
+        [
+            "1.50000",
+            "-0.25000",
+            "100000000000000000000.00000",
+            "123456789.00000",
+            "10000.00000",
+            "0.00001"
+        ]
+    );
+    database
+        .run("CREATE TABLE t (n numeric(4,2)); INSERT INTO t VALUES (1), ('NaN')")
+        .await;
     let error = database.read_error("TABLE t").await;
-    assert!(error.get("row") == Some("1") && error.to_string().contains("read_numeric"), "{error}");
-    let error = database.try_read(&[("read_numeric", "decimal(30,4)")], Query::new(loose)).await.expect_err("too fine");
-    assert_eq!((error.kind(), error.get("row")), (ErrorKind::InvalidData, Some("5")), "{error}");
+    assert!(
+        error.get("row") == Some("1") && error.to_string().contains("read_numeric"),
+        "{error}"
+    );
+    let error = database
+        .try_read(&[("read_numeric", "decimal(30,4)")], Query::new(loose))
+        .await
+        .expect_err("too fine");
+    assert_eq!(
+        (error.kind(), error.get("row")),
+        (ErrorKind::InvalidData, Some("5")),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_arrow_cannot_hold_is_refused_by_row_and_column() {
-    let Some(database) = database("read_refused").await else { return };
+    let Some(database) = database("read_refused").await else {
+        return;
+    };
     for value in [
         "'infinity'::timestamp",
         "'-infinity'::date",
@@ -182,7 +345,11 @@ async fn what_arrow_cannot_hold_is_refused_by_row_and_column() {
         "'{{1,2},{3,4}}'::int[]",
         "make_interval(years => 0, hours => 5000000)",
     ] {
-        let error = database.read_error(&format!("SELECT i, CASE WHEN i = 3 THEN {value} END AS v FROM generate_series(1, 9) i")).await;
+        let error = database
+            .read_error(&format!(
+                "SELECT i, CASE WHEN i = 3 THEN {value} END AS v FROM generate_series(1, 9) i"
+            ))
+            .await;
         assert_eq!(
             (error.kind(), error.get("column"), error.get("row")),
             (ErrorKind::InvalidData, Some("v"), Some("2")),
@@ -193,46 +360,120 @@ async fn what_arrow_cannot_hold_is_refused_by_row_and_column() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parameters_are_bound_as_the_server_takes_them() {
-    let Some(database) = database("read_params").await else { return };
-    database.run("CREATE TABLE t (id bigint, name text, n numeric(8,2), d date)").await;
+    let Some(database) = database("read_params").await else {
+        return;
+    };
+    database
+        .run("CREATE TABLE t (id bigint, name text, n numeric(8,2), d date)")
+        .await;
     database.run("INSERT INTO t SELECT i, 'n' || i, i * 1.5, DATE '2024-01-01' + i FROM generate_series(1, 100) i").await;
     let rows = |query: Query| {
         let database = &database;
-        async move { database.try_read(&[], query).await.map(|batch| batch.num_rows()) }
+        async move {
+            database
+                .try_read(&[], query)
+                .await
+                .map(|batch| batch.num_rows())
+        }
     };
-    let sql = "SELECT * FROM t WHERE id > $1 AND name <> $2 AND n < $3 AND int4range(1, 2) IS NOT NULL";
-    let decimal = arrow_array::Decimal128Array::from(vec![3_000]).with_precision_and_scale(6, 2).expect("a scale");
-    let values =
-        || vec![Param::from(10_i64), Param::from("n12'; DROP TABLE t; --"), Param::new(std::sync::Arc::new(decimal.clone())).expect("one")];
+    let sql =
+        "SELECT * FROM t WHERE id > $1 AND name <> $2 AND n < $3 AND int4range(1, 2) IS NOT NULL";
+    let decimal = arrow_array::Decimal128Array::from(vec![3_000])
+        .with_precision_and_scale(6, 2)
+        .expect("a scale");
+    let values = || {
+        vec![
+            Param::from(10_i64),
+            Param::from("n12'; DROP TABLE t; --"),
+            Param::new(std::sync::Arc::new(decimal.clone())).expect("one"),
+        ]
+    };
     assert_eq!(rows(positional(sql, values())).await.expect("rows"), 9);
-    let named = Query::new("SELECT r.*, '$id' FROM (SELECT '[1,2)'::int4range, id FROM t WHERE id = $id OR id = $other OR id = $id) r");
-    let named = named.with_params(Params::Named(vec![("other".into(), Param::from(3_i32)), ("id".into(), Param::from(5_u8))]));
+    let named = Query::new(
+        "SELECT r.*, '$id' FROM (SELECT '[1,2)'::int4range, id FROM t WHERE id = $id OR id = $other OR id = $id) r",
+    );
+    let named = named.with_params(Params::Named(vec![
+        ("other".into(), Param::from(3_i32)),
+        ("id".into(), Param::from(5_u8)),
+    ]));
     let batch = database.try_read(&[], named).await.expect("rows");
-    assert_eq!((batch.num_rows(), batch.column(2).as_string::<i32>().value(0)), (2, "$id"));
-    assert_eq!(rows(positional("SELECT 1 WHERE $1::text IS NULL", vec![Param::null()])).await.expect("a row"), 1);
-    let time = std::sync::Arc::new(TimestampMicrosecondArray::from(vec![1_i64]).with_timezone("UTC"));
-    let named = |sql: &str, value| Query::new(sql).with_params(Params::Named(vec![("day".into(), value)]));
+    assert_eq!(
+        (
+            batch.num_rows(),
+            batch.column(2).as_string::<i32>().value(0)
+        ),
+        (2, "$id")
+    );
+    assert_eq!(
+        rows(positional(
+            "SELECT 1 WHERE $1::text IS NULL",
+            vec![Param::null()]
+        ))
+        .await
+        .expect("a row"),
+        1
+    );
+    let time =
+        std::sync::Arc::new(TimestampMicrosecondArray::from(vec![1_i64]).with_timezone("UTC"));
+    let named =
+        |sql: &str, value| Query::new(sql).with_params(Params::Named(vec![("day".into(), value)]));
     for (query, words) in [
-        (Query::new("SELECT $1::int"), "the parameter $1, and no value"),
-        (positional("SELECT 1", vec![Param::from(1)]), "a value is given for $1, and the query has no such parameter"),
-        (Query::new("SELECT $a::int").with_params(Params::Named(vec![("b".into(), Param::from(1))])), "$a"),
-        (Query::new("SELECT 1").with_params(Params::Named(vec![("b".into(), Param::from(1))])), "$b"),
+        (
+            Query::new("SELECT $1::int"),
+            "the parameter $1, and no value",
+        ),
+        (
+            positional("SELECT 1", vec![Param::from(1)]),
+            "a value is given for $1, and the query has no such parameter",
+        ),
+        (
+            Query::new("SELECT $a::int")
+                .with_params(Params::Named(vec![("b".into(), Param::from(1))])),
+            "$a",
+        ),
+        (
+            Query::new("SELECT 1").with_params(Params::Named(vec![("b".into(), Param::from(1))])),
+            "$b",
+        ),
         (positional("SELECT $1", vec![Param::from(1)]), "$1::integer"),
-        (named("SELECT $day", Param::new(time.clone()).expect("one")), "the parameter $day: "),
-        (named("SELECT $day", Param::new(time).expect("one")), "$day::timestamptz"),
-        (positional("SELECT $1::smallint", vec![Param::from(70_000)]), "smallint"),
+        (
+            named("SELECT $day", Param::new(time.clone()).expect("one")),
+            "the parameter $day: ",
+        ),
+        (
+            named("SELECT $day", Param::new(time).expect("one")),
+            "$day::timestamptz",
+        ),
+        (
+            positional("SELECT $1::smallint", vec![Param::from(70_000)]),
+            "smallint",
+        ),
     ] {
         let error = rows(query).await.expect_err(words);
-        assert!(error.kind() == ErrorKind::InvalidOption && error.to_string().contains(words), "{words}: {error}");
+        assert!(
+            error.kind() == ErrorKind::InvalidOption && error.to_string().contains(words),
+            "{words}: {error}"
+        );
     }
     // A dry run asks for the schema only.
     let unused = positional("SELECT 1", vec![Param::from(1)]);
-    assert!(database.source(&[]).await.schema(&unused).await.expect_err("unused").to_string().contains("$1"));
+    assert!(
+        database
+            .source(&[])
+            .await
+            .schema(&unused)
+            .await
+            .expect_err("unused")
+            .to_string()
+            .contains("$1")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_of_every_shape() {
-    let Some(database) = database("read_shapes").await else { return };
+    let Some(database) = database("read_shapes").await else {
+        return;
+    };
     database.run("CREATE TABLE t (id int); INSERT INTO t VALUES (1), (2); CREATE VIEW v AS SELECT * FROM t").await;
     for (sql, columns, rows) in [
         ("SELECT * FROM t WHERE false", 1, 0),
@@ -248,8 +489,17 @@ async fn statements_of_every_shape() {
         ("SELECT ROW(1, 'x'), NULL, pg_sleep(0)", 3, 1),
     ] {
         let batch = database.read(sql).await;
-        assert_eq!((batch.num_columns(), batch.num_rows()), (columns, rows), "{sql}");
-        let schema = database.source(&[]).await.schema(&Query::new(sql)).await.expect("a schema");
+        assert_eq!(
+            (batch.num_columns(), batch.num_rows()),
+            (columns, rows),
+            "{sql}"
+        );
+        let schema = database
+            .source(&[])
+            .await
+            .schema(&Query::new(sql))
+            .await
+            .expect("a schema");
         assert_eq!(schema, batch.schema(), "{sql}");
     }
     for (sql, kind) in [
@@ -258,10 +508,16 @@ async fn statements_of_every_shape() {
         ("SELECT 1; SELECT 2", ErrorKind::Query),
         ("", ErrorKind::Unsupported),
         ("INSERT INTO t VALUES (3)", ErrorKind::Unsupported),
-        ("WITH x AS (DELETE FROM t RETURNING id) SELECT * FROM x", ErrorKind::Unsupported),
+        (
+            "WITH x AS (DELETE FROM t RETURNING id) SELECT * FROM x",
+            ErrorKind::Unsupported,
+        ),
         ("DROP TABLE t", ErrorKind::Unsupported),
         ("SELECT 1) TO '/tmp/x'; --", ErrorKind::Query),
-        ("SELECT 1 / (5 - i) FROM generate_series(1, 9) i", ErrorKind::InvalidData),
+        (
+            "SELECT 1 / (5 - i) FROM generate_series(1, 9) i",
+            ErrorKind::InvalidData,
+        ),
     ] {
         let error = database.read_error(sql).await;
         assert_eq!(error.kind(), kind, "{sql}: {error}");
@@ -271,9 +527,14 @@ async fn statements_of_every_shape() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_stream_ends_its_query() {
-    let Some(database) = database("read_dropped").await else { return };
+    let Some(database) = database("read_dropped").await else {
+        return;
+    };
     let source = database.source(&[("application_name", "dropped")]).await;
-    let mut stream = source.query(&Query::new("SELECT generate_series(1, 1000000000)")).await.expect("a stream");
+    let mut stream = source
+        .query(&Query::new("SELECT generate_series(1, 1000000000)"))
+        .await
+        .expect("a stream");
     assert!(stream.next().await.expect("a batch").is_ok());
     drop(stream);
     let active = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dropped' AND state <> 'idle'";
@@ -288,28 +549,51 @@ async fn a_dropped_stream_ends_its_query() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_table_is_read_by_parts_from_one_snapshot() {
-    let Some(database) = database("read_parts").await else { return };
+    let Some(database) = database("read_parts").await else {
+        return;
+    };
     database.run("CREATE TABLE t AS SELECT i AS id, repeat('x', 100) AS filler FROM generate_series(1, 60000) i; ANALYZE t").await;
     let keys = [("read_connections", "3"), ("read_batch_size", "1000")];
     let source = database.source(&keys).await;
     let used = || async {
         database.rows("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'arrowload' AND backend_xmin IS NOT NULL").await
     };
-    let mut stream = source.query(&Query::new("SELECT id FROM t WHERE id % 2 = 0 OR id = 1")).await.expect("a stream");
-    let many = database.rows("SHOW server_version_num").await[0].parse::<i32>().expect("a number") >= 140_000;
+    let mut stream = source
+        .query(&Query::new("SELECT id FROM t WHERE id % 2 = 0 OR id = 1"))
+        .await
+        .expect("a stream");
+    let many = database.rows("SHOW server_version_num").await[0]
+        .parse::<i32>()
+        .expect("a number")
+        >= 140_000;
     assert_eq!(used().await, [if many { "3" } else { "1" }]);
     // What is written meanwhile is not in the snapshot.
     database.run("INSERT INTO t SELECT 100000 + i FROM generate_series(1, 1000) i; DELETE FROM t WHERE id <= 10").await;
     let mut ids = Vec::new();
     while let Some(batch) = stream.next().await {
-        ids.extend_from_slice(batch.expect("a batch").column(0).as_primitive::<Int32Type>().values());
+        ids.extend_from_slice(
+            batch
+                .expect("a batch")
+                .column(0)
+                .as_primitive::<Int32Type>()
+                .values(),
+        );
     }
     ids.sort_unstable();
     let expected: Vec<i32> = (1..=60_000).filter(|id| id % 2 == 0 || *id == 1).collect();
     assert_eq!(ids, expected);
     // Rows that depend on each other are read by one connection.
-    let total = database.try_read(&keys, Query::new("SELECT count(*) FROM t")).await.expect("a count");
-    assert_eq!(total.column(0).as_primitive::<Int64Type>(), &Int64Array::from(vec![60_990]));
-    let error = database.try_read(&keys, Query::new("SELECT 1 / (id - 100500) FROM t")).await.expect_err("a division by zero");
+    let total = database
+        .try_read(&keys, Query::new("SELECT count(*) FROM t"))
+        .await
+        .expect("a count");
+    assert_eq!(
+        total.column(0).as_primitive::<Int64Type>(),
+        &Int64Array::from(vec![60_990])
+    );
+    let error = database
+        .try_read(&keys, Query::new("SELECT 1 / (id - 100500) FROM t"))
+        .await
+        .expect_err("a division by zero");
     assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
 }

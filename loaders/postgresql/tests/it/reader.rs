@@ -25,10 +25,21 @@ pub(crate) async fn read(client: &Client, table: &str) -> Result<Option<RecordBa
     if columns.is_empty() {
         return Ok(None);
     }
-    let columns: Vec<(String, String)> = columns.iter().map(|row| (row.get(0), row.get(1))).collect();
-    let list: Vec<String> = columns.iter().map(|(name, kind)| expression(&format!("\"{}\"", name.replace('"', "\"\"")), kind)).collect();
-    let sql = format!("SELECT {} FROM public.\"{}\"", list.join(", "), table.replace('"', "\"\""));
-    client.batch_execute("SET timezone = 'UTC'").await.map_err(text)?;
+    let columns: Vec<(String, String)> =
+        columns.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let list: Vec<String> = columns
+        .iter()
+        .map(|(name, kind)| expression(&format!("\"{}\"", name.replace('"', "\"\"")), kind))
+        .collect();
+    let sql = format!(
+        "SELECT {} FROM public.\"{}\"",
+        list.join(", "),
+        table.replace('"', "\"\"")
+    );
+    client
+        .batch_execute("SET timezone = 'UTC'")
+        .await
+        .map_err(text)?;
     let mut values: Vec<Texts> = vec![Vec::new(); columns.len()];
     for message in client.simple_query(&sql).await.map_err(text)? {
         if let SimpleQueryMessage::Row(row) = message {
@@ -37,17 +48,28 @@ pub(crate) async fn read(client: &Client, table: &str) -> Result<Option<RecordBa
             }
         }
     }
-    let arrays: Vec<ArrayRef> = columns.iter().zip(values).map(|((_, kind), values)| array(kind, values)).collect();
-    let fields: Vec<Field> =
-        columns.iter().zip(&arrays).map(|((name, _), array)| Field::new(name, array.data_type().clone(), true)).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map(Some).map_err(|error| error.to_string())
+    let arrays: Vec<ArrayRef> = columns
+        .iter()
+        .zip(values)
+        .map(|((_, kind), values)| array(kind, values))
+        .collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .zip(&arrays)
+        .map(|((name, _), array)| Field::new(name, array.data_type().clone(), true))
+        .collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+        .map(Some)
+        .map_err(|error| error.to_string())
 }
 
 /// What is asked for, so that the text is a number where the type counts something.
 fn expression(column: &str, kind: &str) -> String {
     match kind {
         "date" => format!("{column} - DATE '1970-01-01'"),
-        "time" | "timestamp" | "timestamptz" => format!("(extract(epoch FROM {column}) * 1000000)::numeric(30)"),
+        "time" | "timestamp" | "timestamptz" => {
+            format!("(extract(epoch FROM {column}) * 1000000)::numeric(30)")
+        }
         "interval" => format!(
             "extract(year FROM {column}) * 12 + extract(month FROM {column}) || ' ' || extract(day FROM {column}) || ' ' || \
              ((extract(hour FROM {column}) * 3600 + extract(minute FROM {column}) * 60 + extract(second FROM {column})) * 1000000)::numeric(30)"
@@ -57,28 +79,48 @@ fn expression(column: &str, kind: &str) -> String {
 }
 
 fn parse<T: std::str::FromStr>(values: &Texts) -> impl Iterator<Item = Option<T>> {
-    values.iter().map(|value| value.as_ref().map(|text| text.parse().unwrap_or_else(|_| panic!("`{text}` is malformed"))))
+    values.iter().map(|value| {
+        value.as_ref().map(|text| {
+            text.parse()
+                .unwrap_or_else(|_| panic!("`{text}` is malformed"))
+        })
+    })
 }
 
 fn array(kind: &str, values: Texts) -> ArrayRef {
     match kind {
-        "bool" => Arc::new(BooleanArray::from_iter(values.iter().map(|value| value.as_ref().map(|text| text == "t")))),
+        "bool" => Arc::new(BooleanArray::from_iter(
+            values
+                .iter()
+                .map(|value| value.as_ref().map(|text| text == "t")),
+        )),
         "int2" | "int4" | "int8" => Arc::new(Int64Array::from_iter(parse::<i64>(&values))),
         "float4" => Arc::new(Float32Array::from_iter(parse::<f32>(&values))),
         "float8" => Arc::new(Float64Array::from_iter(parse::<f64>(&values))),
         "numeric" => numeric(&values),
         "bytea" => {
-            let bytes: Vec<Option<Vec<u8>>> = values.iter().map(|value| value.as_ref().map(|text| unhex(&text[2..]))).collect();
+            let bytes: Vec<Option<Vec<u8>>> = values
+                .iter()
+                .map(|value| value.as_ref().map(|text| unhex(&text[2..])))
+                .collect();
             Arc::new(BinaryArray::from_iter(bytes))
         }
         "uuid" => {
-            let bytes: Vec<Option<Vec<u8>>> = values.iter().map(|value| value.as_ref().map(|text| unhex(&text.replace('-', "")))).collect();
-            Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(bytes.into_iter(), 16).expect("16 bytes"))
+            let bytes: Vec<Option<Vec<u8>>> = values
+                .iter()
+                .map(|value| value.as_ref().map(|text| unhex(&text.replace('-', ""))))
+                .collect();
+            Arc::new(
+                FixedSizeBinaryArray::try_from_sparse_iter_with_size(bytes.into_iter(), 16)
+                    .expect("16 bytes"),
+            )
         }
         "date" => Arc::new(Date32Array::from_iter(parse::<i32>(&values))),
         "time" => Arc::new(Time64MicrosecondArray::from_iter(parse::<i64>(&values))),
         "timestamp" => Arc::new(TimestampMicrosecondArray::from_iter(parse::<i64>(&values))),
-        "timestamptz" => Arc::new(TimestampMicrosecondArray::from_iter(parse::<i64>(&values)).with_timezone("UTC")),
+        "timestamptz" => Arc::new(
+            TimestampMicrosecondArray::from_iter(parse::<i64>(&values)).with_timezone("UTC"),
+        ),
         "interval" => interval(&values),
         "_int4" => list::<Int32Type>(&values),
         "_float4" => list::<Float32Type>(&values),
@@ -88,7 +130,10 @@ fn array(kind: &str, values: Texts) -> ArrayRef {
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex")).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex"))
+        .collect()
 }
 
 /// Digits with the scale that all values fit in.
@@ -96,22 +141,44 @@ fn numeric(values: &Texts) -> ArrayRef {
     let scale_of = |text: &String| text.split_once('.').map_or(0, |(_, digits)| digits.len());
     let scale = values.iter().flatten().map(scale_of).max().unwrap_or(0);
     let digits = |text: &String| {
-        let padded = format!("{}{}", text.replace('.', ""), "0".repeat(scale - scale_of(text)));
+        let padded = format!(
+            "{}{}",
+            text.replace('.', ""),
+            "0".repeat(scale - scale_of(text))
+        );
         i256::from_string(&padded).expect("digits")
     };
     let array = Decimal256Array::from_iter(values.iter().map(|value| value.as_ref().map(digits)));
-    Arc::new(array.with_precision_and_scale(76, scale as i8).expect("a scale"))
+    Arc::new(
+        array
+            .with_precision_and_scale(76, scale as i8)
+            .expect("a scale"),
+    )
 }
 
 /// Intervals of nothing but time are durations: which of the two it was, the server does not say.
 fn interval(values: &Texts) -> ArrayRef {
     let parts = |text: &String| {
-        let parts: Vec<i64> = text.split(' ').map(|part| part.parse().expect("a number")).collect();
+        let parts: Vec<i64> = text
+            .split(' ')
+            .map(|part| part.parse().expect("a number"))
+            .collect();
         IntervalMonthDayNano::new(parts[0] as i32, parts[1] as i32, parts[2] * 1_000)
     };
-    let values: Vec<Option<IntervalMonthDayNano>> = values.iter().map(|value| value.as_ref().map(parts)).collect();
-    if values.iter().flatten().all(|value| value.months == 0 && value.days == 0) {
-        return Arc::new(DurationMicrosecondArray::from_iter(values.iter().map(|value| value.map(|value| value.nanoseconds / 1_000))));
+    let values: Vec<Option<IntervalMonthDayNano>> = values
+        .iter()
+        .map(|value| value.as_ref().map(parts))
+        .collect();
+    if values
+        .iter()
+        .flatten()
+        .all(|value| value.months == 0 && value.days == 0)
+    {
+        return Arc::new(DurationMicrosecondArray::from_iter(
+            values
+                .iter()
+                .map(|value| value.map(|value| value.nanoseconds / 1_000)),
+        ));
     }
     Arc::new(IntervalMonthDayNanoArray::from(values))
 }
@@ -121,7 +188,10 @@ fn items(text: &str) -> Vec<Option<String>> {
     if inner.is_empty() {
         return Vec::new();
     }
-    inner.split(',').map(|item| (item != "NULL").then(|| item.trim_matches('"').to_owned())).collect()
+    inner
+        .split(',')
+        .map(|item| (item != "NULL").then(|| item.trim_matches('"').to_owned()))
+        .collect()
 }
 
 fn list<T: ArrowPrimitiveType>(values: &Texts) -> ArrayRef
@@ -129,9 +199,12 @@ where
     T::Native: std::str::FromStr,
 {
     let rows = values.iter().map(|value| {
-        value
-            .as_ref()
-            .map(|text| items(text).into_iter().map(|item| item.and_then(|item| item.parse::<T::Native>().ok())).collect::<Vec<_>>())
+        value.as_ref().map(|text| {
+            items(text)
+                .into_iter()
+                .map(|item| item.and_then(|item| item.parse::<T::Native>().ok()))
+                .collect::<Vec<_>>()
+        })
     });
     Arc::new(ListArray::from_iter_primitive::<T, _, _>(rows))
 }

@@ -19,14 +19,24 @@ pub(crate) async fn database(name: &str) -> Option<Database> {
 pub(crate) async fn database_on(server: &ThrowawayPostgres, name: &str) -> Database {
     let client = connect(server.url()).await;
     let name = format!("arrowload_test_{name}");
-    client.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await.expect("dropped");
-    client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).await.expect("created");
-    Database { url: server.database_url(&name) }
+    client
+        .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        .await
+        .expect("dropped");
+    client
+        .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0"))
+        .await
+        .expect("created");
+    Database {
+        url: server.database_url(&name),
+    }
 }
 
 /// A connection that is not the loader's.
 pub(crate) async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .expect("a connection");
     tokio::spawn(connection);
     client
 }
@@ -44,16 +54,28 @@ impl Database {
 
     /// Runs statements.
     pub(crate) async fn run(&self, sql: &str) {
-        self.client().await.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        self.client()
+            .await
+            .batch_execute(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
     /// The rows of a query, as the server's own text; columns are joined by `|`, as psql does.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<String> {
-        let answer = self.client().await.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let answer = self
+            .client()
+            .await
+            .simple_query(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         let row = |message| match message {
-            SimpleQueryMessage::Row(row) => {
-                Some((0..row.len()).map(|index| row.get(index).unwrap_or("NULL").to_owned()).collect::<Vec<_>>().join("|"))
-            }
+            SimpleQueryMessage::Row(row) => Some(
+                (0..row.len())
+                    .map(|index| row.get(index).unwrap_or("NULL").to_owned())
+                    .collect::<Vec<_>>()
+                    .join("|"),
+            ),
             _ => None,
         };
         answer.into_iter().filter_map(row).collect()
@@ -62,7 +84,8 @@ impl Database {
     /// The connection keys of this database.
     pub(crate) fn settings(&self) -> Settings {
         use arrowload_core::DataLoader;
-        let keys = arrowload_postgresql::PostgresqlLoader::config_from_url(&self.url).expect("a URL");
+        let keys =
+            arrowload_postgresql::PostgresqlLoader::config_from_url(&self.url).expect("a URL");
         Settings::from_map(keys, "the test")
     }
 }

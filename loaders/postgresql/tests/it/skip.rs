@@ -25,7 +25,11 @@ fn random(state: &mut u64) -> u64 {
 fn rows(count: i64, bad: u64, state: &mut u64) -> RecordBatch {
     let (mut ids, mut names, mut refs) = (Vec::new(), Vec::new(), Vec::new());
     for row in 0..count {
-        let reason = if random(state) % 100 < bad { random(state) % 5 } else { 9 };
+        let reason = if random(state) % 100 < bad {
+            random(state) % 5
+        } else {
+            9
+        };
         // Found by the encoder, at once, at once by an index, at the end of the statement, by a trigger.
         ids.push(if reason == 0 { 1 << 40 } else { row });
         let earlier = (random(state) % 20).cast_signed();
@@ -48,7 +52,9 @@ fn rows(count: i64, bad: u64, state: &mut u64) -> RecordBatch {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rows_that_arrive_are_those_that_the_server_takes_one_by_one() {
-    let Some(database) = database("skip_each").await else { return };
+    let Some(database) = database("skip_each").await else {
+        return;
+    };
     database
         .run(
             "CREATE TABLE r (id bigint PRIMARY KEY); INSERT INTO r VALUES (1);
@@ -73,16 +79,44 @@ async fn the_rows_that_arrive_are_those_that_the_server_takes_one_by_one() {
              BEGIN INSERT INTO one_by_one VALUES (row.n, row.id, row.name, row.ref); EXCEPTION WHEN OTHERS THEN END; END LOOP; END $$";
         database.run(each).await;
         let folder = tempfile::tempdir().expect("a folder");
-        let skip = with("t", json!({ "on_error": "skip", "batch_size": 400, "dead_letters": folder.path() }));
+        let skip = with(
+            "t",
+            json!({ "on_error": "skip", "batch_size": 400, "dead_letters": folder.path() }),
+        );
         let report = database.load(&skip, &rows).await;
         let arrived = database.rows("SELECT * FROM t ORDER BY n").await;
-        assert_eq!(arrived, database.rows("SELECT * FROM one_by_one ORDER BY n").await, "{bad} %");
-        assert_eq!((report.rows, report.rows_rejected), (arrived.len() as u64, 1_500 - arrived.len() as u64), "{bad} %");
-        let Some(file) = report.dead_letters else { continue };
+        assert_eq!(
+            arrived,
+            database.rows("SELECT * FROM one_by_one ORDER BY n").await,
+            "{bad} %"
+        );
+        assert_eq!(
+            (report.rows, report.rows_rejected),
+            (arrived.len() as u64, 1_500 - arrived.len() as u64),
+            "{bad} %"
+        );
+        let Some(file) = report.dead_letters else {
+            continue;
+        };
         let (stream, _) = read_dead_letters(&file).expect("dead letters");
         let batches: Vec<RecordBatch> = stream.try_collect().await.expect("batches");
-        let aside: BTreeSet<i64> = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
-        let there: BTreeSet<i64> = arrived.iter().filter_map(|row| row.split('|').next()?.parse().ok()).collect();
-        assert!(aside.is_disjoint(&there) && aside.len() + there.len() == 1_500, "{bad} %");
+        let aside: BTreeSet<i64> = batches
+            .iter()
+            .flat_map(|batch| {
+                batch
+                    .column(0)
+                    .as_primitive::<Int64Type>()
+                    .values()
+                    .to_vec()
+            })
+            .collect();
+        let there: BTreeSet<i64> = arrived
+            .iter()
+            .filter_map(|row| row.split('|').next()?.parse().ok())
+            .collect();
+        assert!(
+            aside.is_disjoint(&there) && aside.len() + there.len() == 1_500,
+            "{bad} %"
+        );
     }
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
-use arrowload_core::{BatchStream, Error, Input, LoadReport, LoadSpec, Loader, LoaderDescriptor, Mode, Result, Settings, load};
+use arrowload_core::{
+    BatchStream, Error, Input, LoadReport, LoadSpec, Loader, LoaderDescriptor, Mode, Result,
+    Settings, load,
+};
 use arrowload_postgresql::PostgresqlLoader;
 
 use futures::FutureExt;
@@ -24,8 +27,12 @@ pub(crate) fn spec(target: &str, mode: Mode) -> LoadSpec {
 
 /// A spec with keys of the common options and of the loader, as a user writes them.
 pub(crate) fn with(target: &str, options: serde_json::Value) -> LoadSpec {
-    let serde_json::Value::Object(map) = options else { panic!("an object") };
-    let (split, load) = descriptor().split(Settings::from_map(map, "the test")).expect("known keys");
+    let serde_json::Value::Object(map) = options else {
+        panic!("an object")
+    };
+    let (split, load) = descriptor()
+        .split(Settings::from_map(map, "the test"))
+        .expect("known keys");
     let mut spec = LoadSpec::new(target);
     (spec.load, spec.options) = (load, split.options);
     spec.load.max_retries = 0;
@@ -52,20 +59,36 @@ pub(crate) fn query(rows: &RecordBatch) -> Input {
 }
 
 pub(crate) fn input(batches: &[RecordBatch]) -> Input {
-    Input::stream(BatchStream::from_batches(batches[0].schema(), batches.to_vec()))
+    Input::stream(BatchStream::from_batches(
+        batches[0].schema(),
+        batches.to_vec(),
+    ))
 }
 
 impl Database {
     pub(crate) async fn loader(&self) -> Loader {
-        Loader::connect(&descriptor(), &self.settings(), 0).await.expect("connected")
+        Loader::connect(&descriptor(), &self.settings(), 0)
+            .await
+            .expect("connected")
     }
 
-    pub(crate) async fn try_load(&self, spec: &LoadSpec, batch: &RecordBatch) -> Result<LoadReport> {
-        load(&self.loader().await, spec, &input(std::slice::from_ref(batch))).await
+    pub(crate) async fn try_load(
+        &self,
+        spec: &LoadSpec,
+        batch: &RecordBatch,
+    ) -> Result<LoadReport> {
+        load(
+            &self.loader().await,
+            spec,
+            &input(std::slice::from_ref(batch)),
+        )
+        .await
     }
 
     pub(crate) async fn load(&self, spec: &LoadSpec, batch: &RecordBatch) -> LoadReport {
-        self.try_load(spec, batch).await.unwrap_or_else(|error| panic!("the load failed: {error:?}"))
+        self.try_load(spec, batch)
+            .await
+            .unwrap_or_else(|error| panic!("the load failed: {error:?}"))
     }
 
     /// The table `t` as it is before a load of this mode, for people whose ids begin at 0, and that load.
@@ -84,23 +107,38 @@ impl Database {
     pub(crate) async fn seen(&self) -> Option<String> {
         const SEEN: &str = "SELECT count(*), COALESCE(md5(string_agg(id || ' ' || name, ',' ORDER BY id, name)), '') FROM t";
         let there = self.rows("SELECT to_regclass('t') IS NOT NULL").await;
-        if there == ["t"] { self.rows(SEEN).await.pop() } else { None }
+        if there == ["t"] {
+            self.rows(SEEN).await.pop()
+        } else {
+            None
+        }
     }
 
     pub(crate) async fn refused(&self, spec: &LoadSpec, batch: &RecordBatch) -> Error {
-        self.try_load(spec, batch).await.expect_err("the load should have been refused")
+        self.try_load(spec, batch)
+            .await
+            .expect_err("the load should have been refused")
     }
 }
 
 /// A batch of nullable columns.
 pub(crate) fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-    let fields: Vec<Field> = columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, array)| Field::new(*name, array.data_type().clone(), true))
+        .collect();
     let arrays = columns.into_iter().map(|(_, array)| array).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of one length")
 }
 
 /// Ids and names.
 pub(crate) fn people(ids: std::ops::Range<i64>, version: &str) -> RecordBatch {
-    let names = ids.clone().map(|id| format!("{version}{id}")).collect::<Vec<_>>();
-    batch(vec![("id", Arc::new(Int64Array::from_iter_values(ids))), ("name", Arc::new(StringArray::from(names)))])
+    let names = ids
+        .clone()
+        .map(|id| format!("{version}{id}"))
+        .collect::<Vec<_>>();
+    batch(vec![
+        ("id", Arc::new(Int64Array::from_iter_values(ids))),
+        ("name", Arc::new(StringArray::from(names))),
+    ])
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use arrowload_core::{ErrorKind, Input, LoadReport, LoadSpec, Loader, Mode, Result, Settings, load};
+use arrowload_core::{
+    ErrorKind, Input, LoadReport, LoadSpec, Loader, Mode, Result, Settings, load,
+};
 
 use arrow_schema::Schema;
 use arrowload_testkit::type_cases;
@@ -32,16 +34,31 @@ impl Trial {
         let database = database(&format!("{test}_{}", mode.name())).await?;
         let proxy = Proxy::before(database.port()).await;
         let mut settings = database.settings();
-        for (key, value) in [("port", proxy.port.to_string()), ("sslmode", "disable".into()), ("connect_timeout", "2".into())] {
+        for (key, value) in [
+            ("port", proxy.port.to_string()),
+            ("sslmode", "disable".into()),
+            ("connect_timeout", "2".into()),
+        ] {
             settings.set(key, value, "the test");
         }
-        Some(Self { database, proxy, settings, mode, rows: people(0..300, "new"), loads: 0, parallelism: 1 })
+        Some(Self {
+            database,
+            proxy,
+            settings,
+            mode,
+            rows: people(0..300, "new"),
+            loads: 0,
+            parallelism: 1,
+        })
     }
 
     /// The target as it is before a load, and a load that no other has the id of.
     async fn reset(&mut self) -> LoadSpec {
         self.loads += 1;
-        let mut spec = self.database.stage(self.mode, &format!("load {}", self.loads)).await;
+        let mut spec = self
+            .database
+            .stage(self.mode, &format!("load {}", self.loads))
+            .await;
         if self.parallelism > 1 {
             (spec.load.parallelism, spec.load.batch_size) = (Some(self.parallelism), Some(40));
         }
@@ -63,14 +80,25 @@ impl Trial {
         let spec = self.reset().await;
         let before = self.seen().await;
         self.proxy.heal();
-        self.run(&spec, &input(std::slice::from_ref(&self.rows))).await.expect("loaded");
+        self.run(&spec, &input(std::slice::from_ref(&self.rows)))
+            .await
+            .expect("loaded");
         let messages = self.proxy.messages();
         (before, self.seen().await, messages)
     }
 
     /// A load that meets this fault, and the same again when it is over.
-    async fn meet(&mut self, at: At, fault: Fault, for_good: bool, whole: &(Option<String>, Option<String>)) -> Result<LoadReport> {
-        let what = format!("{} with {fault:?} at {at:?}, for good: {for_good}", self.mode);
+    async fn meet(
+        &mut self,
+        at: At,
+        fault: Fault,
+        for_good: bool,
+        whole: &(Option<String>, Option<String>),
+    ) -> Result<LoadReport> {
+        let what = format!(
+            "{} with {fault:?} at {at:?}, for good: {for_good}",
+            self.mode
+        );
         let mut spec = self.reset().await;
         match for_good {
             true => self.proxy.fail_for_good(at, fault),
@@ -81,13 +109,19 @@ impl Trial {
         let outcome = tokio::time::timeout(Duration::from_secs(20), self.run(&spec, &rows)).await;
         let outcome = outcome.unwrap_or_else(|_| panic!("{what}: it hangs"));
         self.proxy.heal();
-        let unknown = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::CommitUnknown);
+        let unknown = outcome
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::CommitUnknown);
         if !unknown {
             let expected = if outcome.is_ok() { &whole.1 } else { &whole.0 };
             assert_eq!(self.seen().await, *expected, "{what}: {outcome:?}");
         }
         if let Err(error) = &outcome {
-            let kinds = [ErrorKind::Connection, ErrorKind::CommitUnknown, ErrorKind::Timeout];
+            let kinds = [
+                ErrorKind::Connection,
+                ErrorKind::CommitUnknown,
+                ErrorKind::Timeout,
+            ];
             assert!(kinds.contains(&error.kind()), "{what}: {error:?}");
         }
         spec.load.timeout = None;
@@ -100,7 +134,10 @@ impl Trial {
         } else {
             // Of several transactions that have been prepared some may be committed: whoever comes next completes them.
             let completes = self.parallelism > 1 && again.already_loaded;
-            assert!(before == whole.0 || before == whole.1 || completes, "{what}: {before:?}");
+            assert!(
+                before == whole.0 || before == whole.1 || completes,
+                "{what}: {before:?}"
+            );
         }
         let left = "SELECT (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()), \
                     (SELECT count(*) FROM pg_class WHERE relname LIKE 'arrowload_part%')";
@@ -112,7 +149,9 @@ impl Trial {
 /// The connection is cut before, within and after messages of a load, in both directions: all along, and at each of those
 /// around the COMMIT.
 async fn cut_everywhere(mode: Mode, parallelism: usize) {
-    let Some(mut trial) = Trial::of(&format!("cut_{parallelism}"), mode).await else { return };
+    let Some(mut trial) = Trial::of(&format!("cut_{parallelism}"), mode).await else {
+        return;
+    };
     trial.parallelism = parallelism;
     // The first load makes the ledger's table, which those that follow find.
     trial.undisturbed().await;
@@ -120,30 +159,51 @@ async fn cut_everywhere(mode: Mode, parallelism: usize) {
     let commit = trial.proxy.commit();
     let whole = (before, after);
     let (step, end) = if parallelism == 1 { (11, 8) } else { (29, 24) };
-    let places = |count: usize| (0..count).filter(move |number| number % step == 0 || number + end > count).enumerate();
+    let places = |count: usize| {
+        (0..count)
+            .filter(move |number| number % step == 0 || number + end > count)
+            .enumerate()
+    };
     let ways = places(to_server).map(|(index, number)| (index, number, To::Server));
     let ways = ways.chain(places(to_client).map(|(index, number)| (index, number, To::Client)));
     let (mut loaded, mut failed) = (0, 0);
     for (index, number, to) in ways {
         let at = At::Message(to, number);
-        let fault = [Fault::Cut, Fault::CutWithin, Fault::CutAfter, Fault::Swallow][index % 4];
+        let fault = [
+            Fault::Cut,
+            Fault::CutWithin,
+            Fault::CutAfter,
+            Fault::Swallow,
+        ][index % 4];
         // What belongs to the commit is waited for longer than a test may take; of several connections the one that leads says
         // nothing between the last of its preparations and the commit.
         let margin = if parallelism == 1 { 40 } else { 72 };
-        let fault = if fault == Fault::Swallow && number + margin > [to_server, to_client][to as usize] { Fault::Cut } else { fault };
+        let fault =
+            if fault == Fault::Swallow && number + margin > [to_server, to_client][to as usize] {
+                Fault::Cut
+            } else {
+                fault
+            };
         match trial.meet(at, fault, false, &whole).await {
             Ok(_) => loaded += 1,
             Err(_) => failed += 1,
         }
     }
-    assert!(loaded > 0 && failed > 20, "{loaded} loaded, {failed} failed");
+    assert!(
+        loaded > 0 && failed > 20,
+        "{loaded} loaded, {failed} failed"
+    );
     if parallelism > 1 {
         return;
     }
     for fault in [Fault::Cut, Fault::CutWithin, Fault::CutAfter] {
         let outcome = trial.meet(commit.clone(), fault, false, &whole).await;
         // A COMMIT that arrived is found out about.
-        assert_eq!(outcome.is_ok(), fault == Fault::CutAfter, "{mode} {fault:?}: {outcome:?}");
+        assert_eq!(
+            outcome.is_ok(),
+            fault == Fault::CutAfter,
+            "{mode} {fault:?}: {outcome:?}"
+        );
     }
 }
 
@@ -178,15 +238,23 @@ async fn connections_that_are_cut_leave_all_or_nothing_of_a_shared_load() {
 /// The server is gone for good once COMMIT was sent: the load says that it does not know, and how to go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_cannot_be_asked_after_is_unknown() {
-    let Some(mut trial) = Trial::of("unknown", Mode::Append).await else { return };
+    let Some(mut trial) = Trial::of("unknown", Mode::Append).await else {
+        return;
+    };
     trial.undisturbed().await;
     let (before, after, _) = trial.undisturbed().await;
     let commit = trial.proxy.commit();
     let whole = (before, after);
     for fault in [Fault::Cut, Fault::CutAfter] {
-        let error = trial.meet(commit.clone(), fault, true, &whole).await.expect_err("nobody answered");
+        let error = trial
+            .meet(commit.clone(), fault, true, &whole)
+            .await
+            .expect_err("nobody answered");
         assert_eq!(error.kind(), ErrorKind::CommitUnknown, "{error}");
-        assert!(error.to_string().contains("repeat the load with load_id"), "{error}");
+        assert!(
+            error.to_string().contains("repeat the load with load_id"),
+            "{error}"
+        );
     }
 }
 
@@ -194,15 +262,26 @@ async fn a_commit_that_cannot_be_asked_after_is_unknown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_of_a_query_goes_through_a_broken_connection() {
     for mode in [Mode::Create, Mode::Append, Mode::Overwrite, Mode::Upsert] {
-        let Some(mut trial) = Trial::of("repeated", mode).await else { return };
+        let Some(mut trial) = Trial::of("repeated", mode).await else {
+            return;
+        };
         trial.undisturbed().await;
         let (_, after, (to_server, _)) = trial.undisturbed().await;
         for number in (0..to_server).step_by(23) {
             let mut spec = trial.reset().await;
             spec.load.max_retries = 3;
-            trial.proxy.fail(At::Message(To::Server, number), Fault::CutAfter);
-            let report = trial.run(&spec, &query(&trial.rows)).await.unwrap_or_else(|error| panic!("{mode} cut at {number}: {error:?}"));
-            assert_eq!((report.rows, trial.seen().await), (300, after.clone()), "{mode} cut at {number}");
+            trial
+                .proxy
+                .fail(At::Message(To::Server, number), Fault::CutAfter);
+            let report = trial
+                .run(&spec, &query(&trial.rows))
+                .await
+                .unwrap_or_else(|error| panic!("{mode} cut at {number}: {error:?}"));
+            assert_eq!(
+                (report.rows, trial.seen().await),
+                (300, after.clone()),
+                "{mode} cut at {number}"
+            );
         }
     }
 }
@@ -210,15 +289,30 @@ async fn a_load_of_a_query_goes_through_a_broken_connection() {
 /// A slow wire is no broken one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delay_is_waited_for() {
-    let Some(mut trial) = Trial::of("delay", Mode::Append).await else { return };
+    let Some(mut trial) = Trial::of("delay", Mode::Append).await else {
+        return;
+    };
     trial.undisturbed().await;
     let (_, after, (to_server, to_client)) = trial.undisturbed().await;
     let commit = trial.proxy.commit();
-    for at in [At::Message(To::Server, to_server / 2), At::Message(To::Client, to_client - 1), commit] {
+    for at in [
+        At::Message(To::Server, to_server / 2),
+        At::Message(To::Client, to_client - 1),
+        commit,
+    ] {
         let spec = trial.reset().await;
-        trial.proxy.fail(at, Fault::Delay(Duration::from_millis(300)));
-        let report = trial.run(&spec, &input(std::slice::from_ref(&trial.rows))).await.expect("loaded");
-        assert!(report.elapsed >= Duration::from_millis(250) && trial.proxy.fired(), "{:?}", report.elapsed);
+        trial
+            .proxy
+            .fail(at, Fault::Delay(Duration::from_millis(300)));
+        let report = trial
+            .run(&spec, &input(std::slice::from_ref(&trial.rows)))
+            .await
+            .expect("loaded");
+        assert!(
+            report.elapsed >= Duration::from_millis(250) && trial.proxy.fired(),
+            "{:?}",
+            report.elapsed
+        );
         assert_eq!(trial.seen().await, after);
     }
 }
@@ -226,7 +320,9 @@ async fn a_delay_is_waited_for() {
 /// What the server says arrives with a bit turned: no load panics, hangs, or leaves a part of its rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_are_falsified_break_no_promise() {
-    let Some(mut trial) = Trial::of("flipped", Mode::Append).await else { return };
+    let Some(mut trial) = Trial::of("flipped", Mode::Append).await else {
+        return;
+    };
     trial.undisturbed().await;
     let (before, after, _) = trial.undisturbed().await;
     for byte in (0..trial.proxy.bytes_to_client()).step_by(61) {
@@ -234,38 +330,52 @@ async fn answers_that_are_falsified_break_no_promise() {
         trial.proxy.fail(At::Byte(To::Client, byte), Fault::Flip);
         let rows = input(std::slice::from_ref(&trial.rows));
         // A falsified length is waited for.
-        let outcome = tokio::time::timeout(Duration::from_millis(400), trial.run(&spec, &rows)).await;
+        let outcome =
+            tokio::time::timeout(Duration::from_millis(400), trial.run(&spec, &rows)).await;
         let panicked = format!("{outcome:?}").contains("panick");
         assert!(!panicked, "byte {byte}: {outcome:?}");
         trial.proxy.heal();
         spec.load.timeout = None;
         trial.database.load(&spec, &trial.rows).await;
-        assert_eq!(trial.seen().await, after, "byte {byte}: {before:?}, {outcome:?}");
+        assert_eq!(
+            trial.seen().await,
+            after,
+            "byte {byte}: {before:?}, {outcome:?}"
+        );
     }
 }
 
 /// A bit is turned in the rows on their way, in every type: the load ends, or what arrived is equal all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn checksums_find_a_bit_that_was_turned_on_the_wire() {
-    let Some(mut trial) = Trial::of("turned", Mode::Append).await else { return };
+    let Some(mut trial) = Trial::of("turned", Mode::Append).await else {
+        return;
+    };
     let (mut found, mut equal) = (0, 0);
     for (index, case) in type_cases().into_iter().enumerate() {
         let schema = Arc::new(Schema::new(vec![case.field.clone()]));
         trial.rows = RecordBatch::try_new(schema, vec![case.values.clone()]).expect("a batch");
         let table = format!("t{index}");
         let load_spec = |number: usize| {
-            let mut load_spec = with(&table, json!({ "verify": "checksum", "truncate_times": true, "replace_nul": "?" }));
+            let mut load_spec = with(
+                &table,
+                json!({ "verify": "checksum", "truncate_times": true, "replace_nul": "?" }),
+            );
             load_spec.load.load_id = Some(format!("load {number:04}"));
             load_spec
         };
         for number in 0..2 {
             trial.proxy.heal();
             let rows = input(std::slice::from_ref(&trial.rows));
-            trial.run(&load_spec(number), &rows).await.unwrap_or_else(|error| panic!("{}: {error:?}", case.name));
+            trial
+                .run(&load_spec(number), &rows)
+                .await
+                .unwrap_or_else(|error| panic!("{}: {error:?}", case.name));
         }
         let bytes = trial.proxy.row_bytes();
-        let held =
-            format!("SELECT count(*), count(DISTINCT value::text), md5(string_agg(value::text, ' ' ORDER BY value::text)) FROM {table}");
+        let held = format!(
+            "SELECT count(*), count(DISTINCT value::text), md5(string_agg(value::text, ' ' ORDER BY value::text)) FROM {table}"
+        );
         let before = trial.database.rows(&held).await;
         for (number, byte) in (0..bytes).step_by((bytes / 9).max(1)).enumerate() {
             let what = format!("{}, byte {byte} of {bytes}", case.name);
@@ -280,13 +390,21 @@ async fn checksums_find_a_bit_that_was_turned_on_the_wire() {
                 Err(error) => {
                     found += 1;
                     assert_ne!(error.kind(), ErrorKind::CommitUnknown, "{what}: {error:?}");
-                    assert_eq!(trial.database.rows(&held).await, before, "{what}: {error:?}");
+                    assert_eq!(
+                        trial.database.rows(&held).await,
+                        before,
+                        "{what}: {error:?}"
+                    );
                 }
                 Ok(_) => {
                     equal += 1;
                     let values = format!("SELECT count(DISTINCT value::text) FROM {table}");
                     let distinct = trial.database.rows(&values).await;
-                    assert_eq!(distinct, [before[0].split('|').nth(1).unwrap_or_default()], "{what}: it was published");
+                    assert_eq!(
+                        distinct,
+                        [before[0].split('|').nth(1).unwrap_or_default()],
+                        "{what}: it was published"
+                    );
                     trial
                         .database
                         .run(&format!("DELETE FROM {table} WHERE ctid NOT IN (SELECT ctid FROM {table} LIMIT {})", 2 * case.values.len()))
@@ -295,5 +413,8 @@ async fn checksums_find_a_bit_that_was_turned_on_the_wire() {
             }
         }
     }
-    assert!(found > 400 && equal < 20, "{found} were found, {equal} were equal");
+    assert!(
+        found > 400 && equal < 20,
+        "{found} were found, {equal} were equal"
+    );
 }

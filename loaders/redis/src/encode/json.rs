@@ -26,7 +26,10 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &[u8]) {
 fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word = chunk
+            .iter()
+            .fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for index in 0..4 {
             let letter = BASE64[(word >> (18 - 6 * index) & 63) as usize];
             out.push(if index <= chunk.len() { letter } else { b'=' });
@@ -54,16 +57,28 @@ fn separated<T>(
 
 impl Column {
     /// Writes a value as JSON, null included. Integers of more than 53 bits and decimals are numbers with all their digits.
-    pub(crate) fn json(&self, row: usize, format: Format, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(crate) fn json(
+        &self,
+        row: usize,
+        format: Format,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
         if self.is_null(row) {
             out.extend_from_slice(b"null");
             return Ok(());
         }
         match &self.values {
             Values::Null => out.extend_from_slice(b"null"),
-            Values::Boolean(values) => out.extend_from_slice(if values.value(row) { b"true" } else { b"false" }),
-            Values::Utf8(_) | Values::LargeUtf8(_) | Values::Utf8View(_) => string(out, self.bytes(row).unwrap_or_default()),
-            Values::Binary(_) | Values::LargeBinary(_) | Values::BinaryView(_) | Values::FixedSizeBinary(_) => {
+            Values::Boolean(values) => {
+                out.extend_from_slice(if values.value(row) { b"true" } else { b"false" })
+            }
+            Values::Utf8(_) | Values::LargeUtf8(_) | Values::Utf8View(_) => {
+                string(out, self.bytes(row).unwrap_or_default())
+            }
+            Values::Binary(_)
+            | Values::LargeBinary(_)
+            | Values::BinaryView(_)
+            | Values::FixedSizeBinary(_) => {
                 base64(out, self.bytes(row).unwrap_or_default());
             }
             Values::Float16(_) | Values::Float32(_) | Values::Float64(_) => {
@@ -75,19 +90,29 @@ impl Column {
                 }
             }
             Values::List(ranges, items) => {
-                separated(out, *b"[]", ranges.get(row), |out, index| items.json(index, format, out))?;
+                separated(out, *b"[]", ranges.get(row), |out, index| {
+                    items.json(index, format, out)
+                })?;
             }
             Values::Struct(fields, columns) => {
-                separated(out, *b"{}", fields.iter().zip(columns), |out, (field, column)| {
-                    string(out, field.name().as_bytes());
-                    out.push(b':');
-                    column.json(row, format, out)
-                })?;
+                separated(
+                    out,
+                    *b"{}",
+                    fields.iter().zip(columns),
+                    |out, (field, column)| {
+                        string(out, field.name().as_bytes());
+                        out.push(b':');
+                        column.json(row, format, out)
+                    },
+                )?;
             }
             Values::Map(map, keys, values) => self.map(map, keys, values, row, format, out)?,
             Values::Union(union, members) => {
                 let id = union.type_id(row);
-                let (_, name, column) = members.iter().find(|member| member.0 == id).ok_or("has a member that its type does not name")?;
+                let (_, name, column) = members
+                    .iter()
+                    .find(|member| member.0 == id)
+                    .ok_or("has a member that its type does not name")?;
                 out.push(b'{');
                 string(out, name.as_bytes());
                 out.push(b':');
@@ -119,7 +144,8 @@ impl Column {
         separated(out, *b"{}", range, |out, index| {
             let mut key = Vec::new();
             keys.text(index, format, &mut key)?;
-            let text = std::str::from_utf8(&key).map_err(|_| "is a map with a binary key, which JSON cannot hold")?;
+            let text = std::str::from_utf8(&key)
+                .map_err(|_| "is a map with a binary key, which JSON cannot hold")?;
             string(out, text.as_bytes());
             out.push(b':');
             if !seen.insert(key) {
@@ -134,8 +160,19 @@ fn is_number(values: &Values, format: Format) -> bool {
     use Values as V;
     let epoch = format.times == crate::options::Times::Epoch;
     match values {
-        V::Int8(_) | V::Int16(_) | V::Int32(_) | V::Int64(_) | V::UInt8(_) | V::UInt16(_) | V::UInt32(_) | V::UInt64(_) => true,
-        V::Decimal32(..) | V::Decimal64(..) | V::Decimal128(..) | V::Decimal256(..) | V::Duration(_) => true,
+        V::Int8(_)
+        | V::Int16(_)
+        | V::Int32(_)
+        | V::Int64(_)
+        | V::UInt8(_)
+        | V::UInt16(_)
+        | V::UInt32(_)
+        | V::UInt64(_) => true,
+        V::Decimal32(..)
+        | V::Decimal64(..)
+        | V::Decimal128(..)
+        | V::Decimal256(..)
+        | V::Duration(_) => true,
         V::Date(_) | V::DateMillis(_) | V::Time(..) | V::Timestamp(..) => epoch,
         _ => false,
     }
@@ -155,7 +192,9 @@ pub(crate) fn object<'a>(
         }
         string(out, name.as_bytes());
         out.push(b':');
-        column.json(row, format, out).map_err(|why| (name.to_owned(), why))?;
+        column
+            .json(row, format, out)
+            .map_err(|why| (name.to_owned(), why))?;
     }
     out.push(b'}');
     Ok(())

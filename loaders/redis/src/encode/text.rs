@@ -56,7 +56,9 @@ fn not_finite(out: &mut Vec<u8>, value: f64) {
 
 /// Digits with the point where the scale puts it.
 pub(crate) fn decimal(out: &mut Vec<u8>, digits: &str, scale: i8) {
-    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
+    let (sign, digits) = digits
+        .strip_prefix('-')
+        .map_or(("", digits), |digits| ("-", digits));
     out.extend_from_slice(sign.as_bytes());
     let Ok(scale) = usize::try_from(scale) else {
         out.extend_from_slice(digits.as_bytes());
@@ -66,7 +68,11 @@ pub(crate) fn decimal(out: &mut Vec<u8>, digits: &str, scale: i8) {
         return;
     };
     let whole = digits.len().saturating_sub(scale);
-    out.extend_from_slice(if whole == 0 { b"0" } else { &digits.as_bytes()[..whole] });
+    out.extend_from_slice(if whole == 0 {
+        b"0"
+    } else {
+        &digits.as_bytes()[..whole]
+    });
     if scale > 0 {
         out.push(b'.');
         out.resize(out.len() + scale.saturating_sub(digits.len()), b'0');
@@ -83,11 +89,16 @@ pub(crate) fn date(out: &mut Vec<u8>, days: i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     if (0..=9999).contains(&year) {
         two(out, year / 100);
@@ -168,15 +179,22 @@ pub(crate) fn interval(out: &mut Vec<u8>, months: i32, days: i32, nanoseconds: i
 impl Column {
     /// Writes a value that is not null. What is nested is JSON.
     #[inline]
-    pub(crate) fn text(&self, row: usize, format: Format, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(crate) fn text(
+        &self,
+        row: usize,
+        format: Format,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
         match &self.values {
             Values::Null => {}
-            Values::Boolean(values) => out.extend_from_slice(match (format.booleans, values.value(row)) {
-                (Booleans::Words, true) => b"true",
-                (Booleans::Words, false) => b"false",
-                (Booleans::Digits, true) => b"1",
-                (Booleans::Digits, false) => b"0",
-            }),
+            Values::Boolean(values) => {
+                out.extend_from_slice(match (format.booleans, values.value(row)) {
+                    (Booleans::Words, true) => b"true",
+                    (Booleans::Words, false) => b"false",
+                    (Booleans::Digits, true) => b"1",
+                    (Booleans::Digits, false) => b"0",
+                })
+            }
             Values::Int8(values) => digits(out, values.value(row)),
             Values::Int16(values) => digits(out, values.value(row)),
             Values::Int32(values) => digits(out, values.value(row)),
@@ -188,10 +206,18 @@ impl Column {
             Values::Float16(values) => float32(out, values.value(row).to_f32()),
             Values::Float32(values) => float32(out, values.value(row)),
             Values::Float64(values) => float64(out, values.value(row)),
-            Values::Decimal32(values, scale) => decimal(out, itoa::Buffer::new().format(values.value(row)), *scale),
-            Values::Decimal64(values, scale) => decimal(out, itoa::Buffer::new().format(values.value(row)), *scale),
-            Values::Decimal128(values, scale) => decimal(out, itoa::Buffer::new().format(values.value(row)), *scale),
-            Values::Decimal256(values, scale) => decimal(out, &values.value(row).to_string(), *scale),
+            Values::Decimal32(values, scale) => {
+                decimal(out, itoa::Buffer::new().format(values.value(row)), *scale)
+            }
+            Values::Decimal64(values, scale) => {
+                decimal(out, itoa::Buffer::new().format(values.value(row)), *scale)
+            }
+            Values::Decimal128(values, scale) => {
+                decimal(out, itoa::Buffer::new().format(values.value(row)), *scale)
+            }
+            Values::Decimal256(values, scale) => {
+                decimal(out, &values.value(row).to_string(), *scale)
+            }
             Values::Date(values) => match format.times {
                 Times::Iso8601 => date(out, values.get(row)),
                 Times::Epoch => digits(out, values.get(row)),
@@ -225,13 +251,20 @@ impl Column {
             Values::Months(values) => interval(out, values.value(row), 0, 0),
             Values::DayTime(values) => {
                 let value = values.value(row);
-                interval(out, 0, value.days, i64::from(value.milliseconds) * 1_000_000);
+                interval(
+                    out,
+                    0,
+                    value.days,
+                    i64::from(value.milliseconds) * 1_000_000,
+                );
             }
             Values::MonthDayNano(values) => {
                 let value = values.value(row);
                 interval(out, value.months, value.days, value.nanoseconds);
             }
-            Values::List(..) | Values::Struct(..) | Values::Map(..) | Values::Union(..) => return self.json(row, format, out),
+            Values::List(..) | Values::Struct(..) | Values::Map(..) | Values::Union(..) => {
+                return self.json(row, format, out);
+            }
             _ => out.extend_from_slice(self.bytes(row).unwrap_or_default()),
         }
         Ok(())
@@ -272,8 +305,14 @@ mod tests {
         assert_eq!(shown(|out| date(out, -719_162)), "0001-01-01");
         assert_eq!(shown(|out| date(out, 19_782)), "2024-02-29");
         assert_eq!(shown(|out| date(out, 2_932_897)), "+10000-01-01");
-        assert_eq!(shown(|out| timestamp(out, -1, TimeUnit::Nanosecond, true)), "1969-12-31T23:59:59.999999999Z");
-        assert_eq!(shown(|out| timestamp(out, 60_001, TimeUnit::Millisecond, false)), "1970-01-01T00:01:00.001");
+        assert_eq!(
+            shown(|out| timestamp(out, -1, TimeUnit::Nanosecond, true)),
+            "1969-12-31T23:59:59.999999999Z"
+        );
+        assert_eq!(
+            shown(|out| timestamp(out, 60_001, TimeUnit::Millisecond, false)),
+            "1970-01-01T00:01:00.001"
+        );
         assert_eq!(shown(|out| interval(out, 1, -2, 3)), "P1M-2DT0.000000003S");
         assert_eq!(shown(|out| interval(out, 0, 0, 0)), "PT0S");
         assert_eq!(shown(|out| float64(out, 0.1)), "0.1");

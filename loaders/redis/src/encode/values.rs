@@ -98,11 +98,24 @@ impl Ranges {
     pub(crate) fn get(&self, row: usize) -> std::ops::Range<usize> {
         let sized = |start: usize, length: usize| start..start + length;
         match self {
-            Self::List(lists) => lists.value_offsets()[row] as usize..lists.value_offsets()[row + 1] as usize,
-            Self::Large(lists) => lists.value_offsets()[row] as usize..lists.value_offsets()[row + 1] as usize,
-            Self::View(lists) => sized(lists.value_offset(row) as usize, lists.value_size(row) as usize),
-            Self::LargeView(lists) => sized(lists.value_offset(row) as usize, lists.value_size(row) as usize),
-            Self::Fixed(lists) => sized(lists.value_offset(row) as usize, lists.value_length() as usize),
+            Self::List(lists) => {
+                lists.value_offsets()[row] as usize..lists.value_offsets()[row + 1] as usize
+            }
+            Self::Large(lists) => {
+                lists.value_offsets()[row] as usize..lists.value_offsets()[row + 1] as usize
+            }
+            Self::View(lists) => sized(
+                lists.value_offset(row) as usize,
+                lists.value_size(row) as usize,
+            ),
+            Self::LargeView(lists) => sized(
+                lists.value_offset(row) as usize,
+                lists.value_size(row) as usize,
+            ),
+            Self::Fixed(lists) => sized(
+                lists.value_offset(row) as usize,
+                lists.value_length() as usize,
+            ),
         }
     }
 }
@@ -149,22 +162,42 @@ impl Column {
             T::Date64 => Values::DateMillis(Ticks::of(array, true)),
             T::Time32(unit) => Values::Time(Ticks::of(array, false), *unit),
             T::Time64(unit) => Values::Time(Ticks::of(array, true), *unit),
-            T::Timestamp(unit, zone) => Values::Timestamp(Ticks::of(array, true), *unit, zone.is_some()),
+            T::Timestamp(unit, zone) => {
+                Values::Timestamp(Ticks::of(array, true), *unit, zone.is_some())
+            }
             T::Duration(_) => Values::Duration(Ticks::of(array, true)),
             T::Interval(IntervalUnit::YearMonth) => typed!(Months, IntervalYearMonthType),
             T::Interval(IntervalUnit::DayTime) => typed!(DayTime, IntervalDayTimeType),
-            T::Interval(IntervalUnit::MonthDayNano) => typed!(MonthDayNano, IntervalMonthDayNanoType),
-            T::List(_) => Values::List(Ranges::List(array.as_list().clone()), boxed(array.as_list::<i32>().values())?),
-            T::LargeList(_) => Values::List(Ranges::Large(array.as_list().clone()), boxed(array.as_list::<i64>().values())?),
-            T::ListView(_) => Values::List(Ranges::View(array.as_list_view().clone()), boxed(array.as_list_view::<i32>().values())?),
-            T::LargeListView(_) => {
-                Values::List(Ranges::LargeView(array.as_list_view().clone()), boxed(array.as_list_view::<i64>().values())?)
+            T::Interval(IntervalUnit::MonthDayNano) => {
+                typed!(MonthDayNano, IntervalMonthDayNanoType)
             }
-            T::FixedSizeList(..) => {
-                Values::List(Ranges::Fixed(array.as_fixed_size_list().clone()), boxed(array.as_fixed_size_list().values())?)
-            }
+            T::List(_) => Values::List(
+                Ranges::List(array.as_list().clone()),
+                boxed(array.as_list::<i32>().values())?,
+            ),
+            T::LargeList(_) => Values::List(
+                Ranges::Large(array.as_list().clone()),
+                boxed(array.as_list::<i64>().values())?,
+            ),
+            T::ListView(_) => Values::List(
+                Ranges::View(array.as_list_view().clone()),
+                boxed(array.as_list_view::<i32>().values())?,
+            ),
+            T::LargeListView(_) => Values::List(
+                Ranges::LargeView(array.as_list_view().clone()),
+                boxed(array.as_list_view::<i64>().values())?,
+            ),
+            T::FixedSizeList(..) => Values::List(
+                Ranges::Fixed(array.as_fixed_size_list().clone()),
+                boxed(array.as_fixed_size_list().values())?,
+            ),
             T::Struct(fields) => {
-                let columns = array.as_struct().columns().iter().map(Self::bind).collect::<Result<_>>()?;
+                let columns = array
+                    .as_struct()
+                    .columns()
+                    .iter()
+                    .map(Self::bind)
+                    .collect::<Result<_>>()?;
                 Values::Struct(fields.clone(), columns)
             }
             T::Map(..) => {
@@ -173,13 +206,21 @@ impl Column {
             }
             T::Union(fields, _) => {
                 let union = array.as_union();
-                let member = |(id, field): (i8, &arrow_schema::FieldRef)| Ok((id, field.name().clone(), Self::bind(union.child(id))?));
-                Values::Union(union.clone(), fields.iter().map(member).collect::<Result<_>>()?)
+                let member = |(id, field): (i8, &arrow_schema::FieldRef)| {
+                    Ok((id, field.name().clone(), Self::bind(union.child(id))?))
+                };
+                Values::Union(
+                    union.clone(),
+                    fields.iter().map(member).collect::<Result<_>>()?,
+                )
             }
             T::Dictionary(_, inner) => return Self::bind(&cast(array, inner)?),
             T::RunEndEncoded(_, inner) => return Self::bind(&cast(array, inner.data_type())?),
         };
-        Ok(Self { values, nulls: array.logical_nulls().filter(|nulls| nulls.null_count() > 0) })
+        Ok(Self {
+            values,
+            nulls: array.logical_nulls().filter(|nulls| nulls.null_count() > 0),
+        })
     }
 
     /// Whether no value is null.
@@ -196,7 +237,10 @@ impl Column {
         match &self.values {
             Values::Union(union, members) => {
                 let id = union.type_id(row);
-                members.iter().find(|member| member.0 == id).is_none_or(|(_, _, column)| column.is_null(union.value_offset(row)))
+                members
+                    .iter()
+                    .find(|member| member.0 == id)
+                    .is_none_or(|(_, _, column)| column.is_null(union.value_offset(row)))
             }
             _ => false,
         }
@@ -223,8 +267,14 @@ impl Column {
     pub(crate) fn is_numeric(&self) -> bool {
         use Values as V;
         let floats = matches!(self.values, V::Float16(_) | V::Float32(_) | V::Float64(_));
-        let decimals = matches!(self.values, V::Decimal32(..) | V::Decimal64(..) | V::Decimal128(..) | V::Decimal256(..));
-        let small = matches!(self.values, V::Int8(_) | V::Int16(_) | V::Int32(_) | V::UInt8(_) | V::UInt16(_) | V::UInt32(_));
+        let decimals = matches!(
+            self.values,
+            V::Decimal32(..) | V::Decimal64(..) | V::Decimal128(..) | V::Decimal256(..)
+        );
+        let small = matches!(
+            self.values,
+            V::Int8(_) | V::Int16(_) | V::Int32(_) | V::UInt8(_) | V::UInt16(_) | V::UInt32(_)
+        );
         floats || decimals || small || matches!(self.values, V::Int64(_) | V::UInt64(_))
     }
 
@@ -235,22 +285,41 @@ impl Column {
         }
         let far = "is too far away for milliseconds";
         match &self.values {
-            Values::Timestamp(ticks, TimeUnit::Second, _) => ticks.get(row).checked_mul(1_000).ok_or(far),
-            Values::Timestamp(ticks, TimeUnit::Millisecond, _) | Values::DateMillis(ticks) => Ok(ticks.get(row)),
+            Values::Timestamp(ticks, TimeUnit::Second, _) => {
+                ticks.get(row).checked_mul(1_000).ok_or(far)
+            }
+            Values::Timestamp(ticks, TimeUnit::Millisecond, _) | Values::DateMillis(ticks) => {
+                Ok(ticks.get(row))
+            }
             Values::Timestamp(ticks, unit, _) => {
-                let factor = if *unit == TimeUnit::Microsecond { 1_000 } else { 1_000_000 };
+                let factor = if *unit == TimeUnit::Microsecond {
+                    1_000
+                } else {
+                    1_000_000
+                };
                 let value = ticks.get(row);
-                if value % factor == 0 { Ok(value / factor) } else { Err("is finer than the milliseconds that Redis has") }
+                if value % factor == 0 {
+                    Ok(value / factor)
+                } else {
+                    Err("is finer than the milliseconds that Redis has")
+                }
             }
             Values::Date(ticks) => ticks.get(row).checked_mul(86_400_000).ok_or(far),
-            _ => self.integer(row).ok_or("is neither a time nor a whole number of milliseconds"),
+            _ => self
+                .integer(row)
+                .ok_or("is neither a time nor a whole number of milliseconds"),
         }
     }
 
     /// Writes a list of floats as binary, little end first; `false` if the column holds none.
     pub(crate) fn floats(&self, row: usize, out: &mut Vec<u8>) -> Result<bool, &'static str> {
-        let Values::List(ranges, items) = &self.values else { return Ok(false) };
-        if !matches!(items.values, Values::Float16(_) | Values::Float32(_) | Values::Float64(_)) {
+        let Values::List(ranges, items) = &self.values else {
+            return Ok(false);
+        };
+        if !matches!(
+            items.values,
+            Values::Float16(_) | Values::Float32(_) | Values::Float64(_)
+        ) {
             return Ok(false);
         }
         for index in ranges.get(row) {
@@ -258,9 +327,15 @@ impl Column {
                 return Err("has a null in a vector");
             }
             match &items.values {
-                Values::Float16(values) => out.extend_from_slice(&values.value(index).to_le_bytes()),
-                Values::Float32(values) => out.extend_from_slice(&values.value(index).to_le_bytes()),
-                Values::Float64(values) => out.extend_from_slice(&values.value(index).to_le_bytes()),
+                Values::Float16(values) => {
+                    out.extend_from_slice(&values.value(index).to_le_bytes())
+                }
+                Values::Float32(values) => {
+                    out.extend_from_slice(&values.value(index).to_le_bytes())
+                }
+                Values::Float64(values) => {
+                    out.extend_from_slice(&values.value(index).to_le_bytes())
+                }
                 _ => return Ok(false),
             }
         }

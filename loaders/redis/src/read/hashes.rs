@@ -73,7 +73,10 @@ impl Hashes {
         while self.keys.len() < wanted && self.filter < self.filters.len() {
             let place = self.nodes.topology.places[self.place].clone();
             let glob = self.filters[self.filter].glob();
-            let (next, found) = self.nodes.scan_once(&place, &self.cursor, &glob, Some("hash")).await?;
+            let (next, found) = self
+                .nodes
+                .scan_once(&place, &self.cursor, &glob, Some("hash"))
+                .await?;
             for key in found {
                 if self.filters[self.filter].owns(&key) && self.seen.insert(xxh3_128(&key)) {
                     self.keys.push_back((self.place, key));
@@ -91,28 +94,55 @@ impl Hashes {
     }
 
     /// The next keys and what a command says of each. The words of the command stand around the key.
-    async fn ask(&mut self, count: usize, before: &[u8], after: &[&[u8]]) -> Result<Vec<(Vec<u8>, Reply)>> {
+    async fn ask(
+        &mut self,
+        count: usize,
+        before: &[u8],
+        after: &[&[u8]],
+    ) -> Result<Vec<(Vec<u8>, Reply)>> {
         self.find(count).await?;
         let count = count.min(self.keys.len());
         let keys: Vec<(usize, Vec<u8>)> = self.keys.drain(..count).collect();
         let mut answers = Vec::with_capacity(count);
-        let words =
-            |key: &'_ [u8]| -> Vec<Vec<u8>> { [before, key].into_iter().chain(after.iter().copied()).map(<[u8]>::to_vec).collect() };
-        for group in keys.chunk_by(|one, other| one.0 == other.0).flat_map(|group| group.chunks(1_000)) {
+        let words = |key: &'_ [u8]| -> Vec<Vec<u8>> {
+            [before, key]
+                .into_iter()
+                .chain(after.iter().copied())
+                .map(<[u8]>::to_vec)
+                .collect()
+        };
+        for group in keys
+            .chunk_by(|one, other| one.0 == other.0)
+            .flat_map(|group| group.chunks(1_000))
+        {
             let place = self.nodes.topology.places[group[0].0].clone();
             let mut bytes = Vec::new();
             for (_, key) in group {
-                let line: Vec<&[u8]> = [before, key.as_slice()].into_iter().chain(after.iter().copied()).collect();
+                let line: Vec<&[u8]> = [before, key.as_slice()]
+                    .into_iter()
+                    .chain(after.iter().copied())
+                    .collect();
                 command(&mut bytes, &line);
             }
-            let replies = self.nodes.connection(&place).await?.ask_many(&bytes, group.len()).await?;
+            let replies = self
+                .nodes
+                .connection(&place)
+                .await?
+                .ask_many(&bytes, group.len())
+                .await?;
             for ((_, key), reply) in group.iter().zip(replies) {
                 let reply = match reply {
-                    Reply::Error(text) if is_redirection(&text) && self.nodes.topology.is_cluster() => {
+                    Reply::Error(text)
+                        if is_redirection(&text) && self.nodes.topology.is_cluster() =>
+                    {
                         let line = words(key);
-                        self.nodes.call(key, &line.iter().map(Vec::as_slice).collect::<Vec<_>>()).await?
+                        self.nodes
+                            .call(key, &line.iter().map(Vec::as_slice).collect::<Vec<_>>())
+                            .await?
                     }
-                    Reply::Error(text) => return Err(from_server(&text).with("key", String::from_utf8_lossy(key))),
+                    Reply::Error(text) => {
+                        return Err(from_server(&text).with("key", String::from_utf8_lossy(key)));
+                    }
                     reply => reply,
                 };
                 answers.push((key.clone(), reply));
@@ -126,9 +156,16 @@ impl Hashes {
         let answers = self.ask(count, b"HGETALL", &[]).await?;
         let pairs = |reply: Reply| {
             let words: Vec<Vec<u8>> = reply.array().into_iter().filter_map(Reply::bytes).collect();
-            words.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect::<Found>()
+            words
+                .chunks_exact(2)
+                .map(|pair| (pair[0].clone(), pair[1].clone()))
+                .collect::<Found>()
         };
-        Ok(answers.into_iter().map(|(key, reply)| (key, pairs(reply))).filter(|(_, found)| !found.is_empty()).collect())
+        Ok(answers
+            .into_iter()
+            .map(|(key, reply)| (key, pairs(reply)))
+            .filter(|(_, found)| !found.is_empty())
+            .collect())
     }
 
     /// The first hashes, which are kept for the stream.
@@ -140,15 +177,24 @@ impl Hashes {
     }
 
     /// The next rows as a batch; `None` at the end.
-    async fn next(&mut self, schema: &SchemaRef, strict: bool, count: usize) -> Result<Option<RecordBatch>> {
+    async fn next(
+        &mut self,
+        schema: &SchemaRef,
+        strict: bool,
+        count: usize,
+    ) -> Result<Option<RecordBatch>> {
         loop {
             let rows = if !self.sampled.is_empty() {
                 let count = count.min(self.sampled.len());
                 let rows: Vec<_> = self.sampled.drain(..count).collect();
-                rows.into_iter().map(|(key, found)| pick(schema, strict, key, found)).collect::<Result<Vec<_>>>()?
+                rows.into_iter()
+                    .map(|(key, found)| pick(schema, strict, key, found))
+                    .collect::<Result<Vec<_>>>()?
             } else if strict {
                 let rows = self.whole(count).await?;
-                rows.into_iter().map(|(key, found)| pick(schema, strict, key, found)).collect::<Result<Vec<_>>>()?
+                rows.into_iter()
+                    .map(|(key, found)| pick(schema, strict, key, found))
+                    .collect::<Result<Vec<_>>>()?
             } else {
                 self.chosen(schema, count).await?
             };
@@ -163,13 +209,20 @@ impl Hashes {
 
     /// Only the fields that are asked for.
     async fn chosen(&mut self, schema: &SchemaRef, count: usize) -> Result<Vec<Row>> {
-        let names: Vec<&[u8]> = schema.fields().iter().map(|field| field.name().as_bytes()).collect();
+        let names: Vec<&[u8]> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_bytes())
+            .collect();
         let answers = self.ask(count, b"HMGET", &names).await?;
         let mut rows = Vec::with_capacity(answers.len());
         for (key, reply) in answers {
-            let values: Vec<Option<Vec<u8>>> = reply.array().into_iter().map(Reply::bytes).collect();
+            let values: Vec<Option<Vec<u8>>> =
+                reply.array().into_iter().map(Reply::bytes).collect();
             // A hash without any of the fields is a row of nulls; one that is gone is no row.
-            if values.iter().all(Option::is_none) && self.nodes.call(&key, &[b"EXISTS", &key]).await?.int() == Some(0) {
+            if values.iter().all(Option::is_none)
+                && self.nodes.call(&key, &[b"EXISTS", &key]).await?.int() == Some(0)
+            {
                 continue;
             }
             rows.push((key, values));
@@ -177,7 +230,12 @@ impl Hashes {
         Ok(rows)
     }
 
-    pub(super) fn into_stream(self, schema: SchemaRef, strict: bool, limit: Option<u64>) -> BatchStream {
+    pub(super) fn into_stream(
+        self,
+        schema: SchemaRef,
+        strict: bool,
+        limit: Option<u64>,
+    ) -> BatchStream {
         let announced = schema.clone();
         let left = limit.unwrap_or(u64::MAX);
         let batches = futures::stream::try_unfold((self, left), move |(mut hashes, left)| {
@@ -187,7 +245,9 @@ impl Hashes {
                 if count == 0 {
                     return Ok(None);
                 }
-                let Some(batch) = hashes.next(&schema, strict, count).await? else { return Ok(None) };
+                let Some(batch) = hashes.next(&schema, strict, count).await? else {
+                    return Ok(None);
+                };
                 let left = left - batch.num_rows() as u64;
                 Ok(Some((batch, (hashes, left))))
             }
@@ -203,7 +263,11 @@ pub(super) type Row = (Vec<u8>, Vec<Option<Vec<u8>>>);
 pub(super) fn pick(schema: &SchemaRef, strict: bool, key: Vec<u8>, found: Found) -> Result<Row> {
     let mut values = vec![None; schema.fields().len()];
     for (name, value) in found {
-        match schema.fields().iter().position(|field| field.name().as_bytes() == name) {
+        match schema
+            .fields()
+            .iter()
+            .position(|field| field.name().as_bytes() == name)
+        {
             Some(index) => values[index] = Some(value),
             None if strict => {
                 let message = format!(
@@ -211,7 +275,8 @@ pub(super) fn pick(schema: &SchemaRef, strict: bool, key: Vec<u8>, found: Found)
                     String::from_utf8_lossy(&key),
                     String::from_utf8_lossy(&name)
                 );
-                return Err(Error::new(ErrorKind::SchemaMismatch, message).with("column", String::from_utf8_lossy(&name)));
+                return Err(Error::new(ErrorKind::SchemaMismatch, message)
+                    .with("column", String::from_utf8_lossy(&name)));
             }
             None => {}
         }
@@ -225,10 +290,18 @@ pub(super) fn batch(schema: &SchemaRef, own: &str, mut rows: Vec<Row>) -> Result
     for (index, field) in schema.fields().iter().enumerate() {
         let values: Vec<Option<Vec<u8>>> = match field.name() == own {
             true => rows.iter().map(|(key, _)| Some(key.clone())).collect(),
-            false => rows.iter_mut().map(|(_, values)| values[index].take()).collect(),
+            false => rows
+                .iter_mut()
+                .map(|(_, values)| values[index].take())
+                .collect(),
         };
-        columns.push(column(field, &values).map_err(|bad| unfit(field, &rows[bad.row].0, &bad.why))?);
+        columns
+            .push(column(field, &values).map_err(|bad| unfit(field, &rows[bad.row].0, &bad.why))?);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-    Ok(RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns, &options)?)
+    Ok(RecordBatch::try_new_with_options(
+        SchemaRef::clone(schema),
+        columns,
+        &options,
+    )?)
 }

@@ -32,31 +32,62 @@ impl RedisSource {
     async fn target(&self, nodes: &mut Nodes, target: &str) -> Result<(Vec<Filter>, Record)> {
         let own = Own::of(target, "");
         let Some(record) = Record::read(nodes, &own).await? else {
-            let message = format!("no load has been recorded for `{target}`; name the keys in quotes, as in FROM '{target}:*'");
+            let message = format!(
+                "no load has been recorded for `{target}`; name the keys in quotes, as in FROM '{target}:*'"
+            );
             return Err(Error::new(ErrorKind::NotFound, message));
         };
         let key = own.generation.as_bytes();
         let generation = nodes.call(key, &[b"GET", key]).await?.text();
-        let names = Names { target, load_id: "", generation: generation.as_deref() };
-        let patterns = record.patterns.iter().filter_map(|text| KeyPattern::of_keys(text, names).ok());
-        Ok((patterns.map(|pattern| Filter::Pattern(Box::new(pattern))).collect(), record))
+        let names = Names {
+            target,
+            load_id: "",
+            generation: generation.as_deref(),
+        };
+        let patterns = record
+            .patterns
+            .iter()
+            .filter_map(|text| KeyPattern::of_keys(text, names).ok());
+        Ok((
+            patterns
+                .map(|pattern| Filter::Pattern(Box::new(pattern)))
+                .collect(),
+            record,
+        ))
     }
 }
 
 /// The columns of an answer: what the query names, typed by it, by the record, or by a sample.
-fn schema(select: &Select, own: Option<&str>, recorded: Option<&Schema>, sample: &[Found]) -> Result<SchemaRef> {
+fn schema(
+    select: &Select,
+    own: Option<&str>,
+    recorded: Option<&Schema>,
+    sample: &[Found],
+) -> Result<SchemaRef> {
     let sampled = |name: &str| {
-        let values = sample.iter().flatten().filter(|(field, _)| field == name.as_bytes()).map(|(_, value)| value.as_slice());
-        if values.clone().next().is_none() { DataType::Utf8 } else { infer(values) }
+        let values = sample
+            .iter()
+            .flatten()
+            .filter(|(field, _)| field == name.as_bytes())
+            .map(|(_, value)| value.as_slice());
+        if values.clone().next().is_none() {
+            DataType::Utf8
+        } else {
+            infer(values)
+        }
     };
     let typed = |name: &str| {
-        let known = recorded.and_then(|schema| schema.field_with_name(name).ok()).map(|field| read_type(field.data_type()));
+        let known = recorded
+            .and_then(|schema| schema.field_with_name(name).ok())
+            .map(|field| read_type(field.data_type()));
         match known {
             _ if Some(name) == own => Ok(DataType::Utf8),
             Some(known) => Ok(known),
-            None if recorded.is_some() => {
-                Err(Error::new(ErrorKind::Query, format!("the target has no column `{name}`")).with("column", name))
-            }
+            None if recorded.is_some() => Err(Error::new(
+                ErrorKind::Query,
+                format!("the target has no column `{name}`"),
+            )
+            .with("column", name)),
             None => Ok(sampled(name)),
         }
     };
@@ -71,9 +102,12 @@ fn schema(select: &Select, own: Option<&str>, recorded: Option<&Schema>, sample:
                 fields.push(Field::new(name, kind, true));
             }
         }
-        (None, Some(schema)) => {
-            fields.extend(schema.fields().iter().map(|field| Field::new(field.name(), read_type(field.data_type()), true)))
-        }
+        (None, Some(schema)) => fields.extend(
+            schema
+                .fields()
+                .iter()
+                .map(|field| Field::new(field.name(), read_type(field.data_type()), true)),
+        ),
         (None, None) => {
             fields.extend(own.map(|own| Field::new(own, DataType::Utf8, true)));
             for (name, _) in sample.iter().flatten() {
@@ -106,16 +140,30 @@ impl DataSource for RedisSource {
     async fn query(&self, query: &Query) -> Result<BatchStream> {
         let select = Select::parse(&query.sql)?;
         if !matches!(query.params, Params::None) {
-            return Err(Error::new(ErrorKind::Unsupported, "Redis's source takes no parameters; write the values into the query"));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "Redis's source takes no parameters; write the values into the query",
+            ));
         }
         let mut nodes = Nodes::find(&self.config).await?;
         let size = self.config.read_batch_size;
         let (filters, record) = match &select.from {
             From::Stream { key, first, last } => {
-                let mut entries = Entries::new(nodes, key.clone().into_bytes(), first.clone(), last.clone(), size);
+                let mut entries = Entries::new(
+                    nodes,
+                    key.clone().into_bytes(),
+                    first.clone(),
+                    last.clone(),
+                    size,
+                );
                 let sample = entries.peek(SAMPLE).await?;
                 let schema = schema(&select, Some("_id"), None, &sample)?;
-                return Ok(entries.into_stream(schema, false, select.columns.is_none(), select.limit));
+                return Ok(entries.into_stream(
+                    schema,
+                    false,
+                    select.columns.is_none(),
+                    select.limit,
+                ));
             }
             From::Keys(glob) => (vec![Filter::Glob(glob.clone().into_bytes())], None),
             From::Target(target) => {
@@ -130,21 +178,41 @@ impl DataSource for RedisSource {
                     Filter::Pattern(pattern) => pattern.constant().map(<[u8]>::to_vec),
                     Filter::Glob(_) => None,
                 });
-                let key =
-                    key.ok_or_else(|| Error::new(ErrorKind::Unsupported, "the target is several streams; read one by FROM STREAM 'key'"))?;
-                let schema = schema(&select, Some("_id"), record.as_ref().map(|record| record.schema.as_ref()), &[])?;
+                let key = key.ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Unsupported,
+                        "the target is several streams; read one by FROM STREAM 'key'",
+                    )
+                })?;
+                let schema = schema(
+                    &select,
+                    Some("_id"),
+                    record.as_ref().map(|record| record.schema.as_ref()),
+                    &[],
+                )?;
                 let entries = Entries::new(nodes, key, "-".into(), "+".into(), size);
                 return Ok(entries.into_stream(schema, true, false, select.limit));
             }
             Some(other) => {
-                let message = format!("the target holds data_structure = {other}, and the source reads hashes, vectors and streams");
+                let message = format!(
+                    "the target holds data_structure = {other}, and the source reads hashes, vectors and streams"
+                );
                 return Err(Error::new(ErrorKind::Unsupported, message));
             }
         }
         let mut hashes = Hashes::new(nodes, filters, size);
         let inferred = record.is_none();
-        let sample = if inferred { hashes.peek(SAMPLE).await? } else { Vec::new() };
-        let schema = schema(&select, Some("_key"), record.as_ref().map(|record| record.schema.as_ref()), &sample)?;
+        let sample = if inferred {
+            hashes.peek(SAMPLE).await?
+        } else {
+            Vec::new()
+        };
+        let schema = schema(
+            &select,
+            Some("_key"),
+            record.as_ref().map(|record| record.schema.as_ref()),
+            &sample,
+        )?;
         Ok(hashes.into_stream(schema, inferred && select.columns.is_none(), select.limit))
     }
 

@@ -20,13 +20,20 @@ pub(crate) enum From {
     /// The hashes whose keys match.
     Keys(String),
     /// A stream, from one id to another.
-    Stream { key: String, first: String, last: String },
+    Stream {
+        key: String,
+        first: String,
+        last: String,
+    },
 }
 
 const FORMS: &str = "write SELECT * or columns, as in id::bigint, FROM target, FROM 'keys:*', or FROM STREAM 'key' [WHERE _id BETWEEN 'first' AND 'last'], and LIMIT n";
 
 fn refused(why: &str) -> Error {
-    Error::new(ErrorKind::Query, format!("the query cannot be understood by Redis's source: {why}; {FORMS}"))
+    Error::new(
+        ErrorKind::Query,
+        format!("the query cannot be understood by Redis's source: {why}; {FORMS}"),
+    )
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -59,11 +66,17 @@ fn tokens(sql: &str) -> Result<Vec<Token>> {
                         Some(next) => text.push(next),
                     }
                 }
-                tokens.push(if letter == '"' { Token::Name(text) } else { Token::Text(text) });
+                tokens.push(if letter == '"' {
+                    Token::Name(text)
+                } else {
+                    Token::Text(text)
+                });
             }
             letter if letter.is_alphanumeric() || letter == '_' => {
                 let mut word = String::from(letter);
-                while let Some(next) = letters.next_if(|next| next.is_alphanumeric() || *next == '_') {
+                while let Some(next) =
+                    letters.next_if(|next| next.is_alphanumeric() || *next == '_')
+                {
                     word.push(next);
                 }
                 tokens.push(Token::Word(word));
@@ -89,7 +102,8 @@ impl Parser {
     }
 
     fn word(&mut self, word: &str) -> bool {
-        let found = matches!(&self.next, Some(Token::Word(next)) if next.eq_ignore_ascii_case(word));
+        let found =
+            matches!(&self.next, Some(Token::Word(next)) if next.eq_ignore_ascii_case(word));
         if found {
             self.take();
         }
@@ -97,7 +111,11 @@ impl Parser {
     }
 
     fn expect(&mut self, word: &str) -> Result<()> {
-        if self.word(word) { Ok(()) } else { Err(refused(&format!("{word} is missing"))) }
+        if self.word(word) {
+            Ok(())
+        } else {
+            Err(refused(&format!("{word} is missing")))
+        }
     }
 
     fn sign(&mut self, sign: char) -> bool {
@@ -117,7 +135,9 @@ impl Parser {
 
     fn number(&mut self) -> Result<u64> {
         match self.take() {
-            Some(Token::Word(word)) => word.parse().map_err(|_| refused(&format!("`{word}` is no number"))),
+            Some(Token::Word(word)) => word
+                .parse()
+                .map_err(|_| refused(&format!("`{word}` is no number"))),
             _ => Err(refused("a number is missing")),
         }
     }
@@ -133,7 +153,9 @@ impl Parser {
         if !self.sign(':') {
             return Err(refused("a type follows ::"));
         }
-        let Some(Token::Word(kind)) = self.take() else { return Err(refused("a type follows ::")) };
+        let Some(Token::Word(kind)) = self.take() else {
+            return Err(refused("a type follows ::"));
+        };
         Ok((name, Some(self.data_type(&kind)?)))
     }
 
@@ -152,12 +174,16 @@ impl Parser {
             "timestamptz" => DataType::Timestamp(Microsecond, Some("UTC".into())),
             "decimal" | "numeric" => {
                 if !self.sign('(') {
-                    return Err(refused("decimal has its digits in brackets, as in decimal(18,2)"));
+                    return Err(refused(
+                        "decimal has its digits in brackets, as in decimal(18,2)",
+                    ));
                 }
                 let precision = self.number()?;
                 let scale = if self.sign(',') { self.number()? } else { 0 };
                 if !self.sign(')') || !(1..=38).contains(&precision) || scale > precision {
-                    return Err(refused("decimal has 1 to 38 digits, and no more of them behind the point"));
+                    return Err(refused(
+                        "decimal has 1 to 38 digits, and no more of them behind the point",
+                    ));
                 }
                 DataType::Decimal128(precision as u8, scale as i8)
             }
@@ -188,7 +214,10 @@ impl Select {
         parser.expect("FROM")?;
         let from = match parser.take() {
             Some(Token::Text(glob)) => From::Keys(glob),
-            Some(Token::Word(word)) if word.eq_ignore_ascii_case("stream") && matches!(parser.next, Some(Token::Text(_))) => {
+            Some(Token::Word(word))
+                if word.eq_ignore_ascii_case("stream")
+                    && matches!(parser.next, Some(Token::Text(_))) =>
+            {
                 let key = parser.text("the key of the stream")?;
                 let (mut first, mut last) = ("-".to_owned(), "+".to_owned());
                 if parser.word("WHERE") {
@@ -203,10 +232,20 @@ impl Select {
             Some(Token::Word(target) | Token::Name(target)) => From::Target(target),
             _ => return Err(refused("what to read from is missing")),
         };
-        let limit = if parser.word("LIMIT") { Some(parser.number()?) } else { None };
+        let limit = if parser.word("LIMIT") {
+            Some(parser.number()?)
+        } else {
+            None
+        };
         match parser.next {
-            None => Ok(Self { columns, from, limit }),
-            Some(Token::Word(word) | Token::Name(word)) => Err(refused(&format!("`{word}` is too much"))),
+            None => Ok(Self {
+                columns,
+                from,
+                limit,
+            }),
+            Some(Token::Word(word) | Token::Name(word)) => {
+                Err(refused(&format!("`{word}` is too much")))
+            }
             Some(_) => Err(refused("there is something behind its end")),
         }
     }
@@ -219,14 +258,41 @@ mod tests {
     #[test]
     fn the_forms_are_read() {
         let read = |sql| Select::parse(sql).expect(sql);
-        assert_eq!(read("SELECT * FROM people;"), Select { columns: None, from: From::Target("people".into()), limit: None });
-        let columns =
-            Some(vec![("id".into(), Some(DataType::Int64)), ("a b".into(), None), ("d".into(), Some(DataType::Decimal128(18, 2)))]);
-        let expected = Select { columns, from: From::Keys("user:*".into()), limit: Some(5) };
-        assert_eq!(read("select id::bigint, \"a b\", d :: decimal(18, 2) from 'user:*' limit 5"), expected);
-        let from = From::Stream { key: "it's".into(), first: "0-1".into(), last: "+".into() };
-        assert_eq!(read("SELECT * FROM STREAM 'it''s' WHERE _id BETWEEN '0-1' AND '+'").from, from);
-        assert_eq!(read("SELECT * FROM \"stream\"").from, From::Target("stream".into()));
+        assert_eq!(
+            read("SELECT * FROM people;"),
+            Select {
+                columns: None,
+                from: From::Target("people".into()),
+                limit: None
+            }
+        );
+        let columns = Some(vec![
+            ("id".into(), Some(DataType::Int64)),
+            ("a b".into(), None),
+            ("d".into(), Some(DataType::Decimal128(18, 2))),
+        ]);
+        let expected = Select {
+            columns,
+            from: From::Keys("user:*".into()),
+            limit: Some(5),
+        };
+        assert_eq!(
+            read("select id::bigint, \"a b\", d :: decimal(18, 2) from 'user:*' limit 5"),
+            expected
+        );
+        let from = From::Stream {
+            key: "it's".into(),
+            first: "0-1".into(),
+            last: "+".into(),
+        };
+        assert_eq!(
+            read("SELECT * FROM STREAM 'it''s' WHERE _id BETWEEN '0-1' AND '+'").from,
+            from
+        );
+        assert_eq!(
+            read("SELECT * FROM \"stream\"").from,
+            From::Target("stream".into())
+        );
     }
 
     #[test]

@@ -27,27 +27,59 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    pub(super) fn new(nodes: Nodes, key: Vec<u8>, first: String, last: String, size: usize) -> Self {
-        Self { nodes, key, first, last, size, ended: false, read: VecDeque::new(), whole: VecDeque::new() }
+    pub(super) fn new(
+        nodes: Nodes,
+        key: Vec<u8>,
+        first: String,
+        last: String,
+        size: usize,
+    ) -> Self {
+        Self {
+            nodes,
+            key,
+            first,
+            last,
+            size,
+            ended: false,
+            read: VecDeque::new(),
+            whole: VecDeque::new(),
+        }
     }
 
     /// Reads until there are so many entries, or no more.
     async fn fill(&mut self, wanted: usize) -> Result<()> {
         while self.read.len() < wanted && !self.ended {
             let count = (wanted - self.read.len()).min(1_000);
-            let words =
-                [b"XRANGE".as_slice(), &self.key, self.first.as_bytes(), self.last.as_bytes(), b"COUNT", count.to_string().as_bytes()]
-                    .map(<[u8]>::to_vec);
+            let words = [
+                b"XRANGE".as_slice(),
+                &self.key,
+                self.first.as_bytes(),
+                self.last.as_bytes(),
+                b"COUNT",
+                count.to_string().as_bytes(),
+            ]
+            .map(<[u8]>::to_vec);
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             let entries = self.nodes.call(&self.key, &words).await?.array();
             self.ended = entries.len() < count;
             for entry in entries {
                 let mut parts = entry.array().into_iter();
                 let id = parts.next().and_then(Reply::bytes).unwrap_or_default();
-                let fields: Vec<Vec<u8>> =
-                    parts.next().map(Reply::array).unwrap_or_default().into_iter().filter_map(Reply::bytes).collect();
+                let fields: Vec<Vec<u8>> = parts
+                    .next()
+                    .map(Reply::array)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(Reply::bytes)
+                    .collect();
                 self.first = format!("({}", String::from_utf8_lossy(&id));
-                self.read.push_back((id, fields.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()));
+                self.read.push_back((
+                    id,
+                    fields
+                        .chunks_exact(2)
+                        .map(|pair| (pair[0].clone(), pair[1].clone()))
+                        .collect(),
+                ));
             }
         }
         Ok(())
@@ -59,11 +91,18 @@ impl Entries {
         Ok(self.read.iter().map(|(_, found)| found.clone()).collect())
     }
 
-    async fn next(&mut self, schema: &SchemaRef, unpack: bool, strict: bool, count: usize) -> Result<Option<RecordBatch>> {
+    async fn next(
+        &mut self,
+        schema: &SchemaRef,
+        unpack: bool,
+        strict: bool,
+        count: usize,
+    ) -> Result<Option<RecordBatch>> {
         loop {
             if let Some(mut batch) = self.whole.pop_front() {
                 if batch.num_rows() > count {
-                    self.whole.push_front(batch.slice(count, batch.num_rows() - count));
+                    self.whole
+                        .push_front(batch.slice(count, batch.num_rows() - count));
                     batch = batch.slice(0, count);
                 }
                 return Ok(Some(batch));
@@ -74,7 +113,9 @@ impl Entries {
             }
             let mut rows: Vec<Row> = Vec::new();
             while rows.len() < count {
-                let is_whole = |found: &Found| unpack && found.len() == 2 && found[0].0 == b"rows" && found[1].0 == b"arrow";
+                let is_whole = |found: &Found| {
+                    unpack && found.len() == 2 && found[0].0 == b"rows" && found[1].0 == b"arrow"
+                };
                 match self.read.front() {
                     None => break,
                     Some((_, found)) if is_whole(found) => {
@@ -99,20 +140,33 @@ impl Entries {
         }
     }
 
-    pub(super) fn into_stream(self, schema: SchemaRef, unpack: bool, strict: bool, limit: Option<u64>) -> BatchStream {
+    pub(super) fn into_stream(
+        self,
+        schema: SchemaRef,
+        unpack: bool,
+        strict: bool,
+        limit: Option<u64>,
+    ) -> BatchStream {
         let announced = schema.clone();
-        let batches = futures::stream::try_unfold((self, limit.unwrap_or(u64::MAX)), move |(mut entries, left)| {
-            let schema = schema.clone();
-            async move {
-                let count = entries.size.min(usize::try_from(left).unwrap_or(usize::MAX));
-                if count == 0 {
-                    return Ok(None);
+        let batches = futures::stream::try_unfold(
+            (self, limit.unwrap_or(u64::MAX)),
+            move |(mut entries, left)| {
+                let schema = schema.clone();
+                async move {
+                    let count = entries
+                        .size
+                        .min(usize::try_from(left).unwrap_or(usize::MAX));
+                    if count == 0 {
+                        return Ok(None);
+                    }
+                    let Some(batch) = entries.next(&schema, unpack, strict, count).await? else {
+                        return Ok(None);
+                    };
+                    let left = left - batch.num_rows() as u64;
+                    Ok(Some((batch, (entries, left))))
                 }
-                let Some(batch) = entries.next(&schema, unpack, strict, count).await? else { return Ok(None) };
-                let left = left - batch.num_rows() as u64;
-                Ok(Some((batch, (entries, left))))
-            }
-        });
+            },
+        );
         BatchStream::new(announced, batches)
     }
 }
@@ -120,7 +174,10 @@ impl Entries {
 /// The batches of an entry that holds an Arrow IPC stream, with the columns that are asked for.
 fn unpacked(schema: &SchemaRef, id: &[u8], bytes: &[u8]) -> Result<Vec<RecordBatch>> {
     let malformed = |error: arrow_schema::ArrowError| {
-        let message = format!("the entry {} holds no Arrow IPC stream", String::from_utf8_lossy(id));
+        let message = format!(
+            "the entry {} holds no Arrow IPC stream",
+            String::from_utf8_lossy(id)
+        );
         Error::new(ErrorKind::InvalidData, message).with_source(error)
     };
     let mut batches = Vec::new();

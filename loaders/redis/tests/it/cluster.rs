@@ -13,26 +13,39 @@ use serde_json::json;
 use crate::support::{descriptor, integers, once, repeatable, settings, spec, table};
 
 fn batches(rows: i64, each: i64) -> Vec<RecordBatch> {
-    (0..rows / each).map(|index| table(vec![("id", integers(index * each..(index + 1) * each))])).collect()
+    (0..rows / each)
+        .map(|index| table(vec![("id", integers(index * each..(index + 1) * each))]))
+        .collect()
 }
 
 async fn connect(url: &str) -> Loader {
-    Loader::connect(&descriptor(), &settings(url), 3).await.expect("a connection")
+    Loader::connect(&descriptor(), &settings(url), 3)
+        .await
+        .expect("a connection")
 }
 
 fn hosts(nodes: &[ThrowawayRedis]) -> String {
-    nodes.iter().filter_map(|node| Some(format!("127.0.0.1:{}", node.port()?))).collect::<Vec<_>>().join(",")
+    nodes
+        .iter()
+        .filter_map(|node| Some(format!("127.0.0.1:{}", node.port()?)))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// Every id under a pattern of keys, read from each master by `redis-cli`, sorted.
 fn ids(nodes: &[ThrowawayRedis], pattern: &str) -> Vec<i64> {
-    let script =
-        "local ids = {} for _, key in ipairs(redis.call('KEYS', ARGV[1])) do ids[#ids + 1] = redis.call('HGET', key, 'id') end return ids";
+    let script = "local ids = {} for _, key in ipairs(redis.call('KEYS', ARGV[1])) do ids[#ids + 1] = redis.call('HGET', key, 'id') end return ids";
     let mut ids: Vec<i64> = nodes
         .iter()
         .flat_map(|node| {
-            let printed = node.cli(&["EVAL_RO", script, "0", pattern]).expect("redis-cli");
-            printed.lines().filter(|line| !line.is_empty()).map(|line| line.parse().expect("an id")).collect::<Vec<_>>()
+            let printed = node
+                .cli(&["EVAL_RO", script, "0", pattern])
+                .expect("redis-cli");
+            printed
+                .lines()
+                .filter(|line| !line.is_empty())
+                .map(|line| line.parse().expect("an id"))
+                .collect::<Vec<_>>()
         })
         .collect();
     ids.sort_unstable();
@@ -47,26 +60,65 @@ async fn keys_go_to_the_nodes_of_their_slots() {
     let nodes = ThrowawayRedis::start_cluster().expect("a cluster");
     let loader = connect(&format!("redis://{}?cluster=true", hosts(&nodes))).await;
     let options = json!({ "key_pattern": "{table}:{id}", "pipeline_bytes": 4096, "load_id": "one", "ttl": 1000 });
-    let report = load(&loader, &spec("t", Mode::Append, options.clone()), &repeatable(batches(9_000, 300))).await.expect("loaded");
+    let report = load(
+        &loader,
+        &spec("t", Mode::Append, options.clone()),
+        &repeatable(batches(9_000, 300)),
+    )
+    .await
+    .expect("loaded");
     assert_eq!(report.rows, 9_000);
     assert_eq!(ids(&nodes, "t:*"), (0..9_000).collect::<Vec<_>>());
     for node in &nodes {
-        let keys: u64 = node.cli(&["DBSIZE"]).expect("redis-cli").parse().expect("a number");
+        let keys: u64 = node
+            .cli(&["DBSIZE"])
+            .expect("redis-cli")
+            .parse()
+            .expect("a number");
         assert!((2_500..3_500).contains(&keys), "{keys}");
     }
-    assert!(load(&loader, &spec("t", Mode::Append, options), &repeatable(batches(9_000, 300))).await.expect("repeated").already_loaded);
+    assert!(
+        load(
+            &loader,
+            &spec("t", Mode::Append, options),
+            &repeatable(batches(9_000, 300))
+        )
+        .await
+        .expect("repeated")
+        .already_loaded
+    );
     let options = json!({ "key_pattern": "{table}:{id}" });
-    load(&loader, &spec("t", Mode::Overwrite, options), &once(&batches(10, 10)[0])).await.expect("overwritten");
+    load(
+        &loader,
+        &spec("t", Mode::Overwrite, options),
+        &once(&batches(10, 10)[0]),
+    )
+    .await
+    .expect("overwritten");
     assert_eq!(ids(&nodes, "t:*"), (0..10).collect::<Vec<_>>());
     // What is built aside is in the slot of its key.
     let options = json!({ "data_structure": "list", "encoding": "raw", "value_columns": ["id"], "key_pattern": "{table}:{{{id}}}" });
-    let report = load(&loader, &spec("lists", Mode::Append, options), &once(&batches(50, 50)[0])).await.expect("loaded");
+    let report = load(
+        &loader,
+        &spec("lists", Mode::Append, options),
+        &once(&batches(50, 50)[0]),
+    )
+    .await
+    .expect("loaded");
     assert_eq!(report.rows, 50);
-    let whole: String = nodes.iter().map(|node| node.cli(&["KEYS", "lists:*"]).expect("redis-cli") + "\n").collect();
+    let whole: String = nodes
+        .iter()
+        .map(|node| node.cli(&["KEYS", "lists:*"]).expect("redis-cli") + "\n")
+        .collect();
     assert_eq!(whole.lines().filter(|line| !line.is_empty()).count(), 50);
     // A client that knows nothing of clusters is told so.
     let alone = connect(nodes[0].url()).await;
-    let error = load(&alone, &spec("u", Mode::Append, json!({ "key_pattern": "{table}:{id}" })), &once(&batches(100, 100)[0])).await;
+    let error = load(
+        &alone,
+        &spec("u", Mode::Append, json!({ "key_pattern": "{table}:{id}" })),
+        &once(&batches(100, 100)[0]),
+    )
+    .await;
     let error = error.expect_err("a cluster");
     assert_eq!(error.kind(), ErrorKind::InvalidOption);
     assert!(error.to_string().contains("cluster = true"), "{error}");
@@ -78,10 +130,25 @@ fn reshard(nodes: &[ThrowawayRedis], from: usize, to: usize, slots: &str) {
     let place = format!("127.0.0.1:{}", nodes[from].port().expect("a port"));
     let (from, to) = (id(from), id(to));
     let output = std::process::Command::new("redis-cli")
-        .args(["--cluster", "reshard", &place, "--cluster-from", &from, "--cluster-to", &to, "--cluster-slots", slots, "--cluster-yes"])
+        .args([
+            "--cluster",
+            "reshard",
+            &place,
+            "--cluster-from",
+            &from,
+            "--cluster-to",
+            &to,
+            "--cluster-slots",
+            slots,
+            "--cluster-yes",
+        ])
         .output()
         .expect("redis-cli");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +159,11 @@ async fn slots_that_move_amid_a_load_are_followed() {
     let nodes = Arc::new(ThrowawayRedis::start_cluster().expect("a cluster"));
     let loader = connect(&format!("redis://{}?cluster=true", hosts(&nodes))).await;
     // Fields that are null and a time of expiry: rows are transactions, some of them amid a move.
-    let mut spec = spec("t", Mode::Append, json!({ "key_pattern": "{table}:{id}", "pipeline_bytes": 2048, "ttl": 5000 }));
+    let mut spec = spec(
+        "t",
+        Mode::Append,
+        json!({ "key_pattern": "{table}:{id}", "pipeline_bytes": 2048, "ttl": 5000 }),
+    );
     spec.load.max_retries = 0;
     let done = Arc::new(AtomicBool::new(false));
     let moving = {
@@ -111,14 +182,28 @@ async fn slots_that_move_amid_a_load_are_followed() {
         table(vec![("id", integers(next - 100..next))])
     });
     // The load goes on as long as slots move.
-    let stream = stream.take_while(move |_| futures::future::ready(!stop.load(Ordering::Relaxed))).then(|batch| async move {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-        Ok(batch)
-    });
-    let report = load(&loader, &spec, &Input::stream(BatchStream::new(schema, stream))).await.expect("loaded");
+    let stream = stream
+        .take_while(move |_| futures::future::ready(!stop.load(Ordering::Relaxed)))
+        .then(|batch| async move {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            Ok(batch)
+        });
+    let report = load(
+        &loader,
+        &spec,
+        &Input::stream(BatchStream::new(schema, stream)),
+    )
+    .await
+    .expect("loaded");
     moving.await.expect("moved");
-    assert!(report.rows > 1_000 && report.details.contains_key("rows_sent_again"), "{report:?}");
-    assert_eq!(ids(&nodes, "t:*"), (0..report.rows as i64).collect::<Vec<_>>());
+    assert!(
+        report.rows > 1_000 && report.details.contains_key("rows_sent_again"),
+        "{report:?}"
+    );
+    assert_eq!(
+        ids(&nodes, "t:*"),
+        (0..report.rows as i64).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,19 +212,41 @@ async fn sentinel_names_the_master_and_the_replica_that_is_promoted() {
         return;
     }
     let master = ThrowawayRedis::start(&[]).expect("a server");
-    let replica = ThrowawayRedis::start(&[&format!("replicaof 127.0.0.1 {}", master.port().expect("a port"))]).expect("a server");
+    let replica = ThrowawayRedis::start(&[&format!(
+        "replicaof 127.0.0.1 {}",
+        master.port().expect("a port")
+    )])
+    .expect("a server");
     let sentinel = ThrowawayRedis::start_sentinel("mymaster", &master).expect("a Sentinel");
     for _ in 0..200 {
-        let knows = sentinel.cli(&["SENTINEL", "REPLICAS", "mymaster"]).expect("redis-cli").contains("127.0.0.1");
-        if knows && replica.cli(&["INFO", "replication"]).expect("redis-cli").contains("master_link_status:up") {
+        let knows = sentinel
+            .cli(&["SENTINEL", "REPLICAS", "mymaster"])
+            .expect("redis-cli")
+            .contains("127.0.0.1");
+        if knows
+            && replica
+                .cli(&["INFO", "replication"])
+                .expect("redis-cli")
+                .contains("master_link_status:up")
+        {
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let url = format!("redis-sentinel://127.0.0.1:1,127.0.0.1:{}/mymaster", sentinel.port().expect("a port"));
+    let url = format!(
+        "redis-sentinel://127.0.0.1:1,127.0.0.1:{}/mymaster",
+        sentinel.port().expect("a port")
+    );
     let loader = connect(&url).await;
-    let options = json!({ "key_pattern": "{table}:{id}", "pipeline_bytes": 2048, "load_id": "one" });
-    load(&loader, &spec("t", Mode::Append, options.clone()), &once(&batches(10, 10)[0])).await.expect("loaded");
+    let options =
+        json!({ "key_pattern": "{table}:{id}", "pipeline_bytes": 2048, "load_id": "one" });
+    load(
+        &loader,
+        &spec("t", Mode::Append, options.clone()),
+        &once(&batches(10, 10)[0]),
+    )
+    .await
+    .expect("loaded");
     assert_eq!(master.cli(&["HGET", "t:3", "id"]).expect("redis-cli"), "3");
     // The master dies amid a load, which is run again on the replica that Sentinel promotes.
     let mut second = spec("u", Mode::Append, options);
@@ -150,20 +257,30 @@ async fn sentinel_names_the_master_and_the_replica_that_is_promoted() {
     let input = Input::query(move || {
         let (killed, dies, all) = (Arc::clone(&killed), Arc::clone(&dies), all.clone());
         let schema = all[0].schema();
-        let stream = futures::stream::iter(all.into_iter().enumerate()).then(move |(index, batch)| {
-            let (killed, dies) = (Arc::clone(&killed), Arc::clone(&dies));
-            async move {
-                if index == 25 && !killed.swap(true, Ordering::Relaxed) {
-                    dies.kill().expect("killed");
+        let stream =
+            futures::stream::iter(all.into_iter().enumerate()).then(move |(index, batch)| {
+                let (killed, dies) = (Arc::clone(&killed), Arc::clone(&dies));
+                async move {
+                    if index == 25 && !killed.swap(true, Ordering::Relaxed) {
+                        dies.kill().expect("killed");
+                    }
+                    Ok(batch)
                 }
-                Ok(batch)
-            }
-        });
+            });
         Box::pin(async move { Ok(BatchStream::new(schema, stream)) })
     });
     let report = load(&loader, &second, &input).await.expect("loaded");
     assert!(report.rows == 5_000 && report.retries > 0, "{report:?}");
-    assert_eq!(ids(std::slice::from_ref(&replica), "u:*"), (0..5_000).collect::<Vec<_>>());
-    let error = Loader::connect(&descriptor(), &settings(&url.replace("mymaster", "nobody")), 0).await.expect_err("no such master");
+    assert_eq!(
+        ids(std::slice::from_ref(&replica), "u:*"),
+        (0..5_000).collect::<Vec<_>>()
+    );
+    let error = Loader::connect(
+        &descriptor(),
+        &settings(&url.replace("mymaster", "nobody")),
+        0,
+    )
+    .await
+    .expect_err("no such master");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }

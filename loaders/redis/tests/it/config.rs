@@ -9,25 +9,42 @@ use crate::support::{Database, descriptor, integers, once, settings, spec, table
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_as_it_stands_is_taken() {
-    let Some(database) = Database::new() else { return };
-    let Some(port) = database.server.port() else { return };
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let Some(port) = database.server.port() else {
+        return;
+    };
     let text = json!({
         "host": "localhost", "port": port, "db": database.number, "password": null,
         "data_structure": "hash", "key_pattern": "{table}:{id}", "batch_size": 1000, "ttl": 3600
     });
-    let Value::Object(map) = text else { panic!("an object") };
-    let (split, common) = descriptor().split(Settings::from_map(map, "the test")).expect("known keys");
-    let loader = Loader::connect(&descriptor(), &split.config, 0).await.expect("connected");
+    let Value::Object(map) = text else {
+        panic!("an object")
+    };
+    let (split, common) = descriptor()
+        .split(Settings::from_map(map, "the test"))
+        .expect("known keys");
+    let loader = Loader::connect(&descriptor(), &split.config, 0)
+        .await
+        .expect("connected");
     let mut spec = arrowload_core::LoadSpec::new("t");
     (spec.load, spec.options) = (common, split.options);
     assert_eq!(spec.load.batch_size, Some(1000));
-    load(&loader, &spec, &once(&table(vec![("id", integers([5]))]))).await.expect("loaded");
-    assert_eq!((database.hash("t:5"), database.cli(&["TTL", "t:5"])), (vec!["id=5".into()], "3600".into()));
+    load(&loader, &spec, &once(&table(vec![("id", integers([5]))])))
+        .await
+        .expect("loaded");
+    assert_eq!(
+        (database.hash("t:5"), database.cli(&["TTL", "t:5"])),
+        (vec!["id=5".into()], "3600".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn options_that_do_not_go_together_are_refused_before_the_first_row() {
-    let Some(database) = Database::new() else { return };
+    let Some(database) = Database::new() else {
+        return;
+    };
     let batch = table(vec![("id", integers([1]))]);
     let cases = [
         json!({ "key_pattern": "{table}" }),
@@ -47,12 +64,26 @@ async fn options_that_do_not_go_together_are_refused_before_the_first_row() {
         json!({ "key_pattern": "{table}:{id}", "no_such": 1 }),
     ];
     for options in cases {
-        let error = database.load("t", Mode::Append, options.clone(), &batch).await.expect_err("refused");
+        let error = database
+            .load("t", Mode::Append, options.clone(), &batch)
+            .await
+            .expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::InvalidOption, "{options}: {error}");
     }
-    let error = database.load("t", Mode::Upsert, json!({ "data_structure": "list", "keys": ["id"] }), &batch).await.expect_err("refused");
+    let error = database
+        .load(
+            "t",
+            Mode::Upsert,
+            json!({ "data_structure": "list", "keys": ["id"] }),
+            &batch,
+        )
+        .await
+        .expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    let error = database.load("arrowload:x", Mode::Append, json!({}), &batch).await.expect_err("refused");
+    let error = database
+        .load("arrowload:x", Mode::Append, json!({}), &batch)
+        .await
+        .expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::InvalidOption);
     assert_eq!(database.cli(&["KEYS", "*"]), "");
     for url in [
@@ -62,8 +93,16 @@ async fn options_that_do_not_go_together_are_refused_before_the_first_row() {
         "redis://h?protocol=4",
         "redis://h?tls_ca=x",
     ] {
-        let error = Loader::connect(&descriptor(), &settings(url), 0).await.expect_err("refused");
-        assert!(matches!(error.kind(), ErrorKind::InvalidOption | ErrorKind::Connection), "{url}: {error}");
+        let error = Loader::connect(&descriptor(), &settings(url), 0)
+            .await
+            .expect_err("refused");
+        assert!(
+            matches!(
+                error.kind(),
+                ErrorKind::InvalidOption | ErrorKind::Connection
+            ),
+            "{url}: {error}"
+        );
     }
 }
 
@@ -86,12 +125,22 @@ async fn an_encrypted_connection_proves_the_server() {
         let pem = params.self_signed(&key).expect("an authority").pem();
         (pem, Issuer::new(params, key))
     };
-    let ((ours_pem, ours), (other_pem, _)) = (authority("arrowload test authority"), authority("another"));
+    let ((ours_pem, ours), (other_pem, _)) =
+        (authority("arrowload test authority"), authority("another"));
     let key = KeyPair::generate().expect("a key");
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name").signed_by(&key, &ours).expect("a certificate");
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()])
+        .expect("a name")
+        .signed_by(&key, &ours)
+        .expect("a certificate");
     let (ca, wrong_ca) = (write("ca.pem", ours_pem), write("other.pem", other_pem));
-    let (certificate, key) = (write("server.pem", certificate.pem()), write("server.key", key.serialize_pem()));
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+    let (certificate, key) = (
+        write("server.pem", certificate.pem()),
+        write("server.key", key.serialize_pem()),
+    );
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .expect("a port")
+        .port();
     let lines = [
         format!("tls-port {port}"),
         format!("tls-cert-file {certificate}"),
@@ -105,19 +154,44 @@ async fn an_encrypted_connection_proves_the_server() {
         Err(why) => return arrowload_testkit::skip("redis_tls", &why),
     };
     // The server's name is proved, and so is who signed it; a client of its own has a certificate too.
-    let with = |host: &str, ca: &str| format!("rediss://{host}:{port}?tls_ca={ca}&tls_cert={certificate}&tls_key={key}");
-    let loader = Loader::connect(&descriptor(), &settings(&with("localhost", &ca)), 0).await.expect("connected");
-    let batch = table(vec![("id", integers(0..1_000))]);
-    load(&loader, &spec("t", Mode::Append, json!({ "key_pattern": "{table}:{id}", "pipeline_bytes": 2048 })), &once(&batch))
+    let with = |host: &str, ca: &str| {
+        format!("rediss://{host}:{port}?tls_ca={ca}&tls_cert={certificate}&tls_key={key}")
+    };
+    let loader = Loader::connect(&descriptor(), &settings(&with("localhost", &ca)), 0)
         .await
-        .expect("loaded");
-    assert_eq!(server.cli(&["HGET", "t:999", "id"]).expect("redis-cli"), "999");
+        .expect("connected");
+    let batch = table(vec![("id", integers(0..1_000))]);
+    load(
+        &loader,
+        &spec(
+            "t",
+            Mode::Append,
+            json!({ "key_pattern": "{table}:{id}", "pipeline_bytes": 2048 }),
+        ),
+        &once(&batch),
+    )
+    .await
+    .expect("loaded");
+    assert_eq!(
+        server.cli(&["HGET", "t:999", "id"]).expect("redis-cli"),
+        "999"
+    );
     for url in [with("localhost", &wrong_ca), with("127.0.0.1", &ca)] {
-        let error = Loader::connect(&descriptor(), &settings(&url), 0).await.expect_err("refused");
+        let error = Loader::connect(&descriptor(), &settings(&url), 0)
+            .await
+            .expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
     }
     // A server that is not encrypted waits for the rest of what it takes for a command.
-    let plain = format!("rediss://localhost:{}?tls_ca={ca}&connect_timeout=1", server.port().expect("a port"));
-    let error = Loader::connect(&descriptor(), &settings(&plain), 0).await.expect_err("refused");
-    assert!(error.kind() == ErrorKind::Timeout && error.to_string().contains("tls"), "{error}");
+    let plain = format!(
+        "rediss://localhost:{}?tls_ca={ca}&connect_timeout=1",
+        server.port().expect("a port")
+    );
+    let error = Loader::connect(&descriptor(), &settings(&plain), 0)
+        .await
+        .expect_err("refused");
+    assert!(
+        error.kind() == ErrorKind::Timeout && error.to_string().contains("tls"),
+        "{error}"
+    );
 }

@@ -47,11 +47,21 @@ const AS_JSON: [&str; 13] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hashes_keep_their_promises() {
-    let Some(database) = Database::new() else { return };
+    let Some(database) = Database::new() else {
+        return;
+    };
     let connection = reader::connect(&database.url()).await;
     let report = conformance(&Hashes(database, connection)).await;
-    let is_known = |name: &str, why: &str| AS_JSON.contains(&name) && why.contains("rows should be there");
-    let failures: Vec<_> = report.failures().into_iter().filter(|(name, why)| !is_known(name, why)).collect();
+    let is_known =
+        |name: &str, why: &str| AS_JSON.contains(&name) && why.contains("rows should be there");
+    let failures: Vec<_> = report
+        .failures()
+        .into_iter()
+        .filter(|(name, why)| !is_known(name, why))
+        .collect();
     assert!(failures.is_empty(), "{failures:#?}");
-    check_support_table(&report, &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    check_support_table(
+        &report,
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"),
+    );
 }

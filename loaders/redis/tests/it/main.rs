@@ -1,5 +1,9 @@
 //! The Redis loader from outside: each data structure read back by `redis-cli` and redis-py, conformance, faults, cluster.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so and ends"
+)]
 
 mod cluster;
 mod config;

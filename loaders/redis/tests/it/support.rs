@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrowload_core::{BatchStream, Error, Input, LoadReport, LoadSpec, Loader, LoaderDescriptor, Mode, Settings, load};
+use arrowload_core::{
+    BatchStream, Error, Input, LoadReport, LoadSpec, Loader, LoaderDescriptor, Mode, Settings, load,
+};
 use arrowload_redis::RedisLoader;
 use arrowload_testkit::ThrowawayRedis;
 use serde_json::Value;
@@ -39,14 +41,21 @@ impl Database {
     /// What `redis-cli` prints.
     pub(crate) fn cli(&self, words: &[&str]) -> String {
         let number = self.number.to_string();
-        let words: Vec<&str> = ["-n", &number].into_iter().chain(words.iter().copied()).collect();
+        let words: Vec<&str> = ["-n", &number]
+            .into_iter()
+            .chain(words.iter().copied())
+            .collect();
         self.server.cli(&words).expect("redis-cli")
     }
 
     /// The names of the keys that are no own ones of the loader, sorted.
     pub(crate) fn keys(&self) -> Vec<String> {
-        let mut keys: Vec<String> =
-            self.cli(&["KEYS", "*"]).lines().filter(|key| !key.starts_with("arrowload:") && !key.is_empty()).map(str::to_owned).collect();
+        let mut keys: Vec<String> = self
+            .cli(&["KEYS", "*"])
+            .lines()
+            .filter(|key| !key.starts_with("arrowload:") && !key.is_empty())
+            .map(str::to_owned)
+            .collect();
         keys.sort();
         keys
     }
@@ -57,7 +66,10 @@ impl Database {
         let mut lines: Vec<&str> = printed.lines().collect();
         // A value that is empty, at the end, is no line.
         lines.resize(lines.len().next_multiple_of(2), "");
-        let mut pairs: Vec<String> = lines.chunks(2).map(|pair| format!("{}={}", pair[0], pair[1])).collect();
+        let mut pairs: Vec<String> = lines
+            .chunks(2)
+            .map(|pair| format!("{}={}", pair[0], pair[1]))
+            .collect();
         pairs.sort();
         pairs
     }
@@ -67,10 +79,18 @@ impl Database {
     }
 
     pub(crate) async fn loader(&self) -> Loader {
-        Loader::connect(&descriptor(), &self.settings(), 2).await.expect("a connection")
+        Loader::connect(&descriptor(), &self.settings(), 2)
+            .await
+            .expect("a connection")
     }
 
-    pub(crate) async fn load(&self, target: &str, mode: Mode, options: Value, batch: &RecordBatch) -> Result<LoadReport, Error> {
+    pub(crate) async fn load(
+        &self,
+        target: &str,
+        mode: Mode,
+        options: Value,
+        batch: &RecordBatch,
+    ) -> Result<LoadReport, Error> {
         let spec = spec(target, mode, options);
         load(&self.loader().await, &spec, &once(batch)).await
     }
@@ -79,19 +99,32 @@ impl Database {
 /// The connection keys of a URL.
 pub(crate) fn settings(url: &str) -> Settings {
     use arrowload_core::DataLoader;
-    Settings::from_map(RedisLoader::config_from_url(url).expect("a URL"), "the test")
+    Settings::from_map(
+        RedisLoader::config_from_url(url).expect("a URL"),
+        "the test",
+    )
 }
 
 /// A load with the loader's options as JSON; `keys`, `load_id` and `batch_size` are those of every load.
 pub(crate) fn spec(target: &str, mode: Mode, options: Value) -> LoadSpec {
     let mut spec = LoadSpec::new(target);
     spec.load.mode = mode;
-    let Value::Object(options) = options else { panic!("the options are no object") };
+    let Value::Object(options) = options else {
+        panic!("the options are no object")
+    };
     for (key, value) in options {
         match (key.as_str(), &value) {
-            ("keys", Value::Array(keys)) => spec.load.keys = keys.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            ("keys", Value::Array(keys)) => {
+                spec.load.keys = keys
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .map(str::to_owned)
+                    .collect()
+            }
             ("load_id", Value::String(id)) => spec.load.load_id = Some(id.clone()),
-            ("batch_size", Value::Number(rows)) => spec.load.batch_size = rows.as_u64().map(|rows| rows as usize),
+            ("batch_size", Value::Number(rows)) => {
+                spec.load.batch_size = rows.as_u64().map(|rows| rows as usize)
+            }
             _ => spec.options.set(&key, value, "the test"),
         }
     }
@@ -99,7 +132,10 @@ pub(crate) fn spec(target: &str, mode: Mode, options: Value) -> LoadSpec {
 }
 
 pub(crate) fn once(batch: &RecordBatch) -> Input {
-    Input::stream(BatchStream::from_batches(batch.schema(), vec![batch.clone()]))
+    Input::stream(BatchStream::from_batches(
+        batch.schema(),
+        vec![batch.clone()],
+    ))
 }
 
 /// A query that can be run again.
@@ -112,7 +148,10 @@ pub(crate) fn repeatable(batches: Vec<RecordBatch>) -> Input {
 
 /// A batch of nullable columns.
 pub(crate) fn table(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).expect("columns of one length")
+    RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, array)| (name, array, true)),
+    )
+    .expect("columns of one length")
 }
 
 pub(crate) fn integers(values: impl IntoIterator<Item = i64>) -> ArrayRef {
@@ -126,12 +165,33 @@ pub(crate) fn texts<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> Ar
 /// Runs a Python program, and answers with what it prints; `None` with the reason printed if there is no Python with redis.
 pub(crate) fn python(program: &str, arguments: &[&str]) -> Option<String> {
     let python = std::env::var("ARROWLOAD_PYTHON").unwrap_or_else(|_| "python3".into());
-    let has = |what: &str| std::process::Command::new(&python).args(["-c", what]).output().is_ok_and(|output| output.status.success());
+    let has = |what: &str| {
+        std::process::Command::new(&python)
+            .args(["-c", what])
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
     if !has("import redis, fakeredis, pyarrow") {
-        arrowload_testkit::skip("python", &format!("{python} has no redis, fakeredis and pyarrow; run `cargo xtask test`"));
+        arrowload_testkit::skip(
+            "python",
+            &format!("{python} has no redis, fakeredis and pyarrow; run `cargo xtask test`"),
+        );
         return None;
     }
-    let output = std::process::Command::new(&python).arg("-c").arg(program).args(arguments).output().expect("python");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    let output = std::process::Command::new(&python)
+        .arg("-c")
+        .arg(program)
+        .args(arguments)
+        .output()
+        .expect("python");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Some(
+        String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned(),
+    )
 }

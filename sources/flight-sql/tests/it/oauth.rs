@@ -64,19 +64,35 @@ fn tokens() -> Option<Tokens> {
         return None;
     }
     let python = python::interpreter().expect("a Python");
-    let mut child = Command::new(python).args(["-c", SERVER]).stdout(Stdio::piped()).spawn().expect("Python starts");
+    let mut child = Command::new(python)
+        .args(["-c", SERVER])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Python starts");
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
-    Some(Tokens { port: line.trim().parse().expect("oauthlib is there"), child })
+    BufReader::new(child.stdout.take().expect("its output"))
+        .read_line(&mut line)
+        .expect("a line");
+    Some(Tokens {
+        port: line.trim().parse().expect("oauthlib is there"),
+        child,
+    })
 }
 
-async fn connect(server: &ThrowawayFlightSql, tokens: &Tokens, more: Value) -> Result<FlightSqlSource> {
+async fn connect(
+    server: &ThrowawayFlightSql,
+    tokens: &Tokens,
+    more: Value,
+) -> Result<FlightSqlSource> {
     let mut config = json!({
         "host": "127.0.0.1", "port": server.port(), "max_retries": 0,
         "oauth_token_url": format!("http://127.0.0.1:{}/token", tokens.port),
         "oauth_client_id": "ada", "oauth_client_secret": "s3cret+/ü",
     });
-    config.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    config
+        .as_object_mut()
+        .expect("an object")
+        .extend(more.as_object().expect("an object").clone());
     FlightSqlSource::connect(serde_json::from_value(config).expect("a config")).await
 }
 
@@ -87,29 +103,55 @@ async fn count(source: &FlightSqlSource) -> Result<usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_fetched_kept_and_fetched_anew() {
     let Some(tokens) = tokens() else { return };
-    let server = ThrowawayFlightSql::start(FlightSqlBehaviour { token: Some("first"), ..FlightSqlBehaviour::default() }).await;
-    let source = connect(&server, &tokens, json!({})).await.expect("a source");
+    let server = ThrowawayFlightSql::start(FlightSqlBehaviour {
+        token: Some("first"),
+        ..FlightSqlBehaviour::default()
+    })
+    .await;
+    let source = connect(&server, &tokens, json!({}))
+        .await
+        .expect("a source");
     assert_eq!(count(&source).await.expect("rows"), 1000);
-    assert_eq!(count(&source).await.expect("rows with the same token"), 1000);
+    assert_eq!(
+        count(&source).await.expect("rows with the same token"),
+        1000
+    );
     // The server takes it back before its time.
     server.accept_only("second");
     assert_eq!(count(&source).await.expect("rows with another"), 1000);
     server.accept_only("third");
-    let short = connect(&server, &tokens, json!({"oauth_scope": "rows short", "oauth_audience": "db"})).await.expect("a source");
+    let short = connect(
+        &server,
+        &tokens,
+        json!({"oauth_scope": "rows short", "oauth_audience": "db"}),
+    )
+    .await
+    .expect("a source");
     assert_eq!(count(&short).await.expect("rows"), 1000);
     tokio::time::sleep(Duration::from_millis(1100)).await;
     server.accept_only("fourth");
-    assert_eq!(count(&short).await.expect("rows with one that is fetched in time"), 1000);
+    assert_eq!(
+        count(&short)
+            .await
+            .expect("rows with one that is fetched in time"),
+        1000
+    );
     // Some servers of tokens want the secret in the body.
     server.accept_only("fifth");
-    let body = connect(&server, &tokens, json!({"oauth_scope": "rows body-only"})).await.expect("a source");
+    let body = connect(&server, &tokens, json!({"oauth_scope": "rows body-only"}))
+        .await
+        .expect("a source");
     assert_eq!(count(&body).await.expect("rows"), 1000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_that_cannot_be_had_are_explained() {
     let Some(tokens) = tokens() else { return };
-    let server = ThrowawayFlightSql::start(FlightSqlBehaviour { token: Some("never"), ..FlightSqlBehaviour::default() }).await;
+    let server = ThrowawayFlightSql::start(FlightSqlBehaviour {
+        token: Some("never"),
+        ..FlightSqlBehaviour::default()
+    })
+    .await;
     let refused = async |more: Value| -> Error {
         match connect(&server, &tokens, more).await {
             Ok(source) => count(&source).await.expect_err("refused"),
@@ -117,18 +159,45 @@ async fn tokens_that_cannot_be_had_are_explained() {
         }
     };
     for (more, kind, words) in [
-        (json!({"oauth_client_secret": "hunter2"}), ErrorKind::Authentication, "oauth_client_secret"),
-        (json!({"oauth_scope": "forbidden"}), ErrorKind::Authentication, "invalid_scope"),
-        (json!({"oauth_token_url": "http://127.0.0.1:1/token"}), ErrorKind::Connection, "oauth_token_url"),
-        (json!({"oauth_token_url": "no url"}), ErrorKind::InvalidOption, "oauth_token_url"),
-        (json!({"oauth_client_id": null}), ErrorKind::InvalidOption, "all three"),
+        (
+            json!({"oauth_client_secret": "hunter2"}),
+            ErrorKind::Authentication,
+            "oauth_client_secret",
+        ),
+        (
+            json!({"oauth_scope": "forbidden"}),
+            ErrorKind::Authentication,
+            "invalid_scope",
+        ),
+        (
+            json!({"oauth_token_url": "http://127.0.0.1:1/token"}),
+            ErrorKind::Connection,
+            "oauth_token_url",
+        ),
+        (
+            json!({"oauth_token_url": "no url"}),
+            ErrorKind::InvalidOption,
+            "oauth_token_url",
+        ),
+        (
+            json!({"oauth_client_id": null}),
+            ErrorKind::InvalidOption,
+            "all three",
+        ),
         (json!({"token": "x"}), ErrorKind::InvalidOption, "give one"),
         // The token is fetched, and the server wants another.
         (json!({}), ErrorKind::Authentication, "no such token"),
     ] {
         let error = refused(more.clone()).await;
-        assert!(error.kind() == kind && error.to_string().contains(words), "{more}: {error:#} ({:?})", error.kind());
+        assert!(
+            error.kind() == kind && error.to_string().contains(words),
+            "{more}: {error:#} ({:?})",
+            error.kind()
+        );
         let shown = format!("{error:#} {error:?}");
-        assert!(!shown.contains("hunter2") && !shown.contains("s3cret"), "{shown}");
+        assert!(
+            !shown.contains("hunter2") && !shown.contains("s3cret"),
+            "{shown}"
+        );
     }
 }

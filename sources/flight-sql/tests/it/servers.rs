@@ -49,12 +49,18 @@ fn program(name: &str) -> Option<PathBuf> {
         program.is_file().then_some(program)
     });
     if found.is_none() {
-        arrowload_testkit::skip("python", &format!("there is no {name} beside Python; run `cargo xtask test`"));
+        arrowload_testkit::skip(
+            "python",
+            &format!("there is no {name} beside Python; run `cargo xtask test`"),
+        );
     }
     found
 }
 
-pub(crate) async fn start(name: &str, arguments: impl Fn(&str, &std::path::Path) -> Vec<String>) -> Option<(Server, FlightSqlSource)> {
+pub(crate) async fn start(
+    name: &str,
+    arguments: impl Fn(&str, &std::path::Path) -> Vec<String>,
+) -> Option<(Server, FlightSqlSource)> {
     start_program(program(name)?, arguments).await
 }
 
@@ -64,7 +70,11 @@ pub(crate) async fn start_program(
     arguments: impl Fn(&str, &std::path::Path) -> Vec<String>,
 ) -> Option<(Server, FlightSqlSource)> {
     let name = program.display().to_string();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("an address")
+        .port();
     let folder = tempfile::tempdir().expect("a folder");
     let child = Command::new(&program)
         .args(arguments(&port.to_string(), folder.path()))
@@ -73,12 +83,19 @@ pub(crate) async fn start_program(
         .stderr(Stdio::null())
         .spawn()
         .expect("it starts");
-    let server = Server { child, url: format!("grpc://127.0.0.1:{port}"), _folder: folder };
+    let server = Server {
+        child,
+        url: format!("grpc://127.0.0.1:{port}"),
+        _folder: folder,
+    };
     let began = Instant::now();
     loop {
         match source(&server.url).await {
             Ok(source) => return Some((server, source)),
-            Err(error) => assert!(began.elapsed() < Duration::from_secs(60), "{name} does not start: {error:#}"),
+            Err(error) => assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "{name} does not start: {error:#}"
+            ),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -86,30 +103,60 @@ pub(crate) async fn start_program(
 
 /// Compares our answer with ADBC's: columns, types, and every value.
 pub(crate) async fn same_as_adbc(server: &Server, source: &FlightSqlSource, sql: &str) {
-    let stream = source.query(&Query::new(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error:#}"));
+    let stream = source
+        .query(&Query::new(sql))
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error:#}"));
     let schema: SchemaRef = stream.schema().clone();
-    let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap_or_else(|error| panic!("{sql}: {error:#}"));
+    let batches: Vec<RecordBatch> = stream
+        .try_collect()
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error:#}"));
     let ours = arrow_select::concat::concat_batches(&schema, &batches).expect("one batch");
     let out = tempfile::NamedTempFile::new().expect("a file");
     let python = python::interpreter().expect("a Python");
-    let output = Command::new(python).args(["-c", ADBC, &server.url, sql]).arg(out.path()).output().expect("Python runs");
-    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-    let reader = arrow_ipc::reader::StreamReader::try_new(out.reopen().expect("a file"), None).expect("a stream");
+    let output = Command::new(python)
+        .args(["-c", ADBC, &server.url, sql])
+        .arg(out.path())
+        .output()
+        .expect("Python runs");
+    assert!(
+        output.status.success(),
+        "{sql}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let reader = arrow_ipc::reader::StreamReader::try_new(out.reopen().expect("a file"), None)
+        .expect("a stream");
     let theirs_schema = reader.schema();
     let theirs: Vec<RecordBatch> = reader.collect::<Result<_, _>>().expect("batches");
     let theirs = arrow_select::concat::concat_batches(&theirs_schema, &theirs).expect("one batch");
     assert!(ours.num_rows() > 0, "{sql}: no rows");
     assert_eq!(ours.num_rows(), theirs.num_rows(), "{sql}");
     for (index, field) in theirs_schema.fields().iter().enumerate() {
-        assert_eq!((schema.field(index).name(), schema.field(index).data_type()), (field.name(), field.data_type()), "{sql}");
-        assert_eq!(ours.column(index), theirs.column(index), "{sql}: column {}", field.name());
+        assert_eq!(
+            (schema.field(index).name(), schema.field(index).data_type()),
+            (field.name(), field.data_type()),
+            "{sql}"
+        );
+        assert_eq!(
+            ours.column(index),
+            theirs.column(index),
+            "{sql}: column {}",
+            field.name()
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sail_is_read_as_adbc_reads_it() {
-    let arguments = |port: &str, _: &std::path::Path| ["flight", "server", "--ip", "127.0.0.1", "--port", port].map(str::to_owned).to_vec();
-    let Some((server, source)) = start("sail", arguments).await else { return };
+    let arguments = |port: &str, _: &std::path::Path| {
+        ["flight", "server", "--ip", "127.0.0.1", "--port", port]
+            .map(str::to_owned)
+            .to_vec()
+    };
+    let Some((server, source)) = start("sail", arguments).await else {
+        return;
+    };
     for sql in [
         "SELECT CAST(1 AS TINYINT) a, CAST(-32768 AS SMALLINT) b, CAST(2147483647 AS INT) c, CAST(-9223372036854775807 AS BIGINT) d",
         "SELECT CAST('NaN' AS DOUBLE) a, CAST('-Infinity' AS FLOAT) b, CAST(0.1 AS DOUBLE) c, true d, CAST(NULL AS BOOLEAN) e",
@@ -121,8 +168,13 @@ async fn sail_is_read_as_adbc_reads_it() {
     ] {
         same_as_adbc(&server, &source, sql).await;
     }
-    let error = rows(&source, &Query::new("SELEC 1")).await.expect_err("no SQL");
-    assert!(error.kind() == ErrorKind::Query && error.to_string().contains("SELEC"), "{error:#}");
+    let error = rows(&source, &Query::new("SELEC 1"))
+        .await
+        .expect_err("no SQL");
+    assert!(
+        error.kind() == ErrorKind::Query && error.to_string().contains("SELEC"),
+        "{error:#}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,20 +183,40 @@ async fn roapi_is_read_as_adbc_reads_it() {
         let file = folder.join("people.csv");
         std::fs::write(&file, "id,name\n1,Ada\n2,Grace\n3,\n").expect("written");
         let table = format!("people={}", file.display());
-        ["--addr-flight-sql", &format!("127.0.0.1:{port}"), "--addr-http", "127.0.0.1:0", "--addr-postgres", "127.0.0.1:0", "-t", &table]
-            .map(str::to_owned)
-            .to_vec()
+        [
+            "--addr-flight-sql",
+            &format!("127.0.0.1:{port}"),
+            "--addr-http",
+            "127.0.0.1:0",
+            "--addr-postgres",
+            "127.0.0.1:0",
+            "-t",
+            &table,
+        ]
+        .map(str::to_owned)
+        .to_vec()
     };
-    let Some((server, source)) = start("roapi", arguments).await else { return };
-    for sql in ["SELECT * FROM people ORDER BY id", "SELECT count(*) n, max(name) last, sum(id) / 2.0 half FROM people"] {
+    let Some((server, source)) = start("roapi", arguments).await else {
+        return;
+    };
+    for sql in [
+        "SELECT * FROM people ORDER BY id",
+        "SELECT count(*) n, max(name) last, sum(id) / 2.0 half FROM people",
+    ] {
         same_as_adbc(&server, &source, sql).await;
     }
     // It prepares statements, and does not bind.
-    let bound = Query::new("SELECT id FROM people WHERE id > $1").with_params(Params::Positional(vec![Param::from(1_i64)]));
+    let bound = Query::new("SELECT id FROM people WHERE id > $1")
+        .with_params(Params::Positional(vec![Param::from(1_i64)]));
     match rows(&source, &bound).await {
         Ok(batches) => assert_eq!(ids(&batches), [2, 3]),
-        Err(error) => assert!(matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Query), "{error:#}"),
+        Err(error) => assert!(
+            matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Query),
+            "{error:#}"
+        ),
     }
-    let error = rows(&source, &Query::new("SELECT * FROM nosuch")).await.expect_err("no table");
+    let error = rows(&source, &Query::new("SELECT * FROM nosuch"))
+        .await
+        .expect_err("no table");
     assert!(error.to_string().contains("nosuch"), "{error:#}");
 }

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema};
-use arrowload_core::memory::{MemoryConfig, MemoryLoader, MemoryOptions, MemorySession, put_table, read_table};
+use arrowload_core::memory::{
+    MemoryConfig, MemoryLoader, MemoryOptions, MemorySession, put_table, read_table,
+};
 use arrowload_core::{
-    Capabilities, ChangeLimits, Checksums, ColumnChecksum, DataLoader, Error, ErrorKind, LoadRequest, LoadSession, LoadState, Mode, Plan,
-    Prepared, Receipt, Rejects, Result, Secret, TypeSupport,
+    Capabilities, ChangeLimits, Checksums, ColumnChecksum, DataLoader, Error, ErrorKind,
+    LoadRequest, LoadSession, LoadState, Mode, Plan, Prepared, Receipt, Rejects, Result, Secret,
+    TypeSupport,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -71,32 +74,72 @@ impl DataLoader for Mutant {
 
     async fn connect(config: Config) -> Result<Self> {
         if let Some(password) = &config.password {
-            let shown = if config.fault == Fault::ShowsItsSecret { password.expose() } else { "[secret]" };
-            return Err(Error::new(ErrorKind::Authentication, format!("the password {shown} is wrong")));
+            let shown = if config.fault == Fault::ShowsItsSecret {
+                password.expose()
+            } else {
+                "[secret]"
+            };
+            return Err(Error::new(
+                ErrorKind::Authentication,
+                format!("the password {shown} is wrong"),
+            ));
         }
-        let memory = MemoryConfig { database: config.database.clone() };
-        Ok(Self { inner: MemoryLoader::connect(memory).await?, database: config.database, fault: config.fault, busy: Arc::new(()) })
+        let memory = MemoryConfig {
+            database: config.database.clone(),
+        };
+        Ok(Self {
+            inner: MemoryLoader::connect(memory).await?,
+            database: config.database,
+            fault: config.fault,
+            busy: Arc::new(()),
+        })
     }
 
     async fn begin(&self, request: LoadRequest<Options>) -> Result<Session> {
         let mut request = request.with_options(MemoryOptions::default());
-        let (before, load_id) = (read_table(&self.database, &request.target), request.load_id.clone());
+        let (before, load_id) = (
+            read_table(&self.database, &request.target),
+            request.load_id.clone(),
+        );
         let there = before.as_ref().map(RecordBatch::schema);
         match self.fault {
-            Fault::ForgetsLoadIds | Fault::LooksForLoadIdsOnlyAtFirst => request.load_id = unique(&load_id),
-            Fault::AppendsWhereItShouldOverwrite if request.mode == Mode::Overwrite && there.is_some() => request.mode = Mode::Append,
-            Fault::AppendsWhereItShouldUpsert if request.mode == Mode::Upsert => request.mode = Mode::Append,
-            Fault::OverwritesWhereItShouldAppend if request.mode == Mode::Append => request.mode = Mode::Overwrite,
-            Fault::CreatesOverWhatIsThere if request.mode == Mode::Create => request.mode = Mode::Overwrite,
+            Fault::ForgetsLoadIds | Fault::LooksForLoadIdsOnlyAtFirst => {
+                request.load_id = unique(&load_id)
+            }
+            Fault::AppendsWhereItShouldOverwrite
+                if request.mode == Mode::Overwrite && there.is_some() =>
+            {
+                request.mode = Mode::Append
+            }
+            Fault::AppendsWhereItShouldUpsert if request.mode == Mode::Upsert => {
+                request.mode = Mode::Append
+            }
+            Fault::OverwritesWhereItShouldAppend if request.mode == Mode::Append => {
+                request.mode = Mode::Overwrite
+            }
+            Fault::CreatesOverWhatIsThere if request.mode == Mode::Create => {
+                request.mode = Mode::Overwrite
+            }
             Fault::MakesATargetThatItMayNotCreate => request.create_table = true,
             Fault::LooksAtTheFirstKeyOnly => request.keys.truncate(1),
             Fault::IgnoresLimits => request.limits = ChangeLimits::default(),
-            Fault::CutsTargetNames => request.target = request.target.split(['"', ';', '\'']).next().unwrap_or_default().into(),
+            Fault::CutsTargetNames => {
+                request.target = request
+                    .target
+                    .split(['"', ';', '\''])
+                    .next()
+                    .unwrap_or_default()
+                    .into()
+            }
             _ => {}
         }
         match (self.fault, &there) {
             (Fault::DropsNewColumns, Some(there)) => {
-                let fields = request.schema.fields().iter().filter(|field| there.field_with_name(field.name()).is_ok());
+                let fields = request
+                    .schema
+                    .fields()
+                    .iter()
+                    .filter(|field| there.field_with_name(field.name()).is_ok());
                 request.schema = Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
             }
             (Fault::CastsToTheTargetsTypes, Some(there)) => {
@@ -104,12 +147,21 @@ impl DataLoader for Mutant {
                     Ok(known) => Field::new(field.name(), known.data_type().clone(), true),
                     Err(_) => field.as_ref().clone(),
                 };
-                request.schema = Arc::new(Schema::new(request.schema.fields().iter().map(cast).collect::<Vec<_>>()));
+                request.schema = Arc::new(Schema::new(
+                    request.schema.fields().iter().map(cast).collect::<Vec<_>>(),
+                ));
             }
             (Fault::WantsColumnsInTheTargetsOrder, Some(there))
-                if there.fields().iter().zip(request.schema.fields()).any(|(there, new)| there.name() != new.name()) =>
+                if there
+                    .fields()
+                    .iter()
+                    .zip(request.schema.fields())
+                    .any(|(there, new)| there.name() != new.name()) =>
             {
-                return Err(Error::new(ErrorKind::SchemaMismatch, "the columns are in another order"));
+                return Err(Error::new(
+                    ErrorKind::SchemaMismatch,
+                    "the columns are in another order",
+                ));
             }
             (Fault::ServesOneLoadAtATime, _) if Arc::strong_count(&self.busy) > 1 => {
                 return Err(Error::new(ErrorKind::Conflict, "another load is under way"));
@@ -148,10 +200,15 @@ impl DataLoader for Mutant {
             Fault::MakesTheTargetInItsPlan if !plan.target_exists => {
                 put_table(&self.database, &request.target, &request.schema, vec![]);
             }
-            Fault::PlansToMakeWhatIsThere => plan.ddl.push(format!("CREATE TABLE {}", request.target)),
+            Fault::PlansToMakeWhatIsThere => {
+                plan.ddl.push(format!("CREATE TABLE {}", request.target))
+            }
             Fault::PlansWithoutItsPromises => plan.exactly_once = Some(false),
             Fault::PlansOnlyWhatIsMissing if plan.target_exists && request.load_id == "plan" => {
-                return Err(Error::new(ErrorKind::Unexpected, "there is no plan for a target that is there"));
+                return Err(Error::new(
+                    ErrorKind::Unexpected,
+                    "there is no plan for a target that is there",
+                ));
             }
             _ => {}
         }
@@ -163,10 +220,18 @@ impl DataLoader for Mutant {
             (Fault::ForgetsLoadIds, _) => Ok(LoadState::NotCommitted),
             (Fault::LooksForLoadIdsOnlyAtFirst, _) => {
                 let key = [self.database.clone(), target.to_owned(), load_id.to_owned()];
-                let found = LEDGER.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
-                Ok(found.map_or(LoadState::NotCommitted, |rows| LoadState::Committed(Receipt::rows(rows))))
+                let found = LEDGER
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get(&key)
+                    .copied();
+                Ok(found.map_or(LoadState::NotCommitted, |rows| {
+                    LoadState::Committed(Receipt::rows(rows))
+                }))
             }
-            (Fault::ForgetsHowManyRowsItSetAside, LoadState::Committed(receipt)) => Ok(LoadState::Committed(Receipt::rows(receipt.rows))),
+            (Fault::ForgetsHowManyRowsItSetAside, LoadState::Committed(receipt)) => {
+                Ok(LoadState::Committed(Receipt::rows(receipt.rows)))
+            }
             (_, state) => Ok(state),
         }
     }
@@ -188,8 +253,16 @@ impl Session {
     /// Puts what was seen into the table, beside what is there.
     fn publish(&self) {
         let there = read_table(&self.database, &self.request.target);
-        let schema = self.seen.first().map_or_else(|| Arc::clone(&self.request.schema), RecordBatch::schema);
-        put_table(&self.database, &self.request.target, &schema, there.into_iter().chain(self.seen.iter().cloned()).collect());
+        let schema = self
+            .seen
+            .first()
+            .map_or_else(|| Arc::clone(&self.request.schema), RecordBatch::schema);
+        put_table(
+            &self.database,
+            &self.request.target,
+            &schema,
+            there.into_iter().chain(self.seen.iter().cloned()).collect(),
+        );
     }
 }
 
@@ -197,7 +270,9 @@ impl LoadSession for Session {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.sent.add(batch)?;
         if self.fault == Fault::SetsAsideMoreThanIsRefused && self.rejects.accepts() {
-            return self.rejects.set_aside(batch, self.rows, "one of these is too large", None);
+            return self
+                .rejects
+                .set_aside(batch, self.rows, "one of these is too large", None);
         }
         self.rows += batch.num_rows() as u64;
         let broken = values::broken(self.fault, batch, &self.request.schema, self.seen.first())?;
@@ -209,10 +284,17 @@ impl LoadSession for Session {
         }
         self.seen.push(broken.clone());
         match self.fault {
-            Fault::PublishesWhileItWrites => put_table(&self.database, &self.request.target, &broken.schema(), self.seen.clone()),
+            Fault::PublishesWhileItWrites => put_table(
+                &self.database,
+                &self.request.target,
+                &broken.schema(),
+                self.seen.clone(),
+            ),
             Fault::KeepsTheFirstRowOfAnUpsert => return Ok(()),
             Fault::LosesRowsAfterHalfAMillion if self.rows > 500_000 => return Ok(()),
-            Fault::ServesOneLoadAtATime | Fault::OverwritesLoadsBesideIt | Fault::LooksForLoadIdsOnlyAtFirst => {
+            Fault::ServesOneLoadAtATime
+            | Fault::OverwritesLoadsBesideIt
+            | Fault::LooksForLoadIdsOnlyAtFirst => {
                 tokio::time::sleep(Duration::from_millis(20)).await
             }
             _ if self.is_odd() => return Ok(()),
@@ -244,11 +326,18 @@ impl LoadSession for Session {
 
     async fn checksums(&mut self) -> Result<Vec<ColumnChecksum>> {
         let nothing = || Checksums::new(&self.request.schema);
-        Ok(if self.fault == Fault::HasChecksumsOfNothing { nothing() } else { self.sent.clone() }.finish())
+        Ok(if self.fault == Fault::HasChecksumsOfNothing {
+            nothing()
+        } else {
+            self.sent.clone()
+        }
+        .finish())
     }
 
     async fn commit(mut self) -> Result<Receipt> {
-        let Some(inner) = self.inner.take() else { return Err(Error::new(ErrorKind::Unexpected, "committed twice")) };
+        let Some(inner) = self.inner.take() else {
+            return Err(Error::new(ErrorKind::Unexpected, "committed twice"));
+        };
         if self.fault == Fault::MakesNoTargetWithoutRows && self.rows == 0 {
             return Ok(Receipt::rows(0));
         }
@@ -263,10 +352,18 @@ impl LoadSession for Session {
         match (self.fault, &self.before, self.seen.first()) {
             (Fault::LooksForLoadIdsOnlyAtFirst, ..) => {
                 let key = [database.clone(), target.clone(), self.load_id.clone()];
-                LEDGER.lock().unwrap_or_else(PoisonError::into_inner).insert(key, receipt.rows);
+                LEDGER
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(key, receipt.rows);
             }
             (Fault::OverwritesLoadsBesideIt, Some(before), _) => {
-                put_table(database, target, &before.schema(), [vec![before.clone()], self.seen.clone()].concat());
+                put_table(
+                    database,
+                    target,
+                    &before.schema(),
+                    [vec![before.clone()], self.seen.clone()].concat(),
+                );
             }
             (_, _, Some(first)) if self.is_odd() && !receipt.already_loaded => {
                 put_table(database, target, &first.schema(), self.seen.clone())
@@ -287,7 +384,10 @@ impl LoadSession for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if self.fault == Fault::PublishesWhenItIsDropped && self.inner.is_some() && !self.seen.is_empty() {
+        if self.fault == Fault::PublishesWhenItIsDropped
+            && self.inner.is_some()
+            && !self.seen.is_empty()
+        {
             self.publish();
         }
     }

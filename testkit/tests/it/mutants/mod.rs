@@ -7,7 +7,9 @@ mod values;
 use arrow_array::RecordBatch;
 use arrow_schema::DataType;
 use arrowload_core::memory::{MemoryConfig, MemoryLoader, MemoryOptions, MemorySession};
-use arrowload_core::{Capabilities, DataLoader, LoadRequest, LoaderDescriptor, Result, Settings, TypeSupport};
+use arrowload_core::{
+    Capabilities, DataLoader, LoadRequest, LoaderDescriptor, Result, Settings, TypeSupport,
+};
 use arrowload_testkit::{ConformanceReport, Subject, case_names, conformance, conformance_of};
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
@@ -22,7 +24,10 @@ struct Broken(InMemory, Fault);
 
 impl Broken {
     fn by(fault: Fault) -> Self {
-        Self(InMemory::new(LoaderDescriptor::of::<Mutant>("mutant", "0")), fault)
+        Self(
+            InMemory::new(LoaderDescriptor::of::<Mutant>("mutant", "0")),
+            fault,
+        )
     }
 }
 
@@ -33,7 +38,11 @@ impl Subject for Broken {
 
     fn connection(&self) -> Settings {
         let mut settings = self.0.connection();
-        settings.set("fault", serde_json::to_value(self.1).unwrap_or_default(), "the test");
+        settings.set(
+            "fault",
+            serde_json::to_value(self.1).unwrap_or_default(),
+            "the test",
+        );
         settings
     }
 
@@ -52,15 +61,29 @@ fn is_listed(listed: &[&str], case: &str) -> bool {
 }
 
 fn failures(report: &ConformanceReport) -> Vec<&str> {
-    report.failures().into_iter().map(|(name, _)| name).collect()
+    report
+        .failures()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect()
 }
 
 #[test]
 fn every_case_catches_a_mutant_or_has_a_reason() {
     let (cases, by_pipeline) = (case_names(), BY_THE_PIPELINE.map(|(case, _)| case));
-    let caught: Vec<&str> = MUTANTS.iter().flat_map(|(_, cases)| cases.iter().copied()).chain(BY_DECLARATION).collect();
-    let forgotten: Vec<&String> = cases.iter().filter(|case| !is_listed(&caught, case) && !by_pipeline.contains(&case.as_str())).collect();
-    assert!(forgotten.is_empty(), "no mutant is caught by {forgotten:?}: add one for each, or the reason why no loader can break it");
+    let caught: Vec<&str> = MUTANTS
+        .iter()
+        .flat_map(|(_, cases)| cases.iter().copied())
+        .chain(BY_DECLARATION)
+        .collect();
+    let forgotten: Vec<&String> = cases
+        .iter()
+        .filter(|case| !is_listed(&caught, case) && !by_pipeline.contains(&case.as_str()))
+        .collect();
+    assert!(
+        forgotten.is_empty(),
+        "no mutant is caught by {forgotten:?}: add one for each, or the reason why no loader can break it"
+    );
     let unknown = |case: &&&str| **case != "type *" && !cases.iter().any(|known| known == **case);
     let unknown: Vec<&&str> = caught.iter().chain(&by_pipeline).filter(unknown).collect();
     assert!(unknown.is_empty(), "the suite has no cases {unknown:?}");
@@ -73,7 +96,10 @@ async fn every_mutant_is_caught_by_its_cases() {
         let report = conformance_of(&Broken::by(*fault), |case| is_listed(listed, case)).await;
         let failed = failures(&report);
         let ran = report.cases().iter().map(|(case, _)| case.as_str());
-        missed.extend(ran.filter(|case| !failed.contains(case)).map(|case| format!("{fault:?} is not caught by `{case}`")));
+        missed.extend(
+            ran.filter(|case| !failed.contains(case))
+                .map(|case| format!("{fault:?} is not caught by `{case}`")),
+        );
     }
     assert!(missed.is_empty(), "{missed:#?}");
 }
@@ -85,7 +111,11 @@ async fn the_mutant_that_breaks_nothing_passes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loader_may_hold_a_few_batches() {
-    conformance_of(&Broken::by(Fault::HoldsAFewBatches), |case| case == "memory stays bounded").await.assert();
+    conformance_of(&Broken::by(Fault::HoldsAFewBatches), |case| {
+        case == "memory stays bounded"
+    })
+    .await
+    .assert();
 }
 
 /// A loader whose connection keys are open.
@@ -104,7 +134,11 @@ impl DataLoader for Open {
     type Session = MemorySession;
 
     async fn connect(config: OpenConfig) -> Result<Self> {
-        MemoryLoader::connect(MemoryConfig { database: config.database }).await.map(Self)
+        MemoryLoader::connect(MemoryConfig {
+            database: config.database,
+        })
+        .await
+        .map(Self)
     }
 
     async fn begin(&self, request: LoadRequest<MemoryOptions>) -> Result<MemorySession> {
@@ -119,14 +153,24 @@ impl DataLoader for Open {
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_keys_and_missing_answers_are_caught() {
     let report = conformance(&InMemory::new(LoaderDescriptor::of::<Open>("open", "0"))).await;
-    for case in ["keys are closed and belong to one place", "repeating a load_id writes nothing", "a plan changes nothing"] {
-        assert!(failures(&report).contains(&case), "`{case}` did not fail:\n{report}");
+    for case in [
+        "keys are closed and belong to one place",
+        "repeating a load_id writes nothing",
+        "a plan changes nothing",
+    ] {
+        assert!(
+            failures(&report).contains(&case),
+            "`{case}` did not fail:\n{report}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_another_package_has_is_caught() {
-    let report =
-        conformance_of(&InMemory::new(LoaderDescriptor::of::<MemoryLoader>("impostor", "0")), |case| case == BY_DECLARATION[0]).await;
+    let report = conformance_of(
+        &InMemory::new(LoaderDescriptor::of::<MemoryLoader>("impostor", "0")),
+        |case| case == BY_DECLARATION[0],
+    )
+    .await;
     assert_eq!(failures(&report), [BY_DECLARATION[0]], "{report}");
 }
