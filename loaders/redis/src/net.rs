@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use arrowload_core::{Error, ErrorKind, Result};
 use bytes::{Buf, BytesMut};
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -268,12 +267,7 @@ async fn dial(config: &RedisConfig, place: &Place) -> Result<Box<dyn Transport>>
     let Some(connector) = crate::tls::connector(config)? else {
         return Ok(Box::new(stream));
     };
-    let name = ServerName::try_from(host.clone()).map_err(|error| {
-        Error::new(
-            ErrorKind::InvalidOption,
-            format!("`{host}` is no name that a certificate could have: {error}"),
-        )
-    })?;
+    let name = arrowload_common_tls::server_name(host)?;
     let encrypted = connector.connect(name, stream).await.map_err(|error| {
         let message = format!("no encrypted connection to {place}: {error}; is tls set as the server has it, and tls_ca the authority?");
         Error::new(ErrorKind::Tls, message).with_source(error)
