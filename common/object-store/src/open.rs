@@ -1,0 +1,54 @@
+//! Opens the object store of a URL.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrowload_core::{Error, ErrorKind, Result, Secret};
+use object_store::ObjectStore;
+use object_store::path::Path;
+use url::Url;
+
+use crate::{check_key, check_scheme, settings};
+
+/// Opens the store of a URL, and says where in it the URL points.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for a store that this build leaves out, [`ErrorKind::InvalidOption`] for a scheme or a key that
+/// no store has, and for options that contradict each other.
+pub fn open(url: &Url, options: &BTreeMap<String, Secret>) -> Result<(Arc<dyn ObjectStore>, Path)> {
+    check_scheme(url.scheme())?;
+    options.keys().try_for_each(|key| check_key(key))?;
+    // S3 copies without replacing only if it is told how; the other stores do.
+    let default = ("aws_copy_if_not_exists".to_owned(), "multipart".to_owned());
+    let all = settings(options)
+        .into_iter()
+        .map(|(key, value)| (key.to_ascii_lowercase(), value));
+    // Later options stand over earlier ones.
+    match object_store::parse_url_opts(url, std::iter::once(default).chain(all)) {
+        Ok((store, path)) => Ok((store.into(), path)),
+        Err(error) => {
+            let message = format!(
+                "the object store of {}:// cannot be set up: {error}",
+                url.scheme()
+            );
+            Err(Error::new(ErrorKind::InvalidOption, message).with_source(error))
+        }
+    }
+}
+
+#[cfg(all(test, feature = "aws"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_opened_with_its_options() {
+        let open = |key: &str| {
+            let options = BTreeMap::from([(key.to_owned(), Secret::new("eu-west-1"))]);
+            open(&Url::parse("s3://b/x/y.parquet").expect("a URL"), &options)
+        };
+        let (_, path) = open("AWS_REGION").expect("a store");
+        assert_eq!(path.as_ref(), "x/y.parquet");
+        let error = open("aws_regoin").map(|_| ()).expect_err("a misspelt key");
+        assert_eq!(error.kind(), ErrorKind::InvalidOption);
+    }
+}
