@@ -391,6 +391,20 @@ pub(crate) fn nearest(text: Text<'_>, strict: bool) -> Option<f64> {
     (value.is_finite() && value != 0.0).then_some(value)
 }
 
+/// The single float nearest to the number, as [`nearest`].
+pub(crate) fn nearest_single(text: Text<'_>) -> Option<f32> {
+    match float_parts(text, false)? {
+        Float::Special(value) => Some(value as f32),
+        Float::Finite { significant: 0, .. } => nearest(text, false).map(|zero| zero as f32),
+        Float::Finite { .. } => {
+            let bytes = text.bytes();
+            let bytes = bytes.strip_prefix(b"+").unwrap_or(bytes);
+            let value: f32 = std::str::from_utf8(bytes).ok()?.parse().ok()?;
+            (value.is_finite() && value != 0.0).then_some(value)
+        }
+    }
+}
+
 /// The float that the text is, if its shortest form is the same number: nothing is rounded.
 pub(crate) fn exact(text: Text<'_>) -> Option<f64> {
     let parts = float_parts(text, true)?;

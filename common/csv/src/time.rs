@@ -1,0 +1,328 @@
+//! The grammars of dates, times and timestamps, and formats that are declared.
+
+use chrono::format::{Item, Parsed, StrftimeItems};
+use chrono::{NaiveDate, Timelike};
+
+use arrowload_core::{Error, ErrorKind, Result};
+
+use crate::text::{Text, digits, two};
+
+const DAY: i64 = 86_400;
+
+/// The days from 1970-01-01 to a day of the proleptic Gregorian calendar, if there is such a day.
+///
+/// The algorithm is Howard Hinnant's `days_from_civil` (<https://howardhinnant.github.io/date_algorithms.html>).
+#[inline]
+fn days(year: u32, month: u32, day: u32) -> Option<i32> {
+    const LENGTHS: [u32; 13] = [0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let longest = *LENGTHS.get(month as usize)?;
+    if day == 0 || day > longest {
+        return None;
+    }
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    if month == 2 && day == 29 && !leap {
+        return None;
+    }
+    // Years begin in March, 400 of them before year 0.
+    let year = year + 400 - u32::from(month <= 2);
+    let (era, of_era) = (year / 400, year % 400);
+    let from_march = if month > 2 { month - 3 } else { month + 9 };
+    let of_year = (153 * from_march + 2) / 5 + day - 1;
+    let day_of_era = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    Some((era * 146_097 + day_of_era) as i32 - 146_097 - 719_468)
+}
+
+#[inline]
+fn year(text: Text<'_>, at: usize) -> Option<u32> {
+    Some(two(text, at)? * 100 + two(text, at + 2)?)
+}
+
+/// `YYYY-MM-DD`, `YYYY/MM/DD` or `DD.MM.YYYY`, as days from 1970-01-01.
+#[inline]
+pub(crate) fn date(text: Text<'_>) -> Option<i32> {
+    if text.len() != 10 {
+        return None;
+    }
+    let between = text.at(4);
+    if (between == b'-' || between == b'/') && text.at(7) == between {
+        days(year(text, 0)?, two(text, 5)?, two(text, 8)?)
+    } else if text.at(2) == b'.' && text.at(5) == b'.' {
+        days(year(text, 6)?, two(text, 3)?, two(text, 0)?)
+    } else {
+        None
+    }
+}
+
+/// A time of day, and how many digits its fraction has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Clock {
+    pub(crate) seconds: u32,
+    pub(crate) nanoseconds: u32,
+    pub(crate) places: u8,
+}
+
+impl Clock {
+    /// In units of which a second has `per_second`, if that is exact.
+    pub(crate) fn units(self, per_second: i64) -> Option<i64> {
+        let each = 1_000_000_000 / per_second;
+        let nanoseconds = i64::from(self.nanoseconds);
+        (nanoseconds % each == 0).then(|| i64::from(self.seconds) * per_second + nanoseconds / each)
+    }
+}
+
+/// `HH:MM:SS`, with up to nine digits after a point; the seconds are optional if `short` is set.
+#[inline]
+pub(crate) fn clock(text: Text<'_>, short: bool) -> Option<Clock> {
+    let (hour, minute) = (two(text, 0)?, two(text, 3)?);
+    if text.at(2) != b':' || hour > 23 || minute > 59 {
+        return None;
+    }
+    let minutes = (hour * 60 + minute) * 60;
+    if short && text.len() == 5 {
+        return Some(Clock {
+            seconds: minutes,
+            nanoseconds: 0,
+            places: 0,
+        });
+    }
+    let second = two(text, 6)?;
+    if text.at(5) != b':' || second > 59 {
+        return None;
+    }
+    let (mut nanoseconds, mut places) = (0, 0);
+    if text.len() > 8 {
+        let fraction = text.skip(9);
+        places = fraction.len();
+        if text.at(8) != b'.' || places > 9 {
+            return None;
+        }
+        nanoseconds = digits(fraction)? as u32 * 10_u32.pow(9 - places as u32);
+    }
+    Some(Clock {
+        seconds: minutes + second,
+        nanoseconds,
+        places: places as u8,
+    })
+}
+
+/// A point in time: of some clock if it has no offset, in UTC if it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// Seconds from 1970-01-01.
+    seconds: i64,
+    nanoseconds: u32,
+    /// Digits of the fraction.
+    pub(crate) places: u8,
+    /// Whether it had an offset, which is taken off.
+    pub(crate) zoned: bool,
+}
+
+impl Stamp {
+    /// In units of which a second has `per_second`, if that is exact and in range.
+    #[inline]
+    pub(crate) fn units(self, per_second: i64) -> Option<i64> {
+        let each = 1_000_000_000 / per_second;
+        let nanoseconds = i64::from(self.nanoseconds);
+        if nanoseconds % each != 0 {
+            return None;
+        }
+        self.seconds
+            .checked_mul(per_second)?
+            .checked_add(nanoseconds / each)
+    }
+}
+
+/// The seconds of an offset: `Z`, ` UTC`, `+HH`, `+HHMM` or `+HH:MM`.
+fn offset(text: Text<'_>) -> Option<i64> {
+    match text.bytes() {
+        b"Z" | b" UTC" => return Some(0),
+        _ => {}
+    }
+    let sign = match text.first()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let minutes = match text.len() {
+        3 => 0,
+        5 => two(text, 3)?,
+        6 if text.at(3) == b':' => two(text, 4)?,
+        _ => return None,
+    };
+    let hours = two(text, 1)?;
+    // The widest offset in use is +14:00.
+    (hours <= 18 && minutes < 60).then(|| sign * i64::from(hours * 3_600 + minutes * 60))
+}
+
+/// A date, `T` or a space, a time, and perhaps an offset.
+#[inline]
+pub(crate) fn stamp(text: Text<'_>) -> Option<Stamp> {
+    let len = text.len();
+    if len < 16 || !matches!(text.at(10), b'T' | b' ') {
+        return None;
+    }
+    let day = date(text.take(10))?;
+    let rest = text.skip(11);
+    let digits = rest
+        .bytes()
+        .iter()
+        .take_while(|byte| matches!(byte, b'0'..=b'9' | b':' | b'.'))
+        .count();
+    let clock = clock(rest.take(digits), true)?;
+    let zoned = digits < rest.len();
+    let east = if zoned { offset(rest.skip(digits))? } else { 0 };
+    Some(Stamp {
+        seconds: i64::from(day) * DAY + i64::from(clock.seconds) - east,
+        nanoseconds: clock.nanoseconds,
+        places: clock.places,
+        zoned,
+    })
+}
+
+/// A format that was declared, in the language of `strftime`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Format {
+    items: Vec<Item<'static>>,
+    zoned: bool,
+}
+
+impl Format {
+    pub(crate) fn new(key: &'static str, format: &str) -> Result<Self> {
+        let items = StrftimeItems::new(format).parse_to_owned();
+        let items = items.map_err(|_| {
+            let message =
+                format!("`{format}` is no format of dates and times, as strftime has them");
+            Error::new(ErrorKind::InvalidOption, message).with("key", key)
+        })?;
+        let zoned = ["%z", "%:z", "%#z", "%+"]
+            .iter()
+            .any(|specifier| format.contains(specifier));
+        Ok(Self { items, zoned })
+    }
+
+    fn parse(&self, text: Text<'_>) -> Option<Parsed> {
+        let text = std::str::from_utf8(text.bytes()).ok()?;
+        let mut parsed = Parsed::new();
+        chrono::format::parse(&mut parsed, text, self.items.iter()).ok()?;
+        Some(parsed)
+    }
+
+    pub(crate) fn date(&self, text: Text<'_>) -> Option<i32> {
+        let date = self.parse(text)?.to_naive_date().ok()?;
+        let days = date.signed_duration_since(NaiveDate::default()).num_days();
+        i32::try_from(days).ok()
+    }
+
+    pub(crate) fn stamp(&self, text: Text<'_>) -> Option<Stamp> {
+        let parsed = self.parse(text)?;
+        let utc = if self.zoned {
+            parsed.to_datetime().ok()?.naive_utc()
+        } else {
+            parsed.to_naive_datetime_with_offset(0).ok()?
+        };
+        // A leap second has no place in Arrow's count of seconds.
+        let nanoseconds = utc.nanosecond();
+        (nanoseconds < 1_000_000_000).then(|| Stamp {
+            seconds: utc.and_utc().timestamp(),
+            nanoseconds,
+            places: if nanoseconds % 1_000 == 0 { 6 } else { 9 },
+            zoned: self.zoned,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(text: &str) -> Text<'_> {
+        Text::of(text.as_bytes())
+    }
+
+    #[test]
+    fn dates_exist_or_are_refused() {
+        let cases = [
+            ("1970-01-01", Some(0)),
+            ("1969-12-31", Some(-1)),
+            ("2000-02-29", Some(11_016)),
+            ("2024/02/29", Some(19_782)),
+            ("29.02.2024", Some(19_782)),
+            ("0000-01-01", Some(-719_528)),
+            ("9999-12-31", Some(2_932_896)),
+            ("0000-00-00", None),
+            ("2023-02-29", None),
+            ("1900-02-29", None),
+            ("2024-13-01", None),
+            ("2024-04-31", None),
+            ("2024-1-01", None),
+            ("2024-01/01", None),
+            ("02/29/2024", None),
+            ("20240229", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(date(of(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_and_their_units() {
+        let micro = |text| clock(of(text), false).and_then(|clock| clock.units(1_000_000));
+        assert_eq!(micro("23:59:59.999999"), Some(86_399_999_999));
+        assert_eq!(micro("00:00:01"), Some(1_000_000));
+        assert_eq!(micro("00:00:01.5000000"), Some(1_500_000));
+        for text in [
+            "24:00:00",
+            "00:60:00",
+            "00:00:60",
+            "1:00:00",
+            "00:00",
+            "00:00:00.",
+            "00:00:00.0000001",
+        ] {
+            assert_eq!(micro(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn timestamps_and_their_offsets() {
+        let second = |text| {
+            stamp(of(text)).and_then(|stamp| stamp.units(1).map(|units| (units, stamp.zoned)))
+        };
+        assert_eq!(second("1970-01-01T00:00:01"), Some((1, false)));
+        assert_eq!(second("1970-01-01 00:01"), Some((60, false)));
+        assert_eq!(second("1970-01-01T02:00:00+02:00"), Some((0, true)));
+        assert_eq!(second("1969-12-31 19:00:00-0500"), Some((0, true)));
+        assert_eq!(second("1970-01-01 00:00:00 UTC"), Some((0, true)));
+        assert_eq!(second("1970-01-01 05:00:00+05"), Some((0, true)));
+        for text in [
+            "1970-01-01T00:00:00 ",
+            "1970-01-01T00:00:00+25",
+            "1970-01-01",
+            "1970-01-01T",
+            "1970-01-01X00:00:00",
+        ] {
+            assert_eq!(second(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn declared_formats() {
+        let american = Format::new("date_format", "%m/%d/%Y").expect("a format");
+        assert_eq!(american.date(of("02/29/2024")), Some(19_782));
+        assert_eq!(american.date(of("29/02/2024")), None);
+        let zoned = Format::new("timestamp_format", "%d %b %Y %H:%M %z").expect("a format");
+        let stamp = zoned.stamp(of("01 Jan 1970 02:00 +0200")).expect("a time");
+        assert_eq!((stamp.units(1), stamp.zoned), (Some(0), true));
+        assert!(Format::new("date_format", "%!").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn days_are_those_of_chrono(year in 0..10_000_u32, month in 0..14_u32, day in 0..33_u32) {
+            let expected = NaiveDate::from_ymd_opt(year as i32, month, day)
+                .map(|date| date.signed_duration_since(NaiveDate::default()).num_days() as i32);
+            prop_assert_eq!(days(year, month, day), expected);
+        }
+    }
+}
