@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use arrowload_core::{Error, ErrorKind, Result, Secret};
+use arrowload_common_datafusion::{EngineOptions, MemoryLimit};
+use arrowload_core::{Result, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -17,12 +18,12 @@ pub struct DataFusionConfig {
     pub path: Option<String>,
     /// Memory for sorts, joins and aggregations, in bytes or as text such as `"2GB"`; what needs more spills. The default is
     /// no limit.
-    pub memory_limit: Option<String>,
+    pub memory_limit: Option<MemoryLimit>,
     /// The folder for what spills. The default is the system's temporary folder.
     pub spill_folder: Option<PathBuf>,
     /// Rows in each batch. The default is 8192.
     pub batch_size: Option<usize>,
-    /// How many threads a query uses. The default is one a core.
+    /// How many threads a query uses. The default is one for each core.
     pub threads: Option<usize>,
     /// Keys and values for the object stores of URLs in queries, such as `aws_region`, over those from the environment
     /// (`AWS_*`, `GOOGLE_*`, `AZURE_*`).
@@ -30,33 +31,15 @@ pub struct DataFusionConfig {
 }
 
 impl DataFusionConfig {
-    /// The memory limit in bytes.
-    pub(crate) fn memory_bytes(&self) -> Result<Option<usize>> {
-        self.memory_limit.as_deref().map(bytes).transpose()
+    /// What the engine may use.
+    pub(crate) fn engine(&self) -> EngineOptions {
+        EngineOptions {
+            memory_limit: self.memory_limit,
+            spill_folder: self.spill_folder.clone(),
+            batch_size: self.batch_size,
+            threads: self.threads,
+        }
     }
-}
-
-fn bytes(text: &str) -> Result<usize> {
-    let text = text.trim();
-    let digits =
-        text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic() || letter == ' ');
-    let unit = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {
-        "" | "b" => Some(1.0),
-        "k" | "kb" | "kib" => Some(1024.0),
-        "m" | "mb" | "mib" => Some(1024.0 * 1024.0),
-        "g" | "gb" | "gib" => Some(1024.0 * 1024.0 * 1024.0),
-        _ => None,
-    };
-    let number: Option<f64> = digits.parse().ok().filter(|number: &f64| *number > 0.0);
-    let size = number
-        .zip(unit)
-        .map(|(number, unit)| (number * unit) as usize);
-    size.ok_or_else(|| {
-        Error::new(
-            ErrorKind::InvalidOption,
-            format!("memory_limit: `{text}` is no size; write bytes, or text such as \"2GB\""),
-        )
-    })
 }
 
 /// `datafusion://path?key=value`: the path as it stands, relative unless it begins with a slash.

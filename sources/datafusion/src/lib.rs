@@ -1,9 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
-mod error;
 mod format;
-mod params;
 mod source;
 mod stores;
 mod tables;

@@ -1,17 +1,16 @@
 //! Files as tables: each file or folder below the configured folder under its stem, and `FROM 'file.parquet'`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::Arc;
 
-use arrowload_core::{Error, ErrorKind, Secret, nearest};
+use arrowload_common_datafusion::{Tables, from_datafusion};
+use arrowload_core::{Error, ErrorKind, Result, Secret, nearest};
 use async_trait::async_trait;
-use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::catalog::TableProvider;
 use datafusion::datasource::listing::{ListingTable, ListingTableConfig};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::prelude::SessionContext;
 
 use crate::format::{Format, stem};
 use crate::stores;
@@ -20,24 +19,18 @@ use crate::stores;
 const DEPTH: usize = 32;
 
 /// The tables of a folder. Nothing is listed or opened that is not asked for.
+#[derive(Debug)]
 pub(crate) struct FolderTables {
     folder: PathBuf,
     storage_options: BTreeMap<String, Secret>,
-    context: OnceLock<Weak<SessionContext>>,
 }
 
 impl FolderTables {
-    pub(crate) fn new(folder: PathBuf, storage_options: BTreeMap<String, Secret>) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(folder: PathBuf, storage_options: BTreeMap<String, Secret>) -> Self {
+        Self {
             folder,
             storage_options,
-            context: OnceLock::new(),
-        })
-    }
-
-    /// The session that opens the tables, and that has them in its catalog.
-    pub(crate) fn set_context(&self, context: &Arc<SessionContext>) {
-        let _ = self.context.set(Arc::downgrade(context));
+        }
     }
 
     /// Files and folders by the names of their tables, sorted.
@@ -62,81 +55,76 @@ impl FolderTables {
         tables
     }
 
-    /// Whether there is a table or file of this name.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        name.contains("://")
-            || name.contains('*')
-            || self.is_path(name)
-            || self.entries().iter().any(|(table, _)| table == name)
-    }
-
     fn is_path(&self, name: &str) -> bool {
         (stem(name).is_some() || name.contains('/') || name == ".")
             && self.folder.join(name).exists()
     }
 
-    /// What to say of a name that is no table.
-    pub(crate) fn missing(&self, name: &str) -> Error {
-        let folder = self.folder.display();
-        if stem(name).is_some() || name.contains('/') {
-            return Error::new(
-                ErrorKind::NotFound,
-                format!("there is no file `{name}` (names are relative to {folder})"),
-            );
-        }
-        let known = self.table_names();
-        let hint = nearest(name, known.iter().map(String::as_str))
-            .map_or_else(|| ".".into(), |known| format!("; did you mean `{known}`?"));
-        let list = if known.is_empty() {
-            "none".into()
-        } else {
-            known.join(", ")
-        };
-        let message = format!(
-            "there is no table `{name}` in {folder}{hint} Tables: {list}. A file is named in quotes: FROM 'file.parquet'"
-        );
-        Error::new(ErrorKind::NotFound, message)
-    }
-
-    fn state(&self) -> Result<SessionState> {
-        let context = self.context.get().and_then(Weak::upgrade);
-        context
-            .map(|context| context.state())
-            .ok_or_else(|| DataFusionError::Internal("the session has ended".into()))
-    }
-
     /// Opens a file, folder, pattern or URL.
-    async fn open(&self, place: &str, shown: &str) -> Result<Arc<dyn TableProvider>> {
-        let state = self.state()?;
+    async fn open_at(
+        &self,
+        place: &str,
+        shown: &str,
+        session: &SessionState,
+    ) -> Result<Arc<dyn TableProvider>, DataFusionError> {
         let url = stores::parse(place)?;
-        stores::register(&state, &url, &self.storage_options)?;
+        stores::register(session, &url, &self.storage_options)?;
         let at = |error: DataFusionError| error.context(format!("`{shown}`"));
         let sample = match url.is_folder() || place.contains('*') {
-            true => stores::first_file(&state, &url).await.map_err(at)?,
-            false => stores::file(&state, &url)
+            true => stores::first_file(session, &url).await.map_err(at)?,
+            false => stores::file(session, &url)
                 .await
                 .map(|()| place.to_owned())?,
         };
         let format = Format::of_name(&sample)
             .ok_or_else(|| DataFusionError::External(Box::new(Format::unknown(shown))))?;
-        let config = ListingTableConfig::new(url).with_listing_options(format.options(&state)?);
+        let config = ListingTableConfig::new(url).with_listing_options(format.options(session)?);
         let config = config
-            .infer_partitions_from_path(&state)
+            .infer_partitions_from_path(session)
             .await
             .map_err(at)?
-            .infer_schema(&state)
+            .infer_schema(session)
             .await
             .map_err(at)?;
         Ok(Arc::new(ListingTable::try_new(config).map_err(at)?))
     }
 
-    async fn open_local(&self, path: &Path, shown: &str) -> Result<Arc<dyn TableProvider>> {
-        let mut place = path.display().to_string();
-        if path.is_dir() && !place.ends_with('/') {
-            place.push('/');
+    /// Where the file or folder of a table is, if there is one.
+    fn find(&self, name: &str) -> Result<Option<String>> {
+        let path = self.folder.join(name);
+        if name.contains('*') {
+            return Ok(Some(path.display().to_string()));
         }
-        self.open(&place, shown).await
+        if self.is_path(name) {
+            return Ok(Some(as_place(&path)));
+        }
+        let found: Vec<PathBuf> = self
+            .entries()
+            .into_iter()
+            .filter(|(table, _)| table == name)
+            .map(|(_, path)| path)
+            .collect();
+        match found.as_slice() {
+            [] => Ok(None),
+            [path] => Ok(Some(as_place(path))),
+            [one, two, ..] => {
+                let (one, two) = (one.display(), two.display());
+                let message = format!(
+                    "the table `{name}` could be {one} or {two}; name the file in quotes: FROM 'file.parquet'"
+                );
+                Err(Error::new(ErrorKind::Query, message))
+            }
+        }
     }
+}
+
+/// A path as the engine has it: that of a folder ends in a slash.
+fn as_place(path: &Path) -> String {
+    let mut place = path.display().to_string();
+    if path.is_dir() && !place.ends_with('/') {
+        place.push('/');
+    }
+    place
 }
 
 fn is_hidden(name: &str) -> bool {
@@ -166,59 +154,46 @@ fn first_file(folder: &Path, depth: usize) -> Option<PathBuf> {
 }
 
 #[async_trait]
-impl SchemaProvider for FolderTables {
-    fn as_any(&self) -> &dyn std::any::Any {
-        self
-    }
-
-    fn table_names(&self) -> Vec<String> {
+impl Tables for FolderTables {
+    fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.entries().into_iter().map(|(name, _)| name).collect();
         names.dedup();
         names
     }
 
-    fn table_exist(&self, name: &str) -> bool {
-        self.has(name)
+    async fn open(
+        &self,
+        name: &str,
+        session: &SessionState,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
+        let place = match name.contains("://") {
+            true => Some(name.to_owned()),
+            false => self.find(name)?,
+        };
+        let Some(place) = place else { return Ok(None) };
+        let opened = self.open_at(&place, name, session).await;
+        opened.map(Some).map_err(from_datafusion)
     }
 
-    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        if name.contains("://") {
-            return self.open(name, name).await.map(Some);
+    fn missing(&self, name: &str) -> Error {
+        let folder = self.folder.display();
+        if stem(name).is_some() || name.contains('/') {
+            return Error::new(
+                ErrorKind::NotFound,
+                format!("there is no file `{name}` (names are relative to {folder})"),
+            );
         }
-        let path = self.folder.join(name);
-        if name.contains('*') {
-            return self.open(&path.display().to_string(), name).await.map(Some);
-        }
-        if self.is_path(name) {
-            return self.open_local(&path, name).await.map(Some);
-        }
-        let found: Vec<PathBuf> = self
-            .entries()
-            .into_iter()
-            .filter(|(table, _)| table == name)
-            .map(|(_, path)| path)
-            .collect();
-        match found.as_slice() {
-            [] => Ok(None),
-            [path] => self.open_local(path, name).await.map(Some),
-            [one, two, ..] => {
-                let (one, two) = (one.display(), two.display());
-                let message = format!(
-                    "the table `{name}` could be {one} or {two}; name the file in quotes: FROM 'file.parquet'"
-                );
-                Err(DataFusionError::External(Box::new(Error::new(
-                    ErrorKind::Query,
-                    message,
-                ))))
-            }
-        }
-    }
-}
-
-impl fmt::Debug for FolderTables {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FolderTables")
-            .field("folder", &self.folder)
-            .finish_non_exhaustive()
+        let known = self.names();
+        let hint = nearest(name, known.iter().map(String::as_str))
+            .map_or_else(|| ".".into(), |known| format!("; did you mean `{known}`?"));
+        let list = if known.is_empty() {
+            "none".into()
+        } else {
+            known.join(", ")
+        };
+        let message = format!(
+            "there is no table `{name}` in {folder}{hint} Tables: {list}. A file is named in quotes: FROM 'file.parquet'"
+        );
+        Error::new(ErrorKind::NotFound, message)
     }
 }

@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+mod bits;
+mod keys;
+mod meeting;
+mod spool;
+#[cfg(test)]
+mod tests;
+
+pub use meeting::{Counts, Meeting, Part, Target, meet};
+pub use spool::{Spool, Spooled};

@@ -1,0 +1,176 @@
+//! The rows of an upsert on the local disk, until it is known which of them stay.
+
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{BufReader, BufWriter, Read, Seek, Write};
+
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_buffer::NullBuffer;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{DataType, SchemaRef};
+use arrowload_core::{Error, ErrorKind, Result};
+use futures::stream::{self, Stream};
+
+use crate::keys::{KeyHash, KeyHasher};
+
+/// Bytes that are read and written at once.
+const BUFFER: usize = 1 << 20;
+
+/// Takes the rows of a load: batches and the hashes of their keys, in two files that have no names and vanish with the
+/// process.
+pub struct Spool {
+    batches: StreamWriter<BufWriter<File>>,
+    hashes: BufWriter<File>,
+    hasher: KeyHasher,
+    spooled: Facts,
+}
+
+/// The rows of a load, all of which have come.
+pub struct Spooled {
+    batches: File,
+    hashes: File,
+    facts: Facts,
+}
+
+/// What is known of the rows beside themselves.
+struct Facts {
+    keys: Vec<usize>,
+    types: Vec<DataType>,
+    seed: u64,
+    rows: u64,
+    null_keys: u64,
+}
+
+impl Spool {
+    /// For batches of this schema, whose key columns are at these places.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](arrowload_core::ErrorKind::Unsupported) for a type that keys cannot have;
+    /// [`ErrorKind::Io`](arrowload_core::ErrorKind::Io) if there is no room for temporary files.
+    pub fn new(schema: &SchemaRef, keys: Vec<usize>) -> Result<Self> {
+        // The standard library draws it at random.
+        let seed = RandomState::new().build_hasher().finish();
+        let key_types = keys
+            .iter()
+            .map(|key| schema.field(*key).data_type().clone());
+        let types: Vec<DataType> = key_types.collect();
+        let file = BufWriter::with_capacity(BUFFER, tempfile::tempfile()?);
+        Ok(Self {
+            batches: StreamWriter::try_new(file, schema)?,
+            hashes: BufWriter::with_capacity(BUFFER, tempfile::tempfile()?),
+            hasher: KeyHasher::new(&types, seed)?,
+            spooled: Facts {
+                keys,
+                types,
+                seed,
+                rows: 0,
+                null_keys: 0,
+            },
+        })
+    }
+
+    /// Takes one batch. This blocks on the disk.
+    ///
+    /// # Errors
+    /// If the disk cannot take it.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let keys: Vec<ArrayRef> = self
+            .spooled
+            .keys
+            .iter()
+            .map(|key| batch.column(*key).clone())
+            .collect();
+        let nulls = keys
+            .iter()
+            .map(|key| key.logical_nulls())
+            .fold(None, |all, nulls| {
+                NullBuffer::union(all.as_ref(), nulls.as_ref())
+            });
+        self.batches.write(batch)?;
+        for hash in self.hasher.hash(&keys)? {
+            self.hashes.write_all(&hash.to_bytes())?;
+        }
+        self.spooled.rows += batch.num_rows() as u64;
+        self.spooled.null_keys += nulls.map_or(0, |nulls| nulls.null_count()) as u64;
+        Ok(())
+    }
+
+    /// All rows have come. This blocks on the disk.
+    ///
+    /// # Errors
+    /// If the disk cannot take what is left.
+    pub fn finish(self) -> Result<Spooled> {
+        let batches = self.batches.into_inner()?;
+        Ok(Spooled {
+            batches: batches
+                .into_inner()
+                .map_err(std::io::IntoInnerError::into_error)?,
+            hashes: self
+                .hashes
+                .into_inner()
+                .map_err(std::io::IntoInnerError::into_error)?,
+            facts: self.spooled,
+        })
+    }
+}
+
+impl Spooled {
+    /// How many rows there are.
+    pub fn rows(&self) -> u64 {
+        self.facts.rows
+    }
+
+    /// How many of them have a null in a key column.
+    pub fn null_keys(&self) -> u64 {
+        self.facts.null_keys
+    }
+
+    /// The batches, in their order; one stream at a time.
+    ///
+    /// # Errors
+    /// If the disk does not give them back.
+    pub fn batches(&self) -> Result<impl Stream<Item = Result<RecordBatch>> + Send + 'static> {
+        let mut file = self.batches.try_clone()?;
+        file.rewind()?;
+        let reader = StreamReader::try_new(BufReader::with_capacity(BUFFER, file), None)?;
+        Ok(stream::try_unfold(reader, async |mut reader| {
+            blocking(move || Ok(reader.next().transpose()?.map(|batch| (batch, reader)))).await
+        }))
+    }
+
+    /// The hashes of the keys, in the order of the rows.
+    pub(crate) fn hashes(&self, mut each: impl FnMut(u64, KeyHash)) -> Result<()> {
+        let mut file = &self.hashes;
+        file.rewind()?;
+        let mut reader = BufReader::with_capacity(BUFFER, file);
+        let mut bytes = [0; 16];
+        for row in 0..self.facts.rows {
+            reader.read_exact(&mut bytes)?;
+            each(row, KeyHash::from_bytes(bytes));
+        }
+        Ok(())
+    }
+
+    /// What hashes keys as those of the load were.
+    pub(crate) fn hasher(&self) -> Result<KeyHasher> {
+        KeyHasher::new(&self.facts.types, self.facts.seed)
+    }
+
+    /// The types of the key columns.
+    pub(crate) fn key_types(&self) -> &[DataType] {
+        &self.facts.types
+    }
+}
+
+/// Runs what waits for the disk where it keeps no other task waiting.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(ended)?
+}
+
+/// A task that ended without an answer.
+pub(crate) fn ended(error: tokio::task::JoinError) -> Error {
+    Error::new(ErrorKind::Unexpected, "a task ended without an answer").with_source(error)
+}
