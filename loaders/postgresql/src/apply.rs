@@ -4,7 +4,6 @@ use arrowload_core::{Error, ErrorKind, KeyCounts, LoadRequest, Mode, NullKeys, R
 use tokio_postgres::{Client, Row};
 
 use crate::PostgresqlOptions;
-use crate::catalog::Place;
 use crate::error::from_pg;
 use crate::ident::quote;
 use crate::layout::{Keys, Layout};
@@ -12,16 +11,6 @@ use crate::options::OnConflict;
 
 /// The temporary table; one to a connection, gone with the transaction.
 pub(crate) const STAGE: &str = "pg_temp.arrowload_stage";
-
-/// The statement that creates the table that several connections stage in. It is dropped with the transaction that moves its
-/// rows, and by later loads if that never comes.
-pub(crate) fn shared_stage_sql(layout: &Layout, place: &Place, numbered: bool) -> String {
-    format!(
-        "CREATE UNLOGGED TABLE {} ({})",
-        place.sql(),
-        stage_columns(layout, numbered)
-    )
-}
 
 /// The column of a staged row's number in the load: a name that no other column has.
 pub(crate) fn number_column(layout: &Layout) -> String {
@@ -33,23 +22,17 @@ pub(crate) fn number_column(layout: &Layout) -> String {
 }
 
 /// The statement that creates the temporary table. Its columns have the types of the table's, and none of its rules.
-pub(crate) fn stage_sql(layout: &Layout, numbered: bool) -> String {
-    format!(
-        "CREATE TEMPORARY TABLE arrowload_stage ({}) ON COMMIT DROP",
-        stage_columns(layout, numbered)
-    )
-}
-
-fn stage_columns(layout: &Layout, numbered: bool) -> String {
+pub(crate) fn stage_sql(layout: &Layout) -> String {
     let mut columns: Vec<String> = layout
         .columns
         .iter()
         .map(|column| format!("{} {}", quote(&column.name), column.pg.name))
         .collect();
-    if numbered {
+    if layout.keys.is_some() {
         columns.push(format!("{} bigint", quote(&number_column(layout))));
     }
-    columns.join(", ")
+    let columns = columns.join(", ");
+    format!("CREATE TEMPORARY TABLE arrowload_stage ({columns}) ON COMMIT DROP")
 }
 
 /// What moving rows did.
@@ -68,12 +51,19 @@ fn count(row: &Row, index: usize) -> Result<u64> {
         .map_err(from_pg)
 }
 
+/// Runs a statement in one round trip, and says how many rows it changed.
+async fn execute(client: &Client, sql: &str) -> Result<u64> {
+    client.execute_typed(sql, &[]).await.map_err(from_pg)
+}
+
+/// Asks in one round trip for one row.
+async fn ask(client: &Client, sql: &str) -> Result<Row> {
+    client.query_typed_one(sql, &[]).await.map_err(from_pg)
+}
+
 /// Deletes every row of the table, and says how many there were. Readers with an older snapshot still see them.
 pub(crate) async fn delete_all(client: &Client, layout: &Layout) -> Result<u64> {
-    let deleted = client
-        .execute(&format!("DELETE FROM {}", layout.place.sql()), &[])
-        .await
-        .map_err(from_pg)?;
+    let deleted = execute(client, &format!("DELETE FROM {}", layout.place.sql())).await?;
     check_left(client, layout, 0).await?;
     Ok(deleted)
 }
@@ -81,17 +71,7 @@ pub(crate) async fn delete_all(client: &Client, layout: &Layout) -> Result<u64> 
 /// After old rows were deleted, only these many new ones are there. A rule or trigger may keep old ones in silence, so that
 /// readers would see a mix: where there is one, the rows are counted.
 async fn check_left(client: &Client, layout: &Layout, new: u64) -> Result<()> {
-    const KEEPS: &str = "WITH RECURSIVE family AS (SELECT $1::pg_catalog.text::pg_catalog.regclass::pg_catalog.oid AS id \
-            UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family ON i.inhparent = family.id) \
-        SELECT 1 FROM family WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = family.id AND NOT t.tgisinternal \
-            AND t.tgtype::int & 11 = 11) \
-        OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = family.id AND r.ev_type = '4' AND r.is_instead) LIMIT 1";
-    if client
-        .query_opt(KEEPS, &[&layout.place.sql()])
-        .await
-        .map_err(from_pg)?
-        .is_none()
-    {
+    if !layout.table.as_ref().is_some_and(|table| table.keeps_rows) {
         return Ok(());
     }
     let there = count_rows(client, layout).await?;
@@ -112,9 +92,9 @@ pub(crate) async fn insert_all(client: &Client, layout: &Layout) -> Result<Moved
     let sql = format!(
         "INSERT INTO {} ({columns}) SELECT {columns} FROM {}",
         layout.place.sql(),
-        layout.stage
+        STAGE
     );
-    let rows = client.execute(&sql, &[]).await.map_err(from_pg)?;
+    let rows = execute(client, &sql).await?;
     Ok(Moved {
         rows,
         ..Moved::default()
@@ -124,13 +104,13 @@ pub(crate) async fn insert_all(client: &Client, layout: &Layout) -> Result<Moved
 /// Puts the staged rows in the place of the old ones in one statement, at whose end other tables' references hold again.
 /// The count makes the old rows go before the first new one comes.
 pub(crate) async fn exchange(client: &Client, layout: &Layout) -> Result<Moved> {
-    let (table, columns, stage) = (layout.place.sql(), layout.column_list(), &layout.stage);
+    let (table, columns, stage) = (layout.place.sql(), layout.column_list(), STAGE);
     let sql = format!(
         "WITH gone AS (DELETE FROM {table} RETURNING 1), counted AS MATERIALIZED (SELECT count(*) AS n FROM gone), \
          put AS (INSERT INTO {table} ({columns}) SELECT {columns} FROM {stage} WHERE (SELECT n FROM counted) IS NOT NULL RETURNING 1) \
          SELECT (SELECT count(*) FROM put), (SELECT n FROM counted)"
     );
-    let row = client.query_one(&sql, &[]).await.map_err(from_pg)?;
+    let row = ask(client, &sql).await?;
     let moved = Moved {
         rows: count(&row, 0)?,
         deleted: count(&row, 1)?,
@@ -174,7 +154,7 @@ pub(crate) async fn upsert(
     keys: &Keys,
     request: &LoadRequest<PostgresqlOptions>,
 ) -> Result<Moved> {
-    let (table, columns, stage) = (layout.place.sql(), layout.column_list(), &layout.stage);
+    let (table, columns, stage) = (layout.place.sql(), layout.column_list(), STAGE);
     let key_list = keys
         .columns
         .iter()
@@ -196,12 +176,12 @@ pub(crate) async fn upsert(
             "(xmax = 0) AS is_new"
         },
     );
-    let row = client.query_one(&sql, &[]).await.map_err(from_pg)?;
+    let row = ask(client, &sql).await?;
     let (written, mut new) = (count(&row, 0)?, count(&row, 1)?);
     if let Some(there) = there.filter(|_| request.options.on_conflict == OnConflict::Update) {
         new = written.saturating_sub(there);
     }
-    let staged = staged_rows(client, layout, keys, request.null_keys).await?;
+    let staged = staged_rows(client, keys, request.null_keys).await?;
     let counts = KeyCounts {
         inserted: new,
         updated: written - new,
@@ -225,13 +205,8 @@ struct Staged {
     null_keys: u64,
 }
 
-async fn staged_rows(
-    client: &Client,
-    layout: &Layout,
-    keys: &Keys,
-    null_keys: NullKeys,
-) -> Result<Staged> {
-    let stage = &layout.stage;
+async fn staged_rows(client: &Client, keys: &Keys, null_keys: NullKeys) -> Result<Staged> {
+    let stage = STAGE;
     let names: Vec<String> = keys.columns.iter().map(|name| quote(name)).collect();
     let nulls = match null_keys {
         // The pipeline lets none through.
@@ -247,7 +222,7 @@ async fn staged_rows(
          FROM (SELECT DISTINCT {} FROM {stage}) AS keys",
         names.join(", ")
     );
-    let row = client.query_one(&sql, &[]).await.map_err(from_pg)?;
+    let row = ask(client, &sql).await?;
     Ok(Staged {
         rows: count(&row, 0)?,
         keys: count(&row, 1)?,
@@ -278,21 +253,16 @@ async fn rows_there(client: &Client, layout: &Layout, keys: &Keys) -> Result<Opt
         .join(", ");
     let sql = format!(
         "SELECT count(*) FROM (SELECT DISTINCT {key_list} FROM {}) AS s WHERE EXISTS (SELECT 1 FROM {table} AS t WHERE {})",
-        layout.stage,
+        STAGE,
         equal.join(" AND ")
     );
-    count(&client.query_one(&sql, &[]).await.map_err(from_pg)?, 0).map(Some)
+    count(&ask(client, &sql).await?, 0).map(Some)
 }
 
 /// How many rows the table has.
 pub(crate) async fn count_rows(client: &Client, layout: &Layout) -> Result<u64> {
-    count(
-        &client
-            .query_one(&format!("SELECT count(*) FROM {}", layout.place.sql()), &[])
-            .await
-            .map_err(from_pg)?,
-        0,
-    )
+    let sql = format!("SELECT count(*) FROM {}", layout.place.sql());
+    count(&ask(client, &sql).await?, 0)
 }
 
 /// Whether the staged rows are moved by deleting the old ones first.

@@ -1,10 +1,16 @@
-//! What the server's catalog says of a target: where it is, its columns and their types, its keys, what refers to it.
+//! What the server's catalog says of a target: where it is, its columns and their types, its keys, what refers to it, and what
+//! the user may do there. One question, so that it costs one round trip and is of one moment.
+
+use std::sync::LazyLock;
 
 use arrowload_core::{Error, ErrorKind, Result};
+use serde::Deserialize;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use crate::error::from_pg;
 use crate::ident::{TableName, quote};
+use crate::ledger;
 use crate::types::{Kind, PgType, built_in};
 
 /// A table's place, whether or not it is there.
@@ -21,17 +27,54 @@ impl Place {
     }
 }
 
-/// A table that is there.
+/// What the catalog said at one moment. Nothing in it changes with the rows of a table.
 #[derive(Debug, Clone)]
+pub(crate) struct Look {
+    /// The server's version, as in 150004.
+    pub(crate) version: u32,
+    pub(crate) user: String,
+    pub(crate) database: String,
+    /// The user may create temporary tables.
+    pub(crate) may_stage: bool,
+    pub(crate) place: Place,
+    /// The user may create tables in the schema; `None` if there is no such schema.
+    pub(crate) may_create: Option<bool>,
+    pub(crate) table: Option<Table>,
+    pub(crate) ledger: LedgerLook,
+}
+
+/// A table that is there.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Table {
+    pub(crate) oid: u32,
     pub(crate) partitioned: bool,
     pub(crate) columns: Vec<Column>,
     /// Columns that count towards the server's limit: dropped ones do.
     pub(crate) attributes: usize,
+    /// The unique indexes that can decide a conflict: of plain columns, over all rows, checked at once.
+    pub(crate) indexes: Vec<UniqueIndex>,
+    /// The foreign keys of other tables that refer to this one.
+    pub(crate) references: Vec<Reference>,
+    /// A rule or trigger may keep rows that are deleted.
+    pub(crate) keeps_rows: bool,
+    /// Row-level security applies to the user.
+    pub(crate) row_security: bool,
+    pub(crate) privileges: Privileges,
+}
+
+/// What the user may do with a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) struct Privileges {
+    pub(crate) insert: bool,
+    pub(crate) select: bool,
+    pub(crate) update: bool,
+    pub(crate) delete: bool,
+    /// It is the user's own, to alter and index.
+    pub(crate) owner: bool,
 }
 
 /// A column that is there.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) not_null: bool,
@@ -45,7 +88,7 @@ pub(crate) struct Column {
 }
 
 /// A unique index that an upsert can go by.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct UniqueIndex {
     /// Sorted.
     pub(crate) columns: Vec<String>,
@@ -53,12 +96,156 @@ pub(crate) struct UniqueIndex {
 }
 
 /// A foreign key of another table to this one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Reference {
-    pub(crate) constraint: String,
+    pub(crate) name: String,
     pub(crate) from: String,
     /// `NO ACTION`: what refers to a row may stay if the row is there again when the statement ends.
     pub(crate) checks_at_end: bool,
+}
+
+/// What is where the loads of the target are recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct LedgerLook {
+    /// The user may create tables in its schema; `None` if there is no such schema.
+    pub(crate) may_create: Option<bool>,
+    pub(crate) table: Option<LedgerTable>,
+}
+
+/// A table that has the name of the ledger.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct LedgerTable {
+    pub(crate) columns: Vec<String>,
+    pub(crate) privileges: Privileges,
+}
+
+/// The chains of types of what `$seed` selects, as rows of an id, a depth, and a type with its modifier: a domain is followed
+/// by the type beneath it, an array by that of its elements.
+const CHAIN: &str = "chain AS ($seed UNION ALL SELECT chain.id, chain.depth + 1, \
+        CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END, \
+        CASE WHEN t.typtype = 'd' AND t.typtypmod <> -1 THEN t.typtypmod ELSE chain.modifier END \
+    FROM chain JOIN pg_catalog.pg_type t ON t.oid = chain.oid \
+    WHERE t.typtype = 'd' OR (t.typtype = 'b' AND t.typcategory = 'A')), \
+  kinds AS (SELECT chain.id, pg_catalog.json_agg(pg_catalog.json_build_object('oid', t.oid::bigint, 'modifier', chain.modifier, \
+        'name', pg_catalog.format_type(t.oid, chain.modifier), 'is', t.typtype::text, 'category', t.typcategory::text, \
+        'vector', t.typname = 'vector' AND EXISTS (SELECT 1 FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e \
+            ON e.oid = d.refobjid WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = t.oid \
+            AND d.deptype = 'e' AND e.extname = 'vector')) ORDER BY chain.depth) AS types \
+    FROM chain JOIN pg_catalog.pg_type t ON t.oid = chain.oid GROUP BY chain.id)";
+
+/// The schema (`$1`, if it is given) and name of the target, and the schema (`$3`) and name of the ledger, if it is not the
+/// target's. A target without a schema is where the search path finds it, or else in the path's first schema.
+const LOOK: &str = "WITH RECURSIVE \
+  place AS (SELECT COALESCE($1, (SELECT n.nspname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
+        ON n.oid = c.relnamespace WHERE c.relname = $2 AND pg_catalog.pg_table_is_visible(c.oid) AND n.nspname <> 'pg_catalog' \
+        AND c.relpersistence <> 't' LIMIT 1), pg_catalog.current_schema()::text) AS schema), \
+  home AS (SELECT n.oid FROM pg_catalog.pg_namespace n JOIN place ON n.nspname = place.schema), \
+  target AS (SELECT c.oid, c.relowner, c.relkind, c.relnatts FROM pg_catalog.pg_class c JOIN home ON home.oid = c.relnamespace \
+        WHERE c.relname = $2), \
+  ledger_home AS (SELECT n.oid FROM pg_catalog.pg_namespace n JOIN place ON n.nspname = COALESCE($3, place.schema)), \
+  ledger AS (SELECT c.oid, c.relowner FROM pg_catalog.pg_class c JOIN ledger_home ON ledger_home.oid = c.relnamespace WHERE c.relname = $4), \
+  family AS (SELECT oid FROM target UNION \
+        SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN family ON i.inhparent = family.oid), \
+  $chain \
+SELECT pg_catalog.json_build_object( \
+  'version', pg_catalog.current_setting('server_version_num')::int, \
+  'user', current_user, 'database', pg_catalog.current_database(), \
+  'may_stage', pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), \
+  'schema', (SELECT schema FROM place), \
+  'may_create', (SELECT pg_catalog.has_schema_privilege(oid, 'CREATE') FROM home), \
+  'ledger_may_create', (SELECT pg_catalog.has_schema_privilege(oid, 'CREATE') FROM ledger_home), \
+  'ledger', (SELECT pg_catalog.json_build_object('privileges', $privileges, \
+        'columns', (SELECT pg_catalog.json_agg(attname ORDER BY attnum) FROM pg_catalog.pg_attribute \
+            WHERE attrelid = r.oid AND attnum > 0 AND NOT attisdropped)) FROM ledger r), \
+  'table', (SELECT pg_catalog.json_build_object('oid', r.oid::bigint, 'kind', r.relkind::text, 'attributes', r.relnatts, \
+    'privileges', $privileges, 'row_security', pg_catalog.row_security_active(r.oid), \
+    'keeps_rows', EXISTS (SELECT 1 FROM family WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t \
+            WHERE t.tgrelid = family.oid AND NOT t.tgisinternal AND t.tgtype::int & 11 = 11) \
+        OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite w WHERE w.ev_class = family.oid AND w.ev_type = '4' AND w.is_instead)), \
+    'columns', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname, 'not_null', a.attnotnull, \
+            'has_default', a.atthasdef, 'identity', a.attidentity::text, 'generated', a.attgenerated::text, \
+            'key', EXISTS (SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indisprimary \
+                AND a.attnum = ANY (i.indkey)), 'types', kinds.types) ORDER BY a.attnum) \
+        FROM pg_catalog.pg_attribute a JOIN kinds ON kinds.id = a.attnum \
+        WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped), \
+    'indexes', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object( \
+            'columns', ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
+                JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE k.place <= i.indnkeyatts), \
+            'nulls_are_equal', COALESCE((pg_catalog.to_jsonb(i)->>'indnullsnotdistinct')::boolean, false)) ORDER BY i.indexrelid) \
+        FROM pg_catalog.pg_index i WHERE i.indrelid = r.oid AND i.indisunique AND i.indisvalid AND i.indimmediate \
+        AND i.indpred IS NULL AND i.indexprs IS NULL), \
+    'references', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', f.conname, \
+            'from', f.conrelid::pg_catalog.regclass::text, 'checks_at_end', f.confdeltype = 'a') ORDER BY f.conname, f.oid) \
+        FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = r.oid AND f.conrelid <> r.oid)) \
+    FROM target r))::text";
+
+/// `indnullsnotdistinct` is there since version 15 only, which is why it is looked for in the row as JSON.
+static LOOK_SQL: LazyLock<String> = LazyLock::new(|| {
+    const PRIVILEGES: &str = "pg_catalog.json_build_object( \
+        'insert', pg_catalog.has_table_privilege(r.oid, 'INSERT'), 'select', pg_catalog.has_table_privilege(r.oid, 'SELECT'), \
+        'update', pg_catalog.has_table_privilege(r.oid, 'UPDATE'), 'delete', pg_catalog.has_table_privilege(r.oid, 'DELETE'), \
+        'owner', pg_catalog.pg_has_role(r.relowner, 'USAGE'))";
+    const SEED: &str = "SELECT a.attnum AS id, 0 AS depth, a.atttypid AS oid, a.atttypmod AS modifier \
+        FROM pg_catalog.pg_attribute a JOIN target ON a.attrelid = target.oid WHERE a.attnum > 0 AND NOT a.attisdropped";
+    LOOK.replace("$privileges", PRIVILEGES)
+        .replace("$chain", &CHAIN.replace("$seed", SEED))
+});
+
+static KIND_SQL: LazyLock<String> = LazyLock::new(|| {
+    let chain = CHAIN.replace(
+        "$seed",
+        "SELECT 0 AS id, 0 AS depth, $1::oid AS oid, -1 AS modifier",
+    );
+    format!("WITH RECURSIVE {chain} SELECT types::text FROM kinds")
+});
+
+/// The answer to the look, as the server writes it.
+#[derive(Deserialize)]
+struct Answer {
+    version: u32,
+    user: String,
+    database: String,
+    may_stage: bool,
+    schema: Option<String>,
+    may_create: Option<bool>,
+    ledger_may_create: Option<bool>,
+    ledger: Option<LedgerTable>,
+    table: Option<TableAnswer>,
+}
+
+#[derive(Deserialize)]
+struct TableAnswer {
+    oid: u32,
+    kind: String,
+    attributes: usize,
+    privileges: Privileges,
+    row_security: bool,
+    keeps_rows: bool,
+    columns: Option<Vec<ColumnAnswer>>,
+    indexes: Option<Vec<UniqueIndex>>,
+    references: Option<Vec<Reference>>,
+}
+
+#[derive(Deserialize)]
+struct ColumnAnswer {
+    name: String,
+    not_null: bool,
+    has_default: bool,
+    identity: String,
+    generated: String,
+    key: bool,
+    types: Vec<Link>,
+}
+
+/// A type in the chain of a column's.
+#[derive(Deserialize)]
+struct Link {
+    oid: u32,
+    modifier: i32,
+    name: String,
+    is: String,
+    category: String,
+    vector: bool,
 }
 
 pub(crate) fn get<'a, T: tokio_postgres::types::FromSql<'a>>(
@@ -68,235 +255,171 @@ pub(crate) fn get<'a, T: tokio_postgres::types::FromSql<'a>>(
     row.try_get(index).map_err(from_pg)
 }
 
-/// Where a target is: in the schema it names, else that of the connection, else where the search path finds the table,
-/// else the first schema of the search path.
-pub(crate) async fn place(
+/// Asks in one round trip, which a question of unknown types would not.
+async fn ask(client: &Client, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<String> {
+    let row = client.query_typed_one(sql, values).await.map_err(from_pg)?;
+    get(&row, 0)
+}
+
+fn read<'a, T: Deserialize<'a>>(answer: &'a str) -> Result<T> {
+    serde_json::from_str(answer).map_err(|error| {
+        Error::new(
+            ErrorKind::Unexpected,
+            "the server's answer about its catalog cannot be understood",
+        )
+        .with_source(error)
+    })
+}
+
+/// Looks at a target: in the schema that it names, else in that of the connection, else along the search path.
+pub(crate) async fn look(
     client: &Client,
     name: &TableName,
-    default: Option<&str>,
-) -> Result<Place> {
-    const VISIBLE: &str = "SELECT n.nspname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-        WHERE c.relname = $1 AND pg_catalog.pg_table_is_visible(c.oid) AND n.nspname <> 'pg_catalog' AND c.relpersistence <> 't' LIMIT 1";
-    let table = name.table.clone();
-    if let Some(schema) = name.schema.as_deref().or(default) {
-        return Ok(Place {
-            schema: schema.to_owned(),
-            table,
-        });
-    }
-    if let Some(row) = client
-        .query_opt(VISIBLE, &[&table])
-        .await
-        .map_err(from_pg)?
-    {
-        return Ok(Place {
-            schema: get(&row, 0)?,
-            table,
-        });
-    }
-    let row = client
-        .query_one("SELECT pg_catalog.current_schema()::text", &[])
-        .await
-        .map_err(from_pg)?;
-    let schema: Option<String> = get(&row, 0)?;
-    let missing = || {
+    schema: Option<&str>,
+    ledger_schema: Option<&str>,
+) -> Result<Look> {
+    let values: [(&(dyn ToSql + Sync), Type); 4] = [
+        (&name.schema.as_deref().or(schema), Type::TEXT),
+        (&name.table, Type::TEXT),
+        (&ledger_schema, Type::TEXT),
+        (&ledger::TABLE, Type::TEXT),
+    ];
+    let text = ask(client, &LOOK_SQL, &values).await?;
+    let answer: Answer = read(&text)?;
+    let Some(schema) = answer.schema else {
         let message = "the server's search_path names no schema that is there; name one: schema.table, or the connection key `schema`";
-        Error::new(ErrorKind::NotFound, message)
+        return Err(Error::new(ErrorKind::NotFound, message));
     };
-    Ok(Place {
-        schema: schema.ok_or_else(missing)?,
+    let place = Place {
+        schema,
+        table: name.table.clone(),
+    };
+    let table = answer.table.map(|table| table.read(&place)).transpose()?;
+    Ok(Look {
+        version: answer.version,
+        user: answer.user,
+        database: answer.database,
+        may_stage: answer.may_stage,
+        place,
+        may_create: answer.may_create,
         table,
+        ledger: LedgerLook {
+            may_create: answer.ledger_may_create,
+            table: answer.ledger,
+        },
     })
 }
 
 /// Refuses a schema that is not there.
-pub(crate) async fn check_schema(client: &Client, schema: &str) -> Result<()> {
-    let found = client
-        .query_opt(
-            "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1",
-            &[&schema],
-        )
-        .await
-        .map_err(from_pg)?;
-    found.map(drop).ok_or_else(|| {
+pub(crate) fn check_schema(schema: &str, may_create: Option<bool>) -> Result<()> {
+    may_create.map(drop).ok_or_else(|| {
         let message = format!("there is no schema `{schema}`; create it, or write a table's name that holds a dot in double quotes");
         Error::new(ErrorKind::NotFound, message)
     })
 }
 
-/// The server's version, as in 150004.
-pub(crate) async fn version(client: &Client) -> Result<u32> {
-    let row = client
-        .query_one(
-            "SELECT pg_catalog.current_setting('server_version_num')",
-            &[],
-        )
-        .await
-        .map_err(from_pg)?;
-    let text: String = get(&row, 0)?;
-    Ok(text.parse().unwrap_or(0))
+impl TableAnswer {
+    /// Refuses what has the name of a table and is none.
+    fn read(self, place: &Place) -> Result<Table> {
+        let what = match self.kind.as_str() {
+            "r" | "p" => {
+                return Ok(Table {
+                    oid: self.oid,
+                    partitioned: self.kind == "p",
+                    columns: self
+                        .columns
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(ColumnAnswer::read)
+                        .collect(),
+                    attributes: self.attributes,
+                    indexes: self.indexes.map(sorted).unwrap_or_default(),
+                    references: self.references.unwrap_or_default(),
+                    keeps_rows: self.keeps_rows,
+                    row_security: self.row_security,
+                    privileges: self.privileges,
+                });
+            }
+            "v" => "a view",
+            "m" => "a materialized view",
+            "f" => "a foreign table, which cannot be loaded all or nothing",
+            "S" => "a sequence",
+            "i" | "I" => "an index",
+            _ => "no table",
+        };
+        let message = format!("{} is {what}; loads go into tables", place.sql());
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
 }
 
-/// Whether a table is there, and refuses what has its name and is none.
-pub(crate) async fn find(client: &Client, place: &Place) -> Result<Option<(u32, bool)>> {
-    const FIND: &str = "SELECT c.oid, c.relkind::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-        WHERE n.nspname = $1 AND c.relname = $2";
-    let Some(row) = client
-        .query_opt(FIND, &[&place.schema, &place.table])
-        .await
-        .map_err(from_pg)?
-    else {
-        return Ok(None);
-    };
-    let (oid, kind): (u32, String) = (get(&row, 0)?, get(&row, 1)?);
-    let what = match kind.as_str() {
-        "r" => return Ok(Some((oid, false))),
-        "p" => return Ok(Some((oid, true))),
-        "v" => "a view",
-        "m" => "a materialized view",
-        "f" => "a foreign table, which cannot be loaded all or nothing",
-        "S" => "a sequence",
-        "i" | "I" => "an index",
-        _ => "no table",
-    };
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        format!("{} is {what}; loads go into tables", place.sql()),
-    ))
+fn sorted(mut indexes: Vec<UniqueIndex>) -> Vec<UniqueIndex> {
+    indexes.iter_mut().for_each(|index| index.columns.sort());
+    indexes
 }
 
-/// A table that was found.
-pub(crate) async fn table(client: &Client, oid: u32, partitioned: bool) -> Result<Table> {
-    const COUNT: &str = "SELECT relnatts::int FROM pg_catalog.pg_class WHERE oid = $1";
-    let row = client.query_one(COUNT, &[&oid]).await.map_err(from_pg)?;
-    let attributes = usize::try_from(get::<i32>(&row, 0)?).unwrap_or(0);
-    Ok(Table {
-        partitioned,
-        columns: columns(client, oid).await?,
-        attributes,
-    })
-}
-
-/// The columns of a table, in its order.
-pub(crate) async fn columns(client: &Client, oid: u32) -> Result<Vec<Column>> {
-    const COLUMNS: &str = "SELECT attname::text, attnotnull, atthasdef, attidentity::text, attgenerated::text, atttypid, atttypmod, \
-        pg_catalog.format_type(atttypid, atttypmod), attidentity <> '' OR EXISTS (SELECT 1 FROM pg_catalog.pg_index i \
-            WHERE i.indrelid = attrelid AND i.indisprimary AND attnum = ANY (i.indkey)) FROM pg_catalog.pg_attribute \
-        WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
-    let mut columns = Vec::new();
-    for row in client.query(COLUMNS, &[&oid]).await.map_err(from_pg)? {
-        let (identity, generated): (String, String) = (get(&row, 3)?, get(&row, 4)?);
-        let unwritable = match (identity.as_str(), generated.as_str()) {
+impl ColumnAnswer {
+    fn read(self) -> Column {
+        let unwritable = match (self.identity.as_str(), self.generated.as_str()) {
             ("a", _) => Some("is GENERATED ALWAYS AS IDENTITY, and takes no values"),
             (_, "") => None,
             _ => Some("is generated from other columns, and takes no values"),
         };
-        let kind = kind(client, get(&row, 5)?, get(&row, 6)?).await?;
-        columns.push(Column {
-            name: get(&row, 0)?,
-            not_null: get(&row, 1)?,
-            always_not_null: get(&row, 8)?,
-            filled: get::<bool>(&row, 2)? || !identity.is_empty(),
+        let first = self.types.first();
+        Column {
+            not_null: self.not_null,
+            always_not_null: self.key || !self.identity.is_empty(),
+            filled: self.has_default || !self.identity.is_empty(),
             unwritable,
             pg: PgType {
-                oid: get(&row, 5)?,
-                name: get(&row, 7)?,
-                kind,
+                oid: first.map_or(0, |link| link.oid),
+                name: first.map(|link| link.name.clone()).unwrap_or_default(),
+                kind: kind_of(&self.types),
             },
-        });
-    }
-    Ok(columns)
-}
-
-/// The kind of a type, through domains and arrays of them.
-pub(crate) async fn kind(client: &Client, mut oid: u32, mut modifier: i32) -> Result<Kind> {
-    const TYPE: &str = "SELECT t.typtype::text, t.typbasetype, t.typtypmod, t.typelem, t.typcategory::text, \
-        pg_catalog.format_type(t.typelem, $2), t.typname = 'vector' AND EXISTS (SELECT 1 FROM pg_catalog.pg_depend d \
-            JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid WHERE d.objid = t.oid AND d.deptype = 'e' AND e.extname = 'vector') \
-        FROM pg_catalog.pg_type t WHERE t.oid = $1";
-    let mut around = None;
-    loop {
-        let (found, inner) = match built_in(oid, modifier) {
-            Some(kind) => (kind, None),
-            None => {
-                let row = client
-                    .query_one(TYPE, &[&oid, &modifier])
-                    .await
-                    .map_err(from_pg)?;
-                let (kind, category): (String, String) = (get(&row, 0)?, get(&row, 4)?);
-                match (kind.as_str(), category.as_str()) {
-                    ("e", _) => (Kind::Enum, None),
-                    ("d", _) => {
-                        let declared: i32 = get(&row, 2)?;
-                        (oid, modifier) = (
-                            get(&row, 1)?,
-                            if declared == -1 { modifier } else { declared },
-                        );
-                        continue;
-                    }
-                    _ if get(&row, 6)? => (
-                        Kind::Vector(usize::try_from(modifier).ok().filter(|length| *length > 0)),
-                        None,
-                    ),
-                    ("b", "A") if around.is_none() => (
-                        Kind::Other,
-                        Some((get::<u32>(&row, 3)?, get::<String>(&row, 5)?)),
-                    ),
-                    _ => (Kind::Other, None),
-                }
-            }
-        };
-        match inner {
-            Some((item, name)) => {
-                around = Some((item, name));
-                oid = item;
-            }
-            None => {
-                return Ok(match around {
-                    Some((oid, name)) if found != Kind::Other => Kind::Array(Box::new(PgType {
-                        oid,
-                        name,
-                        kind: found,
-                    })),
-                    Some(_) => Kind::Other,
-                    None => found,
-                });
-            }
+            name: self.name,
         }
     }
 }
 
-/// The unique indexes that can decide a conflict: of plain columns, over all rows, checked at once.
-pub(crate) async fn unique_indexes(client: &Client, oid: u32) -> Result<Vec<UniqueIndex>> {
-    // `indnullsnotdistinct` is there since version 15 only.
-    const INDEXES: &str = "SELECT ARRAY(SELECT a.attname::text FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
-            JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE k.place <= i.indnkeyatts ORDER BY 1), \
-            COALESCE((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false) FROM pg_catalog.pg_index i \
-        WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL";
-    let rows = client.query(INDEXES, &[&oid]).await.map_err(from_pg)?;
-    rows.iter()
-        .map(|row| {
-            let mut columns: Vec<String> = get(row, 0)?;
-            columns.sort();
-            Ok(UniqueIndex {
-                columns,
-                nulls_are_equal: get(row, 1)?,
-            })
-        })
-        .collect()
+/// The kind of a type, through domains and arrays of them.
+fn kind_of(chain: &[Link]) -> Kind {
+    let mut around = None;
+    for (link, next) in chain
+        .iter()
+        .zip(chain.iter().skip(1).map(Some).chain([None]))
+    {
+        let kind = match (built_in(link.oid, link.modifier), next) {
+            (Some(kind), _) => kind,
+            (None, _) if link.is == "e" => Kind::Enum,
+            (None, Some(_)) if link.is == "d" => continue,
+            (None, _) if link.vector => Kind::Vector(
+                usize::try_from(link.modifier)
+                    .ok()
+                    .filter(|length| *length > 0),
+            ),
+            (None, Some(item)) if link.category == "A" && around.is_none() => {
+                around = Some(item);
+                continue;
+            }
+            _ => Kind::Other,
+        };
+        return match around {
+            Some(item) if kind != Kind::Other => Kind::Array(Box::new(PgType {
+                oid: item.oid,
+                name: item.name.clone(),
+                kind,
+            })),
+            _ => kind,
+        };
+    }
+    Kind::Other
 }
 
-/// The foreign keys of other tables that refer to this one.
-pub(crate) async fn references(client: &Client, oid: u32) -> Result<Vec<Reference>> {
-    const REFERENCES: &str = "SELECT conname::text, conrelid::regclass::text, confdeltype::text FROM pg_catalog.pg_constraint \
-        WHERE contype = 'f' AND confrelid = $1 AND conrelid <> $1 ORDER BY 1";
-    let rows = client.query(REFERENCES, &[&oid]).await.map_err(from_pg)?;
-    let reference = |row: &Row| {
-        Ok(Reference {
-            constraint: get(row, 0)?,
-            from: get(row, 1)?,
-            checks_at_end: get::<String>(row, 2)? == "a",
-        })
-    };
-    rows.iter().map(reference).collect()
+/// The kind of any type.
+pub(crate) async fn kind(client: &Client, oid: u32) -> Result<Kind> {
+    if let Some(kind) = built_in(oid, -1) {
+        return Ok(kind);
+    }
+    let text = ask(client, &KIND_SQL, &[(&oid, Type::OID)]).await?;
+    let chain: Vec<Link> = read(&text)?;
+    Ok(kind_of(&chain))
 }

@@ -19,6 +19,10 @@ use crate::passfile;
 
 const DEFAULT_PORT: u16 = 5432;
 
+/// Begins a transaction of a load. With row security on, a COPY or DELETE would pass over rows that this user may not see.
+pub(crate) const BEGIN: &str =
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL row_security = off";
+
 /// A pool, and what is needed to cancel what its connections do.
 #[derive(Clone)]
 pub(crate) struct Connections {

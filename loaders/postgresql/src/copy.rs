@@ -6,11 +6,13 @@ use arrow_array::RecordBatch;
 use arrowload_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use futures::SinkExt;
-use tokio_postgres::{Client, CopyInSink, ToStatement};
+use tokio_postgres::{Client, CopyInSink, Statement};
 
 use crate::encode::{CopyEncoder, HEADER, Pieces, TRAILER};
 use crate::error::{copy_line, from_pg};
-use crate::verify::Sent;
+
+/// A COPY ends after this many bytes and the next begins, so that an error of the server is heard of in time.
+pub(crate) const COPY_BYTES: u64 = 256 << 20;
 
 /// The longest message of a COPY, in bytes.
 const LONGEST: usize = 1 << 20;
@@ -27,14 +29,14 @@ pub(crate) struct CopyIn {
 }
 
 impl CopyIn {
-    /// Starts the statement.
+    /// Runs the statement.
     pub(crate) async fn start(
         client: &Client,
-        sql: &(impl ToStatement + ?Sized),
+        statement: &Statement,
         first_row: u64,
         pieces: &mut Pieces,
     ) -> Result<Self> {
-        let sink = Box::pin(client.copy_in(sql).await.map_err(from_pg)?);
+        let sink = Box::pin(client.copy_in(statement).await.map_err(from_pg)?);
         pieces.clear();
         pieces.take_room(HEADER.len()).copy_from_slice(HEADER);
         Ok(Self {
@@ -67,9 +69,8 @@ impl CopyIn {
         encoder: &mut CopyEncoder,
         batch: &RecordBatch,
         pieces: &mut Pieces,
-        sent: Option<&mut Sent>,
     ) -> Result<()> {
-        self.write_at(encoder, batch, self.number(self.rows), pieces, sent)
+        self.write_at(encoder, batch, self.number(self.rows), pieces)
             .await
     }
 
@@ -80,26 +81,19 @@ impl CopyIn {
         batch: &RecordBatch,
         first_row: u64,
         pieces: &mut Pieces,
-        mut sent: Option<&mut Sent>,
     ) -> Result<()> {
-        if let Some(sent) = &mut sent {
-            sent.add_rows(batch)?;
-        }
         if self.number(self.rows) != first_row {
             self.starts.push((self.rows, first_row));
         }
         let mut run = encoder.start(batch, first_row)?;
         while let Some(piece) = run.next_piece(pieces)? {
-            self.send(piece, sent.as_deref_mut()).await?;
+            self.send(piece).await?;
         }
         self.rows += batch.num_rows() as u64;
         Ok(())
     }
 
-    async fn send(&mut self, mut piece: Bytes, sent: Option<&mut Sent>) -> Result<()> {
-        if let Some(sent) = sent {
-            sent.add_message(&piece)?;
-        }
+    async fn send(&mut self, mut piece: Bytes) -> Result<()> {
         while !piece.is_empty() {
             let part = piece.split_to(piece.len().min(LONGEST));
             self.bytes += part.len() as u64;
@@ -109,18 +103,14 @@ impl CopyIn {
     }
 
     /// Ends the statement, and says how many rows the server took.
-    pub(crate) async fn finish(
-        mut self,
-        pieces: &mut Pieces,
-        mut sent: Option<&mut Sent>,
-    ) -> Result<u64> {
+    pub(crate) async fn finish(mut self, pieces: &mut Pieces) -> Result<u64> {
         if pieces.room() < TRAILER.len() {
             let piece = pieces.take();
-            self.send(piece, sent.as_deref_mut()).await?;
+            self.send(piece).await?;
         }
         pieces.take_room(TRAILER.len()).copy_from_slice(&TRAILER);
         let piece = pieces.take();
-        self.send(piece, sent).await?;
+        self.send(piece).await?;
         let taken = self
             .sink
             .as_mut()

@@ -7,12 +7,12 @@ use arrowload_core::{Error, ErrorKind, Result};
 use futures::future::try_join_all;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
+use tokio_postgres::Statement;
 
-use crate::connect::Lease;
-use crate::copy::CopyIn;
+use crate::connect::{BEGIN, Lease};
+use crate::copy::{COPY_BYTES, CopyIn};
 use crate::encode::{CopyEncoder, Pieces};
-use crate::prepared::{self, Prepared};
-use crate::session::COPY_BYTES;
+use crate::error::from_pg;
 
 /// A batch, and the number of its first row in the load.
 type Numbered = (RecordBatch, u64);
@@ -35,7 +35,7 @@ struct Lane {
 
 async fn copy_all(
     lease: Lease,
-    sql: &str,
+    statement: Statement,
     mut encoder: CopyEncoder,
     batches: &Mutex<mpsc::Receiver<Numbered>>,
 ) -> Result<Lane> {
@@ -51,10 +51,10 @@ async fn copy_all(
             break;
         };
         if copy.is_none() {
-            copy = Some(CopyIn::start(&lane.lease, sql, first_row, &mut pieces).await?);
+            copy = Some(CopyIn::start(&lane.lease, &statement, first_row, &mut pieces).await?);
         }
         if let Some(open) = &mut copy {
-            open.write_at(&mut encoder, &batch, first_row, &mut pieces, None)
+            open.write_at(&mut encoder, &batch, first_row, &mut pieces)
                 .await?;
             if open.bytes() < COPY_BYTES {
                 continue;
@@ -70,7 +70,7 @@ impl Lane {
     async fn end(&mut self, copy: Option<CopyIn>, pieces: &mut Pieces) -> Result<()> {
         if let Some(copy) = copy {
             let bytes = copy.bytes();
-            self.rows += copy.finish(pieces, None).await?;
+            self.rows += copy.finish(pieces).await?;
             self.bytes += bytes;
         }
         Ok(())
@@ -90,19 +90,18 @@ impl Lanes {
         sql: &str,
         encoder: &CopyEncoder,
     ) -> Result<Self> {
-        try_join_all(leases.iter().map(|lease| {
-            lease.run(
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL row_security = off",
-            )
+        let statements = try_join_all(leases.iter().map(|lease| async move {
+            let (begun, statement) = futures::join!(lease.run(BEGIN), lease.prepare(sql));
+            begun?;
+            statement.map_err(from_pg)
         }))
         .await?;
         let (sender, receiver) = mpsc::channel(1);
         let (receiver, count) = (Arc::new(Mutex::new(receiver)), leases.len());
         let mut tasks = JoinSet::new();
-        for lease in leases {
-            let (receiver, encoder, sql) =
-                (Arc::clone(&receiver), encoder.another(), sql.to_owned());
-            tasks.spawn(async move { copy_all(lease, &sql, encoder, &receiver).await });
+        for (lease, statement) in leases.into_iter().zip(statements) {
+            let (receiver, encoder) = (Arc::clone(&receiver), encoder.another());
+            tasks.spawn(async move { copy_all(lease, statement, encoder, &receiver).await });
         }
         Ok(Self {
             batches: Some(sender),
@@ -149,54 +148,11 @@ impl Lanes {
         Ok(())
     }
 
-    /// Prepares each connection's transaction; if one refuses, all are rolled back.
-    pub(crate) async fn prepare(&self, names: &Prepared) -> Result<()> {
-        let all = self
-            .done
-            .iter()
-            .enumerate()
-            .map(|(number, lane)| async move { lane.lease.run(&names.prepare_sql(number)).await });
-        let ended = futures::future::join_all(all).await;
-        if ended.iter().all(Result::is_ok) {
-            return Ok(());
-        }
-        self.roll_back(names).await;
-        ended.into_iter().collect()
-    }
-
-    /// Rolls back what was prepared. What cannot be reached is rolled back when the next load of the target begins.
-    pub(crate) async fn roll_back(&self, names: &Prepared) {
-        let all = self
-            .done
-            .iter()
-            .enumerate()
-            .map(
-                |(number, lane)| async move { lane.lease.run(&names.end_sql(number, false)).await },
-            );
-        for error in futures::future::join_all(all)
-            .await
-            .into_iter()
-            .filter_map(Result::err)
-        {
-            tracing::debug!(%error, "a prepared transaction was not rolled back");
-        }
-    }
-
-    /// Commits what was prepared.
-    pub(crate) async fn commit_prepared(&mut self, names: &Prepared) -> Result<()> {
-        let all = self
-            .done
-            .iter()
-            .enumerate()
-            .map(|(number, lane)| async move {
-                prepared::end(&lane.lease, &names.end_sql(number, true)).await
-            });
-        futures::future::join_all(all)
-            .await
-            .into_iter()
-            .collect::<Result<()>>()?;
-        self.give_back();
-        Ok(())
+    /// Ends what is under way; the server rolls it back.
+    pub(crate) fn cut(&mut self) {
+        self.batches = None;
+        self.tasks.abort_all();
+        self.done.clear();
     }
 
     fn give_back(&mut self) {

@@ -7,11 +7,13 @@ use arrow_schema::{Field, Schema};
 use arrowload_core::{Error, ErrorKind, LoadRequest, Mode, NullKeys, Result, TypeSupport, Verify};
 
 use crate::PostgresqlOptions;
-use crate::catalog::{self, Place, Reference, Table, UniqueIndex};
+use crate::catalog::{self, Look, Place, Reference, Table, UniqueIndex};
+use crate::decode::ReadType;
 use crate::encode::Conversion;
-use crate::ident::{check, quote, quote_all};
+use crate::ident::{check, literal, quote, quote_all};
 use crate::matrix::{for_existing_column, for_new_column};
 use crate::types::PgType;
+use crate::verify::read_back;
 
 /// One column of the load.
 #[derive(Debug, Clone)]
@@ -25,6 +27,8 @@ pub(crate) struct LoadColumn {
     pub(crate) support: TypeSupport,
     /// `None` if it is refused, as `support` says.
     pub(crate) conversion: Option<Conversion>,
+    /// The type that it is read back as to be proved; `None` if the table keeps it in another form.
+    pub(crate) read_back: Option<ReadType>,
 }
 
 /// How the rows get into the table.
@@ -52,10 +56,10 @@ pub(crate) struct Layout {
     pub(crate) table: Option<Table>,
     pub(crate) columns: Vec<LoadColumn>,
     pub(crate) way: Way,
-    /// The table that rows are staged in, as SQL.
-    pub(crate) stage: String,
-    /// Statements before rows are copied, in the load's transaction.
-    pub(crate) before: Vec<String>,
+    /// The constraint of a table that is to be created, without its columns.
+    key_constraint: Option<&'static str>,
+    /// The names of the key columns in the table.
+    key_columns: Vec<String>,
     /// Statements after rows were staged, and before they are moved.
     pub(crate) after: Vec<String>,
     /// How many columns those statements add.
@@ -65,17 +69,6 @@ pub(crate) struct Layout {
     pub(crate) null_keys: NullKeys,
     /// Whether old rows are deleted and new ones put in one statement, as other tables refer to them.
     pub(crate) referred: bool,
-}
-
-/// What the catalog says of a target.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Found {
-    pub(crate) table: Option<Table>,
-    pub(crate) indexes: Vec<UniqueIndex>,
-    pub(crate) references: Vec<Reference>,
-    /// The table was created by a load.
-    pub(crate) ours: bool,
-    pub(crate) version: u32,
 }
 
 /// The most columns of a table (`MaxHeapAttributeNumber`).
@@ -121,32 +114,21 @@ fn names(schema: &Schema, options: &PostgresqlOptions) -> Result<Vec<String>> {
 }
 
 fn new_column(field: &Field, name: String, options: &PostgresqlOptions) -> LoadColumn {
-    let comment = field.metadata().get("comment").cloned();
-    let not_null = !field.is_nullable();
-    match for_new_column(field, options) {
-        Ok(new) => LoadColumn {
-            name,
-            not_null,
-            comment,
-            pg: new.pg,
-            support: new.support,
-            conversion: Some(new.conversion),
-        },
+    let (pg, fitted) = match for_new_column(field, options) {
+        Ok(new) => (new.pg, Ok((new.conversion, new.support))),
         Err(why) => {
-            let pg = PgType {
+            let unknown = PgType {
                 oid: 0,
                 name: "?".into(),
                 kind: crate::types::Kind::Other,
             };
-            LoadColumn {
-                name,
-                not_null,
-                comment,
-                pg,
-                support: TypeSupport::Unsupported(why.into()),
-                conversion: None,
-            }
+            (unknown, Err(why))
         }
+    };
+    LoadColumn {
+        not_null: !field.is_nullable(),
+        comment: field.metadata().get("comment").cloned(),
+        ..load_column(field, name, pg, fitted)
     }
 }
 
@@ -159,61 +141,100 @@ fn existing_column(
         Some(why) => Err(format!("the column {why}; leave it out of the query")),
         None => for_existing_column(field, &column.pg, options),
     };
+    LoadColumn {
+        not_null: column.not_null,
+        ..load_column(field, column.name.clone(), column.pg.clone(), fitted)
+    }
+}
+
+fn load_column(
+    field: &Field,
+    name: String,
+    pg: PgType,
+    fitted: Result<(Conversion, TypeSupport), String>,
+) -> LoadColumn {
     let (conversion, support) = match fitted {
         Ok((conversion, support)) => (Some(conversion), support),
         Err(why) => (None, TypeSupport::Unsupported(why.into())),
     };
     LoadColumn {
-        name: column.name.clone(),
-        not_null: column.not_null,
+        name,
+        not_null: false,
         comment: None,
-        pg: column.pg.clone(),
+        pg,
         support,
+        read_back: conversion
+            .as_ref()
+            .and_then(|conversion| read_back(field.data_type(), conversion)),
         conversion,
     }
 }
 
 impl Layout {
-    /// Decides everything that can be decided before rows come.
-    pub(crate) fn resolve(request: &Request, place: Place, found: Found) -> Result<Self> {
+    /// Decides everything that can be decided before rows come. `ours` says that a load has created the table.
+    pub(crate) fn resolve(request: &Request, look: &Look, ours: bool) -> Result<Self> {
         request.options.check(request.mode)?;
         let names = names(&request.schema, &request.options)?;
-        let create = request.must_create(found.table.is_some())?;
+        let create = request.must_create(look.table.is_some())?;
         let mut layout = Self {
-            place,
-            table: found.table.clone(),
+            place: look.place.clone(),
+            table: look.table.clone(),
             columns: Vec::new(),
             way: Way::Direct,
-            stage: crate::apply::STAGE.to_owned(),
-            before: Vec::new(),
+            key_constraint: None,
+            key_columns: Vec::new(),
             after: Vec::new(),
             added: 0,
             keys: None,
             null_keys: request.null_keys,
             referred: false,
         };
-        let key_names: Vec<String> = request
+        layout.key_columns = request
             .key_indices()?
             .into_iter()
             .map(|index| names[index].clone())
             .collect();
-        match &found.table {
+        match &look.table {
             Some(table) if !create => layout.meet(request, names, table)?,
-            _ => layout.create(request, names, &key_names, found.version)?,
+            _ => layout.create(request, names, look.version)?,
         }
         if request.mode == Mode::Upsert {
             layout.way = Way::Staged;
-            layout.keys = Some(layout.find_keys(request, key_names.clone(), &found)?);
+            layout.keys = Some(layout.find_keys(request, look.version, ours)?);
             layout.check_update_columns(request)?;
         }
-        if request.mode != Mode::Upsert && !create {
-            layout.check_keys(request, key_names, &found)?;
-        }
-        if request.mode == Mode::Overwrite && !create {
-            layout.refer(&found.references)?;
+        if let Some(table) = look.table.as_ref().filter(|_| !create) {
+            if request.mode != Mode::Upsert {
+                layout.check_keys(request, table)?;
+            }
+            if request.mode == Mode::Overwrite {
+                layout.refer(&table.references)?;
+            }
         }
         layout.check_width()?;
+        layout.check_proof(request)?;
         Ok(layout)
+    }
+
+    /// `verify = checksum` proves every column, or none is loaded.
+    fn check_proof(&self, request: &Request) -> Result<()> {
+        let unproved = self
+            .columns
+            .iter()
+            .zip(request.schema.fields())
+            .find(|(column, _)| column.conversion.is_some() && column.read_back.is_none())
+            .filter(|_| request.verify == Verify::Checksum);
+        let Some((column, field)) = unproved else {
+            return Ok(());
+        };
+        let message = format!(
+            "verify = checksum cannot prove the column `{}` ({}): {} keeps it in another form; cast it in the query to a type that \
+             the column keeps as it is, leave it out, or use verify = counts",
+            field.name(),
+            field.data_type(),
+            column.pg.name
+        );
+        Err(Error::new(ErrorKind::Unsupported, message).with("column", field.name()))
     }
 
     /// No table has more columns than the server allows: not the target, and not the one that rows are staged in.
@@ -243,72 +264,48 @@ impl Layout {
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 
-    fn create(
-        &mut self,
-        request: &Request,
-        names: Vec<String>,
-        keys: &[String],
-        version: u32,
-    ) -> Result<()> {
+    fn create(&mut self, request: &Request, names: Vec<String>, version: u32) -> Result<()> {
         let fields = request.schema.fields().iter().zip(names);
         self.columns = fields
             .map(|(field, name)| new_column(field, name, &request.options))
             .collect();
-        let mut parts: Vec<String> = self.columns.iter().map(definition).collect();
-        if !keys.is_empty() {
-            parts.push(format!(
-                "{} ({})",
-                self.key_constraint(request, version)?,
-                quote_all(keys.iter().map(String::as_str))
-            ));
+        if !self.key_columns.is_empty() {
+            self.key_constraint = Some(key_constraint(request, version)?);
         }
-        let unlogged = if request.options.unlogged {
-            "UNLOGGED "
-        } else {
-            ""
-        };
-        self.before.push(format!(
-            "CREATE {unlogged}TABLE {} ({})",
-            self.place.sql(),
-            parts.join(", ")
-        ));
-        if let Some(comment) = request.schema.metadata().get("comment") {
-            self.before.push(format!(
-                "COMMENT ON TABLE {} IS {}",
-                self.place.sql(),
-                crate::ident::literal(comment)
-            ));
-        }
-        let comments = self
-            .columns
-            .iter()
-            .filter_map(|column| Some((column, column.comment.as_ref()?)));
-        let comments: Vec<String> = comments
-            .map(|(column, text)| {
-                format!(
-                    "COMMENT ON COLUMN {}.{} IS {}",
-                    self.place.sql(),
-                    quote(&column.name),
-                    crate::ident::literal(text)
-                )
-            })
-            .collect();
-        self.before.extend(comments);
         Ok(())
     }
 
-    /// A primary key has no nulls.
-    fn key_constraint(&self, request: &Request, version: u32) -> Result<&'static str> {
-        let nullable = request
-            .key_indices()?
-            .into_iter()
-            .any(|index| request.schema.field(index).is_nullable());
-        match request.null_keys {
-            NullKeys::Match if nullable && version < 150_000 => Err(no_equal_nulls()),
-            NullKeys::Match if nullable => Ok("UNIQUE NULLS NOT DISTINCT"),
-            NullKeys::Refuse if nullable && request.keys_are_defaults => Ok("UNIQUE"),
-            _ => Ok("PRIMARY KEY"),
+    /// The statements that create the table, here or under another name; none if it is there.
+    pub(crate) fn creation(&self, request: &Request, place: &Place) -> Vec<String> {
+        if self.table.is_some() {
+            return Vec::new();
         }
+        let mut parts: Vec<String> = self.columns.iter().map(definition).collect();
+        if let Some(constraint) = self.key_constraint {
+            let columns = quote_all(self.key_columns.iter().map(String::as_str));
+            parts.push(format!("{constraint} ({columns})"));
+        }
+        let (unlogged, table) = (
+            if request.options.unlogged {
+                "UNLOGGED "
+            } else {
+                ""
+            },
+            place.sql(),
+        );
+        let mut all = vec![format!(
+            "CREATE {unlogged}TABLE {table} ({})",
+            parts.join(", ")
+        )];
+        if let Some(comment) = request.schema.metadata().get("comment") {
+            all.push(format!("COMMENT ON TABLE {table} IS {}", literal(comment)));
+        }
+        let comments = self.columns.iter().filter_map(|column| {
+            let (name, text) = (quote(&column.name), literal(column.comment.as_ref()?));
+            Some(format!("COMMENT ON COLUMN {table}.{name} IS {text}"))
+        });
+        all.extend(comments);
+        all
     }
 
     /// Fits the load onto a table that is there.
@@ -390,69 +387,71 @@ impl Layout {
     }
 
     /// Keys of a table that is there are its own: a load of another mode than upsert does not make them unique.
-    fn check_keys(&self, request: &Request, mut keys: Vec<String>, found: &Found) -> Result<()> {
-        keys.sort();
-        if keys.is_empty()
+    fn check_keys(&self, request: &Request, table: &Table) -> Result<()> {
+        let wanted = self.sorted_keys();
+        if wanted.is_empty()
             || request.keys_are_defaults
-            || found.indexes.iter().any(|index| index.columns == keys)
+            || table.indexes.iter().any(|index| index.columns == wanted)
         {
             return Ok(());
         }
+        let place = self.place.sql();
         let message = format!(
-            "`keys` are for mode upsert, and for a table that the load creates; {} is there, has no unique index over them, and mode {} \
-             makes none: leave them out, or CREATE UNIQUE INDEX ON {} ({})",
-            self.place.sql(),
+            "`keys` are for mode upsert, and for a table that the load creates; {place} is there, has no unique index over them, and \
+             mode {} makes none: leave them out, or CREATE UNIQUE INDEX ON {place} ({})",
             request.mode,
-            self.place.sql(),
-            quote_all(keys.iter().map(String::as_str))
+            self.key_list()
         );
         Err(Error::new(ErrorKind::InvalidOption, message).with("key", "keys"))
     }
 
-    fn find_keys(&self, request: &Request, columns: Vec<String>, found: &Found) -> Result<Keys> {
-        let Some(table) = &self.table else {
-            return Ok(Keys {
-                columns,
-                create_index: false,
-            });
+    fn sorted_keys(&self) -> Vec<String> {
+        let mut keys = self.key_columns.clone();
+        keys.sort();
+        keys
+    }
+
+    fn key_list(&self) -> String {
+        quote_all(self.key_columns.iter().map(String::as_str))
+    }
+
+    fn find_keys(&self, request: &Request, version: u32, ours: bool) -> Result<Keys> {
+        let keys = |create_index| Keys {
+            columns: self.key_columns.clone(),
+            create_index,
         };
-        let mut wanted = columns.clone();
-        wanted.sort();
+        let Some(table) = &self.table else {
+            return Ok(keys(false));
+        };
+        let wanted = self.sorted_keys();
         let nullable = table
             .columns
             .iter()
             .any(|column| wanted.contains(&column.name) && !column.not_null);
         let nulls_matter = nullable && request.null_keys == NullKeys::Match;
-        let fits = |index: &&UniqueIndex| {
+        let fits = |index: &UniqueIndex| {
             index.columns == wanted && (index.nulls_are_equal || !nulls_matter)
         };
-        if found.indexes.iter().find(fits).is_some() {
-            return Ok(Keys {
-                columns,
-                create_index: false,
-            });
+        if table.indexes.iter().any(fits) {
+            return Ok(keys(false));
         }
-        if !found.ours {
+        if !ours {
             let nulls = if nulls_matter {
                 " NULLS NOT DISTINCT"
             } else {
                 ""
             };
+            let place = self.place.sql();
             let message = format!(
-                "an upsert needs a unique index over its keys, and {} has none; create one: CREATE UNIQUE INDEX ON {} ({}){nulls}",
-                self.place.sql(),
-                self.place.sql(),
-                quote_all(columns.iter().map(String::as_str))
+                "an upsert needs a unique index over its keys, and {place} has none; create one: CREATE UNIQUE INDEX ON {place} ({}){nulls}",
+                self.key_list()
             );
             return Err(Error::new(ErrorKind::SchemaMismatch, message));
         }
-        if nulls_matter && found.version < 150_000 {
+        if nulls_matter && version < 150_000 {
             return Err(no_equal_nulls());
         }
-        Ok(Keys {
-            columns,
-            create_index: true,
-        })
+        Ok(keys(true))
     }
 
     /// The statement that makes the keys unique, in a table that a load created.
@@ -504,11 +503,9 @@ impl Layout {
                  check; use upsert, or make the key ON DELETE NO ACTION",
                 acts.from,
                 self.place.sql(),
-                acts.constraint
+                acts.name
             );
-            return Err(
-                Error::new(ErrorKind::Unsupported, message).with("constraint", &acts.constraint)
-            );
+            return Err(Error::new(ErrorKind::Unsupported, message).with("constraint", &acts.name));
         }
         if references.is_empty() {
             return Ok(());
@@ -544,15 +541,19 @@ impl Layout {
             .collect()
     }
 
+    /// Whether the table's columns or indexes are changed, which is its owner's right.
+    pub(crate) fn changes_table(&self) -> bool {
+        let indexes = self.keys.as_ref().is_some_and(|keys| keys.create_index);
+        !self.after.is_empty() || indexes
+    }
+
     /// Whether the load needs the table without other writers at some time. It locks them out from the start: of two that made
     /// a lock stronger later, each would wait for the other.
     pub(crate) fn keeps_writers_out(&self, request: &Request) -> bool {
         let partitioned = self.table.as_ref().is_some_and(|table| table.partitioned);
-        let indexes = self.keys.as_ref().is_some_and(|keys| keys.create_index);
         let tells_own_rows = request.verify == Verify::Checksum && request.rejects.accepts();
         request.mode == Mode::Overwrite
-            || !self.after.is_empty()
-            || indexes
+            || self.changes_table()
             || tells_own_rows
             || (partitioned && self.keys.is_some())
     }
@@ -562,10 +563,16 @@ impl Layout {
         quote_all(self.columns.iter().map(|column| column.name.as_str()))
     }
 
+    /// The COPY into a table that has the load's columns.
+    pub(crate) fn copy_sql(&self, table: &str, more: &str) -> String {
+        let columns = self.column_list();
+        format!("COPY {table} ({columns}) FROM STDIN (FORMAT binary{more})")
+    }
+
     /// All that would run, for a plan.
     pub(crate) fn statements(&self, request: &Request) -> Vec<String> {
         let mut all: Vec<String> = request.options.pre_sql.iter().cloned().collect();
-        all.extend(self.before.iter().cloned());
+        all.extend(self.creation(request, &self.place));
         if self.table.is_some() && request.mode == Mode::Overwrite {
             all.push(format!("DELETE FROM {}", self.place.sql()));
         }
@@ -593,6 +600,20 @@ fn definition(column: &LoadColumn) -> String {
         column.pg.name,
         if column.not_null { " NOT NULL" } else { "" }
     )
+}
+
+/// A primary key has no nulls.
+fn key_constraint(request: &Request, version: u32) -> Result<&'static str> {
+    let nullable = request
+        .key_indices()?
+        .into_iter()
+        .any(|index| request.schema.field(index).is_nullable());
+    match request.null_keys {
+        NullKeys::Match if nullable && version < 150_000 => Err(no_equal_nulls()),
+        NullKeys::Match if nullable => Ok("UNIQUE NULLS NOT DISTINCT"),
+        NullKeys::Refuse if nullable && request.keys_are_defaults => Ok("UNIQUE"),
+        _ => Ok("PRIMARY KEY"),
+    }
 }
 
 fn no_equal_nulls() -> Error {

@@ -2,9 +2,9 @@
 
 use arrowload_core::{Error, ErrorKind, KeyCounts, Mode, Receipt, Result};
 use tokio_postgres::Client;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 
-use crate::catalog::{self, Place};
+use crate::catalog::{LedgerLook, Place};
 use crate::error::from_pg;
 use crate::ident::quote;
 
@@ -21,6 +21,17 @@ pub(crate) struct Ledger {
 pub(crate) struct Load<'a> {
     pub(crate) target: &'a Place,
     pub(crate) id: &'a str,
+}
+
+impl Load<'_> {
+    /// What it is known by in the ledger.
+    fn values(&self) -> [(&(dyn ToSql + Sync), Type); 3] {
+        [
+            (&self.target.schema, Type::TEXT),
+            (&self.target.table, Type::TEXT),
+            (&self.id, Type::TEXT),
+        ]
+    }
 }
 
 impl Ledger {
@@ -50,22 +61,12 @@ impl Ledger {
         &self.place
     }
 
-    /// Its id, if it is there.
-    pub(crate) async fn oid(&self, client: &Client) -> Result<Option<u32>> {
-        match self.exists(client).await? {
-            true => Ok(catalog::find(client, &self.place)
-                .await?
-                .map(|(oid, _)| oid)),
-            false => Ok(None),
-        }
-    }
-
     /// Whether the table is there, and refuses another of its name.
-    pub(crate) async fn exists(&self, client: &Client) -> Result<bool> {
-        const FIND: &str = "SELECT (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 \
-                AND a.attname = ANY ($3)) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-            WHERE n.nspname = $1 AND c.relname = $2";
-        let known: &[&str] = &[
+    pub(crate) fn is_there(&self, look: &LedgerLook) -> Result<bool> {
+        let Some(table) = &look.table else {
+            return Ok(false);
+        };
+        let known = [
             "target_schema",
             "target_table",
             "load_id",
@@ -73,14 +74,11 @@ impl Ledger {
             "rows_rejected",
             "rows_inserted",
             "created_table",
-            "attempt",
         ];
-        let found = client
-            .query_opt(FIND, &[&self.place.schema, &self.place.table, &known])
-            .await
-            .map_err(from_pg)?;
-        let Some(row) = found else { return Ok(false) };
-        if row.try_get::<_, i64>(0).map_err(from_pg)? == known.len() as i64 {
+        if known
+            .iter()
+            .all(|name| table.columns.iter().any(|column| column == name))
+        {
             return Ok(true);
         }
         let message = format!(
@@ -90,7 +88,7 @@ impl Ledger {
         Err(Error::new(ErrorKind::SchemaMismatch, message))
     }
 
-    /// The statement that creates it.
+    /// The statement that creates it. Loads of earlier versions write the column `attempt` too.
     fn create_sql(&self) -> String {
         format!(
             "CREATE TABLE IF NOT EXISTS {} (target_schema text NOT NULL, target_table text NOT NULL, load_id text NOT NULL, \
@@ -103,10 +101,7 @@ impl Ledger {
 
     /// Creates it, in a transaction of its own, so that loads do not wait for each other. The lock keeps two from
     /// creating it at once, which PostgreSQL answers with an error even under `IF NOT EXISTS`.
-    pub(crate) async fn ensure(&self, client: &Client) -> Result<()> {
-        if self.exists(client).await? {
-            return Ok(());
-        }
+    pub(crate) async fn create(&self, client: &Client) -> Result<()> {
         let sql = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('{TABLE}', 0)); {}; COMMIT",
             self.create_sql()
@@ -133,14 +128,10 @@ impl Ledger {
     async fn lock(&self, client: &Client, load: &Load<'_>) -> Result<()> {
         const LOCK: &str =
             "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
-        let name = format!(
-            "{} {} {}",
-            quote(&load.target.schema),
-            quote(&load.target.table),
-            load.id
-        );
+        let (schema, table) = (quote(&load.target.schema), quote(&load.target.table));
+        let name = format!("{schema} {table} {}", load.id);
         client
-            .execute(LOCK, &[&name])
+            .execute_typed(LOCK, &[(&name, Type::TEXT)])
             .await
             .map_err(from_pg)
             .map(drop)
@@ -148,17 +139,20 @@ impl Ledger {
 
     /// The receipt of a load that committed. In a transaction.
     pub(crate) async fn find(&self, client: &Client, load: &Load<'_>) -> Result<Option<Receipt>> {
-        self.lock(client, load).await?;
         let sql = format!(
             "SELECT rows, bytes, rows_inserted, rows_updated, rows_duplicate, rows_rejected FROM {} \
              WHERE target_schema = $1 AND target_table = $2 AND load_id = $3",
             self.place.sql()
         );
-        let found = client
-            .query_opt(&sql, &[&load.target.schema, &load.target.table, &load.id])
-            .await
-            .map_err(from_pg)?;
-        let Some(row) = found else { return Ok(None) };
+        let values = load.values();
+        let (locked, found) = futures::join!(
+            self.lock(client, load),
+            client.query_typed_opt(&sql, &values)
+        );
+        locked?;
+        let Some(row) = found.map_err(from_pg)? else {
+            return Ok(None);
+        };
         let count = |index: usize| {
             row.try_get::<_, Option<i64>>(index)
                 .map_err(from_pg)
@@ -187,12 +181,10 @@ impl Ledger {
         mode: Mode,
         receipt: &Receipt,
         created: Option<u32>,
-        attempt: Option<&str>,
     ) -> Result<bool> {
-        self.lock(client, load).await?;
         let sql = format!(
             "INSERT INTO {} (target_schema, target_table, load_id, mode, rows, bytes, rows_inserted, rows_updated, rows_duplicate, \
-             created_table, attempt, rows_rejected) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
+             created_table, rows_rejected) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
             self.place.sql()
         );
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
@@ -209,56 +201,35 @@ impl Ledger {
             ]
         });
         let [inserted, updated, duplicate] = keys.map_or([None; 3], |keys| keys.map(Some));
-        let (target, mode) = (load.target, mode.name());
-        let values: [&(dyn ToSql + Sync); 12] = [
-            &target.schema,
-            &target.table,
-            &load.id,
-            &mode,
-            &rows,
-            &bytes,
-            &inserted,
-            &updated,
-            &duplicate,
-            &created,
-            &attempt,
-            &rejected,
-        ];
-        Ok(client.execute(&sql, &values).await.map_err(from_pg)? == 1)
-    }
-
-    /// Whether this attempt of a load is the one that committed; see [`prepared`](crate::prepared).
-    pub(crate) async fn has_attempt(
-        &self,
-        client: &Client,
-        target: &Place,
-        attempt: &str,
-    ) -> Result<bool> {
-        if !self.exists(client).await? {
-            return Ok(false);
-        }
-        let sql = format!(
-            "SELECT 1 FROM {} WHERE target_schema = $1 AND target_table = $2 AND attempt = $3",
-            self.place.sql()
+        let mode = mode.name();
+        let mut values = load.values().to_vec();
+        values.push((&mode, Type::TEXT));
+        values.extend([
+            (&rows as &(dyn ToSql + Sync), Type::INT8),
+            (&bytes, Type::INT8),
+        ]);
+        values.extend(
+            [&inserted, &updated, &duplicate]
+                .map(|count| (count as &(dyn ToSql + Sync), Type::INT8)),
         );
-        Ok(client
-            .query_opt(&sql, &[&target.schema, &target.table, &attempt])
-            .await
-            .map_err(from_pg)?
-            .is_some())
+        values.extend([
+            (&created as &(dyn ToSql + Sync), Type::OID),
+            (&rejected, Type::INT8),
+        ]);
+        let (locked, inserted) =
+            futures::join!(self.lock(client, load), client.execute_typed(&sql, &values));
+        locked?;
+        Ok(inserted.map_err(from_pg)? == 1)
     }
 
     /// Whether a load created the table with this id, so that it is ours to index.
     pub(crate) async fn created(&self, client: &Client, oid: u32) -> Result<bool> {
-        if !self.exists(client).await? {
-            return Ok(false);
-        }
         let sql = format!(
             "SELECT 1 FROM {} WHERE created_table = $1 LIMIT 1",
             self.place.sql()
         );
         Ok(client
-            .query_opt(&sql, &[&oid])
+            .query_typed_opt(&sql, &[(&oid, Type::OID)])
             .await
             .map_err(from_pg)?
             .is_some())

@@ -9,17 +9,16 @@ use serde_json::{Map, Value};
 use tokio_postgres::Client;
 
 use crate::PostgresqlOptions;
-use crate::catalog::{self, Place};
+use crate::catalog::{self, Look};
 use crate::config::{self, PostgresqlConfig};
-use crate::connect::{Connections, Lease};
+use crate::connect::{BEGIN, Connections, Lease};
 use crate::error::from_pg;
 use crate::ident::{TableName, check};
-use crate::layout::{Found, Layout};
+use crate::layout::Layout;
 use crate::ledger::{Ledger, Load};
-use crate::prepared;
-use crate::rights;
+use crate::parallel;
+use crate::privileges;
 use crate::session::{Begun, PostgresqlSession, transaction_id};
-use crate::share;
 
 /// Loads into PostgreSQL.
 #[derive(Debug)]
@@ -31,98 +30,154 @@ pub struct PostgresqlLoader {
 
 type Request = LoadRequest<PostgresqlOptions>;
 
+/// What was found at the target, and what the load will do there.
+struct Resolved {
+    look: Look,
+    layout: Layout,
+    ledger: Ledger,
+    /// The ledger's table is there.
+    ledger_is_there: bool,
+    /// How many connections copy, and why they are fewer than were asked for.
+    connections: (usize, Option<&'static str>),
+}
+
 impl PostgresqlLoader {
-    async fn place(&self, client: &Client, target: &str) -> Result<Place> {
-        let place =
-            catalog::place(client, &TableName::parse(target)?, self.schema.as_deref()).await?;
-        check_schema_is_open(&place)?;
-        self.ledger(&place).check_target(&place)?;
-        Ok(place)
+    /// What the catalog says.
+    async fn look(&self, client: &Client, target: &str) -> Result<Look> {
+        let (schema, ledger) = (self.schema.as_deref(), self.ledger_schema.as_deref());
+        let look = catalog::look(client, &TableName::parse(target)?, schema, ledger).await?;
+        check_schema_is_open(&look)?;
+        self.ledger(&look).check_target(&look.place)?;
+        Ok(look)
     }
 
-    fn ledger(&self, place: &Place) -> Ledger {
-        Ledger::of(place, self.ledger_schema.as_deref())
+    fn ledger(&self, look: &Look) -> Ledger {
+        Ledger::of(&look.place, self.ledger_schema.as_deref())
     }
 
-    /// What the catalog says, as far as the mode asks for it.
-    async fn look(&self, client: &Client, request: &Request, place: &Place) -> Result<Found> {
-        let mut found = Found {
-            version: catalog::version(client).await?,
-            ..Found::default()
+    /// Decides what the load will do, and refuses what it cannot. Changes nothing.
+    async fn resolve_on(&self, client: &Client, request: &Request) -> Result<Resolved> {
+        let look = self.look(client, &request.target).await?;
+        catalog::check_schema(&look.place.schema, look.may_create)?;
+        let ledger = self.ledger(&look);
+        catalog::check_schema(&ledger.place().schema, look.ledger.may_create)?;
+        let ledger_is_there = ledger.is_there(&look.ledger)?;
+        let ours = match &look.table {
+            Some(table) if request.mode == Mode::Upsert && ledger_is_there => {
+                ledger.created(client, table.oid).await?
+            }
+            _ => false,
         };
-        let Some((oid, partitioned)) = catalog::find(client, place).await? else {
-            return Ok(found);
-        };
-        found.table = Some(catalog::table(client, oid, partitioned).await?);
-        if !request.keys.is_empty() {
-            found.indexes = catalog::unique_indexes(client, oid).await?;
+        let layout = Layout::resolve(request, &look, ours)?;
+        privileges::check(&look, &layout, request, &ledger)?;
+        let connections = parallel::connections(request, &layout, self.connections.size());
+        if connections.0 > 1 && request.options.freeze {
+            let message = "freeze needs the transaction that creates the table, and parallelism has several; leave one of them out";
+            return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "freeze"));
         }
-        if request.mode == Mode::Upsert {
-            found.ours = self.ledger(place).created(client, oid).await?;
-        }
-        if request.mode == Mode::Overwrite {
-            found.references = catalog::references(client, oid).await?;
-        }
-        Ok(found)
-    }
-
-    /// Begins the load's transaction, and locks the table, so that what is decided stays true.
-    async fn begin_in(&self, lease: Lease, request: &Request) -> Result<Begun> {
-        let place = self.place(&lease, &request.target).await?;
-        catalog::check_schema(&lease, &place.schema).await?;
-        let ledger = self.ledger(&place);
-        if let Some(schema) = &self.ledger_schema {
-            catalog::check_schema(&lease, schema).await?;
-        }
-        // What would be refused leaves nothing behind, not even the ledger.
-        let first_look = self.look(&lease, request, &place).await?;
-        let expected = Layout::resolve(request, place.clone(), first_look)?;
-        expected.conversions(&request.schema)?;
-        ledger.ensure(&lease).await?;
-        prepared::recover(&lease, &ledger, &place).await?;
-        // With row security on, a COPY or DELETE would pass over rows that this user may not see.
-        lease
-            .run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL row_security = off")
-            .await?;
-        let transaction = transaction_id(&lease).await?;
-        if let Some(sql) = &request.options.pre_sql {
-            lease
-                .run(&crate::apply::within_transaction(sql))
-                .await
-                .map_err(|error| crate::apply::explain_sql(error, "pre_sql"))?;
-            check_unbroken(&lease, &transaction).await?;
-        }
-        self.lock(&lease, &place, expected.keeps_writers_out(request))
-            .await?;
-        let found = self.look(&lease, request, &place).await?;
-        let layout = Layout::resolve(request, place, found)?;
-        Ok(Begun {
-            lease,
-            connections: self.connections.clone(),
-            ledger,
+        Ok(Resolved {
+            look,
             layout,
-            transaction,
+            ledger,
+            ledger_is_there,
+            connections,
         })
     }
 
-    /// Appends and upserts go on side by side; an overwrite keeps other writers out, and never readers.
-    async fn lock(&self, lease: &Lease, place: &Place, alone: bool) -> Result<()> {
-        if catalog::find(lease, place).await?.is_none() {
-            return Ok(());
+    async fn resolve(&self, request: &Request) -> Result<Resolved> {
+        let lease = self.connections.lease().await?;
+        let resolved = self.resolve_on(&lease, request).await?;
+        lease.give_back();
+        Ok(resolved)
+    }
+
+    /// Begins the load's transaction, and locks the table, so that what was decided stays true.
+    async fn begin_on(
+        &self,
+        lease: Lease,
+        request: &Request,
+        mut resolved: Resolved,
+    ) -> Result<(Begun, usize)> {
+        let (count, _) = resolved.connections;
+        if !resolved.ledger_is_there {
+            resolved.ledger.create(&lease).await?;
         }
-        let mode = if alone {
-            "SHARE ROW EXCLUSIVE"
+        let (transaction, locked, look);
+        if let Some(sql) = &request.options.pre_sql {
+            let sql = crate::apply::within_transaction(sql);
+            let (begun, first, ran, last) = futures::join!(
+                lease.run(BEGIN),
+                transaction_id(&lease),
+                lease.run(&sql),
+                transaction_id(&lease)
+            );
+            begun?;
+            transaction = first?;
+            ran.map_err(|error| crate::apply::explain_sql(error, "pre_sql"))?;
+            if last? != transaction {
+                let message =
+                    "pre_sql ended the load's transaction; it must hold no COMMIT or ROLLBACK";
+                return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "pre_sql"));
+            }
+            // What the SQL has made of the target counts.
+            resolved = self.resolve_on(&lease, request).await?;
+            let again = self.look(&lease, &request.target);
+            (locked, look) = futures::join!(lock(&lease, &resolved, request), again);
         } else {
-            "ROW EXCLUSIVE"
+            // All on its way at once.
+            let (begun, id);
+            (begun, id, locked, look) = futures::join!(
+                lease.run(BEGIN),
+                transaction_id(&lease),
+                lock(&lease, &resolved, request),
+                self.look(&lease, &request.target)
+            );
+            begun?;
+            transaction = id?;
+        }
+        locked?;
+        if look?.table != resolved.look.table {
+            return Err(changed(&resolved));
+        }
+        let begun = Begun {
+            lease,
+            ledger: resolved.ledger,
+            layout: resolved.layout,
+            transaction,
         };
-        lease
-            .run(&format!("LOCK TABLE {} IN {mode} MODE", place.sql()))
-            .await
+        Ok((begun, resolved.connections.0.min(count)))
     }
 }
 
+/// Appends and upserts go on side by side; an overwrite keeps other writers out, and never readers.
+async fn lock(lease: &Lease, resolved: &Resolved, request: &Request) -> Result<()> {
+    if resolved.look.table.is_none() {
+        return Ok(());
+    }
+    let mode = if resolved.layout.keeps_writers_out(request) {
+        "SHARE ROW EXCLUSIVE"
+    } else {
+        "ROW EXCLUSIVE"
+    };
+    let sql = format!("LOCK TABLE {} IN {mode} MODE", resolved.look.place.sql());
+    lease.run(&sql).await.map_err(|error| match error.kind() {
+        ErrorKind::TargetNotFound => changed(resolved).with_source(error),
+        _ => error,
+    })
+}
+
+/// The next look finds it as it is now.
+fn changed(resolved: &Resolved) -> Error {
+    let message = format!(
+        "{} was created, dropped or altered by another while the load began",
+        resolved.look.place.sql()
+    );
+    Error::new(ErrorKind::Conflict, message).transient()
+}
+
 /// Schemas of the server's own, and of temporary tables, which only their own connection sees.
-fn check_schema_is_open(place: &Place) -> Result<()> {
+fn check_schema_is_open(look: &Look) -> Result<()> {
+    let place = &look.place;
     if !place.schema.starts_with("pg_") && place.schema != "information_schema" {
         return Ok(());
     }
@@ -131,14 +186,6 @@ fn check_schema_is_open(place: &Place) -> Result<()> {
         place.sql()
     );
     Err(Error::new(ErrorKind::InvalidOption, message).with("target", place.sql()))
-}
-
-async fn check_unbroken(lease: &Lease, transaction: &str) -> Result<()> {
-    if transaction_id(lease).await? == transaction {
-        return Ok(());
-    }
-    let message = "pre_sql ended the load's transaction; it must hold no COMMIT or ROLLBACK";
-    Err(Error::new(ErrorKind::InvalidOption, message).with("key", "pre_sql"))
 }
 
 impl DataLoader for PostgresqlLoader {
@@ -180,14 +227,15 @@ impl DataLoader for PostgresqlLoader {
     }
 
     async fn begin(&self, request: Request) -> Result<PostgresqlSession> {
-        let count = share::connections(&request, &self.connections);
+        let resolved = self.resolve(&request).await?;
+        let (count, _) = resolved.connections;
         // Beside those that copy, one leads.
         let lease = self
             .connections
             .lease_for_load(if count > 1 { count + 1 } else { 1 })
             .await?;
-        let begun = self.begin_in(lease, &request).await?;
-        PostgresqlSession::start(begun, request).await
+        let (begun, count) = self.begin_on(lease, &request, resolved).await?;
+        PostgresqlSession::start(begun, &self.connections, count, request).await
     }
 
     fn supports_type(data_type: &DataType) -> TypeSupport {
@@ -200,36 +248,15 @@ impl DataLoader for PostgresqlLoader {
     }
 
     async fn plan(&self, request: &Request) -> Result<Plan> {
-        let lease = self.connections.lease().await?;
-        let place = self.place(&lease, &request.target).await?;
-        catalog::check_schema(&lease, &place.schema).await?;
-        let found = self.look(&lease, request, &place).await?;
-        let layout = Layout::resolve(request, place, found)?;
-        let connections = share::connections(request, &self.connections);
-        let oid = catalog::find(&lease, &layout.place)
-            .await?
-            .map(|(oid, _)| oid);
-        rights::check(
-            &lease,
-            &layout,
-            oid,
-            request.mode,
-            &self.ledger(&layout.place),
+        let Resolved {
+            layout,
             connections,
-        )
-        .await?;
-        lease.give_back();
+            ..
+        } = self.resolve(request).await?;
         let mut plan = Plan::from_types(&request.schema, Self::supports_type);
         plan.target_exists = layout.table.is_some();
         plan.ddl = layout.statements(request);
-        plan.resources = vec![match connections {
-            1 => format!("1 connection to {}", self.connections.place()),
-            more => format!(
-                "{} connections to {}, {more} of which copy",
-                more + 1,
-                self.connections.place()
-            ),
-        }];
+        plan.resources = vec![resource(connections, &self.connections)];
         for (column, planned) in layout.columns.iter().zip(&mut plan.columns) {
             *planned = ColumnPlan {
                 target_type: column.pg.name.clone(),
@@ -242,33 +269,34 @@ impl DataLoader for PostgresqlLoader {
 
     async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
         let lease = self.connections.lease().await?;
-        let place = self.place(&lease, target).await?;
-        let ledger = self.ledger(&place);
-        if !ledger.exists(&lease).await? {
+        let look = self.look(&lease, target).await?;
+        let ledger = self.ledger(&look);
+        if look.ledger.may_create.is_none() || !ledger.is_there(&look.ledger)? {
             lease.give_back();
             return Ok(LoadState::NotCommitted);
         }
-        lease.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-        let found = ledger
-            .find(
-                &lease,
-                &Load {
-                    target: &place,
-                    id: load_id,
-                },
-            )
-            .await?;
-        lease.run("COMMIT").await?;
-        // A load that is recorded may have been cut off before all of its connections had committed.
-        prepared::recover(&lease, &ledger, &place).await?;
-        if found.is_some() && catalog::find(&lease, &place).await?.is_none() {
+        let load = Load {
+            target: &look.place,
+            id: load_id,
+        };
+        // The target is looked at again once no attempt of the load is under way any more.
+        let (begun, found, look, ended) = futures::join!(
+            lease.run("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"),
+            ledger.find(&lease, &load),
+            self.look(&lease, target),
+            lease.run("COMMIT")
+        );
+        begun?;
+        let (found, look) = (found?, look?);
+        ended?;
+        lease.give_back();
+        if found.is_some() && look.table.is_none() {
             let message = format!(
                 "the load `{load_id}` has committed into {}, which is gone since; give another load_id to load its rows again",
-                place.sql()
+                look.place.sql()
             );
             return Err(Error::new(ErrorKind::TargetNotFound, message));
         }
-        lease.give_back();
         Ok(found.map_or(LoadState::NotCommitted, LoadState::Committed))
     }
 
@@ -286,5 +314,18 @@ impl DataLoader for PostgresqlLoader {
 
     fn config_from_url(url: &str) -> Result<Map<String, Value>> {
         config::from_url(url)
+    }
+}
+
+/// The connections that a load uses.
+fn resource((count, why): (usize, Option<&str>), connections: &Connections) -> String {
+    let place = connections.place();
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    match count {
+        1 => format!("1 connection to {place}{why}"),
+        _ => format!(
+            "{} connections to {place}, {count} of which copy{why}",
+            count + 1
+        ),
     }
 }

@@ -9,22 +9,21 @@ use arrowload_core::{
     ColumnChecksum, Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt,
     Result, Verify,
 };
+use tokio_postgres::Statement;
+use tokio_postgres::types::{FromSqlOwned, Type};
 
 use self::skip::Skipping;
 use crate::PostgresqlOptions;
 use crate::apply::{self, Moved};
+use crate::catalog::Place;
 use crate::connect::{Connections, Lease};
-use crate::copy::CopyIn;
+use crate::copy::{COPY_BYTES, CopyIn};
 use crate::encode::{CopyEncoder, Field, Pieces};
 use crate::error::from_pg;
 use crate::layout::{Layout, Way};
 use crate::ledger::{Ledger, Load};
-use crate::prepared;
-use crate::share::{self, Shared};
-use crate::verify::Proof;
-
-/// A COPY ends after this many bytes and the next begins, so that an error of the server is heard of in time.
-pub(crate) const COPY_BYTES: u64 = 256 << 20;
+use crate::parallel::Shared;
+use crate::verify;
 
 /// How long an answer to `ROLLBACK` is waited for.
 const UNDO_TIME: Duration = Duration::from_secs(5);
@@ -38,8 +37,7 @@ pub struct PostgresqlSession {
     encoder: CopyEncoder,
     pieces: Pieces,
     copy: Option<CopyIn>,
-    /// What the COPY writes to, as a statement.
-    copy_sql: String,
+    copying: Copying,
     /// The id of the transaction, which SQL of the user's must not end.
     transaction: String,
     /// Rows that were given.
@@ -52,13 +50,17 @@ pub struct PostgresqlSession {
     keys: Option<KeyCounts>,
     /// The id of the table, if this load created it.
     created: Option<u32>,
-    /// What `verify = checksum` compares.
-    proof: Option<Proof>,
     /// The lowest id of the transactions within this one that savepoints begin, where the load's rows are told by them.
     floor: Option<String>,
-    /// The connections that share the load, if they are several.
-    shared: Option<Shared>,
     skipping: Skipping,
+}
+
+/// Who copies.
+enum Copying {
+    /// This connection, by this statement.
+    Alone(Statement),
+    /// Several, which share the load.
+    Shared(Shared),
 }
 
 impl std::fmt::Debug for PostgresqlSession {
@@ -72,10 +74,9 @@ impl std::fmt::Debug for PostgresqlSession {
     }
 }
 
-/// A transaction that has been begun, and what was decided in it.
+/// A transaction that has been begun, and what was decided for it.
 pub(crate) struct Begun {
     pub(crate) lease: Lease,
-    pub(crate) connections: Connections,
     pub(crate) ledger: Ledger,
     pub(crate) layout: Layout,
     pub(crate) transaction: String,
@@ -83,177 +84,187 @@ pub(crate) struct Begun {
 
 /// The id of the transaction that is under way.
 pub(crate) async fn transaction_id(lease: &Lease) -> Result<String> {
+    ask(lease, "SELECT pg_catalog.txid_current()::text").await
+}
+
+/// Asks in one round trip for one value.
+async fn ask<T: FromSqlOwned>(lease: &Lease, sql: &str) -> Result<T> {
+    let row = lease.query_typed_one(sql, &[]).await.map_err(from_pg)?;
+    row.try_get(0).map_err(from_pg)
+}
+
+/// The id of a table of this name.
+async fn table_id(lease: &Lease, place: &Place) -> Result<Option<u32>> {
+    const FIND: &str = "SELECT $1::text::pg_catalog.regclass::pg_catalog.oid";
     let row = lease
-        .query_one("SELECT pg_catalog.txid_current()::text", &[])
+        .query_typed_one(FIND, &[(&place.sql(), Type::TEXT)])
         .await
         .map_err(from_pg)?;
     row.try_get(0).map_err(from_pg)
+}
+
+/// What was made ready for rows.
+struct Ready {
+    copying: Copying,
+    created: Option<u32>,
+    deleted: u64,
+    floor: Option<String>,
+}
+
+/// Creates or empties what has to be, still unseen: all on its way at once.
+async fn make_ready(begun: &Begun, request: &LoadRequest<PostgresqlOptions>) -> Result<Ready> {
+    let Begun { lease, layout, .. } = begun;
+    let direct = layout.way == Way::Direct;
+    let mut made = layout.creation(request, &layout.place);
+    if !direct {
+        made.push(apply::stage_sql(layout));
+    }
+    let sql = if direct {
+        let freeze = request.options.freeze && layout.table.is_none();
+        layout.copy_sql(&layout.place.sql(), if freeze { ", FREEZE" } else { "" })
+    } else {
+        // The number comes last, where there is one.
+        format!("COPY {} FROM STDIN (FORMAT binary)", apply::STAGE)
+    };
+    let make = async {
+        match made.is_empty() {
+            true => Ok(()),
+            false => lease.run(&made.join("; ")).await,
+        }
+    };
+    let id = async {
+        match &layout.table {
+            Some(_) => Ok(None),
+            None => table_id(lease, &layout.place).await,
+        }
+    };
+    let delete = async {
+        match direct && apply::overwrites(request.mode, layout) {
+            true => apply::delete_all(lease, layout).await,
+            false => Ok(0),
+        }
+    };
+    let floor = async {
+        let told_by_savepoints =
+            direct && request.verify == Verify::Checksum && request.rejects.accepts();
+        match told_by_savepoints {
+            true => keep_writers_out(lease, layout).await.map(Some),
+            false => Ok(None),
+        }
+    };
+    let (made, created, deleted, floor, statement) =
+        futures::join!(make, id, delete, floor, lease.prepare(&sql));
+    made.map_err(|error| explain_creation(error, layout, request.mode))?;
+    let deleted = deleted?;
+    request.limits.check(0, deleted, deleted)?;
+    Ok(Ready {
+        created: created?,
+        deleted,
+        floor: floor?,
+        copying: Copying::Alone(statement.map_err(from_pg)?),
+    })
+}
+
+/// From now on, all transactions that write to the table are within this one.
+async fn keep_writers_out(lease: &Lease, layout: &Layout) -> Result<String> {
+    const NEXT: &str = "SELECT (pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) & 4294967295)::text";
+    let lock = format!(
+        "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE",
+        layout.place.sql()
+    );
+    let (locked, next) = futures::join!(lease.run(&lock), ask(lease, NEXT));
+    locked?;
+    next
+}
+
+/// Somebody else created the table since it was looked for.
+fn explain_creation(error: Error, layout: &Layout, mode: Mode) -> Error {
+    let catalog = error
+        .get("constraint")
+        .is_some_and(|name| name.starts_with("pg_"));
+    if error.kind() != ErrorKind::TargetExists && !catalog {
+        return error;
+    }
+    let message = format!(
+        "{} was created by another at the same time",
+        layout.place.sql()
+    );
+    if mode == Mode::Create {
+        return Error::new(ErrorKind::TargetExists, message).with_source(error);
+    }
+    Error::new(ErrorKind::Conflict, message)
+        .with_source(error)
+        .transient()
 }
 
 impl PostgresqlSession {
     /// Creates or empties what has to be, still unseen, and gets ready for rows.
     pub(crate) async fn start(
         begun: Begun,
+        connections: &Connections,
+        count: usize,
         request: LoadRequest<PostgresqlOptions>,
     ) -> Result<Self> {
-        let Begun {
-            lease,
-            connections,
-            ledger,
-            mut layout,
-            transaction,
-        } = begun;
-        let conversions = layout.conversions(&request.schema)?;
-        let numbered = layout.keys.is_some();
-        let verifies = request.verify == Verify::Checksum;
-        let proof = verifies
-            .then(|| Proof::new(&request.schema, &layout, &conversions, numbered))
-            .transpose()?;
-        let fields = conversions
+        let fields = begun
+            .layout
+            .conversions(&request.schema)?
             .into_iter()
             .enumerate()
             .map(|(source, conversion)| Field { source, conversion })
             .collect();
-        let encoder = CopyEncoder::of(fields, numbered);
-        let shared = match share::connections(&request, &connections) {
-            1 => None,
-            count => Some(
-                Shared::start(&lease, &connections, count, &mut layout, &request, &encoder).await?,
-            ),
+        let encoder = CopyEncoder::of(fields, begun.layout.keys.is_some());
+        let ready = if count > 1 {
+            let (leader, layout) = (&begun.lease, &begun.layout);
+            let shared =
+                Shared::start(leader, connections, count, layout, &request, &encoder).await?;
+            Ready {
+                copying: Copying::Shared(shared),
+                created: None,
+                deleted: 0,
+                floor: None,
+            }
+        } else {
+            make_ready(&begun, &request).await?
         };
-        let mut session = Self {
+        let Begun {
+            lease,
+            ledger,
+            layout,
+            transaction,
+        } = begun;
+        Ok(Self {
             encoder,
-            copy_sql: String::new(),
+            copying: ready.copying,
             pieces: Pieces::new(),
             copy: None,
             given: 0,
             taken: 0,
             bytes: 0,
-            deleted: 0,
+            deleted: ready.deleted,
             keys: None,
-            created: None,
-            proof,
-            floor: None,
-            shared,
+            created: ready.created,
+            floor: ready.floor,
             skipping: Skipping::new(),
             lease,
             ledger,
             request,
             layout,
             transaction,
-        };
-        session.copy_sql = session.copy_statement();
-        session.make_ready().await?;
-        Ok(session)
-    }
-
-    fn copy_statement(&self) -> String {
-        let columns = self.layout.column_list();
-        match self.layout.way {
-            Way::Direct => {
-                let freeze = if self.request.options.freeze && self.layout.table.is_none() {
-                    ", FREEZE"
-                } else {
-                    ""
-                };
-                format!(
-                    "COPY {} ({columns}) FROM STDIN (FORMAT binary{freeze})",
-                    self.layout.place.sql()
-                )
-            }
-            // The number comes last, where there is one.
-            Way::Staged => format!("COPY {} FROM STDIN (FORMAT binary)", self.layout.stage),
-        }
-    }
-
-    async fn make_ready(&mut self) -> Result<()> {
-        if self.shared.as_ref().is_some_and(Shared::creates) {
-            return Ok(());
-        }
-        for statement in &self.layout.before {
-            self.lease
-                .run(statement)
-                .await
-                .map_err(|error| self.explain_creation(error))?;
-        }
-        if self.layout.table.is_none() {
-            self.created = crate::catalog::find(&self.lease, &self.layout.place)
-                .await?
-                .map(|(oid, _)| oid);
-        }
-        match self.layout.way {
-            Way::Staged if self.shared.is_some() => {}
-            Way::Staged => {
-                self.lease
-                    .run(&apply::stage_sql(&self.layout, self.layout.keys.is_some()))
-                    .await?
-            }
-            Way::Direct if apply::overwrites(self.request.mode, &self.layout) => {
-                self.deleted = apply::delete_all(&self.lease, &self.layout).await?;
-                self.request.limits.check(0, self.deleted, self.deleted)?;
-            }
-            Way::Direct => {}
-        }
-        if self.proof.is_some() && self.request.rejects.accepts() && self.layout.way == Way::Direct
-        {
-            self.floor = Some(self.keep_writers_out().await?);
-        }
-        Ok(())
-    }
-
-    /// From now on, all transactions that write to the table are within this one.
-    async fn keep_writers_out(&self) -> Result<String> {
-        self.lease
-            .run(&format!(
-                "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE",
-                self.layout.place.sql()
-            ))
-            .await?;
-        const NEXT: &str = "SELECT (pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot()) & 4294967295)::text";
-        self.lease
-            .query_one(NEXT, &[])
-            .await
-            .and_then(|row| row.try_get(0))
-            .map_err(from_pg)
-    }
-
-    /// Somebody else created the table since it was looked for.
-    fn explain_creation(&self, error: Error) -> Error {
-        let catalog = error
-            .get("constraint")
-            .is_some_and(|name| name.starts_with("pg_"));
-        if error.kind() != ErrorKind::TargetExists && !catalog {
-            return error;
-        }
-        let message = format!(
-            "{} was created by another at the same time",
-            self.layout.place.sql()
-        );
-        if self.request.mode == Mode::Create {
-            return Error::new(ErrorKind::TargetExists, message).with_source(error);
-        }
-        Error::new(ErrorKind::Conflict, message)
-            .with_source(error)
-            .transient()
+        })
     }
 
     /// Copies one batch in the COPY that is under way, or in a new one.
-    async fn copy_batch(&mut self, batch: &RecordBatch) -> Result<()> {
-        if self.copy.is_none() {
-            self.copy = Some(
-                CopyIn::start(&self.lease, &self.copy_sql, self.given, &mut self.pieces).await?,
-            );
-            if let Some(proof) = &mut self.proof {
-                proof.sent.start();
-            }
-        }
-        if let Some(copy) = &mut self.copy {
-            let sent = self.proof.as_mut().map(|proof| &mut proof.sent);
-            copy.write(&mut self.encoder, batch, &mut self.pieces, sent)
-                .await?;
-            if copy.bytes() >= COPY_BYTES {
-                self.finish_copy().await?;
-            }
+    async fn copy_batch(&mut self, batch: &RecordBatch, statement: &Statement) -> Result<()> {
+        let copy = match &mut self.copy {
+            Some(copy) => copy,
+            None => self
+                .copy
+                .insert(CopyIn::start(&self.lease, statement, self.given, &mut self.pieces).await?),
+        };
+        copy.write(&mut self.encoder, batch, &mut self.pieces)
+            .await?;
+        if copy.bytes() >= COPY_BYTES {
+            self.finish_copy().await?;
         }
         Ok(())
     }
@@ -261,8 +272,7 @@ impl PostgresqlSession {
     async fn finish_copy(&mut self) -> Result<()> {
         if let Some(copy) = self.copy.take() {
             let bytes = copy.bytes();
-            let sent = self.proof.as_mut().map(|proof| &mut proof.sent);
-            self.taken += copy.finish(&mut self.pieces, sent).await?;
+            self.taken += copy.finish(&mut self.pieces).await?;
             self.bytes += bytes;
         }
         Ok(())
@@ -311,26 +321,23 @@ impl PostgresqlSession {
         Error::new(ErrorKind::InvalidData, message).with_source(error)
     }
 
-    /// The query for the rows of this load, as the table holds them; as they were staged, where an upsert merged them.
-    fn own_rows(&self) -> Result<String> {
-        let columns = self.layout.column_list();
+    /// The query for columns of this load's rows, as the table holds them; as they were staged, where an upsert merged them.
+    fn own_rows(&self, columns: &str) -> String {
         if self.layout.keys.is_some() {
-            return Ok(format!("SELECT {columns} FROM {}", self.layout.stage));
+            return format!("SELECT {columns} FROM {}", apply::STAGE);
         }
         let table = self.layout.place.sql();
-        if let Some(floor) = &self.floor {
-            let is_own =
-                format!("pg_catalog.age(xmin) <= pg_catalog.age('{floor}'::pg_catalog.xid)");
-            return Ok(format!("SELECT {columns} FROM {table} WHERE {is_own}"));
-        }
-        let id: u64 = self
-            .transaction
-            .parse()
-            .map_err(|_| Error::new(ErrorKind::Unexpected, "the transaction's id is no number"))?;
-        Ok(format!(
-            "SELECT {columns} FROM {table} WHERE xmin = '{}'::pg_catalog.xid",
-            id & 0xFFFF_FFFF
-        ))
+        let own = match &self.floor {
+            Some(floor) => {
+                format!("pg_catalog.age(xmin) <= pg_catalog.age('{floor}'::pg_catalog.xid)")
+            }
+            // The id without its epoch, as rows carry it.
+            None => format!(
+                "xmin = ('{}'::bigint & 4294967295)::text::pg_catalog.xid",
+                self.transaction
+            ),
+        };
+        format!("SELECT {columns} FROM {table} WHERE {own}")
     }
 
     /// SQL of the user's that ended the transaction would have published part of the load.
@@ -344,16 +351,15 @@ impl PostgresqlSession {
     }
 
     fn receipt(&self) -> Receipt {
-        let alone = if self.layout.way == Way::Staged {
-            "staged"
-        } else {
-            "direct"
+        let (way, connections) = match (&self.copying, self.layout.way) {
+            (Copying::Shared(shared), _) => ("renamed", shared.count()),
+            (Copying::Alone(_), Way::Staged) => ("staged", 1),
+            (Copying::Alone(_), Way::Direct) => ("direct", 1),
         };
-        let way = self.shared.as_ref().map_or(alone, Shared::name);
         let mut receipt = Receipt::rows(self.taken)
             .with("table", self.layout.place.sql())
-            .with("copy", way);
-        receipt = receipt.with("connections", self.shared.as_ref().map_or(1, Shared::count));
+            .with("copy", way)
+            .with("connections", connections);
         receipt.bytes = self.bytes;
         receipt.rows_rejected = self.request.rejects.rows();
         receipt.keys = self.keys;
@@ -364,40 +370,23 @@ impl PostgresqlSession {
     }
 
     async fn publish(&mut self) -> Result<Receipt> {
-        let (receipt, load) = (
-            self.receipt(),
+        let receipt = self.receipt();
+        let (client, load) = (
+            &self.lease,
             Load {
                 target: &self.layout.place,
                 id: &self.request.load_id,
             },
         );
-        let client = &self.lease;
-        if let Some(shared) = &self.shared {
-            shared.prepare().await?;
-        }
-        let recorded = self
+        let mode = self.request.mode;
+        if !self
             .ledger
-            .record(
-                client,
-                &load,
-                self.request.mode,
-                &receipt,
-                self.created,
-                self.shared.as_ref().and_then(Shared::attempt),
-            )
-            .await;
-        if let (Err(_), Some(shared)) = (&recorded, &self.shared) {
-            shared.roll_back().await;
-        }
-        if !recorded? {
+            .record(client, &load, mode, &receipt, self.created)
+            .await?
+        {
             // Another attempt was first, and its transaction is over.
             let mut known = self.ledger.find(client, &load).await?.unwrap_or_default();
-            self.lease.run("ROLLBACK").await?;
-            if let Some(shared) = &self.shared {
-                shared.roll_back().await;
-            }
-            // Some of its connections may be about to commit still.
-            prepared::recover(&self.lease, &self.ledger, &self.layout.place).await?;
+            self.undo().await?;
             known.already_loaded = true;
             return Ok(known);
         }
@@ -408,19 +397,21 @@ impl PostgresqlSession {
                 .map_err(|error| apply::explain_sql(error, "post_sql"))?;
             self.check_transaction("post_sql").await?;
         }
-        let committed = self
-            .lease
+        self.lease
             .batch_execute("COMMIT")
             .await
-            .map_err(commit_error);
-        if let Some(shared) = &mut self.shared {
-            match &committed {
-                Ok(()) => shared.commit().await?,
-                Err(error) if error.kind() == ErrorKind::CommitUnknown => {}
-                Err(_) => shared.roll_back().await,
-            }
+            .map_err(commit_error)?;
+        Ok(receipt)
+    }
+
+    /// Rolls back, and removes what no transaction holds.
+    async fn undo(&mut self) -> Result<()> {
+        self.copy = None;
+        self.lease.run("ROLLBACK").await?;
+        if let Copying::Shared(shared) = &mut self.copying {
+            shared.clean_up(&self.lease).await?;
         }
-        committed.map(|()| receipt)
+        Ok(())
     }
 }
 
@@ -438,12 +429,16 @@ fn commit_error(error: tokio_postgres::Error) -> Error {
 
 impl LoadSession for PostgresqlSession {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        if let Some(shared) = &mut self.shared {
-            shared.write(batch, self.given).await?;
-        } else if self.request.rejects.accepts() {
-            self.copy_or_set_aside(batch).await?;
-        } else {
-            self.copy_batch(batch).await?;
+        match &mut self.copying {
+            Copying::Shared(shared) => shared.write(batch, self.given).await?,
+            Copying::Alone(statement) => {
+                let statement = statement.clone();
+                if self.request.rejects.accepts() {
+                    self.copy_or_set_aside(batch, &statement).await?;
+                } else {
+                    self.copy_batch(batch, &statement).await?;
+                }
+            }
         }
         self.given += batch.num_rows() as u64;
         Ok(())
@@ -451,34 +446,33 @@ impl LoadSession for PostgresqlSession {
 
     async fn prepare(&mut self) -> Result<Prepared> {
         self.finish_copy().await?;
-        if let Some(shared) = &mut self.shared {
+        if let Copying::Shared(shared) = &mut self.copying {
             (self.taken, self.bytes) = shared.finish().await?;
+            let place = &self.layout.place;
+            shared
+                .rename(&self.lease, place)
+                .await
+                .map_err(|error| explain_creation(error, &self.layout, self.request.mode))?;
+            self.created = table_id(&self.lease, place).await?;
         }
         if self.layout.way == Way::Staged {
             let moved = self.move_rows().await?;
             self.keys = moved.keys;
             self.taken = moved.rows;
         }
-        if let Some(shared) = &self.shared {
-            let created = shared
-                .settle(&self.lease, &self.layout)
-                .await
-                .map_err(|error| self.explain_creation(error))?;
-            self.created = self.created.or(created);
-        }
         Ok(Prepared::rows(self.taken))
     }
 
     async fn checksums(&mut self) -> Result<Vec<ColumnChecksum>> {
-        let Some(proof) = &self.proof else {
-            return Err(Error::new(
-                ErrorKind::Unexpected,
-                "checksums were not asked for at the start",
-            ));
-        };
-        proof
-            .checksums(&self.lease, &self.request.schema, &self.own_rows()?)
-            .await
+        let columns: Vec<_> = self
+            .layout
+            .columns
+            .iter()
+            .zip(self.request.schema.fields())
+            .filter_map(|(column, field)| Some((field.name().as_str(), column.read_back.as_ref()?)))
+            .collect();
+        let list = self.layout.column_list();
+        verify::checksums(&self.lease, &columns, &self.own_rows(&list)).await
     }
 
     async fn commit(mut self) -> Result<Receipt> {
@@ -488,15 +482,6 @@ impl LoadSession for PostgresqlSession {
     }
 
     async fn abort(mut self) -> Result<()> {
-        self.copy = None;
-        let shared = self.shared.take();
-        let undo = async {
-            self.lease.run("ROLLBACK").await?;
-            match shared {
-                Some(shared) => shared.clean_up(&self.lease).await,
-                None => Ok(()),
-            }
-        };
         // A connection that does not answer is cut, and the server rolls back.
         let late = |_| {
             Error::new(
@@ -504,7 +489,7 @@ impl LoadSession for PostgresqlSession {
                 "the server did not answer to ROLLBACK; the connection was cut",
             )
         };
-        tokio::time::timeout(UNDO_TIME, undo)
+        tokio::time::timeout(UNDO_TIME, self.undo())
             .await
             .map_err(late)??;
         self.lease.give_back();

@@ -50,8 +50,6 @@ pub(crate) enum ReadType {
     Struct(Vec<(String, ReadType)>),
     /// pgvector's, of this length.
     Vector(i32),
-    /// Not looked at: nothing but nulls.
-    Skipped,
 }
 
 impl ReadType {
@@ -123,7 +121,6 @@ impl ReadType {
             Self::List(item) => DataType::List(Arc::new(item.field("item"))),
             Self::Struct(fields) => DataType::Struct(struct_fields(fields)),
             Self::Vector(length) => DataType::FixedSizeList(Arc::new(vector_item()), *length),
-            Self::Skipped => DataType::Null,
         }
     }
 
@@ -193,7 +190,6 @@ impl ReadType {
                 columns: fields.iter().map(|(_, field)| field.decoder()).collect(),
                 nulls: NullBufferBuilder::new(1024),
             }),
-            Self::Skipped => Box::new(scalar::Skipped(0)),
             Self::Vector(length) => Box::new(Vectors {
                 item: Arc::new(vector_item()),
                 length: *length,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::builder::{BooleanBuilder, FixedSizeBinaryBuilder};
 use arrow_array::types::{ArrowPrimitiveType, ByteArrayType};
-use arrow_array::{ArrayRef, GenericByteArray, NullArray, PrimitiveArray};
+use arrow_array::{ArrayRef, GenericByteArray, PrimitiveArray};
 use arrow_buffer::{Buffer, NullBufferBuilder, OffsetBuffer};
 use arrow_schema::DataType;
 
@@ -213,19 +213,5 @@ impl<T: ByteArrayType<Offset = i32>, F: Fn(&[u8], &mut Vec<u8>) -> Result<(), Wr
             let row = offsets.windows(2).position(is_wrong).unwrap_or(0);
             (row, Wrong::new("the text is not UTF-8; see the encoding of the database, or cast the column to bytea"))
         })
-    }
-}
-
-/// Fields that are not looked at.
-pub(super) struct Skipped(pub(super) usize);
-
-impl Decoder for Skipped {
-    fn push(&mut self, _: Option<&[u8]>) -> Result<(), Wrong> {
-        self.0 += 1;
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<ArrayRef, (usize, Wrong)> {
-        Ok(Arc::new(NullArray::new(std::mem::take(&mut self.0))))
     }
 }

@@ -126,7 +126,7 @@ pub(super) async fn bound(client: &Client, types: &[Type], values: &[Value]) -> 
     check_count(types, values)?;
     let mut all = Vec::with_capacity(values.len());
     for (pg, Value { name, param }) in types.iter().zip(values) {
-        let kind = catalog::kind(client, pg.oid(), -1).await?;
+        let kind = catalog::kind(client, pg.oid()).await?;
         let pg = PgType {
             oid: pg.oid(),
             name: pg.name().to_owned(),

@@ -7,7 +7,6 @@ use tokio_postgres::Statement;
 
 use super::PostgresqlSession;
 use crate::copy::CopyIn;
-use crate::error::from_pg;
 
 const SAVE: &str = "SAVEPOINT arrowload_rows";
 const SAVE_NEXT: &str = "RELEASE SAVEPOINT arrowload_rows; SAVEPOINT arrowload_rows";
@@ -17,8 +16,6 @@ const RELEASE: &str = "RELEASE SAVEPOINT arrowload_rows";
 
 /// Where the search for rows that are refused stands, from batch to batch.
 pub(super) struct Skipping {
-    /// The COPY, parsed once.
-    statement: Option<Statement>,
     /// How many rows the next COPY has at most: many while they are taken, few where rows are refused.
     reach: usize,
     /// What is to run before the next COPY.
@@ -28,7 +25,6 @@ pub(super) struct Skipping {
 impl Skipping {
     pub(super) fn new() -> Self {
         Self {
-            statement: None,
             reach: usize::MAX,
             before: SAVE,
         }
@@ -41,7 +37,11 @@ impl PostgresqlSession {
     /// A row is set aside only if the server has refused it with all rows before it in the table that are to be there: as the
     /// first or only one of a COPY, or named by an error, once the rows before it have been taken by themselves. An error
     /// without a row, such as that of a foreign key, halves the next COPY.
-    pub(super) async fn copy_or_set_aside(&mut self, batch: &RecordBatch) -> Result<()> {
+    pub(super) async fn copy_or_set_aside(
+        &mut self,
+        batch: &RecordBatch,
+        statement: &Statement,
+    ) -> Result<()> {
         let (first, rows) = (self.given, batch.num_rows());
         if rows == 0 {
             return Ok(());
@@ -52,7 +52,7 @@ impl PostgresqlSession {
         while at < rows {
             let length = self.skipping.reach.min(rows - at);
             let error = match self
-                .try_copy(&batch.slice(at, length), first + at as u64)
+                .try_copy(&batch.slice(at, length), first + at as u64, statement)
                 .await
             {
                 Ok(()) => {
@@ -108,51 +108,26 @@ impl PostgresqlSession {
         )
     }
 
-    async fn try_copy(&mut self, part: &RecordBatch, first_row: u64) -> Result<()> {
-        let mark = self.proof.as_ref().map(|proof| proof.sent.mark());
-        let copied = self.copy_part(part, first_row).await;
-        self.skipping.before = if copied.is_ok() { SAVE_NEXT } else { UNDO };
-        match copied {
-            Ok(rows) => {
-                self.taken += rows;
-                Ok(())
-            }
-            Err(error) => {
-                if let (Some(proof), Some(mark)) = (&mut self.proof, mark) {
-                    proof.sent.go_back(mark);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    async fn copy_part(&mut self, part: &RecordBatch, first_row: u64) -> Result<u64> {
-        let statement = match self.skipping.statement.take() {
-            Some(statement) => statement,
-            None => self.lease.prepare(&self.copy_sql).await.map_err(from_pg)?,
-        };
-        let statement = self.skipping.statement.insert(statement);
+    async fn try_copy(
+        &mut self,
+        part: &RecordBatch,
+        first_row: u64,
+        statement: &Statement,
+    ) -> Result<()> {
         // Both are on their way at once.
         let (saved, started) = futures::join!(
             self.lease.run(self.skipping.before),
             CopyIn::start(&self.lease, statement, first_row, &mut self.pieces)
         );
+        self.skipping.before = UNDO;
         saved?;
         let mut copy = started?;
-        let mut sent = self.proof.as_mut().map(|proof| &mut proof.sent);
-        if let Some(sent) = &mut sent {
-            sent.start();
-        }
-        copy.write(
-            &mut self.encoder,
-            part,
-            &mut self.pieces,
-            sent.as_deref_mut(),
-        )
-        .await?;
+        copy.write(&mut self.encoder, part, &mut self.pieces)
+            .await?;
         let bytes = copy.bytes();
-        let rows = copy.finish(&mut self.pieces, sent).await?;
+        self.taken += copy.finish(&mut self.pieces).await?;
         self.bytes += bytes;
-        Ok(rows)
+        self.skipping.before = SAVE_NEXT;
+        Ok(())
     }
 }

@@ -247,7 +247,9 @@ async fn loads_that_need_a_stronger_lock_do_not_lock_each_other_up() {
             database.run(sql).await;
             let loader = database.loader().await;
             let loads = (0..5).map(|number| {
-                let (load_spec, loader) = (with("t", options.clone()), &loader);
+                let (mut load_spec, loader) = (with("t", options.clone()), &loader);
+                // What another has changed meanwhile is looked at again.
+                load_spec.load.max_retries = 9;
                 async move {
                     load(
                         loader,

@@ -23,6 +23,7 @@ mod proxy;
 mod random;
 mod read;
 mod reader;
+mod round_trips;
 mod server;
 mod skip;
 mod support;

@@ -1,13 +1,13 @@
-//! `parallelism`: several connections copy, and still all rows arrive or none, once.
+//! `parallelism`: several connections fill a new table, and still all rows arrive or none, once; any other load has one.
 
 use std::sync::Arc;
 
 use arrow_array::{Int64Array, RecordBatch};
-use arrowload_core::{BatchStream, Error, ErrorKind, Input, LoadReport, Result, load};
+use arrowload_core::{BatchStream, Error, ErrorKind, Input, LoadReport, Result, load, plan_load};
 use serde_json::{Value, json};
 
 use crate::server::{Database, database};
-use crate::support::{batch, people, with};
+use crate::support::{batch, people, query, with};
 
 /// Many batches, so that every connection gets some.
 fn many(ids: std::ops::Range<i64>) -> Vec<RecordBatch> {
@@ -47,29 +47,18 @@ impl Database {
                 break;
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            self.load_many(
-                "another",
-                json!({ "parallelism": 3, "mode": "overwrite" }),
-                many(0..300),
-            )
-            .await
-            .expect("it loads");
+            self.run("DROP TABLE IF EXISTS another").await;
+            self.load_many("another", json!({ "parallelism": 3 }), many(0..300))
+                .await
+                .expect("it loads");
         }
         self.assert_clean().await;
     }
 
     /// Nothing of a load's own is left.
     pub(crate) async fn assert_clean(&self) {
-        assert!(
-            self.rows("SELECT relname FROM pg_class WHERE relname LIKE 'arrowload_part%'")
-                .await
-                .is_empty()
-        );
-        assert!(
-            self.rows("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()")
-                .await
-                .is_empty()
-        );
+        let parts = "SELECT relname FROM pg_class WHERE relname LIKE 'arrowload_part%'";
+        assert_eq!(self.rows(parts).await, [] as [String; 0]);
     }
 }
 
@@ -84,115 +73,93 @@ fn detail(report: &LoadReport, key: &str) -> String {
 const SUM: &str = "SELECT count(*), count(DISTINCT id), sum(id) FROM t";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_mode_has_a_way_to_share() {
+async fn new_tables_are_shared_and_others_are_not() {
     let Some(database) = database("share").await else {
         return;
     };
+    let how = |report: &LoadReport| (detail(report, "copy"), detail(report, "connections"));
+    let is = |copy: &str, connections: &str| (copy.to_owned(), connections.to_owned());
     let options = |mode: &str| json!({ "parallelism": 3, "mode": mode, "keys": ["id"] });
-    let report = database
-        .load_many("t", options("append"), many(0..5_000))
-        .await
-        .expect("a new table");
-    assert_eq!(
-        (
-            detail(&report, "copy").as_str(),
-            detail(&report, "connections").as_str(),
-            report.rows
-        ),
-        ("renamed", "3", 5_000)
-    );
-    assert_eq!(
-        database
-            .rows(
-                "SELECT conname FROM pg_constraint WHERE conrelid = 't'::regclass AND contype = 'p'"
-            )
-            .await,
-        ["t_pkey"]
-    );
-    let report = database
-        .load_many("t", options("append"), many(5_000..10_000))
-        .await
-        .expect("an append");
-    assert_eq!(
-        (detail(&report, "copy").as_str(), report.rows),
-        ("prepared transactions", 5_000)
-    );
+    let load = async |mode: &str, batches| {
+        let loaded = database.load_many("t", options(mode), batches).await;
+        loaded.unwrap_or_else(|error| panic!("{mode}: {error:?}"))
+    };
+    for mode in ["create", "append", "overwrite"] {
+        database.run("DROP TABLE IF EXISTS t").await;
+        let report = load(mode, many(0..5_000)).await;
+        assert_eq!((how(&report), report.rows), (is("renamed", "3"), 5_000));
+        let primary =
+            "SELECT conname FROM pg_constraint WHERE conrelid = 't'::regclass AND contype = 'p'";
+        assert_eq!(database.rows(primary).await, ["t_pkey"]);
+    }
+    let report = load("append", many(5_000..10_000)).await;
+    assert_eq!((how(&report), report.rows), (is("direct", "1"), 5_000));
     assert_eq!(database.rows(SUM).await, ["10000|10000|49995000"]);
-    let report = database
-        .load_many(
-            "t",
-            options("upsert"),
-            [many(9_000..11_000), many(10_500..12_000)].concat(),
-        )
-        .await
-        .expect("an upsert");
-    let keys = report.keys.expect("counts");
-    assert_eq!(
-        (
-            detail(&report, "copy").as_str(),
-            keys.inserted,
-            keys.updated,
-            keys.duplicate
-        ),
-        ("staged", 2_000, 1_000, 500)
-    );
-    let report = database
-        .load_many("t", options("overwrite"), many(0..100))
-        .await
-        .expect("an overwrite");
-    assert_eq!(
-        (detail(&report, "copy").as_str(), report.rows),
-        ("staged", 100)
-    );
+    let report = load("upsert", many(9_000..11_000)).await;
+    assert_eq!(how(&report), is("staged", "1"));
+    let report = load("overwrite", many(0..100)).await;
+    assert_eq!(how(&report), is("direct", "1"));
     assert_eq!(database.rows(SUM).await, ["100|100|4950"]);
-    let with_sql = json!({ "parallelism": 3, "pre_sql": "DELETE FROM t WHERE id < 50", "post_sql": "CREATE TABLE seen AS SELECT count(*) FROM t" });
+    let with_sql = json!({ "parallelism": 3, "pre_sql": "CREATE TABLE seen (rows bigint)", "post_sql": "INSERT INTO seen SELECT count(*) FROM new" });
     let report = database
-        .load_many("t", with_sql, many(100..600))
+        .load_many("new", with_sql, many(100..600))
         .await
         .expect("SQL of the user's");
-    assert_eq!(detail(&report, "copy"), "staged");
-    assert_eq!(database.rows("SELECT * FROM seen").await, ["550"]);
+    assert_eq!(how(&report), is("renamed", "3"));
+    assert_eq!(database.rows("SELECT * FROM seen").await, ["500"]);
     database.assert_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_row_of_a_key_wins_whoever_copies_it() {
-    let Some(database) = database("share_last").await else {
+async fn a_plan_says_how_many_connections_copy_and_why() {
+    let Some(database) = database("share_plan").await else {
         return;
     };
-    let rounds: Vec<RecordBatch> = (0..60)
-        .map(|round| people(0..100, &format!("{round}-")))
-        .collect();
     database
-        .load_many(
-            "t",
-            json!({ "parallelism": 4, "mode": "upsert", "keys": ["id"] }),
-            rounds,
-        )
-        .await
-        .expect("an upsert");
-    assert_eq!(
-        database
-            .rows("SELECT count(*) FROM t WHERE name = '59-' || id")
-            .await,
-        ["100"]
-    );
+        .run("CREATE TABLE t (id bigint PRIMARY KEY, name text)")
+        .await;
+    let loader = database.loader().await;
+    for (target, options, words) in [
+        ("new", json!({ "parallelism": 3 }), "4 connections to"),
+        ("new", json!({}), "1 connection to"),
+        (
+            "new",
+            json!({ "parallelism": 99 }),
+            "pool_size allows no more",
+        ),
+        ("t", json!({ "parallelism": 3 }), "the table is there"),
+        (
+            "new",
+            json!({ "parallelism": 3, "mode": "upsert", "keys": ["id"] }),
+            "an upsert stages its rows on one",
+        ),
+        (
+            "new",
+            json!({ "parallelism": 3, "verify": "checksum" }),
+            "verify = checksum",
+        ),
+        (
+            "new",
+            json!({ "parallelism": 3, "on_error": "skip" }),
+            "on_error = skip",
+        ),
+    ] {
+        let rows = people(0..1, "a");
+        let plan = plan_load(&loader, &with(target, options), rows.schema())
+            .await
+            .expect("a plan");
+        assert!(
+            plan.resources.iter().any(|line| line.contains(words)),
+            "{words}: {:?}",
+            plan.resources
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_on_one_connection_leaves_nothing() {
     let Some(database) = database("share_error").await else {
         return;
-    };
-    database.run("CREATE TABLE t (id bigint CHECK (id <> 3210), name text, UNIQUE (id) DEFERRABLE INITIALLY DEFERRED); INSERT INTO t VALUES (-1, '')").await;
-    let refused = |mode: &'static str, batches: Vec<RecordBatch>| {
-        let database = &database;
-        async move {
-            database
-                .load_many("t", json!({ "parallelism": 3, "mode": mode }), batches)
-                .await
-                .expect_err("refused")
-        }
     };
     let is_row = |error: &Error, row: &str| {
         assert_eq!(
@@ -201,17 +168,16 @@ async fn an_error_on_one_connection_leaves_nothing() {
             "{error}"
         )
     };
-    is_row(&refused("append", many(0..5_000)).await, "3210");
-    // What the server checks at the end only: one connection refuses to prepare.
-    let error = refused("append", [many(0..3_000), many(-1..50)].concat()).await;
+    // A key that comes twice, to whichever connections.
+    let twice = [many(0..3_000), many(2_990..3_050)].concat();
+    let keyed = json!({ "parallelism": 3, "keys": ["id"] });
+    let error = database.load_many("u", keyed, twice).await;
+    let error = error.expect_err("a duplicate");
     assert_eq!(
         (error.kind(), error.get("sqlstate")),
         (ErrorKind::InvalidData, Some("23505")),
         "{error}"
     );
-    let error = refused("overwrite", many(3_000..5_000)).await;
-    assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
-    assert_eq!(database.rows("SELECT count(*) FROM t").await, ["1"]);
     database.assert_clean().await;
     let error = database
         .load_many(
@@ -263,84 +229,62 @@ async fn repeating_a_shared_load_writes_nothing() {
             .expect("a load");
         assert_eq!((report.already_loaded, report.rows), (again, 1_000));
     }
-    // Several at once, of a load into the table that is there now. The second may end what the first has prepared: it is the
-    // first's load all the same.
+    // Several at once, which all find no table, and of which one creates it.
+    let loader = database.loader().await;
     for round in 0..10 {
-        let options = json!({ "parallelism": 2, "load_id": format!("at once {round}") });
+        let target = format!("t{round}");
+        let rows = people(0..1_000, "n");
         let loads = (0..4).map(|_| {
-            database.load_many(
-                "t",
-                options.clone(),
-                many(1_000 + 200 * round..1_200 + 200 * round),
-            )
+            let mut spec = with(
+                &target,
+                json!({ "parallelism": 2, "batch_size": 100, "load_id": "at once", "max_retries": 9 }),
+            );
+            spec.load.max_retries = 9;
+            let (loader, rows) = (&loader, query(&rows));
+            async move { load(loader, &spec, &rows).await }
         });
         let reports = futures::future::join_all(loads)
             .await
             .into_iter()
             .collect::<Result<Vec<_>>>()
             .expect("loads");
-        assert_eq!(
-            reports
-                .iter()
-                .filter(|report| !report.already_loaded)
-                .count(),
-            1,
-            "{reports:?}"
-        );
+        let fresh = reports.iter().filter(|report| !report.already_loaded);
+        assert_eq!(fresh.count(), 1, "{reports:?}");
+        let count = format!("SELECT count(*) FROM {target}");
+        assert_eq!(database.rows(&count).await, ["1000"]);
     }
-    assert_eq!(database.rows(SUM).await, ["3000|3000|4498500"]);
     database.assert_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_cut_off_is_completed_or_undone_by_the_next() {
+async fn what_was_cut_off_is_removed_and_what_is_under_way_is_not() {
     let Some(database) = database("share_cut").await else {
         return;
     };
-    database
-        .load_many("t", json!({ "load_id": "first" }), many(0..100))
-        .await
-        .expect("a load");
-    // As a client leaves it that was killed between the commits: the load is recorded, a part of it prepared; and as one that was
-    // killed before.
-    let base = database
-        .rows(
-            "SELECT 'arrowload:' || left(md5(current_database() || ' ' || '\"public\".\"t\"'), 16)",
-        )
-        .await;
-    let (committed, never) = (
-        format!("{}:0123456789abcdef:0", base[0]),
-        format!("{}:fedcba9876543210:0", base[0]),
+    let (left, held) = (
+        "arrowload_part_0123456789abcdef",
+        "arrowload_part_fedcba9876543210",
     );
     database
-        .run("UPDATE arrowload_loads SET attempt = '0123456789abcdef' WHERE load_id = 'first'")
-        .await;
-    database
         .run(&format!(
-            "BEGIN; INSERT INTO t VALUES (-1, 'late'); PREPARE TRANSACTION '{committed}'"
+            "CREATE TABLE {left} (a int); CREATE TABLE {held} (a int)"
         ))
         .await;
-    database
-        .run(&format!(
-            "BEGIN; INSERT INTO t VALUES (-2, 'never'); PREPARE TRANSACTION '{never}'"
+    // As the load holds it to which the second belongs.
+    let holder = database.client().await;
+    holder
+        .batch_execute(&format!(
+            "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('\"public\".\"{held}\"', 0))"
         ))
-        .await;
-    database
-        .run("CREATE TABLE arrowload_part_0123456789abcdef (a int)")
-        .await;
-    let report = database
-        .load_many("t", json!({ "load_id": "first" }), many(0..100))
         .await
-        .expect("a repeat");
-    assert!(report.already_loaded);
-    assert_eq!(database.rows("SELECT id FROM t WHERE id < 0").await, ["-1"]);
-    database
-        .load_many(
-            "t",
-            json!({ "parallelism": 2, "mode": "overwrite" }),
-            many(0..10),
-        )
-        .await
-        .expect("an overwrite");
+        .expect("locked");
+    let load = |target: &'static str| {
+        database.load_many(target, json!({ "parallelism": 2 }), many(0..300))
+    };
+    load("first").await.expect("loaded");
+    let parts = "SELECT relname FROM pg_class WHERE relname LIKE 'arrowload_part%'";
+    assert_eq!(database.rows(parts).await, [held]);
+    holder.batch_execute("ROLLBACK").await.expect("ended");
+    load("second").await.expect("loaded");
     database.assert_clean().await;
 }

@@ -132,16 +132,10 @@ impl Trial {
         if !unknown {
             assert_eq!(again.already_loaded, outcome.is_ok(), "{what}, repeated");
         } else {
-            // Of several transactions that have been prepared some may be committed: whoever comes next completes them.
-            let completes = self.parallelism > 1 && again.already_loaded;
-            assert!(
-                before == whole.0 || before == whole.1 || completes,
-                "{what}: {before:?}"
-            );
+            assert!(before == whole.0 || before == whole.1, "{what}: {before:?}");
         }
-        let left = "SELECT (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()), \
-                    (SELECT count(*) FROM pg_class WHERE relname LIKE 'arrowload_part%')";
-        assert_eq!(self.database.rows(left).await, ["0|0"], "{what}, repeated");
+        let left = "SELECT count(*) FROM pg_class WHERE relname LIKE 'arrowload_part%'";
+        assert_eq!(self.database.rows(left).await, ["0"], "{what}, repeated");
         outcome
     }
 }
@@ -227,12 +221,10 @@ async fn a_connection_that_is_cut_leaves_all_or_nothing_of_an_upsert() {
     cut_everywhere(Mode::Upsert, 1).await;
 }
 
-/// The same, of several connections that share the load: in each of the ways in which they do.
+/// The same, of several connections that share the load.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_cut_leave_all_or_nothing_of_a_shared_load() {
-    for mode in Mode::ALL {
-        cut_everywhere(mode, 3).await;
-    }
+    cut_everywhere(Mode::Create, 3).await;
 }
 
 /// The server is gone for good once COMMIT was sent: the load says that it does not know, and how to go on.

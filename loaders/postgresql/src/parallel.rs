@@ -1,0 +1,203 @@
+//! How several connections share a load into a new table: they fill it under a name of its own, which no reader knows of, and
+//! the load's transaction gives it the target's name.
+//!
+//! A table that is there takes the rows of one connection: a transaction belongs to one, and rows that several have staged
+//! would be written twice, which takes longer than one connection does.
+
+use arrow_array::RecordBatch;
+use arrowload_core::{LoadRequest, Result, Verify};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use crate::PostgresqlOptions;
+use crate::catalog::Place;
+use crate::connect::{Connections, Lease};
+use crate::encode::CopyEncoder;
+use crate::error::from_pg;
+use crate::ident::quote;
+use crate::lanes::Lanes;
+use crate::layout::{Layout, Way};
+
+type Request = LoadRequest<PostgresqlOptions>;
+
+/// Connections that share a load.
+pub(crate) struct Shared {
+    lanes: Lanes,
+    place: Place,
+}
+
+/// How many connections copy, and why they are fewer than were asked for.
+pub(crate) fn connections(
+    request: &Request,
+    layout: &Layout,
+    pool: usize,
+) -> (usize, Option<&'static str>) {
+    let wanted = request.parallelism.unwrap_or(1).max(1);
+    // Beside those that copy, one leads.
+    let most = pool.saturating_sub(1).max(1);
+    let alone = if layout.table.is_some() {
+        Some("the table is there, and one transaction fills it")
+    } else if layout.way == Way::Staged {
+        Some("an upsert stages its rows on one")
+    } else if request.rejects.accepts() {
+        Some("on_error = skip")
+    } else if request.verify == Verify::Checksum {
+        Some("verify = checksum")
+    } else {
+        None
+    };
+    match alone {
+        Some(why) if wanted > 1 => (1, Some(why)),
+        None if wanted > most => (most, Some("pool_size allows no more")),
+        Some(_) => (1, None),
+        None => (wanted, None),
+    }
+}
+
+impl Shared {
+    /// Creates the table under a name of its own, and gets ready for rows.
+    pub(crate) async fn start(
+        leader: &Lease,
+        connections: &Connections,
+        count: usize,
+        layout: &Layout,
+        request: &Request,
+        encoder: &CopyEncoder,
+    ) -> Result<Self> {
+        let (leases, place) = futures::try_join!(
+            connections.leases(count),
+            own_table(leader, &layout.place.schema)
+        )?;
+        if let Some(first) = leases.first() {
+            drop_abandoned(first, &layout.place.schema).await?;
+            let statements = layout.creation(request, &place).join("; ");
+            first.run_alone(&statements).await?;
+        }
+        let sql = layout.copy_sql(&place.sql(), "");
+        let lanes = Lanes::start(leases, &sql, encoder).await?;
+        Ok(Self { lanes, place })
+    }
+
+    /// How many connections copy.
+    pub(crate) fn count(&self) -> usize {
+        self.lanes.count
+    }
+
+    /// Hands a batch to a connection.
+    pub(crate) async fn write(&mut self, batch: &RecordBatch, first_row: u64) -> Result<()> {
+        self.lanes.write(batch, first_row).await
+    }
+
+    /// Waits until every row is there, and commits them, where nobody looks. Answers with rows and bytes.
+    pub(crate) async fn finish(&mut self) -> Result<(u64, u64)> {
+        self.lanes.finish().await?;
+        let totals = self.lanes.totals();
+        self.lanes.commit().await?;
+        Ok(totals)
+    }
+
+    /// In the leader's transaction: gives the table the target's name, and its constraints theirs, which begin with it.
+    pub(crate) async fn rename(&self, leader: &Lease, target: &Place) -> Result<()> {
+        const CONSTRAINTS: &str = "SELECT conname::text FROM pg_catalog.pg_constraint \
+            WHERE conrelid = $1::text::pg_catalog.regclass ORDER BY 1";
+        let rename = format!(
+            "ALTER TABLE {} RENAME TO {}",
+            self.place.sql(),
+            quote(&target.table)
+        );
+        leader.run(&rename).await?;
+        let found = leader
+            .query_typed(CONSTRAINTS, &[(&target.sql(), Type::TEXT)])
+            .await
+            .map_err(from_pg)?;
+        for row in found {
+            let name: String = row.try_get(0).map_err(from_pg)?;
+            let Some(rest) = name.strip_prefix(&self.place.table) else {
+                continue;
+            };
+            let new = renamed(&target.table, rest);
+            leader
+                .run(&format!(
+                    "ALTER TABLE {} RENAME CONSTRAINT {} TO {}",
+                    target.sql(),
+                    quote(&name),
+                    quote(&new)
+                ))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// After the leader's transaction was rolled back.
+    pub(crate) async fn clean_up(&mut self, leader: &Lease) -> Result<()> {
+        self.lanes.cut();
+        let place = self.place.sql();
+        leader
+            .run_alone(&format!("DROP TABLE IF EXISTS {place}"))
+            .await
+    }
+}
+
+/// A name that begins with the table's, as far as there is room, and ends so.
+fn renamed(table: &str, rest: &str) -> String {
+    let room = 63_usize.saturating_sub(rest.len());
+    let end = table.floor_char_boundary(room);
+    format!("{}{rest}", &table[..end])
+}
+
+/// What the names of tables begin with that loads make for themselves, and that are left if they are cut off.
+const OWN: &str = "arrowload_part_";
+
+/// The name of such a table in a schema. The transaction holds a lock on it to its end: as long as it is held, the load is
+/// under way.
+async fn own_table(client: &Client, schema: &str) -> Result<Place> {
+    const NONCE: &str = "SELECT pg_catalog.left(pg_catalog.md5(pg_catalog.random()::text || \
+        pg_catalog.clock_timestamp()::text || pg_catalog.pg_backend_pid()::text), 16)";
+    const LOCK: &str =
+        "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
+    let row = client.query_typed_one(NONCE, &[]).await.map_err(from_pg)?;
+    let digits: String = row.try_get(0).map_err(from_pg)?;
+    let place = Place {
+        schema: schema.to_owned(),
+        table: format!("{OWN}{digits}"),
+    };
+    client
+        .execute_typed(LOCK, &[(&place.sql(), Type::TEXT)])
+        .await
+        .map_err(from_pg)?;
+    Ok(place)
+}
+
+/// Drops such tables of loads that were cut off. Outside a transaction.
+async fn drop_abandoned(client: &Lease, schema: &str) -> Result<()> {
+    const FIND: &str = "SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relname ~ '^arrowload_part_[0-9a-f]{16}$' \
+        AND pg_catalog.pg_has_role(c.relowner, 'USAGE')";
+    const TRY: &str =
+        "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
+    let found = client
+        .query_typed(FIND, &[(&schema, Type::TEXT)])
+        .await
+        .map_err(from_pg)?;
+    for row in found {
+        let place = Place {
+            schema: schema.to_owned(),
+            table: row.try_get(0).map_err(from_pg)?,
+        };
+        client
+            .run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+            .await?;
+        let free: bool = client
+            .query_typed_one(TRY, &[(&place.sql(), Type::TEXT)])
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(from_pg)?;
+        if free {
+            client
+                .run(&format!("DROP TABLE IF EXISTS {}", place.sql()))
+                .await?;
+        }
+        client.run("COMMIT").await?;
+    }
+    Ok(())
+}
