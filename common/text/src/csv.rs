@@ -4,7 +4,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use arrowload_core::{Error, ErrorKind, Result};
 
-use crate::{Column, Form, is_nested, refused, text_columns};
+use crate::{Column, Format, is_nested, refused};
 
 /// The characters that make a file: one byte each, so that values are scanned byte by byte.
 #[derive(Debug, Clone)]
@@ -81,22 +81,30 @@ impl CsvStyle {
             || text.iter().any(|byte| self.special[usize::from(*byte)])
     }
 
-    /// Puts what was added since `start` into quotes if it needs them.
-    fn settle(&self, start: usize, form: Form, out: &mut Vec<u8>) {
-        let quotes = match form {
-            Form::Free => self.needs_quotes(&out[start..]),
-            _ => out[start..] == self.null_text,
-        };
-        if quotes {
-            let text = out.split_off(start);
-            out.push(self.quote);
-            for byte in text {
-                if byte == self.quote {
-                    out.push(byte);
-                }
+    /// Adds text, in quotes if it needs them.
+    fn put(&self, text: &[u8], out: &mut Vec<u8>) {
+        match self.needs_quotes(text) {
+            true => self.put_quoted(text, out),
+            false => out.extend_from_slice(text),
+        }
+    }
+
+    fn put_quoted(&self, text: &[u8], out: &mut Vec<u8>) {
+        out.push(self.quote);
+        for &byte in text {
+            if byte == self.quote {
                 out.push(byte);
             }
-            out.push(self.quote);
+            out.push(byte);
+        }
+        out.push(self.quote);
+    }
+
+    /// Puts a number, time or binary that was added since `start` into quotes if it looks like null.
+    fn settle(&self, start: usize, out: &mut Vec<u8>) {
+        if out[start..] == self.null_text {
+            let text = out.split_off(start);
+            self.put_quoted(&text, out);
         }
     }
 }
@@ -156,9 +164,7 @@ impl Csv {
             if index > 0 {
                 out.push(self.style.delimiter);
             }
-            let start = out.len();
-            out.extend_from_slice(name.as_bytes());
-            self.style.settle(start, Form::Free, out);
+            self.style.put(name.as_bytes(), out);
         }
         out.push(b'\n');
     }
@@ -168,8 +174,7 @@ impl Csv {
     /// # Errors
     /// When a value has no text, or a line would be empty; the error names column and row.
     pub fn lines(&self, batch: &RecordBatch, first_row: u64, out: &mut Vec<u8>) -> Result<()> {
-        let batch = text_columns(batch)?;
-        let columns: Vec<Column<'_>> = batch.columns().iter().map(Column::new).collect();
+        let columns: Vec<Column> = batch.columns().iter().map(Column::new).collect();
         for row in 0..batch.num_rows() {
             for (index, column) in columns.iter().enumerate() {
                 if index > 0 {
@@ -180,17 +185,15 @@ impl Csv {
                     out.extend_from_slice(&self.style.null_text);
                     continue;
                 }
+                if let (true, Some(text)) = (column.is_text(), column.bytes(row)) {
+                    self.style.put(text, out);
+                    continue;
+                }
                 let start = out.len();
                 column
-                    .write(row, out)
+                    .text(row, &Format::CSV, out)
                     .map_err(|why| refused(&self.names[index], why, first_row + row as u64))?;
-                // Also binary of no bytes must not look like null.
-                if column.form() == Form::Free
-                    || !self.style.null_text.is_empty()
-                    || out.len() == start
-                {
-                    self.style.settle(start, column.form(), out);
-                }
+                self.style.settle(start, out);
             }
             out.push(b'\n');
         }

@@ -1,19 +1,25 @@
 #![doc = include_str!("../README.md")]
 
-mod cell;
+mod column;
 mod columns;
 mod csv;
+mod format;
+mod json;
+mod printable;
+mod text;
 
 use arrowload_core::{Error, ErrorKind};
 
-pub use cell::{Column, Form, Refused};
-pub use columns::{is_nested, text_columns, text_type};
+pub use column::{Column, Member, Ranges, Refused, Ticks, Values};
+pub use columns::{is_nested, is_text, text_type};
 pub use csv::{Csv, CsvStyle};
+pub use format::{Binary, Durations, Format, MapKeys, NonFinite, Nul, Times};
+pub use json::{Json, key, object, string};
+pub use printable::{printable, printable_lines};
 
-/// A value that a format refuses.
-pub fn refused(column: &str, why: &str, row: u64) -> Error {
-    let message = format!("column `{column}` holds {why}");
-    Error::new(ErrorKind::InvalidData, message)
+/// The error for a value that a format refuses.
+pub fn refused(column: &str, why: Refused, row: u64) -> Error {
+    Error::new(ErrorKind::InvalidData, format!("column `{column}` {why}"))
         .with("column", column)
         .at_row(row)
 }

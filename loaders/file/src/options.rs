@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// Apache Parquet: `.parquet`.
+    /// Apache Parquet: `.parquet`, `.pq`.
     Parquet,
     /// Comma-separated values: `.csv`, `.csv.gz`, `.csv.zst`.
     Csv,
@@ -33,7 +33,7 @@ impl Format {
             "csv" => Some(Self::Csv),
             "ndjson" | "jsonl" | "json" => Some(Self::Ndjson),
             _ if plain.is_some() => None,
-            "parquet" => Some(Self::Parquet),
+            "parquet" | "pq" => Some(Self::Parquet),
             "arrow" | "feather" | "ipc" => Some(Self::Arrow),
             "arrows" => Some(Self::ArrowStream),
             _ => None,

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrowload_common_parquet as parquet_writer;
-use arrowload_common_text::{is_nested, text_type};
+use arrowload_common_text::{self as text, is_nested, text_type};
 use arrowload_core::{Error, Result, TypeSupport};
 
-use crate::error::from_parquet;
 use crate::options::Format;
 
 impl Format {
@@ -24,11 +23,7 @@ pub(crate) fn support(format: Format, data_type: &DataType) -> TypeSupport {
         Format::Parquet if holds_interval(data_type) => {
             TypeSupport::Unsupported("the parts of Parquet's INTERVAL have no sign, and readers disagree on it; cast it to text".into())
         }
-        Format::Parquet => match parquet_writer::supports_type(data_type) {
-            parquet_writer::TypeSupport::Exact => TypeSupport::Exact,
-            parquet_writer::TypeSupport::Widened { to } => TypeSupport::Widened(to.to_string().into()),
-            parquet_writer::TypeSupport::Unsupported { reason } => TypeSupport::Unsupported(reason.into()),
-        },
+        Format::Parquet => parquet_writer::supports_type(data_type),
         Format::Arrow => match plain(data_type) {
             same if same == *data_type => TypeSupport::Exact,
             other => TypeSupport::Widened(other.to_string().into()),
@@ -59,18 +54,20 @@ fn holds_interval(data_type: &DataType) -> bool {
 
 /// The type that files of this format hold, for a type that they support.
 pub(crate) fn stored(format: Format, data_type: &DataType) -> DataType {
-    match (format, parquet_writer::supports_type(data_type)) {
-        (Format::Parquet, parquet_writer::TypeSupport::Widened { to }) => to,
-        (Format::Arrow, _) => plain(data_type),
-        (Format::Csv | Format::Ndjson, _) => text_type(data_type),
-        _ => data_type.clone(),
+    match format {
+        Format::Parquet => {
+            parquet_writer::storage_type(data_type).unwrap_or_else(|_| data_type.clone())
+        }
+        Format::Arrow => plain(data_type),
+        Format::Csv | Format::Ndjson => text_type(data_type),
+        Format::ArrowStream => data_type.clone(),
     }
 }
 
 /// The schema that files of this format hold.
 pub(crate) fn stored_schema(format: Format, schema: &Schema) -> Result<SchemaRef, Error> {
     if format == Format::Parquet {
-        return parquet_writer::storage_schema(schema).map_err(from_parquet);
+        return parquet_writer::storage_schema(schema);
     }
     let field = |field: &FieldRef| {
         Arc::new(
@@ -131,45 +128,26 @@ fn scalar_text(data_type: &DataType) -> &'static str {
 }
 
 fn json_support(data_type: &DataType) -> TypeSupport {
-    use DataType as T;
-    let inner = |fields: &[&FieldRef], what: &'static str| {
-        let refused = fields
-            .iter()
-            .map(|field| json_support(field.data_type()))
-            .find(|support| matches!(support, TypeSupport::Unsupported(_)));
-        refused.unwrap_or(TypeSupport::Widened(what.into()))
-    };
-    match data_type {
-        T::Union(..) => TypeSupport::Unsupported("JSON has no unions".into()),
-        T::Map(entries, _) => match entries.data_type() {
-            T::Struct(fields) if fields.len() == 2 && is_text(fields[0].data_type()) => {
-                inner(&[&fields[1]], "JSON object")
-            }
-            _ => TypeSupport::Unsupported("the keys of a JSON object are strings".into()),
-        },
-        T::List(item)
-        | T::LargeList(item)
-        | T::ListView(item)
-        | T::LargeListView(item)
-        | T::FixedSizeList(item, _) => inner(&[item], "JSON array"),
-        T::Struct(fields) => inner(&fields.iter().collect::<Vec<_>>(), "JSON object"),
-        T::Dictionary(_, values) => json_support(values),
-        T::RunEndEncoded(_, values) => json_support(values.data_type()),
-        T::Null => TypeSupport::Widened("JSON null".into()),
-        T::Boolean => TypeSupport::Widened("JSON boolean".into()),
-        T::Float16 | T::Float32 | T::Float64 => {
-            TypeSupport::Widened("JSON number; NaN and infinity are refused".into())
-        }
-        number if number.is_numeric() => {
-            TypeSupport::Widened("JSON number, with every digit".into())
-        }
-        other => TypeSupport::Widened(scalar_text(other).into()),
+    match text::Format::NDJSON.check(data_type) {
+        Ok(()) => TypeSupport::Widened(json_text(data_type).into()),
+        Err(why) => TypeSupport::Unsupported(why.into()),
     }
 }
 
-fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
+/// What stands in an object for a value of a type that JSON holds.
+fn json_text(data_type: &DataType) -> &'static str {
+    use DataType as T;
+    match data_type {
+        T::Dictionary(_, values) => json_text(values),
+        T::RunEndEncoded(_, values) => json_text(values.data_type()),
+        T::Struct(_) | T::Map(..) => "JSON object",
+        nested if nested.is_nested() => "JSON array",
+        T::Null => "JSON null",
+        T::Boolean => "JSON boolean",
+        float if float.is_floating() => {
+            r#"JSON number; "NaN", "Infinity" and "-Infinity" as strings"#
+        }
+        number if number.is_numeric() => "JSON number, with every digit",
+        other => scalar_text(other),
+    }
 }

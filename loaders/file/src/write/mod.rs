@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use arrowload_common_object_store::from_io;
 use arrowload_common_parquet::Compression;
 use arrowload_core::{Error, ErrorKind, Result};
 use object_store::ObjectStore;
@@ -18,7 +19,6 @@ use object_store::path::Path as StorePath;
 
 use self::file::PlainFile;
 use self::output::{Compressor, Output};
-use crate::error::from_io;
 use crate::options::{FileOptions, Format};
 
 /// Turns batches into bytes. Blocks.
@@ -64,7 +64,11 @@ fn encoder(output: Output, path: &Path, layout: &Layout) -> Result<Box<dyn Encod
             schema,
             options,
         )?),
-        Format::Ndjson => Box::new(ndjson::NdjsonEncoder::new(compressor(output)?, shown)),
+        Format::Ndjson => Box::new(ndjson::NdjsonEncoder::new(
+            compressor(output)?,
+            shown,
+            schema,
+        )),
         Format::Arrow => Box::new(ipc::FileEncoder::new(output, shown, schema, *codec)?),
         Format::ArrowStream => Box::new(ipc::StreamEncoder::new(output, shown, schema, *codec)?),
         Format::Parquet => {
