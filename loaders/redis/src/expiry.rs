@@ -4,7 +4,7 @@ use arrow_schema::{DataType, Schema};
 use arrowload_core::Result;
 
 use crate::RedisOptions;
-use crate::encode::Column;
+use crate::encode::{Column, milliseconds};
 use crate::options::ExpireAt;
 use crate::rows::{Refused, Rows, column, invalid};
 
@@ -78,7 +78,7 @@ impl Rows {
             Expiry::AtOf(index) if columns[index].is_null(row) => None,
             Expiry::AtOf(index) => match columns[index].integer(row) {
                 Some(second) => Some(("PEXPIREAT", second.saturating_mul(1000))),
-                None => match columns[index].milliseconds(row) {
+                None => match milliseconds(&columns[index], row) {
                     Ok(milliseconds) => Some(("PEXPIREAT", milliseconds)),
                     Err(why) => return refuse(index, why),
                 },

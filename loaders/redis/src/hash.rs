@@ -1,6 +1,6 @@
 //! Hashes: a field for each column, in one command or one transaction.
 
-use crate::encode::{Column, length};
+use crate::encode::{Column, floats, length};
 use crate::expiry::Expires;
 use crate::options::Nulls;
 use crate::pipeline::{Pipeline, Role};
@@ -129,12 +129,11 @@ impl Rows {
             }
             self.scratch.clear();
             if !(self.vectors
-                && column
-                    .floats(row, &mut self.scratch)
+                && floats(column, row, &mut self.scratch)
                     .map_err(|why| Refused::at(&self.names[*index], why))?)
             {
                 column
-                    .text(row, self.format, &mut self.scratch)
+                    .text(row, &self.format, &mut self.scratch)
                     .map_err(|why| Refused::at(&self.names[*index], why))?;
             }
             bulk(&mut out.bytes, &self.scratch);

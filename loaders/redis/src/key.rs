@@ -286,12 +286,10 @@ impl KeyPattern {
                         continue;
                     }
                     let start = out.len();
-                    column
-                        .text(row, Format::default(), out)
-                        .map_err(|why| NoKey {
-                            column: *index,
-                            why,
-                        })?;
+                    column.text(row, &Format::REDIS, out).map_err(|why| NoKey {
+                        column: *index,
+                        why,
+                    })?;
                     self.escape(start, out);
                 }
             }
@@ -425,11 +423,7 @@ mod tests {
             ("b", Arc::new(Int64Array::from(b))),
         ];
         let batch = RecordBatch::try_from_iter(arrays).expect("a batch");
-        let columns = batch
-            .columns()
-            .iter()
-            .map(|array| Column::bind(array).expect("bound"))
-            .collect();
+        let columns = batch.columns().iter().map(Column::new).collect();
         (batch, columns)
     }
 

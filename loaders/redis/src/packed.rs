@@ -28,7 +28,7 @@ fn count(length: usize) -> Result<u32, Refusal> {
 pub(crate) fn msgpack<'a>(
     columns: impl Iterator<Item = (&'a str, &'a Column)> + Clone,
     row: usize,
-    format: Format,
+    format: &Format<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), (String, Refusal)> {
     let written = count(columns.clone().count())
@@ -42,14 +42,19 @@ pub(crate) fn msgpack<'a>(
     Ok(())
 }
 
-fn value(column: &Column, row: usize, format: Format, out: &mut Vec<u8>) -> Result<(), Refusal> {
+fn value(
+    column: &Column,
+    row: usize,
+    format: &Format<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
     if column.is_null(row) {
         return refuse(rmp::encode::write_nil(out));
     }
     if let Some(integer) = column.integer(row) {
         return refuse(rmp::encode::write_sint(out, integer));
     }
-    match &column.values {
+    match column.values() {
         Values::Null => refuse(rmp::encode::write_nil(out)),
         Values::Boolean(values) => refuse(rmp::encode::write_bool(out, values.value(row))),
         Values::UInt64(values) => refuse(rmp::encode::write_uint(out, values.value(row))),
@@ -70,32 +75,32 @@ fn value(column: &Column, row: usize, format: Format, out: &mut Vec<u8>) -> Resu
                 .into_iter()
                 .try_for_each(|index| value(items, index, format, out))
         }
-        Values::Struct(fields, columns) => {
-            refuse(rmp::encode::write_map_len(out, count(fields.len())?))?;
-            fields.iter().zip(columns).try_for_each(|(field, column)| {
-                refuse(rmp::encode::write_str(out, field.name()))?;
-                value(column, row, format, out)
+        Values::Struct(members) => {
+            refuse(rmp::encode::write_map_len(out, count(members.len())?))?;
+            members.iter().try_for_each(|member| {
+                refuse(rmp::encode::write_str(out, &member.name))?;
+                value(&member.column, row, format, out)
             })
         }
-        Values::Map(map, keys, values) => {
-            let offsets = map.value_offsets();
-            let range = offsets[row] as usize..offsets[row + 1] as usize;
+        Values::Map(ranges, entries) => {
+            let range = ranges.get(row);
             refuse(rmp::encode::write_map_len(out, count(range.len())?))?;
             range.into_iter().try_for_each(|index| {
-                value(keys, index, format, out)?;
-                value(values, index, format, out)
+                entries
+                    .iter()
+                    .try_for_each(|member| value(&member.column, index, format, out))
             })
         }
         Values::Union(union, members) => {
-            let id = union.type_id(row);
-            let (_, name, member) = members
-                .iter()
-                .find(|member| member.0 == id)
-                .ok_or("has a member that its type does not name")?;
+            let member = usize::try_from(union.type_id(row))
+                .ok()
+                .and_then(|id| members.get(id)?.as_ref())
+                .ok_or("holds a union with a member that its type does not name")?;
             refuse(rmp::encode::write_map_len(out, 1))?;
-            refuse(rmp::encode::write_str(out, name))?;
-            value(member, union.value_offset(row), format, out)
+            refuse(rmp::encode::write_str(out, &member.name))?;
+            value(&member.column, union.value_offset(row), format, out)
         }
+        Values::Indexed(places, values) => value(values, places[row], format, out),
         // Text, decimals and times are text.
         _ => {
             let mut text = Vec::new();

@@ -4,7 +4,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::Schema;
 use arrowload_core::{Error, ErrorKind, Result};
 
-use crate::encode::{Column, Format, length, object};
+use crate::encode::{Column, Format, format, key, length, milliseconds, object};
 use crate::expiry::{Expiry, expiry};
 use crate::options::{DataStructure, Encoding, Nulls, RedisOptions};
 use crate::packed::msgpack;
@@ -31,12 +31,14 @@ impl Refused {
 pub(crate) struct Rows {
     structure: DataStructure,
     encoding: Encoding,
-    pub(crate) format: Format,
+    pub(crate) format: Format<'static>,
     pub(crate) nulls: Nulls,
     pub(crate) if_not_exists: bool,
     pub(crate) expiry: Expiry,
     /// The columns that are values, with the name of each as Redis takes it.
     pub(crate) fields: Vec<(usize, Vec<u8>)>,
+    /// The keys of those columns in JSON.
+    keys: Vec<Vec<u8>>,
     pub(crate) names: Vec<String>,
     /// Score or longitude, latitude, time, value, member: by structure.
     special: Vec<usize>,
@@ -134,13 +136,14 @@ impl Rows {
         Ok(Self {
             structure,
             encoding: options.encoding,
-            format: Format {
-                times: options.times,
-                booleans: options.booleans,
-            },
+            format: format(options),
             nulls: options.nulls,
             if_not_exists: options.if_not_exists,
             expiry: expiry(schema, options)?,
+            keys: values
+                .iter()
+                .map(|index| key(schema.field(*index).name()))
+                .collect(),
             fields: values.into_iter().map(field).collect(),
             names: schema
                 .fields()
@@ -256,17 +259,16 @@ impl Rows {
         row: usize,
     ) -> Result<(), Refused> {
         self.scratch.clear();
-        let chosen = self
-            .fields
-            .iter()
-            .map(|(index, _)| (self.names[*index].as_str(), &columns[*index]));
         match self.encoding {
-            Encoding::Json => {
-                object(chosen, row, self.format, &mut self.scratch)
+            Encoding::Json => self.object(columns, row)?,
+            Encoding::Msgpack => {
+                let chosen = self
+                    .fields
+                    .iter()
+                    .map(|(index, _)| (self.names[*index].as_str(), &columns[*index]));
+                msgpack(chosen, row, &self.format, &mut self.scratch)
                     .map_err(|(name, why)| Refused::at(&name, why))?;
             }
-            Encoding::Msgpack => msgpack(chosen, row, self.format, &mut self.scratch)
-                .map_err(|(name, why)| Refused::at(&name, why))?,
             Encoding::ArrowIpc => {
                 let indices: Vec<usize> = self.fields.iter().map(|(index, _)| *index).collect();
                 let one = batch
@@ -289,6 +291,14 @@ impl Rows {
         Ok(())
     }
 
+    /// The row as a JSON object, in the scratch space.
+    fn object(&mut self, columns: &[Column], row: usize) -> Result<(), Refused> {
+        let chosen = self.keys.iter().zip(&self.fields);
+        let chosen = chosen.map(|(key, (index, _))| (key.as_slice(), &columns[*index]));
+        object(chosen, row, &self.format, &mut self.scratch)
+            .map_err(|(chosen, why)| Refused::at(&self.names[self.fields[chosen].0], why))
+    }
+
     /// One column's value as text or as its bytes, in the scratch space.
     fn plain(&mut self, columns: &[Column], row: usize, index: usize) -> Result<(), Refused> {
         let column = &columns[index];
@@ -297,7 +307,7 @@ impl Rows {
             return Err(Refused::at(&self.names[index], "is null"));
         }
         column
-            .text(row, self.format, &mut self.scratch)
+            .text(row, &self.format, &mut self.scratch)
             .map_err(|why| Refused::at(&self.names[index], why))
     }
 
@@ -336,8 +346,7 @@ impl Rows {
         let mut count = usize::from(flag);
         for index in self.special.clone() {
             if self.structure == S::Timeseries && index == self.special[0] {
-                let milliseconds = columns[index]
-                    .milliseconds(row)
+                let milliseconds = milliseconds(&columns[index], row)
                     .map_err(|why| Refused::at(&self.names[index], why))?;
                 self.scratch.clear();
                 self.scratch
@@ -358,12 +367,7 @@ impl Rows {
             S::Json => {
                 bulk(&mut self.words, b"$");
                 self.scratch.clear();
-                let chosen = self
-                    .fields
-                    .iter()
-                    .map(|(index, _)| (self.names[*index].as_str(), &columns[*index]));
-                object(chosen, row, self.format, &mut self.scratch)
-                    .map_err(|(name, why)| Refused::at(&name, why))?;
+                self.object(columns, row)?;
                 self.word();
                 if self.if_not_exists {
                     bulk(&mut self.words, b"NX");
@@ -450,7 +454,7 @@ impl Rows {
             }
             self.scratch.clear();
             columns[*index]
-                .text(row, self.format, &mut self.scratch)
+                .text(row, &self.format, &mut self.scratch)
                 .map_err(|why| Refused::at(&self.names[*index], why))?;
             add(label);
             add(&self.scratch);

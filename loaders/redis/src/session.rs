@@ -397,11 +397,7 @@ impl LoadSession for RedisSession {
         if self.request.rejects.accepts() {
             self.open.push_back((first, batch.clone()));
         }
-        let columns = batch
-            .columns()
-            .iter()
-            .map(Column::bind)
-            .collect::<Result<Vec<_>>>()?;
+        let columns: Vec<Column> = batch.columns().iter().map(Column::new).collect();
         for row in 0..batch.num_rows() {
             if let Some(full) = self.row(batch, &columns, row, first + row as u64).await? {
                 self.send(full).await?;
