@@ -7,19 +7,25 @@
 mod canonical;
 mod cases;
 mod context;
+#[cfg(feature = "faulty-store")]
+mod faulty_store;
 #[cfg(feature = "flight-sql")]
 mod flight_sql;
+pub mod loads;
 pub mod postgres;
 pub mod python;
 pub mod redis;
 mod report;
 mod require;
 mod s3;
+mod small_disk;
 mod subject;
 mod support_table;
 mod type_cases;
 
 pub use canonical::canonical_rows;
+#[cfg(feature = "faulty-store")]
+pub use faulty_store::{Fate, FaultyStore, StoreCall, StoreStep};
 #[cfg(feature = "flight-sql")]
 pub use flight_sql::{AnnouncedSchema, ExpiredTickets, FlightSqlBehaviour, ThrowawayFlightSql};
 pub use postgres::{PostgresPrograms, PostgresSetup, ThrowawayPostgres};
@@ -27,6 +33,7 @@ pub use redis::ThrowawayRedis;
 pub use report::{CaseOutcome, ConformanceReport};
 pub use require::{is_required, skip};
 pub use s3::ThrowawayS3;
+pub use small_disk::SmallDisk;
 pub use subject::Subject;
 pub use support_table::check_support_table;
 pub use type_cases::{TypeCase, type_cases};
