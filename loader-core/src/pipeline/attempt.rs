@@ -16,8 +16,8 @@ use crate::dead_letter::DeadLetterOrigin;
 use crate::erased::DynSession;
 use crate::panics::caught;
 use crate::{
-    Aftermath, BatchSize, BatchStream, Begun, Checksums, ColumnChecksum, Error, ErrorKind,
-    LoadReport, NullKeys, OnError, Receipt, Rejects, Result, Setting, Verify, keys, looks_secret,
+    Aftermath, BatchSize, Begun, Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, NullKeys,
+    OnError, Receipt, Rejects, Result, Setting, Verify, keys, looks_secret,
 };
 
 /// What stands after a part of an attempt.
@@ -50,7 +50,8 @@ impl<'a> Attempt<'a> {
     /// yet, so this also serves input that can be read only once.
     pub(super) async fn begin(
         meter: &'a Meter<'a>,
-        stream: &BatchStream,
+        schema: SchemaRef,
+        expected_rows: Option<u64>,
         stop: Stop<'_>,
     ) -> Result<Step<Attempt<'a>>> {
         let sink = meter.sink;
@@ -58,8 +59,7 @@ impl<'a> Attempt<'a> {
         *meter
             .expected_rows
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = stream.expected_rows();
-        let schema = stream.schema().clone();
+            .unwrap_or_else(PoisonError::into_inner) = expected_rows;
         let rejects = rejects(sink, &schema);
         let begun = async {
             let request = sink.request(schema.clone())?;

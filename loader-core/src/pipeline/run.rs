@@ -96,12 +96,9 @@ impl<'a> Run<'a> {
         };
         let stop = CancellationToken::new();
         let stop = self.fail_fast.then_some(&stop);
-        let begun = join_all(
-            meters
-                .iter()
-                .map(|meter| Attempt::begin(meter, &stream, stop)),
-        )
-        .await;
+        let (schema, expected) = (stream.schema().clone(), stream.expected_rows());
+        let begin = |meter| Attempt::begin(meter, schema.clone(), expected, stop);
+        let begun = join_all(meters.iter().map(begin)).await;
         let going = |begun: &Result<Step<Attempt<'_>>>| match begun {
             Ok(Step::Going(attempt)) => Some(attempt.batch_size()),
             _ => None,

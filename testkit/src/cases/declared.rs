@@ -1,8 +1,8 @@
 //! What a loader declares: its name, its keys, and that what it does not declare is refused before any I/O.
 
 use arrowload_core::{
-    Atomicity, ErrorKind, KeySchema, LoadOptions, LoadSpec, Loader, Mode, OnError, Plan, Registry,
-    Verify, is_snake_case, load, plan_load,
+    ErrorKind, KeySchema, LoadOptions, LoadSpec, Loader, Mode, OnError, Plan, Registry, Verify,
+    is_snake_case, load, plan_load,
 };
 
 use super::Case;
@@ -188,7 +188,7 @@ async fn plan(context: &Context<'_>) -> CaseResult {
     let (target, batch) = (context.target(), people(0..3, "a"));
     let loader = context.connect().await?;
     let spec = context.spec(&target);
-    let plan = plan_load(&loader, &spec, batch.schema())
+    let plan = plan_load(&loader, &spec, &once(&batch))
         .await
         .map_err(|error| format!("no plan: {error:#}"))?;
     ensure!(
@@ -206,7 +206,7 @@ async fn plan(context: &Context<'_>) -> CaseResult {
     if context.capabilities().supports(Mode::Overwrite) {
         again.load.mode = Mode::Overwrite;
     }
-    match plan_load(&loader, &again, batch.schema()).await {
+    match plan_load(&loader, &again, &once(&batch)).await {
         Ok(plan) => ensure!(
             plan.target_exists,
             "the plan does not see the target: {plan}"
@@ -219,35 +219,17 @@ async fn plan(context: &Context<'_>) -> CaseResult {
     Ok(Verdict::Passed)
 }
 
-/// How much of a load readers may see.
-fn exposure(atomicity: Atomicity) -> u8 {
-    match atomicity {
-        Atomicity::Load => 0,
-        Atomicity::Part => 1,
-        Atomicity::Row => 2,
-    }
-}
-
 /// What every plan keeps to.
 fn check_plan(context: &Context<'_>, plan: &Plan, spec: &LoadSpec) -> Result<(), String> {
-    let (descriptor, capabilities) = (context.subject.descriptor(), context.capabilities());
+    let descriptor = context.subject.descriptor();
     let named = (plan.loader.as_str(), plan.target.as_str(), plan.mode);
     ensure!(
         named == (descriptor.name(), spec.target.as_str(), spec.load.mode),
         "the plan is of another load: {plan}"
     );
-    let atomicity = plan
-        .atomicity
-        .ok_or("the plan does not say what readers see")?;
-    ensure!(
-        exposure(atomicity) <= exposure(capabilities.atomicity),
-        "readers see more than is declared: {plan}"
-    );
-    ensure!(
-        plan.exactly_once == Some(capabilities.load_ids),
-        "load_ids are declared as {}: {plan}",
-        capabilities.load_ids
-    );
+    plan.guarantees
+        .check_within(&plan.loader, descriptor.capabilities())
+        .map_err(|error| error.to_string())?;
     let mut texts: Vec<&String> = plan.ddl.iter().chain(&plan.resources).collect();
     ensure!(
         texts.iter().all(|text| !text.trim().is_empty()),
@@ -278,7 +260,7 @@ async fn plan_as_declared(context: &Context<'_>) -> CaseResult {
             Vec::new()
         };
         spec.load.load_id = Some("planned".into());
-        let new = plan_load(&loader, &spec, batch.schema())
+        let new = plan_load(&loader, &spec, &once(&batch))
             .await
             .map_err(|error| format!("{mode}: no plan: {error:#}"))?;
         check_plan(context, &new, &spec).map_err(|why| format!("{mode}: {why}"))?;
@@ -302,7 +284,7 @@ async fn plan_as_declared(context: &Context<'_>) -> CaseResult {
             .await
             .map_err(|error| format!("{mode}: the load failed: {error:#}"))?;
         if capabilities.load_ids {
-            let known = plan_load(&loader, &spec, batch.schema())
+            let known = plan_load(&loader, &spec, &once(&batch))
                 .await
                 .map_err(|error| format!("{mode}, repeated: {error:#}"))?;
             ensure!(
@@ -311,7 +293,7 @@ async fn plan_as_declared(context: &Context<'_>) -> CaseResult {
             );
         }
         spec.load.load_id = None;
-        let again = match plan_load(&loader, &spec, batch.schema()).await {
+        let again = match plan_load(&loader, &spec, &once(&batch)).await {
             Ok(plan) => plan,
             Err(error) if (*mode, error.kind()) == (Mode::Create, ErrorKind::TargetExists) => {
                 continue;

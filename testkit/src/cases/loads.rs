@@ -114,7 +114,7 @@ async fn tried_again(context: &Context<'_>) -> CaseResult {
         };
         let runs = Arc::new(AtomicU32::new(0));
         let (counter, rows) = (Arc::clone(&runs), batch.clone());
-        let input = Input::query(move || {
+        let input = Input::repeatable(move |_| {
             let breaks = counter.fetch_add(1, Ordering::Relaxed) < 2;
             let reset = || Err(Error::new(ErrorKind::Connection, "reset by peer").transient());
             let second = if breaks {

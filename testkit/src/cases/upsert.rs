@@ -171,7 +171,7 @@ async fn null_keys(context: &Context<'_>) -> CaseResult {
         .refused(&spec, &rows("a"), &[ErrorKind::NullKey])
         .await?;
     ensure!(
-        error.get("row") == Some("1") && error.get("column") == Some("id"),
+        error.row() == Some(1) && error.get("column") == Some("id"),
         "the error does not name row and column: {error}"
     );
     ensure!(
