@@ -142,6 +142,9 @@ pub async fn load_all(
         sinks,
         fail_fast,
     };
+    for sink in &run.sinks {
+        sink.status().start(&sink.load_id);
+    }
     let outcomes = run.to_end().await;
     let ended = run.sinks.iter().zip(outcomes);
     Ok(ended.map(|(sink, outcome)| sink.end(outcome)).collect())

@@ -45,7 +45,6 @@ impl<'a> Sink<'a> {
         let Destination { loader, spec } = *destination;
         let made_up = || uuid::Uuid::now_v7().to_string();
         let load_id = spec.load.load_id.clone().unwrap_or_else(made_up);
-        spec.status.start(&load_id);
         let known = loader.descriptor.options_schema();
         Self {
             loader,

@@ -84,8 +84,12 @@ impl LoadStatus {
         }
     }
 
+    /// A load begins; what is known of an earlier one with the same spec is forgotten.
     pub(crate) fn start(&self, load_id: &str) {
-        self.lock().load_id = Some(load_id.to_owned());
+        *self.lock() = State {
+            load_id: Some(load_id.to_owned()),
+            ..State::default()
+        };
     }
 
     pub(crate) fn enter(&self, phase: Phase) {
