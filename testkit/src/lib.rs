@@ -9,6 +9,7 @@ mod cases;
 mod context;
 #[cfg(feature = "flight-sql")]
 mod flight_sql;
+mod held;
 pub mod postgres;
 pub mod python;
 pub mod redis;
@@ -27,7 +28,7 @@ pub use redis::ThrowawayRedis;
 pub use report::{CaseOutcome, ConformanceReport};
 pub use require::{is_required, skip};
 pub use s3::ThrowawayS3;
-pub use subject::Subject;
+pub use subject::{Refusal, Subject};
 pub use support_table::check_support_table;
 pub use type_cases::{TypeCase, type_cases};
 

@@ -7,7 +7,7 @@ use arrowload_core::{
 
 use super::Case;
 use super::case;
-use crate::context::{CaseResult, Context, Verdict, ensure, once, people};
+use crate::context::{CaseResult, Context, Verdict, ensure, once, people, spec_of};
 
 pub(super) const CASES: &[Case] = &[
     case!("registered once, under a name of its own", registration),
@@ -203,7 +203,7 @@ async fn plan(context: &Context<'_>) -> CaseResult {
         .await
         .map_err(|error| format!("the load failed: {error:#}"))?;
     let mut again = context.spec(&target);
-    if context.capabilities().supports(Mode::Overwrite) {
+    if context.supports(Mode::Overwrite) {
         again.load.mode = Mode::Overwrite;
     }
     match plan_load(&loader, &again, &once(&batch)).await {
@@ -244,21 +244,18 @@ fn check_plan(context: &Context<'_>, plan: &Plan, spec: &LoadSpec) -> Result<(),
 }
 
 async fn plan_as_declared(context: &Context<'_>) -> CaseResult {
-    let (descriptor, capabilities) = (context.subject.descriptor(), context.capabilities());
+    let descriptor = context.subject.descriptor();
+    context
+        .held()
+        .check(descriptor.capabilities(), context.subject.never_kept())?;
     let (batch, loader) = (people(0..3, "a"), context.connect().await?);
     let begins = |text: &str, words: &[&str]| {
         words
             .iter()
             .any(|word| text.trim_start().to_uppercase().starts_with(word))
     };
-    for mode in capabilities.modes {
-        let mut spec = context.spec(&context.target());
-        spec.load.mode = *mode;
-        spec.load.keys = if *mode == Mode::Upsert {
-            vec!["id".into()]
-        } else {
-            Vec::new()
-        };
+    for mode in context.modes() {
+        let mut spec = spec_of(&context.target(), mode);
         spec.load.load_id = Some("planned".into());
         let new = plan_load(&loader, &spec, &once(&batch))
             .await
@@ -283,7 +280,7 @@ async fn plan_as_declared(context: &Context<'_>) -> CaseResult {
         load(&loader, &spec, &once(&batch))
             .await
             .map_err(|error| format!("{mode}: the load failed: {error:#}"))?;
-        if capabilities.load_ids {
+        if context.keeps(mode).exactly_once {
             let known = plan_load(&loader, &spec, &once(&batch))
                 .await
                 .map_err(|error| format!("{mode}, repeated: {error:#}"))?;
@@ -295,7 +292,7 @@ async fn plan_as_declared(context: &Context<'_>) -> CaseResult {
         spec.load.load_id = None;
         let again = match plan_load(&loader, &spec, &once(&batch)).await {
             Ok(plan) => plan,
-            Err(error) if (*mode, error.kind()) == (Mode::Create, ErrorKind::TargetExists) => {
+            Err(error) if (mode, error.kind()) == (Mode::Create, ErrorKind::TargetExists) => {
                 continue;
             }
             Err(error) => return Err(format!("{mode}, there: no plan: {error:#}")),
@@ -312,7 +309,7 @@ async fn plan_as_declared(context: &Context<'_>) -> CaseResult {
         );
         let removes = |text: &String| begins(text, &["DROP", "TRUNCATE", "DELETE"]);
         ensure!(
-            *mode == Mode::Overwrite || !again.ddl.iter().any(removes),
+            mode == Mode::Overwrite || !again.ddl.iter().any(removes),
             "{mode}: what is there would be removed: {again}"
         );
     }
