@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrowload_core::{Loader, LoaderDescriptor, Result, Settings};
+use arrowload_core::{Loader, LoaderDescriptor, Settings};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -42,17 +42,8 @@ impl ConnectionKeys {
 pub(crate) struct ConnectedLoaders(Mutex<Vec<(ConnectionKeys, Arc<OnceCell<Loader>>)>>);
 
 impl ConnectedLoaders {
-    /// The loader that is connected with these keys, or a new one. Loads that ask for it at once connect once.
-    pub(crate) async fn get(
-        &self,
-        keys: &ConnectionKeys,
-        connect: impl AsyncFnOnce() -> Result<Loader>,
-    ) -> Result<Loader> {
-        let place = self.place(keys);
-        place.get_or_try_init(connect).await.cloned()
-    }
-
-    fn place(&self, keys: &ConnectionKeys) -> Arc<OnceCell<Loader>> {
+    /// The place of the loader with these keys: the first that waits for it connects, and the others wait.
+    pub(crate) fn place(&self, keys: &ConnectionKeys) -> Arc<OnceCell<Loader>> {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, place)) = places.iter().find(|(known, _)| known == keys) {
             return Arc::clone(place);

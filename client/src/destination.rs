@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrowload_core::{
-    Error, ErrorKind, LoadSpec, LoadState, LoadStatus, Loader, LoaderDescriptor, Mode, OnProgress,
-    Result, Settings, url_scheme,
+    Error, ErrorKind, LoadSpec, LoadState, LoadStatus, Loader, LoaderDescriptor, Mode, OnError,
+    OnProgress, Progress, Result, Settings, Verify, url_scheme,
 };
 use serde_json::Value;
 
-use crate::Client;
 use crate::connected::ConnectionKeys;
+use crate::{Client, LoadBuilder};
 
 /// A place that rows are loaded into, and how: one of several of [`QueryBuilder::load_all`](crate::QueryBuilder::load_all).
 ///
@@ -53,30 +53,15 @@ impl Destination {
         self
     }
 
-    pub(crate) fn set(&mut self, key: &str, value: impl Into<Value>, origin: &str) {
+    fn set(&mut self, key: &str, value: impl Into<Value>, origin: &str) {
         let mut setting = Settings::new();
         setting.set(key, value, origin);
         self.options.overlay(setting);
     }
 
-    pub(crate) fn set_connection(&mut self, name: String) {
-        self.connection = Some(name);
-    }
-
-    pub(crate) fn set_config(&mut self, config: Value) {
-        self.config = Some(config);
-    }
-
-    pub(crate) fn overlay_config(&mut self, config: Settings) {
-        self.config_settings.overlay(config);
-    }
-
-    pub(crate) fn overlay_options(&mut self, options: Settings) {
-        self.options.overlay(options);
-    }
-
-    pub(crate) fn set_on_progress(&mut self, callback: OnProgress) {
-        self.on_progress = Some(callback);
+    /// The loader and the target, as they were named.
+    pub(crate) fn names(&self) -> (String, String) {
+        (self.loader.clone(), self.target.clone())
     }
 
     pub(crate) fn require_connection(&mut self) {
@@ -171,9 +156,10 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) async fn connect(&self, client: &Client) -> Result<Loader> {
+        let place = client.loaders().place(&self.keys);
         let max_retries = self.spec.load.max_retries;
-        let connect = async || Loader::connect(&self.descriptor, &self.config, max_retries).await;
-        let connecting = client.loaders().get(&self.keys, connect);
+        let connect = || Loader::connect(&self.descriptor, &self.config, max_retries);
+        let connecting = async { place.get_or_try_init(connect).await.cloned() };
         let Some(timeout) = self.spec.load.timeout else {
             return connecting.await;
         };
@@ -212,12 +198,12 @@ macro_rules! setters {
         impl $builder {
             /// Loads through a named connection, or a URL. Without one, that of the loader's own name, or the environment, serves.
             pub fn connection(self, name: impl Into<String>) -> Self {
-                self.edit(|to| to.set_connection(name.into()))
+                self.edit(|to| to.connection = Some(name.into()))
             }
 
             /// Connection keys given here and now; they stand over those of a named connection.
             pub fn config(self, config: impl Into<Value>) -> Self {
-                self.edit(|to| to.set_config(config.into()))
+                self.edit(|to| to.config = Some(config.into()))
             }
 
             /// Sets an option, of all loaders or of this one.
@@ -264,19 +250,21 @@ macro_rules! setters {
 
             /// Is called at most ten times a second while rows are written, and once at the end.
             pub fn on_progress(self, callback: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
-                self.edit(|to| to.set_on_progress(Arc::new(callback)))
+                self.edit(|to| to.on_progress = Some(Arc::new(callback)))
             }
 
             /// As [`config`](Self::config), for programs that know where each key comes from, such as a flag: errors say so.
             pub fn with_config(self, config: Settings) -> Self {
-                self.edit(|to| to.overlay_config(config))
+                self.edit(|to| to.config_settings.overlay(config))
             }
 
             /// As [`option`](Self::option), for programs that know where each key comes from.
             pub fn with_options(self, options: Settings) -> Self {
-                self.edit(|to| to.overlay_options(options))
+                self.edit(|to| to.options.overlay(options))
             }
         }
     };
 }
-pub(crate) use setters;
+
+setters!(Destination);
+setters!(LoadBuilder);
