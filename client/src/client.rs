@@ -1,26 +1,25 @@
 //! The client: a source to query, connections to load into, and what is linked in.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrowload_connections::Connections;
 use arrowload_core::{
-    BatchStream, Error, ErrorKind, Input, Listing, LoadOptions, LoadReport, LoadSpec, Loader,
-    LoaderDescriptor, Mode, Query, Registry, Result, Settings, Source, SourceDescriptor,
-    read_dead_letters, url_scheme,
+    BatchStream, Error, ErrorKind, Input, Listing, LoadOptions, LoaderDescriptor, Mode, Query,
+    Registry, Result, Settings, Source, SourceDescriptor, read_dead_letters, url_scheme,
 };
+use futures::FutureExt;
 use serde_json::Value;
 
-use crate::load::{LoadBuilder, Rows};
-use crate::{QueryBuilder, Table};
+use crate::connected::ConnectedLoaders;
+use crate::{Destination, LoadBuilder, QueryBuilder};
 
 /// The source that a client without a URL queries, if it is linked in.
 const DEFAULT_SOURCE: &str = "datafusion";
 
-/// Queries one source, and loads into any number of stores. Clones share connections.
+/// Queries one source, and loads into any number of stores. Clones share connections, and the last one that is dropped closes them.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -32,8 +31,7 @@ struct Inner {
     connections: Connections,
     source: Option<(SourceDescriptor, Settings)>,
     connected_source: tokio::sync::OnceCell<Source>,
-    /// Connected loaders by name and connection keys, so that loads share pools.
-    loaders: Mutex<HashMap<String, Vec<(Settings, Loader)>>>,
+    loaders: ConnectedLoaders,
 }
 
 impl Client {
@@ -112,12 +110,7 @@ impl Client {
         loader: impl Into<String>,
         target: impl Into<String>,
     ) -> LoadBuilder {
-        LoadBuilder::new(
-            self.clone(),
-            Rows::Query(query),
-            loader.into(),
-            target.into(),
-        )
+        self.load(self.input(query), Destination::new(loader, target))
     }
 
     /// Loads batches that come from elsewhere. The stream is read once, so a load that fails midway is not run again.
@@ -127,12 +120,7 @@ impl Client {
         loader: impl Into<String>,
         target: impl Into<String>,
     ) -> LoadBuilder {
-        LoadBuilder::new(
-            self.clone(),
-            Rows::Stream(stream),
-            loader.into(),
-            target.into(),
-        )
+        self.load(Input::stream(stream), Destination::new(loader, target))
     }
 
     /// Loads batches that are in memory. All have one schema, which an empty list does not tell.
@@ -151,12 +139,8 @@ impl Client {
             .first()
             .ok_or_else(|| Error::new(ErrorKind::InvalidOption, message))?
             .schema();
-        Ok(LoadBuilder::new(
-            self.clone(),
-            Rows::Table(Table::new(schema, batches)),
-            loader.into(),
-            target.into(),
-        ))
+        let input = Input::table(schema, batches);
+        Ok(self.load(input, Destination::new(loader, target)))
     }
 
     /// Loads the rows of a dead-letter file again, where they were to go: under the named connection they had, with the loader's
@@ -171,33 +155,22 @@ impl Client {
         let path = path.into();
         let (_, origin) = read_dead_letters(&path)?;
         let replay_id = origin.replay_id();
-        let mut builder = LoadBuilder::new(
-            self.clone(),
-            Rows::DeadLetters(path),
-            origin.loader,
-            origin.target,
-        )
-        .load_id(replay_id);
-        let mut options = Settings::from_map(origin.options, "the load that set the rows aside");
+        let from = "the load that set the rows aside";
+        let mut options = Settings::from_map(origin.options, from);
         if origin.mode == Mode::Upsert {
-            options.set(
-                "mode",
-                origin.mode.name(),
-                "the load that set the rows aside",
-            );
-            options.set("keys", origin.keys, "the load that set the rows aside");
-            options.set(
-                "null_keys",
-                origin.null_keys.name(),
-                "the load that set the rows aside",
-            );
+            options.set("mode", origin.mode.name(), from);
+            options.set("keys", origin.keys, from);
+            options.set("null_keys", origin.null_keys.name(), from);
         }
-        builder = builder.with_options(options);
-        Ok(match (origin.connection, origin.connection_is_kept) {
-            (_, false) => builder.needing_a_connection(),
-            (Some(connection), true) => builder.connection(connection),
-            (None, true) => builder,
-        })
+        let mut to = Destination::new(origin.loader, origin.target)
+            .load_id(replay_id)
+            .with_options(options);
+        if !origin.connection_is_kept {
+            to.require_connection();
+        } else if let Some(connection) = origin.connection {
+            to = to.connection(connection);
+        }
+        Ok(self.load(Input::dead_letters(path), to))
     }
 
     /// Lists what the source has: catalogs, schemas, tables. The columns are the source's own.
@@ -227,88 +200,32 @@ impl Client {
         self.inner.connected_source.get_or_try_init(connect).await
     }
 
-    /// A loader connected with these keys: the one that is there, or a new one.
-    pub(crate) async fn loader(
-        &self,
-        descriptor: &LoaderDescriptor,
-        config: &Settings,
-        max_retries: u32,
-    ) -> Result<Loader> {
-        if let Some(loader) = self.connected_loader(descriptor.name(), config) {
-            return Ok(loader);
-        }
-        let loader = Loader::connect(descriptor, config, max_retries).await?;
-        let mut loaders = self
-            .inner
-            .loaders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        loaders
-            .entry(descriptor.name().to_owned())
-            .or_default()
-            .push((config.clone(), loader.clone()));
-        Ok(loader)
+    pub(crate) fn loaders(&self) -> &ConnectedLoaders {
+        &self.inner.loaders
     }
 
-    fn connected_loader(&self, name: &str, config: &Settings) -> Option<Loader> {
-        let loaders = self
-            .inner
-            .loaders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let same = loaders
-            .get(name)?
-            .iter()
-            .find(|(known, _)| known == config)?;
-        Some(same.1.clone())
-    }
-
-    /// Closes all connections. A client that is dropped closes them too, without waiting.
-    ///
-    /// # Errors
-    /// The first that a loader gives; the others are closed all the same.
-    pub async fn close(&self) -> Result<()> {
-        let loaders = std::mem::take(
-            &mut *self
-                .inner
-                .loaders
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        let mut outcome = Ok(());
-        for (_, loader) in loaders.into_values().flatten() {
-            outcome = outcome.and(loader.close().await);
-        }
-        outcome
-    }
-
-    /// Runs a load whose connection and options are resolved.
-    pub(crate) async fn run(
-        &self,
-        loader: &Loader,
-        spec: &LoadSpec,
-        rows: Rows,
-    ) -> Result<LoadReport> {
-        let input = match rows {
-            Rows::Stream(stream) => Input::stream(stream),
-            Rows::Table(table) => Input::query(move || {
-                let stream = table.clone().into_stream();
-                Box::pin(async move { Ok(stream) })
-            }),
-            Rows::DeadLetters(path) => Input::query(move || {
-                let opened = read_dead_letters(&path).map(|(stream, _)| stream);
-                Box::pin(async move { opened })
-            }),
-            Rows::Query(query) => {
-                let client = self.clone();
-                let query = Arc::new(query);
-                Input::query(move || {
-                    let (client, query) = (client.clone(), Arc::clone(&query));
-                    Box::pin(async move { client.source().await?.query(&query).await })
-                })
+    /// The rows of a query. The source is connected to when they are asked for.
+    pub(crate) fn input(&self, query: Query) -> Input {
+        let definition = query.definition();
+        let asked = (self.clone(), Arc::new(query));
+        let schema_of = asked.clone();
+        Input::repeatable(move |progress| {
+            let (client, query) = asked.clone();
+            async move {
+                let query = Query::clone(&query).with_progress(progress);
+                client.source().await?.query(&query).await
             }
-        };
-        arrowload_core::load(loader, spec, &input).await
+            .boxed()
+        })
+        .with_schema(move || {
+            let (client, query) = schema_of.clone();
+            async move { client.source().await?.schema(&query).await }.boxed()
+        })
+        .defined_as(definition)
+    }
+
+    fn load(&self, input: Input, to: Destination) -> LoadBuilder {
+        LoadBuilder::new(self.clone(), input, to)
     }
 }
 

@@ -1,20 +1,26 @@
 #![doc = include_str!("../README.md")]
 
 mod client;
+mod connected;
+mod destination;
 mod load;
+mod load_all;
 mod query;
 mod table;
 
 pub use client::{Client, ClientBuilder};
+pub use destination::Destination;
 pub use load::LoadBuilder;
+pub use load_all::{DestinationOutcome, LoadAllBuilder};
 pub use query::QueryBuilder;
 pub use table::Table;
 
 pub use arrowload_connections::{ConnectionSummary, Connections};
 pub use arrowload_core::{
-    Atomicity, BatchStream, Capabilities, ColumnPlan, Error, ErrorKind, KeyCounts, Listed, Listing,
-    LoadReport, LoadState, LoaderDescriptor, Mode, NullKeys, OnError, Param, Params, Plan,
-    Progress, Query, Registry, Result, Retry, Secret, SourceDescriptor, TypeSupport, Verify,
+    AfterFailure, Aftermath, Atomicity, BatchStream, Capabilities, ColumnPlan, Error, ErrorKind,
+    Guarantees, KeyCounts, Listed, Listing, LoadReport, LoadState, LoadStatus, LoaderDescriptor,
+    Mode, NullKeys, OnError, Operator, Param, Params, Phase, Plan, Progress, Query, Registry,
+    Rename, Result, Retry, Secret, SourceDescriptor, TypeSupport, Verify,
 };
 
 /// The contract, for those who write loaders and sources.

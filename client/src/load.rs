@@ -1,160 +1,60 @@
-//! A load: its connection, mode and options, then its plan, or awaiting it to run.
+//! A load: its rows and its destination, then its plan, or awaiting it to run.
 
 use std::fmt;
 use std::future::IntoFuture;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
-use arrow_schema::SchemaRef;
-use arrowload_core::{
-    BatchStream, Error, ErrorKind, LoadReport, LoadSpec, LoadState, Loader, LoaderDescriptor, Mode,
-    OnError, OnProgress, Plan, Progress, Query, Result, Settings, Verify, read_dead_letters,
-    url_scheme,
-};
+use arrowload_core::{Input, LoadReport, LoadState, LoadStatus, Operator, Plan, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use serde_json::Value;
 
-use crate::{Client, Table};
+use crate::{Client, Destination};
 
-/// The rows of a load.
-pub(crate) enum Rows {
-    Query(Query),
-    Stream(BatchStream),
-    Table(Table),
-    DeadLetters(PathBuf),
-}
-
-/// A load that is being set up. Awaiting it runs it; dropping the future before its end publishes nothing.
+/// A load that is being set up. Awaiting it runs it.
+///
+/// Dropping the future before its end commits nothing. What the load has left in its target by then,
+/// [`status`](Self::status) says.
 ///
 /// Options stand over the connection's load defaults, and those over what suits the loader.
 #[must_use = "a load does nothing until it is awaited"]
 pub struct LoadBuilder {
     client: Client,
-    rows: Rows,
-    loader: String,
-    target: String,
-    connection: Option<String>,
-    config: Option<Value>,
-    config_settings: Settings,
-    options: Settings,
-    /// The load is a replay of one whose connection is not kept.
-    needs_connection: bool,
-    on_progress: Option<OnProgress>,
+    input: Input,
+    to: Destination,
 }
 
 impl LoadBuilder {
-    pub(crate) fn new(client: Client, rows: Rows, loader: String, target: String) -> Self {
-        let (connection, config, config_settings, options, needs_connection, on_progress) =
-            Default::default();
-        Self {
-            client,
-            rows,
-            loader,
-            target,
-            connection,
-            config,
-            config_settings,
-            options,
-            needs_connection,
-            on_progress,
-        }
+    pub(crate) fn new(client: Client, input: Input, to: Destination) -> Self {
+        Self { client, input, to }
     }
 
-    pub(crate) fn needing_a_connection(mut self) -> Self {
-        self.needs_connection = true;
+    pub(crate) fn edit(mut self, change: impl FnOnce(&mut Destination)) -> Self {
+        self.to = self.to.edit(change);
         self
     }
 
-    /// Loads through a named connection. Without one, that of the loader's own name, or the environment, serves.
-    pub fn connection(mut self, name: impl Into<String>) -> Self {
-        self.connection = Some(name.into());
+    /// Puts an operator between the rows and the target, behind those that are there: columns under other names
+    /// ([`Rename`](crate::Rename)), or whatever implements [`Operator`].
+    pub fn through(mut self, operator: impl Operator) -> Self {
+        self.input = self.input.through(operator);
         self
     }
 
-    /// Connection keys given here and now; they stand over those of a named connection.
-    pub fn config(mut self, config: impl Into<Value>) -> Self {
-        self.config = Some(config.into());
-        self
+    /// Follows the load from outside. Take it before the load is awaited: it says how far the load is, and after an interruption
+    /// (the future was dropped) what became of the target.
+    pub fn status(&self) -> LoadStatus {
+        self.to.status()
     }
 
-    /// Sets an option, of all loaders or of this one.
-    pub fn option(self, key: &str, value: impl Into<Value>) -> Self {
-        self.set(key, value, &format!(".option(\"{key}\", ..)"))
-    }
-
-    /// What happens to rows that are in the target.
-    pub fn mode(self, mode: Mode) -> Self {
-        self.set("mode", mode.name(), ".mode(..)")
-    }
-
-    /// The columns that identify a row.
-    pub fn keys<K: Into<String>>(self, keys: impl IntoIterator<Item = K>) -> Self {
-        let keys: Vec<Value> = keys
-            .into_iter()
-            .map(|key| Value::String(key.into()))
-            .collect();
-        self.set("keys", keys, ".keys(..)")
-    }
-
-    /// Identifies the load: repeating it with the same id writes nothing again.
-    pub fn load_id(self, load_id: impl Into<String>) -> Self {
-        self.set("load_id", load_id.into(), ".load_id(..)")
-    }
-
-    /// What is proved before the load is published.
-    pub fn verify(self, verify: Verify) -> Self {
-        let name = match verify {
-            Verify::Counts => "counts",
-            Verify::Checksum => "checksum",
-        };
-        self.set("verify", name, ".verify(..)")
-    }
-
-    /// What to do with a row that the store refuses.
-    pub fn on_error(self, on_error: OnError) -> Self {
-        let name = match on_error {
-            OnError::Fail => "fail",
-            OnError::Skip => "skip",
-        };
-        self.set("on_error", name, ".on_error(..)")
-    }
-
-    /// Is called at most ten times a second while rows are written, and once at the end.
-    pub fn on_progress(mut self, callback: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
-        self.on_progress = Some(Arc::new(callback));
-        self
-    }
-
-    /// As [`config`](Self::config), for programs that know where each key comes from, such as a flag: errors say so.
-    pub fn with_config(mut self, config: Settings) -> Self {
-        self.config_settings.overlay(config);
-        self
-    }
-
-    /// As [`option`](Self::option), for programs that know where each key comes from.
-    pub fn with_options(mut self, options: Settings) -> Self {
-        self.options.overlay(options);
-        self
-    }
-
-    fn set(mut self, key: &str, value: impl Into<Value>, origin: &str) -> Self {
-        let mut setting = Settings::new();
-        setting.set(key, value, origin);
-        self.options.overlay(setting);
-        self
-    }
-
-    /// Says what the load would do, column by column, and changes nothing.
+    /// Says what the load would do, column by column, and changes nothing. What the load would refuse before its first row is
+    /// refused here, in the same words.
     ///
     /// # Errors
     /// Whatever would stop the load before its first row; a column that cannot be held is said in the plan instead.
     pub async fn plan(self) -> Result<Plan> {
-        let (client, rows, prepared) = self.prepare()?;
-        let loader = prepared.connect(&client).await?;
-        let schema = schema(&client, &rows).await?;
-        arrowload_core::plan_load(&loader, &prepared.spec, schema).await
+        let prepared = self.to.prepare(&self.client, Instant::now())?;
+        let loader = prepared.connect(&self.client).await?;
+        arrowload_core::plan_load(&loader, &prepared.spec, &self.input).await
     }
 
     /// Connects, and proves that the store answers.
@@ -162,126 +62,25 @@ impl LoadBuilder {
     /// # Errors
     /// Whatever keeps the load from its store: an unknown name or key, a refused connection.
     pub async fn ping(self) -> Result<()> {
-        let (client, _, prepared) = self.prepare()?;
-        prepared.connect(&client).await?.ping().await
+        let prepared = self.to.prepare(&self.client, Instant::now())?;
+        prepared.connect(&self.client).await?.ping().await
     }
 
-    /// Whether a load with this [`load_id`](Self::load_id) has committed.
+    /// Whether a load with this [`load_id`](Self::load_id) has committed. A question: it changes nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`] without a `load_id`, and whatever keeps the question from the store.
+    /// [`ErrorKind::InvalidOption`](crate::ErrorKind::InvalidOption) without a `load_id`, and whatever keeps the question from the
+    /// store.
     pub async fn find(self) -> Result<LoadState> {
-        let (client, _, prepared) = self.prepare()?;
-        let missing = || {
-            Error::new(
-                ErrorKind::InvalidOption,
-                "a load is found by its load_id; set it",
-            )
-        };
-        let load_id = prepared.spec.load.load_id.clone().ok_or_else(missing)?;
-        prepared
-            .connect(&client)
-            .await?
-            .find_load(&prepared.spec.target, &load_id)
-            .await
+        let prepared = self.to.prepare(&self.client, Instant::now())?;
+        prepared.load_id()?;
+        prepared.find(&self.client).await
     }
 
     async fn run(self) -> Result<LoadReport> {
-        let started = Instant::now();
-        let (client, rows, mut prepared) = self.prepare()?;
-        prepared.spec.started = Some(started);
-        let loader = prepared.connect(&client).await?;
-        client.run(&loader, &prepared.spec, rows).await
-    }
-
-    /// Resolves names and keys, and refuses what the loader cannot do: no I/O yet, but files that hold secrets.
-    fn prepare(self) -> Result<(Client, Rows, Prepared)> {
-        let descriptor = *self.client.registry().loader(&self.loader)?;
-        let mut inline = match self.config {
-            Some(Value::Object(config)) => Settings::from_map(config, ".config(..)"),
-            Some(_) => {
-                return Err(Error::new(
-                    ErrorKind::InvalidOption,
-                    ".config(..): the config must be an object of keys and values",
-                ));
-            }
-            None => Settings::new(),
-        };
-        inline.overlay(self.config_settings);
-        let by_url = self
-            .connection
-            .as_deref()
-            .is_some_and(|name| url_scheme(name).is_some());
-        let connection_is_inline = by_url || !inline.is_empty();
-        if self.needs_connection && self.connection.is_none() && !connection_is_inline {
-            let message = "the load that set these rows aside had its connection by a URL or with the load, and dead letters do not \
-                           keep those: name the connection again (.connection(..), --connection)";
-            return Err(Error::new(ErrorKind::InvalidOption, message));
-        }
-        let mut settings = self.client.connections().for_loader_with(
-            &descriptor,
-            self.connection.as_deref(),
-            inline,
-        )?;
-        let keys_are_defaults = !["keys", "upsert_key"]
-            .iter()
-            .any(|key| self.options.get(key).is_some());
-        settings.overlay(self.options);
-        let (split, load) = descriptor
-            .split(settings)
-            .map_err(|error| error.with("loader", descriptor.name()))?;
-        let mut spec = LoadSpec::new(self.target);
-        spec.load = load;
-        spec.load.keys_are_defaults = keys_are_defaults;
-        spec.connection_is_inline = connection_is_inline;
-        spec.options = split.options;
-        // A URL may hold a password, and dead-letter files keep the name of their connection.
-        spec.connection = self.connection.filter(|name| url_scheme(name).is_none());
-        spec.on_progress = self.on_progress;
-        spec.check(&descriptor)?;
-        Ok((
-            self.client,
-            self.rows,
-            Prepared {
-                descriptor,
-                config: split.config,
-                spec,
-            },
-        ))
-    }
-}
-
-/// A load whose names and keys are resolved.
-struct Prepared {
-    descriptor: LoaderDescriptor,
-    config: Settings,
-    spec: LoadSpec,
-}
-
-impl Prepared {
-    async fn connect(&self, client: &Client) -> Result<Loader> {
-        let connecting = client.loader(&self.descriptor, &self.config, self.spec.load.max_retries);
-        let Some(timeout) = self.spec.load.timeout else {
-            return connecting.await;
-        };
-        let late = |_| {
-            Error::new(
-                ErrorKind::Timeout,
-                format!("connecting took longer than the load's timeout of {timeout:?}"),
-            )
-        };
-        tokio::time::timeout(timeout, connecting)
-            .await
-            .map_err(late)?
-    }
-}
-
-async fn schema(client: &Client, rows: &Rows) -> Result<SchemaRef> {
-    match rows {
-        Rows::Query(query) => client.source().await?.schema(query).await,
-        Rows::Stream(stream) => Ok(stream.schema().clone()),
-        Rows::Table(table) => Ok(table.schema().clone()),
-        Rows::DeadLetters(path) => Ok(read_dead_letters(path)?.0.schema().clone()),
+        let prepared = self.to.prepare(&self.client, Instant::now())?;
+        let loader = prepared.connect(&self.client).await?;
+        arrowload_core::load(&loader, &prepared.spec, &self.input).await
     }
 }
 
@@ -297,16 +96,7 @@ impl IntoFuture for LoadBuilder {
 impl fmt::Debug for LoadBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoadBuilder")
-            .field("loader", &self.loader)
-            .field("target", &self.target)
-            .field(
-                "connection",
-                &self
-                    .connection
-                    .as_ref()
-                    .filter(|name| url_scheme(name).is_none()),
-            )
-            .field("options", &self.options)
+            .field("to", &self.to)
             .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use arrow_schema::SchemaRef;
 use arrowload_core::{BatchStream, Mode, Param, Params, Query, Result};
 use futures::TryStreamExt;
 
-use crate::{Client, LoadBuilder, Table};
+use crate::{Client, Destination, LoadAllBuilder, LoadBuilder, Table};
 
 /// A query of a [`Client`]. Nothing runs before one of the last methods is awaited.
 #[derive(Debug, Clone)]
@@ -53,6 +53,39 @@ impl QueryBuilder {
     /// Loads the answer into a target, by the name of a loader. Awaiting it runs the load.
     pub fn load(self, loader: impl Into<String>, target: impl Into<String>) -> LoadBuilder {
         self.client.query_and_load(self.query, loader, target)
+    }
+
+    /// Loads the answer into several targets at once, each batch read once. Awaiting it runs the load, and answers with one outcome
+    /// for each destination.
+    ///
+    /// ```
+    /// use arrowload::{Client, Destination, Mode};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> arrowload::Result<()> {
+    /// # use arrowload::core::memory::put_table;
+    /// # let ids: arrow_array::ArrayRef = std::sync::Arc::new(arrow_array::Int64Array::from(vec![1]));
+    /// # let batch = arrow_array::RecordBatch::try_from_iter([("id", ids)])?;
+    /// # put_table("default", "events", &batch.schema(), vec![batch]);
+    /// let client = Client::connect("memory://").await?;
+    /// let outcomes = client.sql("SELECT * FROM events")
+    ///     .load_all([
+    ///         Destination::new("memory", "events_copy"),
+    ///         Destination::new("memory", "events").config(serde_json::json!({ "database": "archive" })).mode(Mode::Overwrite),
+    ///     ])
+    ///     .await?;
+    /// for outcome in outcomes {
+    ///     match outcome.result {
+    ///         Ok(report) => println!("{}: {} rows", report.target, report.rows),
+    ///         Err(error) => eprintln!("{error}"),     // with what became of this target
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn load_all(self, destinations: impl IntoIterator<Item = Destination>) -> LoadAllBuilder {
+        let input = self.client.input(self.query);
+        LoadAllBuilder::new(self.client, input, destinations.into_iter().collect())
     }
 
     /// Runs the query; batches come as they are asked for, and dropping the stream cancels it.

@@ -54,6 +54,17 @@ pub enum Atomicity {
     Row,
 }
 
+impl Atomicity {
+    /// A larger one promises more.
+    pub(crate) const fn rank(self) -> u8 {
+        match self {
+            Self::Row => 0,
+            Self::Part => 1,
+            Self::Load => 2,
+        }
+    }
+}
+
 /// The sizes of batch that suit a store. Batches outside are joined or split by the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct BatchSize {
@@ -77,7 +88,8 @@ impl BatchSize {
     };
 }
 
-/// What a loader can do. Everything is off until a method of the same name switches it on.
+/// The most that a loader can do, for any target. Everything is off until a method of the same name switches it on. What holds
+/// for one target, mode and options is [`Guarantees`](crate::Guarantees), in the plan.
 ///
 /// ```
 /// use arrowload_core::{Atomicity, Capabilities, Mode};
@@ -92,7 +104,7 @@ pub struct Capabilities {
     pub modes: &'static [Mode],
     /// What readers see of an unfinished load.
     pub atomicity: Atomicity,
-    /// Can create a missing target.
+    /// Can create a missing target; without it, a load into one is refused.
     pub create_target: bool,
     /// Can add columns to a target.
     pub schema_evolution: bool,
@@ -106,8 +118,6 @@ pub struct Capabilities {
     pub checksum: bool,
     /// Knows before the commit how many rows it would change (`max_updates`, `max_deletes`).
     pub change_limits: bool,
-    /// Writing the same batch again changes nothing, so a failed write may be repeated.
-    pub idempotent_writes: bool,
     /// The batches that suit it.
     pub batch: BatchSize,
 }
@@ -125,7 +135,6 @@ impl Capabilities {
             skip_rows: false,
             checksum: false,
             change_limits: false,
-            idempotent_writes: false,
             batch: BatchSize::ANY,
         }
     }
@@ -179,13 +188,6 @@ impl Capabilities {
         self
     }
 
-    /// Writing the same batch again changes nothing.
-    #[must_use]
-    pub const fn idempotent_writes(mut self) -> Self {
-        self.idempotent_writes = true;
-        self
-    }
-
     /// The batches that suit it.
     #[must_use]
     pub const fn batch(mut self, batch: BatchSize) -> Self {
@@ -207,8 +209,6 @@ pub enum TypeSupport {
     Exact,
     /// Every value reads back equal, as this wider or more general type.
     Widened(Cow<'static, str>),
-    /// Values may change as described; refused unless one of the loader's options asks for it.
-    Lossy(Cow<'static, str>),
     /// Refused before the first write, for this reason.
     Unsupported(Cow<'static, str>),
 }
@@ -219,7 +219,6 @@ impl TypeSupport {
         match self {
             Self::Exact => "exact",
             Self::Widened(_) => "widened",
-            Self::Lossy(_) => "lossy",
             Self::Unsupported(_) => "refused",
         }
     }
@@ -228,7 +227,7 @@ impl TypeSupport {
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Exact => None,
-            Self::Widened(text) | Self::Lossy(text) | Self::Unsupported(text) => Some(text),
+            Self::Widened(text) | Self::Unsupported(text) => Some(text),
         }
     }
 }

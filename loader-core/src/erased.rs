@@ -8,23 +8,35 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::{
-    BatchStream, ColumnChecksum, DataLoader, DataSource, Listing, LoadRequest, LoadSession,
-    LoadState, Plan, Prepared, Query, Receipt, Result, Settings,
+    BatchStream, Begun, ColumnChecksum, DataLoader, DataSource, Listing, LoadRequest, LoadSession,
+    LoadState, Plan, Prepared, Query, Receipt, Rejects, Result, Settings, TargetColumns,
 };
 
 /// A request whose options are not parsed yet.
 pub(crate) type UntypedRequest = LoadRequest<Settings>;
 
 pub(crate) trait DynLoader: Send + Sync {
-    fn begin(&self, request: UntypedRequest) -> BoxFuture<'_, Result<Box<dyn DynSession>>>;
-    fn plan(&self, request: UntypedRequest) -> BoxFuture<'_, Result<Plan>>;
+    fn resolve(
+        self: Arc<Self>,
+        request: UntypedRequest,
+    ) -> BoxFuture<'static, Result<Box<dyn DynResolved>>>;
+    fn describe<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<TargetColumns>>>;
     fn find_load<'a>(
         &'a self,
         target: &'a str,
         load_id: &'a str,
     ) -> BoxFuture<'a, Result<LoadState>>;
+    fn recover<'a>(&'a self, target: &'a str, load_id: &'a str) -> BoxFuture<'a, Result<()>>;
     fn ping(&self) -> BoxFuture<'_, Result<()>>;
-    fn close(&self) -> BoxFuture<'_, Result<()>>;
+}
+
+/// A target that was looked at, its plan, and the way on.
+pub(crate) trait DynResolved: Send {
+    fn plan(&self) -> &Plan;
+    fn begin(
+        self: Box<Self>,
+        rejects: Rejects,
+    ) -> BoxFuture<'static, Result<Begun<Box<dyn DynSession>>>>;
 }
 
 pub(crate) trait DynSession: Send {
@@ -36,28 +48,27 @@ pub(crate) trait DynSession: Send {
 }
 
 impl<L: DataLoader> DynLoader for L {
-    fn begin(&self, request: UntypedRequest) -> BoxFuture<'_, Result<Box<dyn DynSession>>> {
+    fn resolve(
+        self: Arc<Self>,
+        request: UntypedRequest,
+    ) -> BoxFuture<'static, Result<Box<dyn DynResolved>>> {
         async move {
             let options = request.options.parse(L::NAME)?;
-            let session = DataLoader::begin(self, request.with_options(options)).await?;
-            Ok(Box::new(session) as Box<dyn DynSession>)
+            let request = request.with_options(options);
+            let resolved = DataLoader::resolve(&*self, &request).await?;
+            let plan = L::plan(&request, &resolved);
+            Ok(Box::new(Resolved {
+                loader: self,
+                request,
+                resolved,
+                plan,
+            }) as Box<dyn DynResolved>)
         }
         .boxed()
     }
 
-    fn plan(&self, request: UntypedRequest) -> BoxFuture<'_, Result<Plan>> {
-        async move {
-            let options = request.options.parse(L::NAME)?;
-            let request = request.with_options(options);
-            let mut plan = DataLoader::plan(self, &request).await?;
-            plan.loader = L::NAME.into();
-            plan.target.clone_from(&request.target);
-            plan.mode = request.mode;
-            plan.atomicity.get_or_insert(L::CAPABILITIES.atomicity);
-            plan.exactly_once.get_or_insert(L::CAPABILITIES.load_ids);
-            Ok(plan)
-        }
-        .boxed()
+    fn describe<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<TargetColumns>>> {
+        DataLoader::describe(self, target).boxed()
     }
 
     fn find_load<'a>(
@@ -68,12 +79,46 @@ impl<L: DataLoader> DynLoader for L {
         DataLoader::find_load(self, target, load_id).boxed()
     }
 
+    fn recover<'a>(&'a self, target: &'a str, load_id: &'a str) -> BoxFuture<'a, Result<()>> {
+        DataLoader::recover(self, target, load_id).boxed()
+    }
+
     fn ping(&self) -> BoxFuture<'_, Result<()>> {
         DataLoader::ping(self).boxed()
     }
+}
 
-    fn close(&self) -> BoxFuture<'_, Result<()>> {
-        DataLoader::close(self).boxed()
+struct Resolved<L: DataLoader> {
+    loader: Arc<L>,
+    request: LoadRequest<L::Options>,
+    resolved: L::Resolved,
+    plan: Plan,
+}
+
+impl<L: DataLoader> DynResolved for Resolved<L> {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn begin(
+        self: Box<Self>,
+        rejects: Rejects,
+    ) -> BoxFuture<'static, Result<Begun<Box<dyn DynSession>>>> {
+        async move {
+            let Self {
+                loader,
+                request,
+                resolved,
+                ..
+            } = *self;
+            match loader.begin(request, resolved, rejects).await? {
+                Begun::Session(session) => {
+                    Ok(Begun::Session(Box::new(session) as Box<dyn DynSession>))
+                }
+                Begun::AlreadyLoaded(receipt) => Ok(Begun::AlreadyLoaded(receipt)),
+            }
+        }
+        .boxed()
     }
 }
 

@@ -1,8 +1,11 @@
 //! The one error type: what kind it is, what was being done, what caused it, and whether to try again.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
+
+use crate::Aftermath;
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -57,9 +60,11 @@ pub enum ErrorKind {
     ResourceExhausted,
     /// The answer to a commit was lost: the load may or may not have been published.
     CommitUnknown,
-    /// Row counts or checksums of source, store and report differ; nothing was published, unless the message says so.
+    /// Row counts or checksums of source, store and report differ.
     Verification,
-    /// A local file could not be read or written.
+    /// The load was stopped because another destination of the same run failed.
+    Stopped,
+    /// A local file could not be read or written: the disk is full, or failed.
     Io,
     /// A defect, in this library or in what it talks to.
     Unexpected,
@@ -95,7 +100,7 @@ pub enum Retry {
 ///
 /// The message is one sentence that says what to do where that is known. [`Error::with`] adds what was being
 /// worked on (`column`, `row`, `target`, …), [`Error::with_source`] the error beneath. `{}` prints message and
-/// context on one line, `{:#}` adds the chain of causes.
+/// context on one line, and what became of the target where a load failed; `{:#}` adds the chain of causes.
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 
@@ -106,6 +111,10 @@ struct Inner {
     context: Vec<(&'static str, String)>,
     source: Option<std::sync::Arc<dyn StdError + Send + Sync>>,
     retry: Retry,
+    row: Option<u64>,
+    code: Option<Cow<'static, str>>,
+    exhausted: bool,
+    aftermath: Option<Aftermath>,
 }
 
 impl Error {
@@ -117,6 +126,10 @@ impl Error {
             context: Vec::new(),
             source: None,
             retry: Retry::Never,
+            row: None,
+            code: None,
+            exhausted: false,
+            aftermath: None,
         }))
     }
 
@@ -130,14 +143,37 @@ impl Error {
     }
 
     /// Adds the row it happened at, counted from 0 over all rows handed to [`write`](crate::LoadSession::write).
+    /// The first one stays.
     #[must_use]
-    pub fn at_row(self, row: u64) -> Self {
-        self.with("row", row)
+    pub fn at_row(mut self, row: u64) -> Self {
+        self.0.row.get_or_insert(row);
+        self
     }
 
-    pub(crate) fn replace(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.0.context.retain(|(known, _)| *known != key);
-        self.with(key, value)
+    /// Adds the other side's own code for the error: an SQLSTATE, a gRPC code, the first word of a Redis error. The first one
+    /// stays.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
+        self.0.code.get_or_insert(code.into());
+        self
+    }
+
+    /// Counts the row anew, for an outer level that counts otherwise.
+    pub(crate) fn moved_to_row(mut self, row: u64) -> Self {
+        self.0.row = Some(row);
+        self
+    }
+
+    /// Marks it as the outcome of retries that are used up: no outer level retries it.
+    pub(crate) fn exhausted(mut self) -> Self {
+        self.0.exhausted = true;
+        self
+    }
+
+    /// Says what became of the target. The first one stays.
+    pub(crate) fn with_aftermath(mut self, aftermath: Aftermath) -> Self {
+        self.0.aftermath.get_or_insert(aftermath);
+        self
     }
 
     /// Sets the error that caused this one.
@@ -181,6 +217,26 @@ impl Error {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// The row it happened at: for the error of a load, counted from 0 over the rows of its input.
+    pub fn row(&self) -> Option<u64> {
+        self.0.row
+    }
+
+    /// The other side's own code for it.
+    pub fn code(&self) -> Option<&str> {
+        self.0.code.as_deref()
+    }
+
+    /// Whether retries were tried, and are used up.
+    pub fn is_exhausted(&self) -> bool {
+        self.0.exhausted
+    }
+
+    /// What became of the target, for the error of a load.
+    pub fn aftermath(&self) -> Option<Aftermath> {
+        self.0.aftermath
+    }
+
     /// Whether it is worth repeating.
     pub fn retry(&self) -> Retry {
         self.0.retry
@@ -195,12 +251,19 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
-        for (index, (key, value)) in self.0.context.iter().enumerate() {
-            let opening = if index == 0 { " (" } else { ", " };
+        let row = self.0.row.map(|row| ("row", row.to_string()));
+        let code = self.code().map(|code| ("code", code.to_owned()));
+        let facts = self.0.context.iter().cloned().chain(row).chain(code);
+        let mut opening = " (";
+        for (key, value) in facts {
             write!(f, "{opening}{key}: {value}")?;
+            opening = ", ";
         }
-        if !self.0.context.is_empty() {
+        if opening == ", " {
             f.write_str(")")?;
+        }
+        if let Some(aftermath) = self.0.aftermath {
+            write!(f, "; {aftermath}")?;
         }
         if f.alternate() {
             let mut cause = StdError::source(self);
@@ -269,6 +332,21 @@ mod tests {
             "42 does not fit (column: a, row: 7): disk on fire"
         );
         assert!(format!("{error:?}").starts_with("invalid data: 42 does not fit"));
+    }
+
+    #[test]
+    fn facts_are_typed_and_shown() {
+        let error = Error::new(ErrorKind::InvalidData, "no")
+            .with_code("22003")
+            .with_code("other")
+            .at_row(3)
+            .with_aftermath(Aftermath::Unchanged)
+            .with_aftermath(Aftermath::Unknown);
+        assert_eq!((error.code(), error.row()), (Some("22003"), Some(3)));
+        assert_eq!(
+            error.to_string(),
+            "no (row: 3, code: 22003); the target is unchanged"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::erased::{DynLoader, DynSource};
 use crate::pipeline::retry::with_retries;
 use crate::{
     BatchStream, Listing, LoadOptions, LoadState, LoaderDescriptor, Query, Result, Settings,
-    SourceDescriptor,
+    SourceDescriptor, TargetColumns,
 };
 
 /// A connected loader. Clones share the connection.
@@ -45,6 +45,11 @@ impl Loader {
         &self.descriptor
     }
 
+    /// Whether another handle shares this connection.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// Proves that the store answers.
     ///
     /// # Errors
@@ -64,12 +69,15 @@ impl Loader {
         .await
     }
 
-    /// Closes its connections.
+    /// The columns of a target that is there, asked again after transient errors.
     ///
     /// # Errors
     /// Whatever the loader says.
-    pub async fn close(&self) -> Result<()> {
-        self.inner.close().await
+    pub async fn describe(&self, target: &str) -> Result<Option<TargetColumns>> {
+        with_retries(LoadOptions::default().max_retries, None, &|_| (), || {
+            self.inner.describe(target)
+        })
+        .await
     }
 }
 

@@ -3,14 +3,17 @@
 mod capabilities;
 mod checksum;
 mod dead_letter;
+mod definition;
 mod erased;
 mod error;
+mod guarantees;
 mod handle;
 mod keys;
 mod listing;
 mod loader;
 pub mod memory;
 mod options;
+mod panics;
 mod params;
 mod pipeline;
 mod plan;
@@ -30,17 +33,22 @@ mod url;
 pub use capabilities::{Atomicity, BatchSize, Capabilities, Mode, TypeSupport};
 pub use checksum::{Checksums, ColumnChecksum};
 pub use dead_letter::{CODE, DeadLetterOrigin, REASON, ROW, Rejects, read_dead_letters};
+pub use definition::{Definition, Mark};
 pub use error::{Error, ErrorKind, Result, Retry};
+pub use guarantees::{AfterFailure, Aftermath, Guarantees};
 pub use handle::{Loader, Source};
 pub use listing::{Listed, Listing};
-pub use loader::{DataLoader, LoadRequest, LoadSession};
+pub use loader::{Begun, DataLoader, LoadRequest, LoadSession};
 pub use options::{
     ChangeLimit, ChangeLimits, LoadOptions, NullKeys, OnError, SplitSettings, Verify,
 };
 pub use params::{Param, Params, Query};
-pub use pipeline::{Input, LoadSpec, OnProgress, load, plan as plan_load};
-pub use plan::{ColumnPlan, Plan};
-pub use query_progress::report_query_progress;
+pub use pipeline::{
+    Destination, Input, LoadSpec, LoadStatus, OnProgress, Operator, Phase, Rename, load, load_all,
+    plan as plan_load,
+};
+pub use plan::{ColumnPlan, Plan, TargetColumn, TargetColumns};
+pub use query_progress::QueryProgress;
 pub use registry::{LoaderDescriptor, Registry, SourceDescriptor, is_snake_case};
 pub use relabel::relabel;
 pub use report::{KeyCounts, LoadReport, LoadState, Prepared, Progress, Receipt};

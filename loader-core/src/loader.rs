@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
-    Capabilities, ChangeLimits, ColumnChecksum, Error, ErrorKind, LoadState, Mode, NullKeys, Plan,
-    Prepared, Receipt, Rejects, Result, TypeSupport, Verify, url_to_config,
+    Capabilities, ColumnChecksum, Definition, Error, ErrorKind, LoadOptions, LoadState, Mark, Mode,
+    Plan, Prepared, Receipt, Rejects, Result, TargetColumns, TypeSupport, url_to_config,
 };
 
 /// A store that Arrow batches can be loaded into.
@@ -18,14 +18,16 @@ use crate::{
 /// Implement it with plain `async fn`s, and register it with [`register_loader!`](crate::register_loader).
 ///
 /// For each load the pipeline calls, in this order: [`connect`](Self::connect) (once for many loads),
-/// [`find_load`](Self::find_load) where a `load_id` was given, [`plan`](Self::plan), [`begin`](Self::begin), and then
-/// the methods of the session. Before any of them it has refused modes and options that
-/// [`CAPABILITIES`](Self::CAPABILITIES) does not name.
+/// [`find_load`](Self::find_load) where a `load_id` was given, [`resolve`](Self::resolve), [`plan`](Self::plan),
+/// [`begin`](Self::begin), and then the methods of the session. Before any of them it has refused modes and options that
+/// [`CAPABILITIES`](Self::CAPABILITIES) does not name. For a plan alone it stops before `begin`: the target is looked at once, and
+/// plan and load are made of the same request and the same look.
 ///
 /// # Errors
 /// Every method maps its native errors to an [`ErrorKind`], and marks those worth repeating as
-/// [transient](Error::transient): `connect`, `find_load`, `plan` and `begin` are then repeated with backoff, and a whole
-/// load is run again under its `load_id`.
+/// [transient](Error::transient): `connect`, `find_load`, and `resolve` with `begin` are then repeated with backoff, and a whole
+/// load is run again under its `load_id`. No control flow reads the text of a message: what a program decides on is the kind, the
+/// [row](Error::at_row) and the [code](Error::with_code).
 pub trait DataLoader: Sized + Send + Sync + 'static {
     /// The name in `.load("name", …)`: `snake_case`, checked at compile time.
     const NAME: &'static str;
@@ -34,43 +36,68 @@ pub trait DataLoader: Sized + Send + Sync + 'static {
     /// Environment variables that the store's own tools read, each with the connection key it sets. The key `url`
     /// stands for a whole URL, taken only if its scheme is one of [`URL_SCHEMES`](Self::URL_SCHEMES).
     const ENVIRONMENT: &'static [(&'static str, &'static str)] = &[];
-    /// What it can do.
+    /// The most that it can keep for any target. A plan may narrow it.
     const CAPABILITIES: Capabilities;
 
     /// How to connect. Denies unknown fields; its doc comments are the reference documentation.
     type Config: DeserializeOwned + JsonSchema + Send + 'static;
-    /// How to load, beside the keys that all loaders share. Denies unknown fields, and shares no key with `Config`.
+    /// How to load, beside the keys that all loaders share. Denies unknown fields, and shares no key with `Config`. A field that
+    /// only tunes how a load runs, and not what arrives, says so: `#[schemars(extend("x-tuning" = true))]`.
     type Options: DeserializeOwned + JsonSchema + Default + Send + 'static;
+    /// What was found at the target, and what the load will do there.
+    type Resolved: Send + 'static;
     /// One load under way.
     type Session: LoadSession;
 
-    /// Connects. The loader is kept, and serves many loads, several at once.
+    /// Connects. The loader is kept, and serves many loads, several at once. Dropping it closes its connections.
     fn connect(config: Self::Config) -> impl Future<Output = Result<Self>> + Send;
-
-    /// Starts a load. Nothing that a reader can see may change before [`LoadSession::commit`].
-    fn begin(
-        &self,
-        request: LoadRequest<Self::Options>,
-    ) -> impl Future<Output = Result<Self::Session>> + Send;
 
     /// How a column of this type arrives in a target that this loader creates with default options.
     fn supports_type(data_type: &DataType) -> TypeSupport;
 
-    /// Says what a load would do, and changes nothing. The load itself runs the same check first.
-    ///
-    /// Override it where a target can exist with types of its own: those decide. The pipeline fills in `loader`,
-    /// `target`, `mode`, `atomicity` and `exactly_once`; the last may be set to `false` here, for a target that cannot
-    /// keep what [`load_ids`](Capabilities::load_ids) declares.
-    fn plan(
+    /// Looks at the target, decides everything that can be decided before the first row, and changes nothing. Whatever the load
+    /// would refuse before its first row is refused here, privileges included. A column whose type cannot be held is no error
+    /// here: [`plan`](Self::plan) says so, and the pipeline refuses it.
+    fn resolve(
         &self,
         request: &LoadRequest<Self::Options>,
-    ) -> impl Future<Output = Result<Plan>> + Send {
-        let plan = Plan::from_types(&request.schema, Self::supports_type);
-        async { Ok(plan) }
+    ) -> impl Future<Output = Result<Self::Resolved>> + Send;
+
+    /// Says what [`begin`](Self::begin) would do with what was resolved. No I/O. Start from [`Plan::of`], and narrow its
+    /// [guarantees](crate::Guarantees) to what is true of this target, mode and options.
+    fn plan(request: &LoadRequest<Self::Options>, resolved: &Self::Resolved) -> Plan;
+
+    /// Starts the load that was planned. Nothing that a reader can see may change before [`LoadSession::commit`], unless the
+    /// plan's [`after_failure`](crate::Guarantees::after_failure) says so.
+    ///
+    /// A store that can lock looks again under its lock. If what decides has changed since `resolve` (identity, columns,
+    /// constraints, indexes, privileges; never counts or statistics, which change all the time on a busy table), it answers a
+    /// transient [`ErrorKind::Conflict`], and the pipeline begins again with `resolve`. A load whose id is recorded already is
+    /// answered with [`Begun::AlreadyLoaded`].
+    ///
+    /// Rows that the store refuses go into `rejects`, if `on_error = skip`.
+    fn begin(
+        &self,
+        request: LoadRequest<Self::Options>,
+        resolved: Self::Resolved,
+        rejects: Rejects,
+    ) -> impl Future<Output = Result<Begun<Self::Session>>> + Send;
+
+    /// Proves that the store answers, and that the credentials hold.
+    fn ping(&self) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
     }
 
-    /// Did the load with this id commit to this target? Must be answered truly if
-    /// [`load_ids`](Capabilities::load_ids) is declared: it decides whether rows are written again.
+    /// The columns of a target, before the schema of any input is known; `None` if it is not there, or has no columns of its own.
+    /// Changes nothing.
+    fn describe(&self, target: &str) -> impl Future<Output = Result<Option<TargetColumns>>> + Send {
+        let _ = target;
+        async { Ok(None) }
+    }
+
+    /// Did the load with this id commit to this target? A question: it changes nothing, and finishes nothing. Must be answered
+    /// truly if [`load_ids`](Capabilities::load_ids) is declared: it decides whether rows are written again. The receipt holds
+    /// the definition and the mark that were recorded.
     fn find_load(
         &self,
         target: &str,
@@ -80,13 +107,10 @@ pub trait DataLoader: Sized + Send + Sync + 'static {
         async { Ok(LoadState::Unknown) }
     }
 
-    /// Proves that the store answers, and that the credentials hold.
-    fn ping(&self) -> impl Future<Output = Result<()>> + Send {
-        async { Ok(()) }
-    }
-
-    /// Closes connections. Called once, when nothing uses the loader any more.
-    fn close(&self) -> impl Future<Output = Result<()>> + Send {
+    /// Completes a load that [`find_load`](Self::find_load) has found committed and not complete. Called by loads only, never by
+    /// plans.
+    fn recover(&self, target: &str, load_id: &str) -> impl Future<Output = Result<()>> + Send {
+        let _ = (target, load_id);
         async { Ok(()) }
     }
 
@@ -99,13 +123,22 @@ pub trait DataLoader: Sized + Send + Sync + 'static {
     }
 }
 
+/// What [`DataLoader::begin`] answers.
+#[derive(Debug)]
+pub enum Begun<S> {
+    /// The load is under way.
+    Session(S),
+    /// A load with this id has committed already, with this receipt; the definition in it is compared with the request's. It is
+    /// complete.
+    AlreadyLoaded(Receipt),
+}
+
 /// One load under way: [`write`](Self::write) any number of times, [`prepare`](Self::prepare),
 /// [`checksums`](Self::checksums) if asked for, then [`commit`](Self::commit). After any error, [`abort`](Self::abort).
 ///
 /// Dropping a session at any point publishes nothing and leaves the loader usable.
 pub trait LoadSession: Sized + Send + 'static {
-    /// Takes one batch, whose schema is that of the request. An error ends the load, unless
-    /// [`idempotent_writes`](Capabilities::idempotent_writes) is declared and the error is transient.
+    /// Takes one batch, whose schema is that of the request. An error ends the load.
     ///
     /// Name the row with [`Error::at_row`] where it is known.
     fn write(&mut self, batch: &RecordBatch) -> impl Future<Output = Result<()>> + Send;
@@ -115,7 +148,8 @@ pub trait LoadSession: Sized + Send + 'static {
     fn prepare(&mut self) -> impl Future<Output = Result<Prepared>> + Send;
 
     /// Recomputes each column's checksum from what the store holds, after [`prepare`](Self::prepare), in the order of
-    /// the request's schema. Called only if [`checksum`](Capabilities::checksum) is declared.
+    /// the request's schema, without the columns that the plan lists as [unproved](crate::ColumnPlan::unproved). Called only if
+    /// the plan's guarantees have [`checksum`](crate::Guarantees::checksum).
     fn checksums(&mut self) -> impl Future<Output = Result<Vec<ColumnChecksum>>> + Send {
         async {
             Err(Error::new(
@@ -125,10 +159,10 @@ pub trait LoadSession: Sized + Send + 'static {
         }
     }
 
-    /// Publishes the load, and records its `load_id`, in one step where the store can.
+    /// Publishes the load, and records its `load_id`, definition and mark, in one step where the store can.
     ///
     /// # Errors
-    /// [`ErrorKind::CommitUnknown`] if the answer was lost; any other kind means that nothing was published.
+    /// [`ErrorKind::CommitUnknown`] if the answer was lost; any other kind means that the load is not committed.
     fn commit(self) -> impl Future<Output = Result<Receipt>> + Send;
 
     /// Gives up, and removes what was staged.
@@ -139,34 +173,19 @@ pub trait LoadSession: Sized + Send + 'static {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LoadRequest<O> {
-    /// Identifies the load for ever: recorded with the data, so that repeating it is harmless.
+    /// A permanent id, recorded with the data, so that repeating the load is harmless.
     pub load_id: String,
+    /// What the load means, recorded with the `load_id`: an id that comes back with another one is refused.
+    pub definition: Option<Definition>,
+    /// The high-water mark of an incremental load, recorded with the `load_id` in the same commit.
+    pub mark: Option<Mark>,
     /// Where to: a table, path, key pattern, in the loader's own terms.
     pub target: String,
     /// The schema of every batch. At least one column; names are unique.
     pub schema: SchemaRef,
-    /// What happens to rows that are there.
-    pub mode: Mode,
-    /// Whether a missing target may be created.
-    pub create_table: bool,
-    /// Whether new columns may be added to the target.
-    pub schema_evolution: bool,
-    /// The key columns, each a column of `schema`; never empty for `upsert`.
-    pub keys: Vec<String>,
-    /// Whether the keys are a default of the connection, and the mode has no need of them: where they do not fit the target,
-    /// they are passed over. Such a load may bring rows with null keys.
-    pub keys_are_defaults: bool,
-    /// Whether a null in a key equals another null. Otherwise rows with null keys do not arrive here.
-    pub null_keys: NullKeys,
-    /// How many rows of the target the load may change.
-    pub limits: ChangeLimits,
-    /// How many connections or threads to use at most; `None` leaves it to the loader.
-    pub parallelism: Option<usize>,
-    /// What is proved before the commit: a loader that recomputes checksums for some targets only refuses the others
-    /// in `plan` and `begin`, before any write.
-    pub verify: Verify,
-    /// Takes the rows that the store refuses, if `on_error = skip`.
-    pub rejects: Rejects,
+    /// The options that all loaders share. `keys` are columns of `schema`, and never empty for `upsert`; rows
+    /// with a null in a key arrive under `null_keys = match` only.
+    pub load: LoadOptions,
     /// The loader's own options.
     pub options: O,
 }
@@ -182,40 +201,33 @@ impl<O> LoadRequest<O> {
     ) -> Self {
         Self {
             load_id: load_id.into(),
+            definition: None,
+            mark: None,
             target: target.into(),
             schema,
-            mode: Mode::Append,
-            create_table: true,
-            schema_evolution: false,
-            keys: Vec::new(),
-            keys_are_defaults: false,
-            null_keys: NullKeys::Refuse,
-            limits: ChangeLimits::default(),
-            parallelism: None,
-            verify: Verify::Counts,
-            rejects: Rejects::none(),
+            load: LoadOptions::default(),
             options,
         }
     }
 
     /// The same request with other options.
-    pub fn with_options<P>(&self, options: P) -> LoadRequest<P> {
+    pub fn with_options<P>(self, options: P) -> LoadRequest<P> {
         LoadRequest {
-            load_id: self.load_id.clone(),
-            target: self.target.clone(),
-            schema: self.schema.clone(),
-            mode: self.mode,
-            create_table: self.create_table,
-            schema_evolution: self.schema_evolution,
-            keys: self.keys.clone(),
-            keys_are_defaults: self.keys_are_defaults,
-            null_keys: self.null_keys,
-            limits: self.limits,
-            parallelism: self.parallelism,
-            verify: self.verify,
-            rejects: self.rejects.clone(),
+            load_id: self.load_id,
+            definition: self.definition,
+            mark: self.mark,
+            target: self.target,
+            schema: self.schema,
+            load: self.load,
             options,
         }
+    }
+
+    /// Adds what is recorded with the `load_id` to a receipt.
+    pub fn recorded_in(&self, mut receipt: Receipt) -> Receipt {
+        receipt.definition.clone_from(&self.definition);
+        receipt.mark.clone_from(&self.mark);
+        receipt
     }
 
     /// Decides by the mode what to do with a target that exists or does not: `true` means create it.
@@ -223,7 +235,7 @@ impl<O> LoadRequest<O> {
     /// # Errors
     /// [`ErrorKind::TargetExists`] for `create`; [`ErrorKind::TargetNotFound`] if it may not be created.
     pub fn must_create(&self, exists: bool) -> Result<bool> {
-        match (self.mode, exists) {
+        match (self.load.mode, exists) {
             (Mode::Create, true) => {
                 let message = format!(
                     "`{}` exists already; use mode append, overwrite or upsert, or another target",
@@ -233,7 +245,7 @@ impl<O> LoadRequest<O> {
             }
             (Mode::Create, false) => Ok(true),
             (_, true) => Ok(false),
-            (_, false) if self.create_table => Ok(true),
+            (_, false) if self.load.create_table => Ok(true),
             (_, false) => {
                 let message = format!("`{}` does not exist and create_table is false", self.target);
                 Err(Error::new(ErrorKind::TargetNotFound, message).with("target", &self.target))
@@ -244,8 +256,8 @@ impl<O> LoadRequest<O> {
     /// The position of each key in the schema.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`] if a key is no column.
+    /// [`ErrorKind::InvalidOption`] if a key is not a column.
     pub fn key_indices(&self) -> Result<Vec<usize>> {
-        crate::keys::key_indices(&self.schema, &self.keys)
+        crate::keys::key_indices(&self.schema, &self.load.keys)
     }
 }

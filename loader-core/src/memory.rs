@@ -16,12 +16,12 @@ use serde::Deserialize;
 
 use crate::schema::ColumnMapping;
 use crate::{
-    Atomicity, BatchStream, Capabilities, Checksums, ColumnChecksum, DataLoader, DataSource, Error,
-    ErrorKind, KeyCounts, LoadRequest, LoadSession, LoadState, Mode, Plan, Prepared, Query,
-    Receipt, Result, TypeSupport,
+    Atomicity, BatchStream, Begun, Capabilities, Checksums, ColumnChecksum, DataLoader, DataSource,
+    Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, LoadState, Mode, Plan, Prepared, Query,
+    Receipt, Rejects, Result, TargetColumns, TypeSupport,
 };
 
-/// One table: its schema, its batches, and the loads that it holds.
+/// One table: its schema and its batches.
 #[derive(Debug, Clone)]
 struct Table {
     schema: SchemaRef,
@@ -31,8 +31,8 @@ struct Table {
 #[derive(Debug, Default)]
 struct Store {
     tables: HashMap<String, Arc<Table>>,
-    /// Rows that arrived, and that were set aside.
-    loads: BTreeMap<(String, String), (u64, u64)>,
+    /// The receipts of loads, by target and id.
+    loads: BTreeMap<(String, String), Receipt>,
 }
 
 type SharedStore = Arc<Mutex<Store>>;
@@ -87,6 +87,7 @@ impl DataLoader for MemoryLoader {
 
     type Config = MemoryConfig;
     type Options = MemoryOptions;
+    type Resolved = MemoryTarget;
     type Session = MemorySession;
 
     async fn connect(config: MemoryConfig) -> Result<Self> {
@@ -95,66 +96,92 @@ impl DataLoader for MemoryLoader {
         })
     }
 
-    async fn begin(&self, request: LoadRequest<MemoryOptions>) -> Result<MemorySession> {
-        let table = lock(&self.store).tables.get(&request.target).cloned();
-        resolve(&request, table.as_deref())?;
-        Ok(MemorySession {
-            store: Arc::clone(&self.store),
-            request,
-            staged: Vec::new(),
-            rows: 0,
-        })
-    }
-
     fn supports_type(_: &DataType) -> TypeSupport {
         TypeSupport::Exact
     }
 
-    async fn plan(&self, request: &LoadRequest<MemoryOptions>) -> Result<Plan> {
-        let table = lock(&self.store).tables.get(&request.target).cloned();
+    async fn resolve(&self, request: &LoadRequest<MemoryOptions>) -> Result<MemoryTarget> {
+        let table = self.table(&request.target);
         resolve(request, table.as_deref())?;
-        let mut plan = Plan::from_types(&request.schema, Self::supports_type);
-        plan.target_exists = table.is_some();
-        Ok(plan)
+        Ok(MemoryTarget(table))
+    }
+
+    fn plan(request: &LoadRequest<MemoryOptions>, found: &MemoryTarget) -> Plan {
+        let mut plan = Plan::of::<Self>(request);
+        plan.target_exists = found.0.is_some();
+        plan
+    }
+
+    async fn begin(
+        &self,
+        request: LoadRequest<MemoryOptions>,
+        found: MemoryTarget,
+        rejects: Rejects,
+    ) -> Result<Begun<MemorySession>> {
+        let store = lock(&self.store);
+        if let Some(receipt) = store.loads.get(&recorded_as(&request)) {
+            return Ok(Begun::AlreadyLoaded(receipt.clone()));
+        }
+        let schema = |table: Option<&Arc<Table>>| table.map(|table| Arc::clone(&table.schema));
+        if schema(store.tables.get(&request.target)) != schema(found.0.as_ref()) {
+            let message = format!("`{}` changed while the load began", request.target);
+            return Err(Error::new(ErrorKind::Conflict, message).transient());
+        }
+        Ok(Begun::Session(MemorySession {
+            store: Arc::clone(&self.store),
+            request,
+            rejects,
+            staged: Vec::new(),
+            rows: 0,
+        }))
+    }
+
+    async fn describe(&self, target: &str) -> Result<Option<TargetColumns>> {
+        let table = self.table(target);
+        Ok(table.map(|table| TargetColumns::of_schema(&table.schema)))
     }
 
     async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
         let key = (target.to_owned(), load_id.to_owned());
-        let found = lock(&self.store).loads.get(&key).copied();
-        Ok(found.map_or(LoadState::NotCommitted, |found| {
-            LoadState::Committed(recorded(found))
-        }))
+        let found = lock(&self.store).loads.get(&key).cloned();
+        Ok(found.map_or(LoadState::NotCommitted, LoadState::committed))
     }
 }
 
-fn recorded((rows, rows_rejected): (u64, u64)) -> Receipt {
-    Receipt {
-        rows_rejected,
-        ..Receipt::rows(rows)
+/// The table as it was found.
+#[derive(Debug)]
+pub struct MemoryTarget(Option<Arc<Table>>);
+
+impl MemoryLoader {
+    fn table(&self, name: &str) -> Option<Arc<Table>> {
+        lock(&self.store).tables.get(name).cloned()
     }
+}
+
+fn recorded_as<O>(request: &LoadRequest<O>) -> (String, String) {
+    (request.target.clone(), request.load_id.clone())
 }
 
 /// How the columns of a load fill the table as it will be.
 fn resolve(request: &LoadRequest<MemoryOptions>, table: Option<&Table>) -> Result<ColumnMapping> {
     let create = request.must_create(table.is_some())?;
-    let replace = create || (request.mode == Mode::Overwrite && request.schema_evolution);
+    let evolve = request.load.schema_evolution;
+    let replace = create || (request.load.mode == Mode::Overwrite && evolve);
     let target = match table {
         Some(table) if !replace => &table.schema,
         _ => &request.schema,
     };
-    ColumnMapping::by_name(
-        &request.schema,
-        target,
-        request.schema_evolution,
-        |load, target| load == target,
-    )
+    ColumnMapping::by_name(&request.schema, target, evolve, |load, target| {
+        load == target
+    })
 }
 
-/// One load into memory: batches are kept aside until the commit.
+/// One load into memory: batches are staged until the commit.
 #[derive(Debug)]
 pub struct MemorySession {
     store: SharedStore,
     request: LoadRequest<MemoryOptions>,
+    rejects: Rejects,
     staged: Vec<RecordBatch>,
     rows: u64,
 }
@@ -171,11 +198,9 @@ impl MemorySession {
             let (row, number) = (batch.slice(index, 1), first_row + index as u64);
             match mapping.apply(&row, number) {
                 Ok(_) => self.staged.push(row),
-                Err(error) => {
-                    self.request
-                        .rejects
-                        .set_aside(&row, number, error.message(), None)?
-                }
+                Err(error) => self
+                    .rejects
+                    .set_aside(&row, number, error.message(), None)?,
             }
         }
         Ok(())
@@ -190,9 +215,7 @@ impl LoadSession for MemorySession {
         self.rows += batch.num_rows() as u64;
         match mapping.apply(batch, first_row) {
             Ok(_) => self.staged.push(batch.clone()),
-            Err(_) if self.request.rejects.accepts() => {
-                self.write_rows(batch, &mapping, first_row)?
-            }
+            Err(_) if self.rejects.accepts() => self.write_rows(batch, &mapping, first_row)?,
             Err(error) => return Err(error),
         }
         Ok(())
@@ -217,12 +240,9 @@ impl LoadSession for MemorySession {
 
     async fn commit(self) -> Result<Receipt> {
         let mut store = lock(&self.store);
-        let id = (self.request.target.clone(), self.request.load_id.clone());
+        let id = recorded_as(&self.request);
         if let Some(found) = store.loads.get(&id) {
-            return Ok(Receipt {
-                already_loaded: true,
-                ..recorded(*found)
-            });
+            return Ok(found.clone().repeated());
         }
         let table = store.tables.get(&self.request.target).cloned();
         let mapping = resolve(&self.request, table.as_deref())?;
@@ -238,17 +258,19 @@ impl LoadSession for MemorySession {
             |table| widen(&table, &mapping, &self.request),
         )?;
         let old_rows: u64 = old.iter().map(|batch| batch.num_rows() as u64).sum();
-        let batches = match self.request.mode {
+        let batches = match self.request.load.mode {
             Mode::Create | Mode::Append => [old, new].concat(),
             Mode::Overwrite => {
-                self.request.limits.check(0, old_rows, old_rows)?;
+                self.request.load.limits().check(0, old_rows, old_rows)?;
                 new
             }
             Mode::Upsert => {
-                let merged = merge(&mapping.schema, &old, &new, &self.request.keys)?;
-                self.request
-                    .limits
-                    .check(merged.counts.updated, merged.deleted, old_rows)?;
+                let merged = merge(&mapping.schema, &old, &new, &self.request.load.keys)?;
+                self.request.load.limits().check(
+                    merged.counts.updated,
+                    merged.deleted,
+                    old_rows,
+                )?;
                 receipt.keys = Some(merged.counts);
                 merged.batches
             }
@@ -260,9 +282,9 @@ impl LoadSession for MemorySession {
                 batches,
             }),
         );
-        store
-            .loads
-            .insert(id, (first_row, self.request.rejects.rows()));
+        receipt.rows_rejected = self.rejects.rows();
+        let receipt = self.request.recorded_in(receipt);
+        store.loads.insert(id, receipt.clone());
         Ok(receipt)
     }
 
@@ -277,7 +299,7 @@ fn widen(
     mapping: &ColumnMapping,
     request: &LoadRequest<MemoryOptions>,
 ) -> Result<Vec<RecordBatch>> {
-    if request.mode == Mode::Overwrite {
+    if request.load.mode == Mode::Overwrite {
         return Ok(table.batches.clone());
     }
     let onto =

@@ -144,7 +144,7 @@ impl ChangeLimits {
                 continue;
             };
             let message = format!(
-                "the load would {verb} {count} of {target_rows} rows, and `{key}` allows {limit}; nothing was changed"
+                "the load would {verb} {count} of {target_rows} rows, and `{key}` allows {limit}"
             );
             return Err(Error::new(ErrorKind::LimitExceeded, message));
         }
@@ -165,11 +165,6 @@ pub struct LoadOptions {
     pub schema_evolution: bool,
     /// The columns that identify a row. `upsert_key` is another name for it.
     pub keys: Vec<String>,
-    /// Whether the keys are a default of the connection, which serves many tables: a mode other than `upsert`, which has no
-    /// need of keys, then passes over those that do not fit.
-    #[serde(skip)]
-    #[schemars(skip)]
-    pub keys_are_defaults: bool,
     /// A null in a key column: `refuse` it, or `match` nulls as equal.
     pub null_keys: NullKeys,
     /// Refuse a load that would update more rows than this number, or percentage of the target such as `"10%"`.
@@ -186,7 +181,7 @@ pub struct LoadOptions {
     pub on_error: OnError,
     /// The folder for dead-letter files.
     pub dead_letters: PathBuf,
-    /// How often a transient error is answered by another try, with growing pauses.
+    /// How many times a transient error is retried, with exponential backoff.
     pub max_retries: u32,
     /// End the load after this long, before its commit: seconds, or text such as `"5m"`.
     #[serde(deserialize_with = "duration")]
@@ -205,7 +200,6 @@ impl Default for LoadOptions {
             create_table: true,
             schema_evolution: false,
             keys: Vec::new(),
-            keys_are_defaults: false,
             null_keys: NullKeys::Refuse,
             max_updates: None,
             max_deletes: None,
@@ -247,7 +241,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
         .filter(|duration| !duration.is_zero());
     parsed.map(Some).ok_or_else(|| {
         de::Error::custom(format!(
-            "`{text}` is no duration; write seconds, or text such as \"90s\" or \"5m\""
+            "invalid duration `{text}`; write seconds, or text such as \"90s\" or \"5m\""
         ))
     })
 }
@@ -275,7 +269,7 @@ impl LoadOptions {
             ),
             (
                 "keys",
-                !self.keys.is_empty() && !self.keys_are_defaults,
+                !self.keys.is_empty(),
                 capabilities.supports(Mode::Upsert),
             ),
             (
@@ -338,6 +332,12 @@ impl LoadOptions {
         if self.mode == Mode::Upsert && self.keys.is_empty() {
             let message = "mode upsert needs `keys`: the columns that identify a row";
             return Err(Error::new(ErrorKind::InvalidOption, message));
+        }
+        if self.mode == Mode::Create && !capabilities.create_target {
+            let message = format!(
+                "{loader} cannot create a target; create it in the store, and use another mode"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
         }
         if self.mode == Mode::Create && !self.create_table {
             let message = "mode create contradicts `create_table = false`; leave one of them out";

@@ -7,9 +7,10 @@ use arrow_array::{
     Int32Array, Int64Array, NullArray, StringArray, UInt8Array, UInt16Array, UInt32Array,
     UInt64Array,
 };
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::DataType;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, QueryProgress, Result};
 
 /// One bound value: an Arrow array of length 1, so that it can be of any Arrow type.
 #[derive(Debug, Clone)]
@@ -102,6 +103,8 @@ pub struct Query {
     pub sql: String,
     /// What is bound to it.
     pub params: Params,
+    /// Takes how far the engine is, before the first rows.
+    pub progress: QueryProgress,
 }
 
 impl Query {
@@ -109,7 +112,7 @@ impl Query {
     pub fn new(sql: impl Into<String>) -> Self {
         Self {
             sql: sql.into(),
-            params: Params::None,
+            ..Self::default()
         }
     }
 
@@ -118,5 +121,32 @@ impl Query {
     pub fn with_params(mut self, params: Params) -> Self {
         self.params = params;
         self
+    }
+
+    /// The same statement, which says here how far it is.
+    #[must_use]
+    pub fn with_progress(mut self, progress: QueryProgress) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// What tells this query from another: its text and parameters, for the [`Definition`](crate::Definition) of a load.
+    pub fn definition(&self) -> String {
+        let shown = |param: &Param| {
+            let options = FormatOptions::default().with_null("null");
+            let text = ArrayFormatter::try_new(param.array(), &options)
+                .and_then(|formatter| formatter.value(0).try_to_string());
+            let text = text.unwrap_or_else(|_| format!("{:?}", param.array().to_data()));
+            format!("{}:{text}", param.data_type())
+        };
+        let params: Vec<String> = match &self.params {
+            Params::None => Vec::new(),
+            Params::Positional(values) => values.iter().map(shown).collect(),
+            Params::Named(values) => values
+                .iter()
+                .map(|(name, value)| format!("{name}={}", shown(value)))
+                .collect(),
+        };
+        format!("{}\u{0}{}", self.sql, params.join("\u{0}"))
     }
 }

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use arrow_schema::{DataType, Schema};
+use arrow_schema::{DataType, Field, Schema};
 use serde::Serialize;
 
-use crate::{Atomicity, Error, ErrorKind, Mode, Result, TypeSupport};
+use crate::{
+    Capabilities, DataLoader, Error, ErrorKind, Guarantees, LoadRequest, Mode, OnError, Result,
+    TypeSupport, Verify,
+};
 
 /// How one column of the load arrives in the target.
 #[derive(Debug, Clone, Serialize)]
@@ -18,9 +21,25 @@ pub struct ColumnPlan {
     pub nullable: bool,
     /// The type of the column in the target: its real one if it exists, else the one that would be created.
     pub target_type: String,
-    /// Whether every value arrives equal. `Lossy` here means that an option asked for it.
+    /// Whether every value arrives equal.
     #[serde(flatten)]
     pub support: TypeSupport,
+    /// Why `verify = checksum` cannot prove the column: the store keeps its values in another form. Such a column has no
+    /// checksum, and the report lists it.
+    pub unproved: Option<String>,
+}
+
+impl ColumnPlan {
+    fn of(field: &Field, support: TypeSupport) -> Self {
+        Self {
+            name: field.name().clone(),
+            arrow_type: field.data_type().to_string(),
+            nullable: field.is_nullable(),
+            target_type: field.data_type().to_string(),
+            support,
+            unproved: None,
+        }
+    }
 }
 
 /// What a load would do. Making one connects and reads; it changes nothing.
@@ -35,61 +54,68 @@ pub struct Plan {
     pub mode: Mode,
     /// Whether the target is there already.
     pub target_exists: bool,
-    /// The columns of the load.
+    /// The columns of the load, in their order.
     pub columns: Vec<ColumnPlan>,
     /// The statements that would run.
     pub ddl: Vec<String>,
     /// The connections, files or folders that would be used.
     pub resources: Vec<String>,
-    /// What readers see of an unfinished load; where a loader leaves it open, what it declares for all its loads.
-    pub atomicity: Option<Atomicity>,
-    /// Whether repeating the load with its `load_id` is harmless; where a loader leaves it open, what it declares.
-    pub exactly_once: Option<bool>,
+    /// What holds for this load.
+    pub guarantees: Guarantees,
     /// A load with this `load_id` has committed, of this many rows: nothing would be written, and nothing else was looked at.
     pub already_loaded: Option<u64>,
 }
 
 impl Plan {
-    /// A plan for a target, in which every column arrives as `supports_type` says.
-    pub fn from_types(schema: &Schema, supports_type: impl Fn(&DataType) -> TypeSupport) -> Self {
-        let column = |field: &arrow_schema::FieldRef| ColumnPlan {
-            name: field.name().clone(),
-            arrow_type: field.data_type().to_string(),
-            nullable: field.is_nullable(),
-            target_type: field.data_type().to_string(),
-            support: match supports_type(field.data_type()) {
-                TypeSupport::Lossy(how) => TypeSupport::Unsupported(how),
-                support => support,
-            },
-        };
+    /// A plan in which every column arrives as [`DataLoader::supports_type`] says, and everything that the loader declares holds,
+    /// with one connection. Narrow it to what is true of the target.
+    pub fn of<L: DataLoader>(request: &LoadRequest<L::Options>) -> Self {
+        Self::with_types::<L>(request, L::supports_type)
+    }
+
+    /// As [`of`](Self::of), with types that depend on the options or the target.
+    pub fn with_types<L: DataLoader>(
+        request: &LoadRequest<L::Options>,
+        supports_type: impl Fn(&DataType) -> TypeSupport,
+    ) -> Self {
+        let fields = request.schema.fields().iter();
+        let columns = fields
+            .map(|field| ColumnPlan::of(field, supports_type(field.data_type())))
+            .collect();
         Self {
-            loader: String::new(),
-            target: String::new(),
-            mode: Mode::Append,
+            loader: L::NAME.into(),
+            target: request.target.clone(),
+            mode: request.load.mode,
             target_exists: false,
-            columns: schema.fields().iter().map(column).collect(),
+            columns,
             ddl: Vec::new(),
             resources: Vec::new(),
-            atomicity: None,
-            exactly_once: None,
+            guarantees: Guarantees::of(&L::CAPABILITIES),
             already_loaded: None,
         }
     }
 
     /// The plan of a load that is there already.
-    pub(crate) fn of_nothing(loader: &str, target: &str, mode: Mode, rows: u64) -> Self {
-        let nothing = Self::from_types(&Schema::empty(), |_| TypeSupport::Exact);
+    pub(crate) fn of_nothing(
+        (loader, capabilities): (&str, &Capabilities),
+        target: &str,
+        mode: Mode,
+        rows: u64,
+    ) -> Self {
         Self {
             loader: loader.into(),
             target: target.into(),
             mode,
             target_exists: true,
+            columns: Vec::new(),
+            ddl: Vec::new(),
+            resources: Vec::new(),
+            guarantees: Guarantees::of(capabilities),
             already_loaded: Some(rows),
-            ..nothing
         }
     }
 
-    /// Refuses a plan with a column that cannot be held, naming all such columns.
+    /// Refuses a plan with a column that cannot be held, naming all such columns. The load itself runs the same check.
     ///
     /// # Errors
     /// [`ErrorKind::UnsupportedType`].
@@ -116,6 +142,61 @@ impl Plan {
         Err(Error::new(ErrorKind::UnsupportedType, message)
             .with("column", &first.name)
             .with("target", &self.target))
+    }
+
+    /// Refuses what was asked for and does not hold for this target: a net below the loader's own refusals, which say why.
+    pub(crate) fn check_request<O>(
+        &self,
+        request: &LoadRequest<O>,
+        capabilities: &Capabilities,
+    ) -> Result<()> {
+        let held = &self.guarantees;
+        held.check_within(&self.loader, capabilities)?;
+        if !self.target_exists && !capabilities.create_target {
+            let message = format!(
+                "`{}` does not exist, and {} cannot create it; create it in the store",
+                self.target, self.loader
+            );
+            return Err(Error::new(ErrorKind::TargetNotFound, message).with("target", &self.target));
+        }
+        let load = &request.load;
+        let wishes = [
+            (
+                "on_error = skip",
+                load.on_error == OnError::Skip,
+                held.skip_rows,
+            ),
+            (
+                "verify = checksum",
+                load.verify == Verify::Checksum,
+                held.checksum,
+            ),
+            (
+                "max_updates and max_deletes",
+                !load.limits().is_empty(),
+                held.change_limits,
+            ),
+        ];
+        match wishes
+            .into_iter()
+            .find(|(_, wanted, able)| *wanted && !able)
+        {
+            None => Ok(()),
+            Some((option, ..)) => {
+                let message = format!(
+                    "{} does not support {option} for this target, mode and options; leave it out",
+                    self.loader
+                );
+                Err(Error::new(ErrorKind::Unsupported, message).with("target", &self.target))
+            }
+        }
+    }
+
+    /// The columns that have no checksum.
+    pub(crate) fn unproved(&self) -> Vec<String> {
+        let unproved = |column: &&ColumnPlan| column.unproved.is_some();
+        let columns = self.columns.iter().filter(unproved);
+        columns.map(|column| column.name.clone()).collect()
     }
 }
 
@@ -148,11 +229,11 @@ impl fmt::Display for Plan {
                 "  {:names$}  {:types$}  -> {}  {}",
                 column.name, column.arrow_type, column.target_type, column.support
             )?;
-            f.write_str(if column.nullable {
-                "\n"
-            } else {
-                ", not null\n"
-            })?;
+            f.write_str(if column.nullable { "" } else { ", not null" })?;
+            if let Some(why) = &column.unproved {
+                write!(f, ", without a checksum: {why}")?;
+            }
+            f.write_str("\n")?;
         }
         for statement in &self.ddl {
             writeln!(f, "  would run: {statement}")?;
@@ -160,19 +241,67 @@ impl fmt::Display for Plan {
         for resource in &self.resources {
             writeln!(f, "  would use: {resource}")?;
         }
-        let readers = match self.atomicity.unwrap_or(Atomicity::Row) {
-            Atomicity::Load => "readers see all of the load or nothing",
-            Atomicity::Part => "readers see whole files, one after the other",
-            Atomicity::Row => "readers see rows as they are written",
+        write!(f, "  promises: {}", self.guarantees)
+    }
+}
+
+/// A column of a target that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TargetColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type in the store's words.
+    pub target_type: String,
+    /// The Arrow type whose every value it holds exactly, and that holds every value of it; `None` where there is none.
+    #[serde(skip)]
+    pub data_type: Option<DataType>,
+    /// Whether it may be null.
+    pub nullable: bool,
+}
+
+impl TargetColumn {
+    /// A column that may be null, of an Arrow type.
+    pub fn new(
+        name: impl Into<String>,
+        target_type: impl Into<String>,
+        data_type: Option<DataType>,
+        nullable: bool,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            target_type: target_type.into(),
+            data_type,
+            nullable,
+        }
+    }
+}
+
+/// The columns of a target that is there, as [`DataLoader::describe`] answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct TargetColumns {
+    /// In the target's order.
+    pub columns: Vec<TargetColumn>,
+}
+
+impl TargetColumns {
+    /// These columns.
+    pub fn new(columns: Vec<TargetColumn>) -> Self {
+        Self { columns }
+    }
+
+    /// Of a store whose columns have Arrow types.
+    pub fn of_schema(schema: &Schema) -> Self {
+        let column = |field: &arrow_schema::FieldRef| {
+            let data_type = field.data_type().clone();
+            TargetColumn::new(
+                field.name(),
+                data_type.to_string(),
+                Some(data_type),
+                field.is_nullable(),
+            )
         };
-        let again = if self.exactly_once == Some(true) {
-            "is harmless"
-        } else {
-            "writes the rows again"
-        };
-        write!(
-            f,
-            "  promises: {readers}; repeating it with the same load_id {again}"
-        )
+        Self::new(schema.fields().iter().map(column).collect())
     }
 }

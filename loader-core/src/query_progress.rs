@@ -3,53 +3,47 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a source has said; the bits of a number, and those of a negative one before it says anything.
+/// Takes what a source says of a query that it has begun. Clones are one handle, across tasks too; it comes with the
+/// [`Query`](crate::Query).
 #[derive(Debug, Clone)]
-pub(crate) struct QueryProgress(Arc<AtomicU64>);
+pub struct QueryProgress(Arc<AtomicU64>);
 
-tokio::task_local! {
-    static WAITING: QueryProgress;
+/// The bits that stand for nothing said yet.
+const NOTHING: f64 = -1.0;
+
+impl Default for QueryProgress {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(NOTHING.to_bits())))
+    }
 }
 
 impl QueryProgress {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(AtomicU64::new((-1.0_f64).to_bits())))
+    /// Says how much of the query the engine has done, from 0 to 1, as long as the first rows are not there. A load that waits for
+    /// them shows it.
+    pub fn report(&self, done: f64) {
+        let done = done.clamp(0.0, 1.0);
+        tracing::info!("{:.0}% of the query is done", done * 100.0);
+        self.0.store(done.to_bits(), Ordering::Relaxed);
     }
 
     /// From 0 to 1, if the source has said so.
-    pub(crate) fn done(&self) -> Option<f64> {
+    pub fn done(&self) -> Option<f64> {
         let done = f64::from_bits(self.0.load(Ordering::Relaxed));
         (0.0..=1.0).contains(&done).then_some(done)
     }
-
-    /// Hears what a source says while it opens a query.
-    pub(crate) async fn hear<T>(&self, opening: impl Future<Output = T>) -> T {
-        WAITING.scope(self.clone(), opening).await
-    }
-}
-
-/// Says how much of a query the engine has done, from 0 to 1. For sources, in [`DataSource::query`](crate::DataSource::query),
-/// as long as the first rows are not there; it is heard where a load waits for them, and else goes to the log alone.
-pub fn report_query_progress(done: f64) {
-    tracing::info!("{:.0}% of the query is done", done.clamp(0.0, 1.0) * 100.0);
-    // Where nobody listens, nothing is to be done.
-    let _ = WAITING.try_with(|progress| {
-        progress
-            .0
-            .store(done.clamp(0.0, 1.0).to_bits(), Ordering::Relaxed)
-    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn only_who_waits_hears() {
-        report_query_progress(0.9);
-        let progress = QueryProgress::new();
+    #[test]
+    fn what_one_clone_says_another_hears() {
+        let progress = QueryProgress::default();
         assert_eq!(progress.done(), None);
-        progress.hear(async { report_query_progress(0.25) }).await;
+        progress.clone().report(0.25);
         assert_eq!(progress.done(), Some(0.25));
+        progress.report(7.0);
+        assert_eq!(progress.done(), Some(1.0));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::{ColumnChecksum, Mode};
+use crate::{ColumnChecksum, Definition, Guarantees, Mark, Mode, Phase};
 
 /// How the rows of an `upsert` met the rows that were there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -46,13 +46,16 @@ pub struct Receipt {
     pub rows: u64,
     /// Bytes sent to or written by the store, where it is known.
     pub bytes: u64,
-    /// Rows that were set aside, where `already_loaded` or a [`LoadState::Committed`] says what was recorded; else it is not
-    /// looked at.
+    /// Rows that were set aside, as recorded with the load; a session's receipt for its own commit may leave it 0.
     pub rows_rejected: u64,
     /// For `upsert`.
     pub keys: Option<KeyCounts>,
     /// Another run with this `load_id` committed first, and this one wrote nothing.
     pub already_loaded: bool,
+    /// What the load meant, as recorded with it; a session's receipt for its own commit may leave it out.
+    pub definition: Option<Definition>,
+    /// The mark of an incremental load, as recorded with it; likewise.
+    pub mark: Option<Mark>,
     /// The store's own facts: `version`, `files`, `snapshot_id`, ….
     pub details: BTreeMap<String, String>,
 }
@@ -64,6 +67,13 @@ impl Receipt {
             rows,
             ..Self::default()
         }
+    }
+
+    /// The same receipt, for a load that had committed already.
+    #[must_use]
+    pub fn repeated(mut self) -> Self {
+        self.already_loaded = true;
+        self
     }
 
     /// Adds one of the store's own facts.
@@ -78,12 +88,28 @@ impl Receipt {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum LoadState {
-    /// It did, with this receipt as far as the store recorded it.
-    Committed(Receipt),
+    /// It did.
+    Committed {
+        /// What the store recorded of it, its definition and mark included.
+        receipt: Receipt,
+        /// Whether all of it is in place. Where the record comes before the rows (Redis moves keys afterwards), a load that was cut
+        /// off in between is not complete: [`recover`](crate::DataLoader::recover) completes it.
+        complete: bool,
+    },
     /// It did not, and no attempt of it can commit any more without being noticed.
     NotCommitted,
     /// The store does not record it.
     Unknown,
+}
+
+impl LoadState {
+    /// It committed, and all of it is in place.
+    pub fn committed(receipt: Receipt) -> Self {
+        Self::Committed {
+            receipt,
+            complete: true,
+        }
+    }
 }
 
 /// What a load did.
@@ -121,6 +147,10 @@ pub struct LoadReport {
     pub elapsed: Duration,
     /// Under `verify = checksum`: what was sent and what the store holds, column by column, equal.
     pub checksums: Option<Vec<ColumnChecksum>>,
+    /// Under `verify = checksum`: the columns that have no checksum, as the store keeps their values in another form.
+    pub unproved: Vec<String>,
+    /// What held for this load; `None` where it had committed already, so that the target was not looked at.
+    pub guarantees: Option<Guarantees>,
     /// The store's own facts: `version`, `files`, `snapshot_id`, ….
     pub details: BTreeMap<String, String>,
 }
@@ -137,7 +167,9 @@ pub struct Progress {
     pub load_id: String,
     /// Rows that the source gave so far.
     pub rows_read: u64,
-    /// Rows that the store took so far.
+    /// What the load is doing.
+    pub phase: Phase,
+    /// Rows that were handed to the store so far.
     pub rows_written: u64,
     /// Rows that were set aside so far.
     pub rows_rejected: u64,

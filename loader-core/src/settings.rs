@@ -260,6 +260,13 @@ impl KeySchema {
                 .is_some_and(|property| self.any_variant(property, &within))
     }
 
+    /// Whether the key only tunes how a load runs, as its schema says: `#[schemars(extend("x-tuning" = true))]` on the field. Such
+    /// keys are no part of a load's [`Definition`](crate::Definition).
+    pub fn is_tuning(&self, key: &str) -> bool {
+        self.property(key)
+            .is_some_and(|property| property.get("x-tuning") == Some(&Value::Bool(true)))
+    }
+
     fn property(&self, key: &str) -> Option<&Value> {
         self.0.get("properties")?.get(key)
     }

@@ -1,6 +1,7 @@
 //! The stream of batches that a query answers with.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -9,14 +10,17 @@ use arrow_schema::SchemaRef;
 use futures::stream::{BoxStream, Stream, StreamExt};
 
 use crate::Result;
+use crate::panics::panicked;
 
 /// A schema, known before the first batch, and the batches that follow it.
 ///
-/// Every batch has the schema that was announced; the pipeline checks it. Dropping the stream cancels the query.
+/// Every batch has the schema that was announced; the pipeline checks it. Dropping the stream cancels the query. A panic of what
+/// makes the batches is an error of kind [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected), and ends the stream.
 pub struct BatchStream {
     schema: SchemaRef,
     expected_rows: Option<u64>,
-    batches: BoxStream<'static, Result<RecordBatch>>,
+    /// `None` after a panic.
+    batches: Option<BoxStream<'static, Result<RecordBatch>>>,
 }
 
 impl BatchStream {
@@ -28,7 +32,7 @@ impl BatchStream {
         Self {
             schema,
             expected_rows: None,
-            batches: batches.boxed(),
+            batches: Some(batches.boxed()),
         }
     }
 
@@ -61,7 +65,17 @@ impl Stream for BatchStream {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.batches.poll_next_unpin(cx)
+        let Some(batches) = &mut self.batches else {
+            return Poll::Ready(None);
+        };
+        // What panicked is not polled again, so that its broken state is never seen.
+        match catch_unwind(AssertUnwindSafe(|| batches.poll_next_unpin(cx))) {
+            Ok(polled) => polled,
+            Err(panic) => {
+                self.batches = None;
+                Poll::Ready(Some(Err(panicked("the source", panic.as_ref()))))
+            }
+        }
     }
 }
 

@@ -1,16 +1,19 @@
 //! What every case needs: connections, fresh targets, streams that misbehave, and comparisons that say what differs.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::SchemaRef;
 use arrowload_core::{
-    BatchStream, Capabilities, Error, ErrorKind, Input, KeyCounts, LoadReport, LoadSpec, Loader,
-    Mode, Result as LoadResult, load,
+    BatchStream, Capabilities, Error, ErrorKind, Guarantees, Input, KeyCounts, LoadReport,
+    LoadSpec, Loader, Mode, Result as LoadResult, load,
 };
-use futures::stream;
+use futures::{FutureExt, stream};
 
+use crate::held::Held;
 use crate::{Subject, canonical_rows};
 
 /// How a case ends; an error is a sentence.
@@ -36,19 +39,55 @@ pub(crate) struct Context<'a> {
     names: AtomicU32,
     /// Whether the loader counts keys, once an upsert has shown it.
     counts_keys: OnceLock<bool>,
+    held: Held,
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(subject: &'a dyn Subject) -> Self {
-        Self {
+    /// Asks the loader's plans first what they hold.
+    pub(crate) async fn new(subject: &'a dyn Subject) -> Self {
+        let declared = *subject.descriptor().capabilities();
+        let mut context = Self {
             subject,
             names: AtomicU32::new(0),
             counts_keys: OnceLock::new(),
+            held: Held::as_declared(&declared),
+        };
+        let asked = Held::ask(subject, [context.target(), context.target()]);
+        let asked = AssertUnwindSafe(asked).catch_unwind();
+        if let Ok(Ok(Some(held))) = tokio::time::timeout(Duration::from_secs(20), asked).await {
+            context.held = held;
         }
+        context
     }
 
-    pub(crate) fn capabilities(&self) -> Capabilities {
-        self.subject.capabilities()
+    /// The most that the loader declares.
+    pub(crate) fn declared(&self) -> Capabilities {
+        *self.subject.descriptor().capabilities()
+    }
+
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// The modes that these targets have.
+    pub(crate) fn modes(&self) -> Vec<Mode> {
+        self.held.modes().collect()
+    }
+
+    pub(crate) fn supports(&self, mode: Mode) -> bool {
+        self.held.of(mode).is_some()
+    }
+
+    /// What the plans of a mode hold.
+    pub(crate) fn keeps(&self, mode: Mode) -> Guarantees {
+        self.held
+            .of(mode)
+            .unwrap_or_else(|| Guarantees::of(&self.declared()))
+    }
+
+    /// What the plans hold of the mode that fills a target.
+    pub(crate) fn kept(&self) -> Guarantees {
+        self.keeps(self.filling_mode())
     }
 
     /// A target that nothing has used.
@@ -136,7 +175,7 @@ impl<'a> Context<'a> {
 
     /// The modes' shared precondition: can a target be added to a second time?
     pub(crate) fn appends(&self) -> bool {
-        self.capabilities().supports(Mode::Append)
+        self.supports(Mode::Append)
     }
 
     /// A mode that fills a fresh target.
@@ -144,19 +183,23 @@ impl<'a> Context<'a> {
         let order = [Mode::Append, Mode::Create, Mode::Overwrite, Mode::Upsert];
         order
             .into_iter()
-            .find(|mode| self.capabilities().supports(*mode))
+            .find(|mode| self.supports(*mode))
             .unwrap_or_default()
     }
 
     pub(crate) fn spec(&self, target: &str) -> LoadSpec {
-        let mut spec = LoadSpec::new(target);
-        spec.load.mode = self.filling_mode();
-        spec.load.max_retries = 3;
-        if spec.load.mode == Mode::Upsert {
-            spec.load.keys = vec!["id".into()];
-        }
-        spec
+        spec_of(target, self.filling_mode())
     }
+}
+
+/// A load in this mode, by the key `id` where it has keys.
+pub(crate) fn spec_of(target: &str, mode: Mode) -> LoadSpec {
+    let mut spec = LoadSpec::new(target);
+    (spec.load.mode, spec.load.max_retries) = (mode, 3);
+    if mode == Mode::Upsert {
+        spec.load.keys = vec!["id".into()];
+    }
+    spec
 }
 
 /// Says which rows differ, but not all of them.

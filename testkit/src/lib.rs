@@ -11,6 +11,7 @@ mod context;
 mod faulty_store;
 #[cfg(feature = "flight-sql")]
 mod flight_sql;
+mod held;
 pub mod loads;
 pub mod postgres;
 pub mod python;
@@ -34,7 +35,7 @@ pub use report::{CaseOutcome, ConformanceReport};
 pub use require::{is_required, skip};
 pub use s3::ThrowawayS3;
 pub use small_disk::SmallDisk;
-pub use subject::Subject;
+pub use subject::{Refusal, Subject};
 pub use support_table::check_support_table;
 pub use type_cases::{TypeCase, type_cases};
 

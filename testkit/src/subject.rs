@@ -1,7 +1,7 @@
 //! What the author of a loader tells the suite: how to connect, what to call targets, and how to read one back.
 
 use arrow_array::RecordBatch;
-use arrowload_core::{Capabilities, LoaderDescriptor, Settings};
+use arrowload_core::{LoadSpec, LoaderDescriptor, Settings};
 use futures::future::BoxFuture;
 
 /// A loader under test, and a store of its own to test it in.
@@ -21,10 +21,17 @@ pub trait Subject: Sync {
     /// that is not the loader. An error is a sentence.
     fn read<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<RecordBatch>, String>>;
 
-    /// What the loader can do with these targets, where that is less than it declares for all: files in an object store,
-    /// say, where it also has local ones. What is left out here is not tried.
-    fn capabilities(&self) -> Capabilities {
-        *self.descriptor().capabilities()
+    /// What the loader declares, and keeps for none of these targets: `atomicity`, `exactly_once`, `checksum`, `skip_rows`,
+    /// `change_limits`, `parallelism`, or the name of a mode. Files in an object store, say, where it also has local ones. The
+    /// plans must say the same: what is listed is held by none, and what is not listed by one at least.
+    fn never_kept(&self) -> &[&'static str] {
+        &[]
+    }
+
+    /// Loads that the loader's documentation says are refused before their first row, beside those that every loader refuses: the
+    /// plan must refuse each in the same words.
+    fn refusals(&self) -> Vec<Refusal> {
+        Vec::new()
     }
 
     /// Whether the loader holds only a few batches in memory at once.
@@ -50,5 +57,23 @@ pub trait Subject: Sync {
         ]
         .map(str::to_owned)
         .to_vec()
+    }
+}
+
+/// A load that is refused before its first row.
+pub struct Refusal {
+    pub(crate) name: String,
+    pub(crate) spec: LoadSpec,
+    pub(crate) rows: RecordBatch,
+}
+
+impl Refusal {
+    /// The load of these rows by this spec.
+    pub fn new(name: impl Into<String>, spec: LoadSpec, rows: RecordBatch) -> Self {
+        Self {
+            name: name.into(),
+            spec,
+            rows,
+        }
     }
 }

@@ -5,10 +5,13 @@
 )]
 
 mod connections;
+mod destinations;
+mod flaky;
 mod load;
 mod mistakes;
 mod readme;
 mod registration;
+mod status;
 
 use std::path::Path;
 

@@ -6,17 +6,19 @@
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Schema, SchemaRef};
 use arrowload_core::{
-    Atomicity, Capabilities, ColumnMapping, DataLoader, Error, LoadRequest, LoadSession, LoadState,
-    Mode, Plan, Prepared, Receipt, Result, TypeSupport,
+    Atomicity, Begun, Capabilities, ColumnMapping, DataLoader, Definition, Error, ErrorKind,
+    LoadRequest, LoadSession, LoadState, Mark, Mode, Plan, Prepared, Receipt, Rejects, Result,
+    TargetColumns, TypeSupport,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 /// How to connect. The doc comment of a field is its documentation everywhere.
@@ -50,6 +52,7 @@ impl DataLoader for PluginTemplateLoader {
 
     type Config = PluginTemplateConfig;
     type Options = PluginTemplateOptions;
+    type Resolved = PluginTemplateTarget;
     type Session = PluginTemplateSession;
 
     async fn connect(config: PluginTemplateConfig) -> Result<Self> {
@@ -57,40 +60,53 @@ impl DataLoader for PluginTemplateLoader {
         Ok(Self { root: config.root })
     }
 
-    async fn begin(
-        &self,
-        request: LoadRequest<PluginTemplateOptions>,
-    ) -> Result<PluginTemplateSession> {
-        let folder = self.folder(&request.target);
-        let mapping = resolve(&folder, &request)?;
-        // The temporary file is removed when the session is dropped, so a load that does not commit leaves nothing.
-        let temporary = tempfile::Builder::new()
-            .prefix(".")
-            .suffix(".tmp")
-            .tempfile_in(&self.root)?;
-        let writer = StreamWriter::try_new(BufWriter::new(temporary), &mapping.schema)?;
-        Ok(PluginTemplateSession {
-            file: folder.join(file_name(&request.load_id)),
-            folder,
-            mapping,
-            writer,
-            request,
-            rows: 0,
-        })
-    }
-
     /// Arrow IPC holds every Arrow type. Most stores hold fewer: say what each becomes, or why it is refused.
     fn supports_type(_: &DataType) -> TypeSupport {
         TypeSupport::Exact
     }
 
-    async fn plan(&self, request: &LoadRequest<PluginTemplateOptions>) -> Result<Plan> {
-        let folder = self.folder(&request.target);
-        resolve(&folder, request)?;
-        let mut plan = Plan::from_types(&request.schema, Self::supports_type);
-        plan.target_exists = folder.is_dir();
-        plan.resources = vec![folder.display().to_string()];
-        Ok(plan)
+    /// Looks at the target once. Whatever the load would refuse is refused here, and nothing is changed.
+    async fn resolve(
+        &self,
+        request: &LoadRequest<PluginTemplateOptions>,
+    ) -> Result<PluginTemplateTarget> {
+        PluginTemplateTarget::find(self.folder(&request.target), request)
+    }
+
+    /// Says what `begin` would do with what was found.
+    fn plan(request: &LoadRequest<PluginTemplateOptions>, target: &PluginTemplateTarget) -> Plan {
+        let mut plan = Plan::of::<Self>(request);
+        plan.target_exists = target.exists;
+        plan.resources = vec![target.folder.display().to_string()];
+        plan
+    }
+
+    async fn begin(
+        &self,
+        request: LoadRequest<PluginTemplateOptions>,
+        target: PluginTemplateTarget,
+        _: Rejects,
+    ) -> Result<Begun<PluginTemplateSession>> {
+        // The temporary file is removed when the session is dropped, so a load that does not commit leaves nothing.
+        let temporary = tempfile::Builder::new()
+            .prefix(".")
+            .suffix(".tmp")
+            .tempfile_in(&self.root)?;
+        // What identifies the load is in the file that publishes it: one rename makes both visible.
+        let record = Record::of(&request);
+        let schema = record.added_to(&target.mapping.schema)?;
+        Ok(Begun::Session(PluginTemplateSession {
+            file: target.folder.join(file_name(&request.load_id)),
+            writer: StreamWriter::try_new(BufWriter::new(temporary), &schema)?,
+            target,
+            request,
+            rows: 0,
+        }))
+    }
+
+    async fn describe(&self, target: &str) -> Result<Option<TargetColumns>> {
+        let columns = columns(&self.folder(target))?;
+        Ok(columns.map(|schema| TargetColumns::of_schema(&schema)))
     }
 
     async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
@@ -98,10 +114,88 @@ impl DataLoader for PluginTemplateLoader {
         if !file.exists() {
             return Ok(LoadState::NotCommitted);
         }
-        let rows: u64 = StreamReader::try_new(File::open(file)?, None)?
-            .map(|batch| Ok(batch?.num_rows() as u64))
-            .sum::<Result<_>>()?;
-        Ok(LoadState::Committed(Receipt::rows(rows)))
+        receipt(&file).map(LoadState::committed)
+    }
+}
+
+/// The receipt of a load that has committed, from its file.
+fn receipt(file: &Path) -> Result<Receipt> {
+    let mut reader = StreamReader::try_new(File::open(file)?, None)?;
+    let record = Record::read_from(&reader.schema())?;
+    let rows = reader.try_fold(0, |rows, batch| {
+        Ok::<_, Error>(rows + batch?.num_rows() as u64)
+    })?;
+    let mut receipt = Receipt::rows(rows);
+    receipt.definition = record.definition;
+    receipt.mark = record.mark;
+    Ok(receipt)
+}
+
+/// What is recorded with the `load_id`, in the metadata of the file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Record {
+    definition: Option<Definition>,
+    mark: Option<Mark>,
+}
+
+impl Record {
+    const KEY: &'static str = "plugin_template.load";
+
+    fn of<O>(request: &LoadRequest<O>) -> Self {
+        Self {
+            definition: request.definition.clone(),
+            mark: request.mark.clone(),
+        }
+    }
+
+    fn added_to(&self, schema: &Schema) -> Result<Schema> {
+        let mut metadata = schema.metadata().clone();
+        metadata.insert(
+            Self::KEY.into(),
+            serde_json::to_string(self).map_err(malformed)?,
+        );
+        Ok(schema.clone().with_metadata(metadata))
+    }
+
+    fn read_from(schema: &Schema) -> Result<Self> {
+        let text = schema.metadata().get(Self::KEY);
+        text.map_or_else(
+            || Ok(Self::default()),
+            |text| serde_json::from_str(text).map_err(malformed),
+        )
+    }
+}
+
+fn malformed(error: serde_json::Error) -> Error {
+    let message = "the record of a load is malformed";
+    Error::new(ErrorKind::Unexpected, message).with_source(error)
+}
+
+/// A folder as it was found, and how the load's columns fill those of its files.
+#[derive(Debug)]
+pub struct PluginTemplateTarget {
+    folder: PathBuf,
+    exists: bool,
+    mapping: ColumnMapping,
+}
+
+impl PluginTemplateTarget {
+    /// Refuses what the mode or the columns do not allow.
+    fn find(folder: PathBuf, request: &LoadRequest<PluginTemplateOptions>) -> Result<Self> {
+        let exists = folder.is_dir();
+        request.must_create(exists)?;
+        let there = columns(&folder)?.unwrap_or_else(|| request.schema.clone());
+        let mapping = ColumnMapping::by_name(
+            &request.schema,
+            &there,
+            request.load.schema_evolution,
+            |load, target| load == target,
+        )?;
+        Ok(Self {
+            folder,
+            exists,
+            mapping,
+        })
     }
 }
 
@@ -130,23 +224,14 @@ fn file_name(load_id: &str) -> String {
     format!("{}.arrows", escape(load_id))
 }
 
-/// How the load's columns fill those of the files that are there. It refuses what the mode or the columns do not allow.
-fn resolve(folder: &Path, request: &LoadRequest<PluginTemplateOptions>) -> Result<ColumnMapping> {
-    request.must_create(folder.is_dir())?;
-    let there = columns(folder)?.unwrap_or_else(|| request.schema.clone());
-    ColumnMapping::by_name(
-        &request.schema,
-        &there,
-        request.schema_evolution,
-        |load, target| load == target,
-    )
-}
-
 /// The columns of the files that are there: of the widest, as each evolution adds to those before it.
 fn columns(folder: &Path) -> Result<Option<SchemaRef>> {
     let mut widest: Option<SchemaRef> = None;
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let schema = StreamReader::try_new(File::open(entry?.path())?, None)?.schema();
+        let mut metadata = schema.metadata().clone();
+        metadata.remove(Record::KEY);
+        let schema = Arc::new(schema.as_ref().clone().with_metadata(metadata));
         if widest
             .as_ref()
             .is_none_or(|known| known.fields().len() < schema.fields().len())
@@ -159,9 +244,8 @@ fn columns(folder: &Path) -> Result<Option<SchemaRef>> {
 
 /// One load under way.
 pub struct PluginTemplateSession {
-    folder: PathBuf,
+    target: PluginTemplateTarget,
     file: PathBuf,
-    mapping: ColumnMapping,
     writer: StreamWriter<BufWriter<NamedTempFile>>,
     request: LoadRequest<PluginTemplateOptions>,
     rows: u64,
@@ -169,7 +253,7 @@ pub struct PluginTemplateSession {
 
 impl LoadSession for PluginTemplateSession {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let arranged = self.mapping.apply(batch, self.rows)?;
+        let arranged = self.target.mapping.apply(batch, self.rows)?;
         self.writer.write(&arranged)?;
         self.rows += batch.num_rows() as u64;
         Ok(())
@@ -185,8 +269,9 @@ impl LoadSession for PluginTemplateSession {
     /// One rename publishes the rows, under the name that records the `load_id`.
     async fn commit(self) -> Result<Receipt> {
         // What another load has done meanwhile counts.
-        resolve(&self.folder, &self.request)?;
-        fs::create_dir_all(&self.folder)?;
+        let folder = self.target.folder;
+        PluginTemplateTarget::find(folder.clone(), &self.request)?;
+        fs::create_dir_all(&folder)?;
         let file = self
             .writer
             .into_inner()?
@@ -196,9 +281,7 @@ impl LoadSession for PluginTemplateSession {
             Ok(_) => Ok(Receipt::rows(self.rows).with("file", self.file.display())),
             // Another run of the same load was faster: its rows are these rows.
             Err(taken) if taken.error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let mut receipt = Receipt::rows(self.rows);
-                receipt.already_loaded = true;
-                Ok(receipt)
+                receipt(&self.file).map(Receipt::repeated)
             }
             Err(other) => Err(Error::from(other.error).with("file", self.file.display())),
         }

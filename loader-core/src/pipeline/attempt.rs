@@ -1,219 +1,142 @@
-//! One attempt at a load, from the query to the receipt.
+//! One attempt at one destination, from the look at its target to the receipt.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use tokio_util::sync::CancellationToken;
 
 use super::feed::{Fed, Feed};
 use super::progress::{Meter, Settled};
-use super::retry::{at_least, pauses, with_retries};
-use super::{LoadSpec, Run};
+use super::run::{WAITS, is_final, stopped};
+use super::sink::Sink;
+use super::{ASK_TIMEOUT, Phase};
 use crate::dead_letter::DeadLetterOrigin;
-use crate::erased::{DynSession, UntypedRequest};
-use crate::schema::check_loadable;
+use crate::erased::DynSession;
+use crate::panics::caught;
 use crate::{
-    BatchStream, Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, LoadRequest, Mode,
-    NullKeys, OnError, Receipt, Rejects, Result, Setting, Verify, keys, looks_secret,
+    Aftermath, BatchSize, Begun, Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, NullKeys,
+    OnError, Receipt, Rejects, Result, Setting, Verify, keys, looks_secret,
 };
 
-/// How long a query is waited for before it is told how far it is.
-const WAITS: Duration = Duration::from_millis(100);
-
-pub(crate) struct Attempt<'a> {
-    pub(crate) run: &'a Run<'a>,
-    pub(crate) meter: &'a Meter<'a>,
+/// What stands after a part of an attempt.
+pub(super) enum Step<T> {
+    /// The load is in the target.
+    Done(LoadReport),
+    /// The attempt goes on.
+    Going(T),
 }
 
-/// Makes the request of a load whose schema is known.
-pub(crate) fn request(
-    spec: &LoadSpec,
-    load_id: &str,
+/// A load that was begun.
+pub(super) struct Attempt<'a> {
+    meter: &'a Meter<'a>,
     schema: SchemaRef,
     rejects: Rejects,
-) -> Result<UntypedRequest> {
-    check_loadable(&schema)?;
-    let optional_keys = spec.load.keys_are_defaults && spec.load.mode != Mode::Upsert;
-    let key_indices = keys::key_indices(&schema, &spec.load.keys);
-    let mut request = LoadRequest::new(load_id, &spec.target, schema, spec.options.clone());
-    match key_indices {
-        Ok(_) => request.keys.clone_from(&spec.load.keys),
-        Err(_) if optional_keys => {}
-        Err(error) => return Err(error),
-    }
-    request.keys_are_defaults = optional_keys;
-    request.mode = spec.load.mode;
-    request.create_table = spec.load.create_table;
-    request.schema_evolution = spec.load.schema_evolution;
-    request.null_keys = spec.load.null_keys;
-    request.limits = spec.load.limits();
-    request.parallelism = spec.load.parallelism;
-    request.verify = spec.load.verify;
-    request.rejects = rejects;
-    Ok(request)
+    session: Box<dyn DynSession>,
 }
 
-impl Attempt<'_> {
-    pub(crate) async fn run(&self) -> Result<LoadReport> {
-        let run = self.run;
-        let stream = run.within_timeout(self.open()).await?;
-        *self
-            .meter
+/// A load of which everything is in the store, and nothing published by us.
+pub(super) struct PreparedLoad<'a> {
+    attempt: Attempt<'a>,
+    acknowledged: u64,
+}
+
+/// Cancelled when a destination fails for good, under `fail_fast`.
+pub(super) type Stop<'a> = Option<&'a CancellationToken>;
+
+impl<'a> Attempt<'a> {
+    /// Looks at the target, refuses what cannot be held, and begins; again, if that failed for a while. The rows are not touched
+    /// yet, so this also serves input that can be read only once.
+    pub(super) async fn begin(
+        meter: &'a Meter<'a>,
+        schema: SchemaRef,
+        expected_rows: Option<u64>,
+        stop: Stop<'_>,
+    ) -> Result<Step<Attempt<'a>>> {
+        let sink = meter.sink;
+        sink.status().enter(Phase::Resolving);
+        *meter
             .expected_rows
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = stream.expected_rows();
-        let rejects = self.rejects(stream.schema());
-        let request = request(
-            run.spec,
-            &run.load_id,
-            stream.schema().clone(),
-            rejects.clone(),
-        )?;
-        let mut session = run.within_timeout(self.begin(request.clone())).await?;
+            .unwrap_or_else(PoisonError::into_inner) = expected_rows;
+        let rejects = rejects(sink, &schema);
+        let begun = async {
+            let request = sink.request(schema.clone())?;
+            sink.retrying(|| async {
+                let resolved = sink.resolve(request.clone()).await?;
+                resolved.plan().check()?;
+                sink.status()
+                    .begin(resolved.plan().guarantees.after_failure);
+                caught(sink.name(), resolved.begin(rejects.clone())).await
+            })
+            .await
+        };
+        match sink.within_timeout(unless_stopped(stop, begun)).await {
+            Ok(Begun::Session(session)) => Ok(Step::Going(Attempt {
+                meter,
+                schema,
+                rejects,
+                session,
+            })),
+            Ok(Begun::AlreadyLoaded(receipt)) => sink.already_loaded(receipt).map(Step::Done),
+            Err(error) => Err(failed(sink, stop, error)),
+        }
+    }
 
-        let size = run
-            .spec
-            .load
-            .batch_size(run.loader.descriptor.capabilities().batch);
-        let feed = Feed::start(stream, size);
-        let written = run
-            .within_timeout(self.ticking(self.write_all(&mut *session, feed, &request)))
-            .await;
-        let (acknowledged, checksums) = match written {
-            Ok(proof) => proof,
-            Err(error) => return Err(self.abort(session, error).await),
+    pub(super) fn batch_size(&self) -> BatchSize {
+        let sink = self.meter.sink;
+        let preferred = sink.loader.descriptor.capabilities().batch;
+        sink.spec.load.batch_size(preferred)
+    }
+
+    /// Writes every batch, and proves that the store has every row.
+    pub(super) async fn prepare(mut self, feed: Feed, stop: Stop<'_>) -> Result<PreparedLoad<'a>> {
+        let (meter, sink) = (self.meter, self.meter.sink);
+        let written = {
+            let work = caught(sink.name(), self.write_all(feed));
+            let work = unless_stopped(stop, ticking(meter, work));
+            sink.within_timeout(work).await
         };
-        let dead_letters = match rejects.publish() {
-            Ok(dead_letters) => dead_letters,
-            Err(error) => return Err(self.abort(session, error).await),
-        };
-        self.meter.settle(Settled {
-            dead_letters,
-            checksums,
+        let published = written.and_then(|(acknowledged, checksums)| {
+            let dead_letters = self.rejects.publish()?;
+            meter.settle(Settled {
+                dead_letters,
+                checksums,
+            });
+            Ok(acknowledged)
         });
-        let receipt = match run.commit_within(self.ticking(session.commit())).await {
-            Ok(receipt) => receipt,
-            // They may have been set aside; who asks the store finds out.
-            Err(error) if error.kind() == ErrorKind::CommitUnknown => return Err(error),
+        match published {
+            Ok(acknowledged) => Ok(PreparedLoad {
+                attempt: self,
+                acknowledged,
+            }),
             Err(error) => {
-                self.meter.settled().take_back();
-                return Err(error);
-            }
-        };
-        let settled = self.meter.settled();
-        if receipt.already_loaded {
-            // Another run of this load was first, and has set aside the same rows.
-            settled.take_back();
-            return Ok(run.already_loaded(receipt));
-        }
-        check_receipt(&receipt, acknowledged)?;
-        Ok(self.meter.report(receipt, settled))
-    }
-
-    /// Tells meanwhile how far the load is, as long as nothing else does.
-    async fn ticking<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = std::pin::pin!(work);
-        loop {
-            match tokio::time::timeout(WAITS, &mut work).await {
-                Ok(done) => return done,
-                Err(_) => self.meter.tick(),
+                let error = failed(sink, stop, error);
+                give_up(self.session, sink).await;
+                Err(error)
             }
         }
     }
 
-    /// Opens the input, and tells meanwhile how far its query is.
-    async fn open(&self) -> Result<BatchStream> {
-        let query = &self.meter.query;
-        let mut opening = std::pin::pin!(query.hear(self.run.input.open()));
-        loop {
-            match tokio::time::timeout(WAITS, &mut opening).await {
-                Ok(stream) => return stream,
-                Err(_) if query.done().is_some() => self.meter.tick(),
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn rejects(&self, schema: &SchemaRef) -> Rejects {
-        let spec = self.run.spec;
-        if spec.load.on_error == OnError::Fail {
-            return Rejects::none();
-        }
-        let known = self.run.loader.descriptor.options_schema();
-        let shown = |(key, setting): &(&str, &Setting)| {
-            !setting.hidden && !known.holds_secrets(key) && !looks_secret(key)
-        };
-        let origin = DeadLetterOrigin {
-            load_id: self.run.load_id.clone(),
-            loader: self.run.loader.descriptor.name().into(),
-            target: spec.target.clone(),
-            connection: spec.connection.clone(),
-            connection_is_kept: !spec.connection_is_inline,
-            mode: spec.load.mode,
-            keys: spec.load.keys.clone(),
-            null_keys: spec.load.null_keys,
-            options: spec
-                .options
-                .iter()
-                .filter(shown)
-                .map(|(key, setting)| (key.to_owned(), setting.value.clone()))
-                .collect(),
-        };
-        Rejects::to_folder(&spec.load.dead_letters, schema, &origin)
-    }
-
-    /// Plans, refuses what cannot be held, and begins.
-    async fn begin(&self, request: UntypedRequest) -> Result<Box<dyn DynSession>> {
-        let loader = &self.run.loader.inner;
-        let count = |_: &Error| {
-            self.run.retries.fetch_add(1, Relaxed);
-        };
-        let plan = with_retries(
-            self.run.retries_left(),
-            self.run.time_left(),
-            &count,
-            || loader.plan(request.clone()),
-        )
-        .await?;
-        plan.check()?;
-        with_retries(
-            self.run.retries_left(),
-            self.run.time_left(),
-            &count,
-            || loader.begin(request.clone()),
-        )
-        .await
-    }
-
-    /// Writes every batch, and proves that the store has every row. Answers with the number of rows that the store
-    /// acknowledged, and the checksums, if asked for.
-    async fn write_all(
-        &self,
-        session: &mut dyn DynSession,
-        mut feed: Feed,
-        request: &UntypedRequest,
-    ) -> Result<Proof> {
-        let key_indices = request.key_indices()?;
-        let refuse_null_keys = request.null_keys == NullKeys::Refuse
-            && !key_indices.is_empty()
-            && !request.keys_are_defaults;
-        let checks = self.run.spec.load.verify == Verify::Checksum;
-        let mut checksums = checks.then(|| Checksums::new(&request.schema));
+    async fn write_all(&mut self, mut feed: Feed) -> Result<Proof> {
+        let (meter, load) = (self.meter, &self.meter.sink.spec.load);
+        let status = meter.sink.status();
+        status.enter(Phase::Writing);
+        let key_indices = keys::key_indices(&self.schema, &load.keys)?;
+        let refuse_null_keys = load.null_keys == NullKeys::Refuse && !key_indices.is_empty();
+        let checks = load.verify == Verify::Checksum;
+        let mut checksums = checks.then(|| Checksums::new(&self.schema));
         let mut handed_over = 0;
         let rows_given = loop {
-            request.rejects.flush()?;
+            self.rejects.flush()?;
             let (batch, bytes) = match feed.next().await? {
                 Fed::Batch(batch, bytes) => (batch, bytes),
                 Fed::End(rows) => break rows,
             };
-            let first_row = self
-                .meter
-                .rows_read
-                .fetch_add(batch.num_rows() as u64, Relaxed);
+            let first_row = meter.rows_read.fetch_add(batch.num_rows() as u64, Relaxed);
             let batch = match refuse_null_keys {
-                true => self.without_null_keys(batch, &key_indices, first_row, &request.rejects)?,
+                true => self.without_null_keys(batch, &key_indices, first_row)?,
                 false => batch,
             };
             if batch.num_rows() == 0 {
@@ -222,73 +145,33 @@ impl Attempt<'_> {
             if let Some(checksums) = &mut checksums {
                 checksums.add(&batch)?;
             }
-            self.write(session, &batch, &request.rejects)
-                .await
-                .map_err(|error| at_source_row(error, &request.rejects))?;
+            let wrote = self.session.write(&batch).await;
+            wrote.map_err(|error| at_source_row(error, &self.rejects))?;
             handed_over += batch.num_rows() as u64;
-            self.count(&batch, bytes, &request.rejects);
+            meter.count(&batch, bytes, self.rejects.rows());
         };
-        let acknowledged = session
-            .prepare()
-            .await
-            .map_err(|error| at_source_row(error, &request.rejects))?
+        status.enter(Phase::Preparing);
+        let prepared = self.session.prepare().await;
+        let acknowledged = prepared
+            .map_err(|error| at_source_row(error, &self.rejects))?
             .rows;
-        self.meter
-            .rows_rejected
-            .store(request.rejects.rows(), Relaxed);
-        self.check_counts(rows_given, handed_over, acknowledged)?;
-        match checksums {
-            None => Ok((acknowledged, None)),
-            Some(mut sent) => {
-                if let Some(set_aside) = request.rejects.checksums() {
-                    sent.subtract(set_aside);
-                }
-                compare(sent.finish(), session.checksums().await?)
-                    .map(|equal| (acknowledged, Some(equal)))
-            }
+        meter.rows_rejected.store(self.rejects.rows(), Relaxed);
+        check_counts(meter, rows_given, handed_over, acknowledged)?;
+        let Some(mut sent) = checksums else {
+            return Ok((acknowledged, None));
+        };
+        status.enter(Phase::Verifying);
+        if let Some(set_aside) = self.rejects.checksums() {
+            sent.subtract(set_aside);
         }
-    }
-
-    async fn write(
-        &self,
-        session: &mut dyn DynSession,
-        batch: &RecordBatch,
-        rejects: &Rejects,
-    ) -> Result<()> {
-        let idempotent = self.run.loader.descriptor.capabilities().idempotent_writes;
-        let mut pauses = pauses(
-            if idempotent {
-                self.run.retries_left()
-            } else {
-                0
-            },
-            self.run.time_left(),
-        );
-        let set_aside = rejects.rows();
-        loop {
-            let Err(error) = session.write(batch).await else {
-                return Ok(());
-            };
-            // What this write has set aside it would set aside again.
-            let again = error.is_transient() && rejects.rows() == set_aside;
-            let Some(pause) = again.then(|| pauses.next()).flatten() else {
-                return Err(error);
-            };
-            tracing::warn!(%error, "writing the batch again");
-            self.run.retries.fetch_add(1, Relaxed);
-            tokio::time::sleep(at_least(pause, &error)).await;
-        }
-    }
-
-    fn count(&self, batch: &RecordBatch, bytes: usize, rejects: &Rejects) {
-        let meter = self.meter;
-        meter
-            .rows_written
-            .fetch_add(batch.num_rows() as u64, Relaxed);
-        meter.bytes.fetch_add(bytes as u64, Relaxed);
-        meter.batches.fetch_add(1, Relaxed);
-        meter.rows_rejected.store(rejects.rows(), Relaxed);
-        meter.tick();
+        let unproved = meter
+            .sink
+            .planned()
+            .map_or_else(Vec::new, |planned| planned.unproved);
+        let mut sent = sent.finish();
+        sent.retain(|checksum| !unproved.contains(&checksum.column));
+        let equal = compare(sent, self.session.checksums().await?)?;
+        Ok((acknowledged, Some(equal)))
     }
 
     /// Refuses rows with null keys, or sets them aside.
@@ -297,12 +180,11 @@ impl Attempt<'_> {
         batch: RecordBatch,
         key_indices: &[usize],
         first_row: u64,
-        rejects: &Rejects,
     ) -> Result<RecordBatch> {
         let Some(with_keys) = keys::rows_with_keys(&batch, key_indices) else {
             return Ok(batch);
         };
-        if !rejects.accepts() {
+        if !self.rejects.accepts() {
             return Err(keys::null_key_error(
                 batch.schema_ref(),
                 &batch,
@@ -318,76 +200,191 @@ impl Attempt<'_> {
             .filter(|(_, has)| !has)
             .map(|(row, _)| first_row + row as u64)
             .collect();
-        rejects.set_aside_unseen(&others, numbers, "a key column is null")?;
+        self.rejects
+            .set_aside_unseen(&others, numbers, "a key column is null")?;
         self.meter
             .null_keys
             .fetch_add(others.num_rows() as u64, Relaxed);
         Ok(kept)
     }
+}
 
-    /// The rows that the source gave, that were handed over, and that the store acknowledged are the same number.
-    fn check_counts(&self, given: u64, handed_over: u64, acknowledged: u64) -> Result<()> {
-        let read = self.meter.rows_read.load(Relaxed);
-        let rejected = self.meter.rows_rejected.load(Relaxed);
-        let null_keys = self.meter.null_keys.load(Relaxed);
-        if given == read
-            && read == handed_over + null_keys
-            && handed_over + null_keys == acknowledged + rejected
-        {
-            return Ok(());
+impl PreparedLoad<'_> {
+    /// Publishes the load.
+    pub(super) async fn commit(self, stop: Stop<'_>) -> Result<LoadReport> {
+        let Self {
+            attempt,
+            acknowledged,
+        } = self;
+        let (meter, sink) = (attempt.meter, attempt.meter.sink);
+        if stop.is_some_and(CancellationToken::is_cancelled) {
+            give_up(attempt.session, sink).await;
+            meter.settled().take_back();
+            return Err(stopped());
         }
-        let message = format!(
-            "row counts differ, so nothing was published: the source gave {given}, {handed_over} were handed to the store, it acknowledged {acknowledged}, and {rejected} were set aside"
-        );
-        Err(Error::new(ErrorKind::Verification, message))
+        sink.status().enter(Phase::Committing);
+        let committing = async {
+            // After a panic nobody knows how far the commit came.
+            caught(sink.name(), attempt.session.commit())
+                .await
+                .map_err(|error| match error.kind() {
+                    ErrorKind::Unexpected => {
+                        Error::new(ErrorKind::CommitUnknown, "the commit broke off")
+                            .with_source(error)
+                    }
+                    _ => error,
+                })
+        };
+        let receipt = match sink.commit_within(ticking(meter, committing)).await {
+            Ok(receipt) => receipt,
+            Err(error) if error.kind() == ErrorKind::CommitUnknown => {
+                let resolved = sink.resolve_commit(error, meter).await;
+                return resolved.map_err(|error| failed(sink, stop, error));
+            }
+            Err(error) => {
+                meter.settled().take_back();
+                sink.status().enter(Phase::Resolving);
+                return Err(failed(sink, stop, error));
+            }
+        };
+        let settled = meter.settled();
+        if receipt.already_loaded {
+            // Another run of this load was first, and has set aside the same rows.
+            settled.take_back();
+            return sink.already_loaded(receipt);
+        }
+        sink.status().enter(Phase::Committed);
+        check_receipt(&receipt, acknowledged)?;
+        Ok(meter.report(receipt, settled))
     }
+}
 
-    /// Gives up, and answers with the error that was the reason.
-    async fn abort(&self, session: Box<dyn DynSession>, error: Error) -> Error {
-        let aborted = tokio::time::timeout(super::ASK_TIMEOUT, session.abort()).await;
-        if let Ok(Err(second)) = aborted {
-            tracing::warn!(error = %second, "giving up the load failed too");
-        }
-        error
+/// Takes an error for what it is: one that ends the run of this destination stops the others, under `fail_fast`.
+fn failed(sink: &Sink<'_>, stop: Stop<'_>, error: Error) -> Error {
+    if let Some(stop) = stop
+        && is_final(sink, &error)
+    {
+        stop.cancel();
     }
+    error
+}
+
+async fn unless_stopped<T>(stop: Stop<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(stop) = stop else {
+        return work.await;
+    };
+    tokio::select! {
+        done = work => done,
+        () = stop.cancelled() => Err(stopped()),
+    }
+}
+
+/// Reports meanwhile how far the load is, as long as nothing else does.
+async fn ticking<T>(meter: &Meter<'_>, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(WAITS, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => meter.tick(),
+        }
+    }
+}
+
+async fn give_up(session: Box<dyn DynSession>, sink: &Sink<'_>) {
+    let aborting = caught(sink.name(), session.abort());
+    if let Ok(Err(error)) = tokio::time::timeout(ASK_TIMEOUT, aborting).await {
+        tracing::warn!(%error, "aborting the load failed too");
+    }
+}
+
+fn rejects(sink: &Sink<'_>, schema: &SchemaRef) -> Rejects {
+    let spec = sink.spec;
+    if spec.load.on_error == OnError::Fail {
+        return Rejects::none();
+    }
+    let known = sink.loader.descriptor.options_schema();
+    let shown = |(key, setting): &(&str, &Setting)| {
+        !setting.hidden && !known.holds_secrets(key) && !looks_secret(key)
+    };
+    let origin = DeadLetterOrigin {
+        load_id: sink.load_id.clone(),
+        loader: sink.name().into(),
+        target: spec.target.clone(),
+        connection: spec.connection.clone(),
+        connection_is_kept: !spec.connection_is_inline,
+        mode: spec.load.mode,
+        keys: spec.load.keys.clone(),
+        null_keys: spec.load.null_keys,
+        options: spec
+            .options
+            .iter()
+            .filter(shown)
+            .map(|(key, setting)| (key.to_owned(), setting.value.clone()))
+            .collect(),
+    };
+    Rejects::to_folder(&spec.load.dead_letters, schema, &origin)
 }
 
 /// What was found before the commit: rows acknowledged, and checksums that are equal.
 type Proof = (u64, Option<Vec<ColumnChecksum>>);
 
-/// A store that acknowledged other rows than it says it has is not to be believed, though it is too late to undo.
-fn check_receipt(receipt: &Receipt, acknowledged: u64) -> Result<()> {
-    if receipt.already_loaded || receipt.rows == acknowledged {
+/// The rows that the source gave, that were handed over, and that the store acknowledged are the same number.
+fn check_counts(meter: &Meter<'_>, given: u64, handed_over: u64, acknowledged: u64) -> Result<()> {
+    let read = meter.rows_read.load(Relaxed);
+    let rejected = meter.rows_rejected.load(Relaxed);
+    let null_keys = meter.null_keys.load(Relaxed);
+    if given == read
+        && read == handed_over + null_keys
+        && handed_over + null_keys == acknowledged + rejected
+    {
         return Ok(());
     }
     let message = format!(
-        "the load is committed, but the store's receipt states {} rows, and it had acknowledged {acknowledged}; check the target",
-        receipt.rows
+        "row counts differ: the source gave {given}, {handed_over} were handed to the store, it acknowledged {acknowledged}, and {rejected} were set aside"
     );
     Err(Error::new(ErrorKind::Verification, message))
 }
 
+/// The receipt must match the acknowledged row count. It is checked after the commit, so a mismatch can only be reported.
+fn check_receipt(receipt: &Receipt, acknowledged: u64) -> Result<()> {
+    if receipt.rows == acknowledged {
+        return Ok(());
+    }
+    let message = format!(
+        "the store's receipt states {} rows, and it had acknowledged {acknowledged}; check the target",
+        receipt.rows
+    );
+    Err(Error::new(ErrorKind::Verification, message).with_aftermath(Aftermath::Committed))
+}
+
 /// Sessions count the rows that they are given; people count those of the query.
 fn at_source_row(error: Error, rejects: &Rejects) -> Error {
-    match error.get("row").and_then(|row| row.parse().ok()) {
-        Some(row) if rejects.accepts() => error.replace("row", rejects.source_row(row)),
+    match error.row() {
+        Some(row) if rejects.accepts() => error.moved_to_row(rejects.source_row(row)),
         _ => error,
     }
 }
 
 fn compare(sent: Vec<ColumnChecksum>, stored: Vec<ColumnChecksum>) -> Result<Vec<ColumnChecksum>> {
-    let pairs = || sent.iter().zip(&stored);
-    if sent.len() == stored.len()
-        && pairs().all(|(sent, stored)| (sent.sum, sent.values) == (stored.sum, stored.values))
-    {
-        return Ok(sent);
+    if sent.len() != stored.len() {
+        let message = format!(
+            "{} columns were sent, and the store has checksums of {}",
+            sent.len(),
+            stored.len()
+        );
+        return Err(Error::new(ErrorKind::Verification, message));
     }
-    let differing: Vec<&str> = pairs()
+    let differing: Vec<&str> = sent
+        .iter()
+        .zip(&stored)
         .filter(|(sent, stored)| (sent.sum, sent.values) != (stored.sum, stored.values))
         .map(|(sent, _)| sent.column.as_str())
         .collect();
+    if differing.is_empty() {
+        return Ok(sent);
+    }
     let message = format!(
-        "the checksums of what was sent and of what the store holds differ, so nothing was published: {}",
+        "the checksums of what was sent and of what the store holds differ: {}",
         differing.join(", ")
     );
     Err(Error::new(ErrorKind::Verification, message))

@@ -1,15 +1,19 @@
-//! The source's half of the pipeline: a task that polls the query, checks each batch, and sends what the store wants.
+//! The source's half of the pipeline: a task that polls the query, checks each batch, and sends each destination what it wants.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::panics::panicked;
 use crate::rebatch::Rebatcher;
 use crate::schema::conform;
-use crate::{BatchSize, BatchStream, Result};
+use crate::{BatchSize, BatchStream, Error, ErrorKind, Result};
 
-/// How many batches wait for the store: one that is ready while the next is made.
+/// How many batches wait for a store: one that is ready while the next is made.
 const DEPTH: usize = 2;
 
 /// What the source's task sends.
@@ -20,74 +24,110 @@ pub(crate) enum Fed {
     End(u64),
 }
 
-/// The receiving end. Dropping it cancels the query.
+/// One destination's receiving end. Dropping the last one cancels the query.
 pub(crate) struct Feed {
     receiver: mpsc::Receiver<Result<Fed>>,
-    task: AbortOnDropHandle<()>,
+    _task: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Feed {
-    pub(crate) fn start(stream: BatchStream, size: BatchSize) -> Self {
-        let (sender, receiver) = mpsc::channel(DEPTH);
+    /// Starts the task; one feed for each size of batch that is wanted. Without any, the stream is dropped.
+    pub(crate) fn start(stream: BatchStream, sizes: Vec<BatchSize>) -> Vec<Self> {
+        let (outlets, receivers): (Vec<_>, Vec<_>) = sizes
+            .into_iter()
+            .map(|size| {
+                let (sender, receiver) = mpsc::channel(DEPTH);
+                let outlet = Outlet {
+                    sender,
+                    rebatcher: Rebatcher::new(size),
+                };
+                (outlet, receiver)
+            })
+            .unzip();
+        if receivers.is_empty() {
+            return Vec::new();
+        }
+        let senders: Vec<_> = outlets.iter().map(|outlet| outlet.sender.clone()).collect();
         let task = tokio::spawn(async move {
-            if let Err(error) = feed(stream, size, &sender).await {
-                // If nobody listens, nobody cares.
-                let _ = sender.send(Err(error)).await;
+            let fed = AssertUnwindSafe(feed(stream, outlets)).catch_unwind().await;
+            let error = match fed {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error,
+                Err(panic) => panicked("the source", panic.as_ref()),
+            };
+            for sender in senders {
+                // A receiver that is gone belongs to a load that has already ended.
+                let _ = sender.send(Err(error.clone())).await;
             }
         });
-        Self {
-            receiver,
-            task: AbortOnDropHandle::new(task),
-        }
+        let task = Arc::new(AbortOnDropHandle::new(task));
+        receivers
+            .into_iter()
+            .map(|receiver| Self {
+                receiver,
+                _task: Arc::clone(&task),
+            })
+            .collect()
     }
 
     pub(crate) async fn next(&mut self) -> Result<Fed> {
-        match self.receiver.recv().await {
-            Some(fed) => fed,
-            None => Err(self.died().await),
-        }
-    }
-
-    /// The task ended without a last word: it panicked.
-    async fn died(&mut self) -> crate::Error {
-        let message = "the source ended without an answer";
-        let error = crate::Error::new(crate::ErrorKind::Unexpected, message);
-        match (&mut self.task).await {
-            Ok(()) => error,
-            Err(join) => error.with_source(join),
-        }
+        let ended = || {
+            Err(Error::new(
+                ErrorKind::Unexpected,
+                "the source ended without an answer",
+            ))
+        };
+        self.receiver.recv().await.unwrap_or_else(ended)
     }
 }
 
-async fn feed(
-    mut stream: BatchStream,
-    size: BatchSize,
-    sender: &mpsc::Sender<Result<Fed>>,
-) -> Result<()> {
+/// The sending end for one destination.
+struct Outlet {
+    sender: mpsc::Sender<Result<Fed>>,
+    rebatcher: Rebatcher,
+}
+
+impl Outlet {
+    /// Sends what is ready; false if the receiver is gone.
+    async fn send_ready(&mut self) -> bool {
+        while let Some((batch, bytes)) = self.rebatcher.next() {
+            if self
+                .sender
+                .send(Ok(Fed::Batch(batch, bytes)))
+                .await
+                .is_err()
+            {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+async fn feed(mut stream: BatchStream, mut outlets: Vec<Outlet>) -> Result<()> {
     let schema = stream.schema().clone();
-    let mut rebatcher = Rebatcher::new(size);
     let mut rows = 0;
     while let Some(batch) = stream.next().await {
         let batch = conform(batch?, &schema, rows)?;
         rows += batch.num_rows() as u64;
-        rebatcher.push(batch);
-        if !send_ready(&mut rebatcher, sender).await {
+        let mut index = 0;
+        while let Some(outlet) = outlets.get_mut(index) {
+            outlet.rebatcher.push(batch.clone());
+            if outlet.send_ready().await {
+                index += 1;
+            } else {
+                outlets.remove(index);
+            }
+        }
+        if outlets.is_empty() {
             return Ok(());
         }
     }
-    rebatcher.flush();
-    if send_ready(&mut rebatcher, sender).await {
-        let _ = sender.send(Ok(Fed::End(rows))).await;
-    }
-    Ok(())
-}
-
-/// Sends what is ready; false if nobody listens any more.
-async fn send_ready(rebatcher: &mut Rebatcher, sender: &mpsc::Sender<Result<Fed>>) -> bool {
-    while let Some((batch, bytes)) = rebatcher.next() {
-        if sender.send(Ok(Fed::Batch(batch, bytes))).await.is_err() {
-            return false;
+    for mut outlet in outlets {
+        outlet.rebatcher.flush();
+        if outlet.send_ready().await {
+            let _ = outlet.sender.send(Ok(Fed::End(rows))).await;
         }
     }
-    true
+    Ok(())
 }

@@ -5,16 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Run;
-use crate::query_progress::QueryProgress;
-use crate::{ColumnChecksum, LoadReport, Progress, Receipt};
+use arrow_array::RecordBatch;
+
+use super::Phase;
+use super::sink::Sink;
+use crate::{ColumnChecksum, LoadReport, Progress, QueryProgress, Receipt};
 
 const CALLBACK_INTERVAL: Duration = Duration::from_millis(100);
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The counts of one attempt.
 pub(crate) struct Meter<'a> {
-    run: &'a Run<'a>,
+    pub(crate) sink: &'a Sink<'a>,
     pub(crate) rows_read: AtomicU64,
     pub(crate) rows_written: AtomicU64,
     pub(crate) rows_rejected: AtomicU64,
@@ -22,7 +24,7 @@ pub(crate) struct Meter<'a> {
     pub(crate) bytes: AtomicU64,
     pub(crate) batches: AtomicU64,
     pub(crate) expected_rows: Mutex<Option<u64>>,
-    pub(crate) query: QueryProgress,
+    query: QueryProgress,
     told: Mutex<(Instant, Instant)>,
     settled: Mutex<Settled>,
 }
@@ -52,10 +54,10 @@ fn get(count: &AtomicU64) -> u64 {
 }
 
 impl<'a> Meter<'a> {
-    pub(crate) fn new(run: &'a Run<'a>) -> Self {
+    pub(crate) fn new(sink: &'a Sink<'a>, query: QueryProgress) -> Self {
         let now = Instant::now();
         Self {
-            run,
+            sink,
             rows_read: AtomicU64::new(0),
             rows_written: AtomicU64::new(0),
             rows_rejected: AtomicU64::new(0),
@@ -63,7 +65,7 @@ impl<'a> Meter<'a> {
             bytes: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             expected_rows: Mutex::new(None),
-            query: QueryProgress::new(),
+            query,
             told: Mutex::new((now, now)),
             settled: Mutex::default(),
         }
@@ -75,6 +77,16 @@ impl<'a> Meter<'a> {
 
     pub(crate) fn settled(&self) -> Settled {
         std::mem::take(&mut *self.settled.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Counts a batch that was handed to the store.
+    pub(crate) fn count(&self, batch: &RecordBatch, bytes: usize, rejected: u64) {
+        self.rows_written
+            .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.rows_rejected.store(rejected, Ordering::Relaxed);
+        self.tick();
     }
 
     /// Tells the callback and the log, if it is time.
@@ -94,37 +106,40 @@ impl<'a> Meter<'a> {
                 bytes = progress.bytes,
                 rejected = progress.rows_rejected,
                 elapsed = ?progress.elapsed,
+                phase = %progress.phase,
                 "loading"
             );
         }
     }
 
     fn call_back(&self, done: bool) {
-        if let Some(callback) = &self.run.spec.on_progress {
+        if let Some(callback) = &self.sink.spec.on_progress {
             callback(&self.progress(done));
         }
     }
 
     fn progress(&self, done: bool) -> Progress {
         Progress {
-            load_id: self.run.load_id.clone(),
+            load_id: self.sink.load_id.clone(),
+            phase: self.sink.status().phase(),
             rows_read: get(&self.rows_read),
             rows_written: get(&self.rows_written),
             rows_rejected: get(&self.rows_rejected),
             bytes: get(&self.bytes),
-            elapsed: self.run.started.elapsed(),
+            elapsed: self.sink.started.elapsed(),
             expected_rows: *self
                 .expected_rows
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
             query_done: self.query.done(),
-            attempt: self.run.attempts.load(Ordering::Relaxed),
+            attempt: self.sink.attempts.load(Ordering::Relaxed),
             done,
         }
     }
 
     /// The report of a load that is in the target, from the store's receipt and these counts.
     pub(crate) fn report(&self, receipt: Receipt, settled: Settled) -> LoadReport {
+        self.sink.status().enter(Phase::Committed);
         self.call_back(true);
         // Rows that this run set aside are not those of the load that is there.
         let rows_rejected = if receipt.already_loaded {
@@ -132,15 +147,16 @@ impl<'a> Meter<'a> {
         } else {
             get(&self.rows_rejected)
         };
+        let planned = self.sink.planned();
         let mut keys = receipt.keys;
         if let Some(keys) = &mut keys {
             keys.null += get(&self.null_keys);
         }
         LoadReport {
-            load_id: self.run.load_id.clone(),
-            loader: self.run.loader.descriptor.name().into(),
-            target: self.run.spec.target.clone(),
-            mode: self.run.spec.load.mode,
+            load_id: self.sink.load_id.clone(),
+            loader: self.sink.name().into(),
+            target: self.sink.spec.target.clone(),
+            mode: self.sink.spec.load.mode,
             rows: receipt.rows,
             rows_read: get(&self.rows_read),
             rows_rejected,
@@ -153,9 +169,19 @@ impl<'a> Meter<'a> {
             batches: get(&self.batches),
             keys,
             already_loaded: receipt.already_loaded,
-            retries: self.run.retries.load(Ordering::Relaxed),
-            elapsed: self.run.started.elapsed(),
+            retries: self.sink.retries.load(Ordering::Relaxed),
+            elapsed: self.sink.started.elapsed(),
+            unproved: match settled.checksums {
+                Some(_) => planned
+                    .iter()
+                    .flat_map(|plan| plan.unproved.clone())
+                    .collect(),
+                None => Vec::new(),
+            },
             checksums: settled.checksums,
+            guarantees: planned
+                .filter(|_| !receipt.already_loaded)
+                .map(|planned| planned.guarantees),
             details: receipt.details,
         }
     }

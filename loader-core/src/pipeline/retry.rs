@@ -1,4 +1,4 @@
-//! Trying again: exponential backoff with jitter, on transient errors only, no sooner than the other side asks.
+//! Retries: exponential backoff with jitter, on transient errors only, no sooner than the other side asks.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -10,9 +10,6 @@ use crate::{Error, Result, Retry};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The context of an error that was answered by other tries.
-const TRIED: &str = "tried";
-
 fn backoff(max_retries: u32, pauses_within: Option<Duration>) -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_jitter()
@@ -22,12 +19,44 @@ fn backoff(max_retries: u32, pauses_within: Option<Duration>) -> ExponentialBuil
         .with_total_delay(pauses_within)
 }
 
-/// The pauses before each other try.
-pub(crate) fn pauses(
-    max_retries: u32,
-    pauses_within: Option<Duration>,
-) -> impl Iterator<Item = Duration> {
-    backoff(max_retries, pauses_within).build()
+/// The pauses before each retry of something that is retried step by step, and how many there were.
+pub(crate) struct Pauses {
+    pauses: backon::ExponentialBackoff,
+    started: Instant,
+    taken: u32,
+}
+
+impl Pauses {
+    pub(crate) fn new(max_retries: u32, pauses_within: Option<Duration>) -> Self {
+        Self {
+            pauses: backoff(max_retries, pauses_within).build(),
+            started: Instant::now(),
+            taken: 0,
+        }
+    }
+
+    /// The next pause, if there is one left.
+    pub(crate) fn next(&mut self) -> Option<Duration> {
+        let pause = self.pauses.next()?;
+        self.taken += 1;
+        Some(pause)
+    }
+
+    /// The last error, with what was tried.
+    pub(crate) fn exhausted(&self, error: Error) -> Error {
+        tried(error, self.taken, self.started)
+    }
+}
+
+/// Says how often something was tried: an error that has used up its retries is not retried by an outer level.
+fn tried(error: Error, retried: u32, started: Instant) -> Error {
+    if retried == 0 {
+        return error;
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    error
+        .with("tried", format!("{} times in {seconds:.1} s", retried + 1))
+        .exhausted()
 }
 
 /// A pause no shorter than the other side asks for.
@@ -38,9 +67,8 @@ pub(crate) fn at_least(pause: Duration, error: &Error) -> Duration {
     }
 }
 
-/// Calls until it succeeds, fails for good, or was repeated `max_retries` times. All
-/// pauses together last no longer than `pauses_within`. `notify` sees each error that is answered by another try; the last one
-/// says how often and how long it was tried.
+/// Calls until it succeeds, fails for good, or was repeated `max_retries` times. All pauses together last no longer than
+/// `pauses_within`. `notify` sees each error that is retried; the last one says how often and how long it was tried.
 pub(crate) async fn with_retries<T, F: Future<Output = Result<T>>>(
     max_retries: u32,
     pauses_within: Option<Duration>,
@@ -48,26 +76,14 @@ pub(crate) async fn with_retries<T, F: Future<Output = Result<T>>>(
     call: impl FnMut() -> F,
 ) -> Result<T> {
     let (started, repeated) = (Instant::now(), AtomicU32::new(0));
-    let outcome = call
-        .retry(backoff(max_retries, pauses_within))
-        // What was tried until nobody hoped any more is not tried all over again by who called it.
-        .when(|error| error.is_transient() && error.get(TRIED).is_none())
+    call.retry(backoff(max_retries, pauses_within))
+        .when(|error| error.is_transient() && !error.is_exhausted())
         .adjust(|error, pause| pause.map(|pause| at_least(pause, error)))
         .notify(|error, pause| {
-            tracing::warn!(%error, ?pause, "trying again");
+            tracing::warn!(%error, ?pause, "retrying");
             repeated.fetch_add(1, Ordering::Relaxed);
             notify(error);
         })
-        .await;
-    match repeated.into_inner() {
-        0 => outcome,
-        more => {
-            let tried = format!(
-                "{} times in {:.1} s",
-                more + 1,
-                started.elapsed().as_secs_f64()
-            );
-            outcome.map_err(|error| error.replace(TRIED, tried))
-        }
-    }
+        .await
+        .map_err(|error| tried(error, repeated.load(Ordering::Relaxed), started))
 }

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::DataType;
-use arrowload_core::memory::{MemoryConfig, MemoryLoader, MemoryOptions, MemorySession};
+use arrowload_core::memory::{
+    MemoryConfig, MemoryLoader, MemoryOptions, MemorySession, MemoryTarget,
+};
 use arrowload_core::{
-    Atomicity, BatchStream, Capabilities, DataLoader, Error, ErrorKind, Input, LoadRequest,
-    LoadSession, LoadSpec, LoadState, Loader, LoaderDescriptor, Mode, OnError, Prepared, Receipt,
-    Result, Secret, Settings, TypeSupport, Verify, load, read_dead_letters,
+    Aftermath, Atomicity, BatchStream, Begun, Capabilities, DataLoader, Error, ErrorKind, Input,
+    LoadRequest, LoadSession, LoadSpec, LoadState, Loader, LoaderDescriptor, Mode, OnError, Plan,
+    Prepared, Receipt, Rejects, Result, Secret, Settings, TypeSupport, Verify, load,
+    read_dead_letters,
 };
 use futures::TryStreamExt;
 use metrics::{
@@ -24,15 +27,15 @@ use serde::Deserialize;
 struct Troubled(MemoryLoader);
 
 static BEGUN: AtomicU32 = AtomicU32::new(0);
-static WRITTEN: AtomicU32 = AtomicU32::new(0);
 
 struct TroubledSession {
     inner: MemorySession,
-    request: LoadRequest<MemoryOptions>,
+    target: String,
+    rejects: Rejects,
     rows: u64,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct TroubledOptions {
     note: Option<String>,
@@ -50,26 +53,48 @@ impl DataLoader for Troubled {
         .create_target()
         .load_ids()
         .skip_rows()
-        .checksum()
-        .idempotent_writes();
+        .checksum();
     type Config = MemoryConfig;
     type Options = TroubledOptions;
+    type Resolved = MemoryTarget;
     type Session = TroubledSession;
 
     async fn connect(config: MemoryConfig) -> Result<Self> {
         MemoryLoader::connect(config).await.map(Self)
     }
 
-    async fn begin(&self, request: LoadRequest<TroubledOptions>) -> Result<TroubledSession> {
+    async fn resolve(&self, request: &LoadRequest<TroubledOptions>) -> Result<MemoryTarget> {
+        let request = request.clone().with_options(MemoryOptions::default());
+        self.0.resolve(&request).await
+    }
+
+    fn plan(request: &LoadRequest<TroubledOptions>, found: &MemoryTarget) -> Plan {
+        let mut plan = Plan::of::<Self>(request);
+        let memory = request.clone().with_options(MemoryOptions::default());
+        plan.target_exists = MemoryLoader::plan(&memory, found).target_exists;
+        plan
+    }
+
+    async fn begin(
+        &self,
+        request: LoadRequest<TroubledOptions>,
+        found: MemoryTarget,
+        rejects: Rejects,
+    ) -> Result<Begun<TroubledSession>> {
         let request = request.with_options(MemoryOptions::default());
         if request.target == "never begins" {
             BEGUN.fetch_add(1, Ordering::Relaxed);
             return Err(busy());
         }
-        Ok(TroubledSession {
-            inner: self.0.begin(request.clone()).await?,
-            request,
-            rows: 0,
+        let target = request.target.clone();
+        Ok(match self.0.begin(request, found, rejects.clone()).await? {
+            Begun::Session(inner) => Begun::Session(TroubledSession {
+                inner,
+                target,
+                rejects,
+                rows: 0,
+            }),
+            Begun::AlreadyLoaded(receipt) => Begun::AlreadyLoaded(receipt),
         })
     }
 
@@ -84,23 +109,17 @@ impl DataLoader for Troubled {
 
 impl LoadSession for TroubledSession {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        if self.request.target == "writes at the third try"
-            && WRITTEN.fetch_add(1, Ordering::Relaxed) < 2
-        {
-            return Err(busy());
+        if self.target == "panics while it writes" {
+            panic!("a defect");
         }
         // The first row is one that this store refuses.
-        let refused = usize::from(self.request.rejects.accepts());
+        let refused = usize::from(self.rejects.accepts());
         if refused > 0 {
-            self.request.rejects.set_aside(
-                &batch.slice(0, 1),
-                self.rows,
-                "not today",
-                Some("E1"),
-            )?;
+            self.rejects
+                .set_aside(&batch.slice(0, 1), self.rows, "not today", Some("E1"))?;
         }
         self.rows += batch.num_rows() as u64;
-        if self.request.target == "sets aside, then fails" {
+        if self.target == "sets aside, then fails" {
             return Err(busy());
         }
         self.inner
@@ -117,13 +136,14 @@ impl LoadSession for TroubledSession {
     }
 
     async fn commit(self) -> Result<Receipt> {
-        match self.request.target.as_str() {
+        match self.target.as_str() {
             "slow" => tokio::time::sleep(Duration::from_millis(500)).await,
+            "panics while it commits" => panic!("a defect"),
             "refuses commits" => return Err(Error::new(ErrorKind::Conflict, "somebody was first")),
             _ => {}
         }
         let receipt = self.inner.commit().await?;
-        match self.request.target.as_str() {
+        match self.target.as_str() {
             "loses the answer" => Err(Error::new(
                 ErrorKind::CommitUnknown,
                 "connection reset in COMMIT",
@@ -156,7 +176,7 @@ fn batch(values: Vec<Option<i64>>) -> RecordBatch {
 
 /// Three rows, as often as they are asked for.
 fn three() -> Input {
-    Input::query(|| {
+    Input::repeatable(|_| {
         Box::pin(async {
             Ok(BatchStream::from_batches(
                 batch(vec![]).schema(),
@@ -198,16 +218,7 @@ async fn what_never_works_is_tried_as_often_as_was_asked_for() {
 }
 
 #[tokio::test]
-async fn an_idempotent_write_is_repeated_but_not_what_it_has_set_aside() {
-    let report = load(
-        &troubled("writes").await,
-        &LoadSpec::new("writes at the third try"),
-        &three(),
-    )
-    .await
-    .expect("the third");
-    assert_eq!((report.rows, report.retries), (3, 2));
-
+async fn a_load_that_set_rows_aside_and_failed_leaves_no_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut spec = skipping("sets aside, then fails", &folder);
     spec.load.max_retries = 1;
@@ -218,6 +229,29 @@ async fn an_idempotent_write_is_repeated_but_not_what_it_has_set_aside() {
         (error.kind(), files(&folder)),
         (ErrorKind::ResourceExhausted, 0)
     );
+    assert_eq!(error.aftermath(), Some(Aftermath::Unchanged));
+}
+
+#[tokio::test]
+async fn a_loader_that_panics_is_an_error() {
+    for (target, kind) in [
+        ("panics while it writes", ErrorKind::Unexpected),
+        ("panics while it commits", ErrorKind::Connection),
+    ] {
+        let input = Input::stream(BatchStream::from_batches(
+            batch(vec![]).schema(),
+            vec![batch(vec![Some(1)])],
+        ));
+        let error = load(&troubled("panics").await, &LoadSpec::new(target), &input)
+            .await
+            .expect_err("it panics");
+        // After a panic in a commit the store is asked, and says that nothing was committed.
+        assert_eq!(
+            (error.kind(), error.aftermath()),
+            (kind, Some(Aftermath::Unchanged)),
+            "{error:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -298,41 +332,14 @@ async fn rows_are_set_aside_only_by_a_load_that_commits() {
 }
 
 #[tokio::test]
-async fn keys_that_are_defaults_bind_no_append() {
-    let rows = || {
-        Input::stream(BatchStream::from_batches(
-            batch(vec![]).schema(),
-            vec![batch(vec![Some(1), None])],
-        ))
-    };
+async fn keys_are_columns() {
+    let rows = Input::stream(BatchStream::from_batches(
+        batch(vec![]).schema(),
+        vec![batch(vec![Some(1), None])],
+    ));
     let mut spec = LoadSpec::new("t");
-    (spec.load.keys, spec.load.keys_are_defaults) = (vec!["id".into()], true);
-    assert_eq!(
-        load(&troubled("defaults").await, &spec, &rows())
-            .await
-            .expect("no such column, and no need of it")
-            .rows,
-        2
-    );
-    spec.load.keys = vec!["a".into()];
-    assert_eq!(
-        load(&troubled("defaults").await, &spec, &rows())
-            .await
-            .expect("a null is a value")
-            .rows,
-        2
-    );
-    spec.load.mode = Mode::Upsert;
-    assert_eq!(
-        load(&troubled("defaults").await, &spec, &rows())
-            .await
-            .expect_err("a null key")
-            .kind(),
-        ErrorKind::NullKey
-    );
-    (spec.load.mode, spec.load.keys_are_defaults) = (Mode::Append, false);
     spec.load.keys = vec!["id".into()];
-    let error = load(&troubled("defaults").await, &spec, &rows())
+    let error = load(&troubled("keys").await, &spec, &rows)
         .await
         .expect_err("no such column");
     assert!(

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use arrowload_core::memory::{MemoryConfig, MemoryLoader, MemorySession, put_table, read_table};
+use arrowload_core::memory::{
+    MemoryConfig, MemoryLoader, MemoryOptions, MemorySession, MemoryTarget, put_table, read_table,
+};
 use arrowload_core::{
-    Atomicity, BatchStream, Capabilities, ChangeLimit, DataLoader, Error, ErrorKind, Input,
+    Atomicity, BatchStream, Begun, Capabilities, ChangeLimit, DataLoader, Error, ErrorKind, Input,
     KeyCounts, LoadRequest, LoadSession, LoadSpec, LoadState, Loader, LoaderDescriptor, Mode,
-    OnError, Prepared, Progress, Receipt, Result, Settings, TypeSupport, load, read_dead_letters,
+    OnError, Plan, Prepared, Progress, Receipt, Rejects, Result, Settings, TypeSupport, load,
+    read_dead_letters,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -55,7 +58,7 @@ fn spec() -> LoadSpec {
 fn breaking(failures: u32, error: fn() -> Error) -> (Input, Arc<AtomicU32>) {
     let runs = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&runs);
-    let input = Input::query(move || {
+    let input = Input::repeatable(move |_| {
         let breaks = counter.fetch_add(1, Ordering::Relaxed) < failures;
         let middle = if breaks {
             Err(error())
@@ -220,8 +223,8 @@ async fn a_schema_that_drifts_is_named_by_its_column() {
     .expect("a batch");
     let error = refused(vec![batch(0..2), nulls], not_null).await;
     assert_eq!(
-        (error.kind(), error.get("row")),
-        (ErrorKind::InvalidData, Some("3"))
+        (error.kind(), error.row()),
+        (ErrorKind::InvalidData, Some(3))
     );
 }
 
@@ -298,8 +301,8 @@ async fn null_keys_are_refused_by_row_or_set_aside() {
         .await
         .expect_err("a null key");
     assert_eq!(
-        (error.kind(), error.get("column"), error.get("row")),
-        (ErrorKind::NullKey, Some("id"), Some("2"))
+        (error.kind(), error.get("column"), error.row()),
+        (ErrorKind::NullKey, Some("id"), Some(2))
     );
     assert!(rows("null_keys").is_empty());
 
@@ -382,16 +385,35 @@ impl DataLoader for Faulty {
         .skip_rows()
         .checksum();
     type Config = MemoryConfig;
-    type Options = arrowload_core::memory::MemoryOptions;
+    type Options = MemoryOptions;
+    type Resolved = MemoryTarget;
     type Session = FaultySession;
 
     async fn connect(config: MemoryConfig) -> Result<Self> {
         MemoryLoader::connect(config).await.map(Self)
     }
 
-    async fn begin(&self, request: LoadRequest<Self::Options>) -> Result<FaultySession> {
+    async fn resolve(&self, request: &LoadRequest<MemoryOptions>) -> Result<MemoryTarget> {
+        self.0.resolve(request).await
+    }
+
+    fn plan(request: &LoadRequest<MemoryOptions>, found: &MemoryTarget) -> Plan {
+        let mut plan = Plan::of::<Self>(request);
+        plan.target_exists = MemoryLoader::plan(request, found).target_exists;
+        plan
+    }
+
+    async fn begin(
+        &self,
+        request: LoadRequest<MemoryOptions>,
+        found: MemoryTarget,
+        rejects: Rejects,
+    ) -> Result<Begun<FaultySession>> {
         let id = request.load_id.clone();
-        Ok(FaultySession(self.0.begin(request).await?, id))
+        Ok(match self.0.begin(request, found, rejects).await? {
+            Begun::Session(session) => Begun::Session(FaultySession(session, id)),
+            Begun::AlreadyLoaded(receipt) => Begun::AlreadyLoaded(receipt),
+        })
     }
 
     fn supports_type(data_type: &DataType) -> TypeSupport {

@@ -12,6 +12,7 @@ impl DataLoader for Loader {
     const CAPABILITIES: Capabilities = Capabilities::new(&[Mode::Append], Atomicity::Row);
     type Config = MemoryConfig;
     type Options = MemoryOptions;
+    type Resolved = ();
     type Session = Session;
     async fn connect(_: MemoryConfig) -> Result<Self> { Ok(Self) }
     async fn begin(&self, _: LoadRequest<MemoryOptions>) -> Result<Session> { Ok(Session(std::rc::Rc::new(()))) }

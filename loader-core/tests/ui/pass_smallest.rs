@@ -12,9 +12,12 @@ impl DataLoader for Loader {
     const CAPABILITIES: Capabilities = Capabilities::new(&[Mode::Append], Atomicity::Row);
     type Config = MemoryConfig;
     type Options = MemoryOptions;
+    type Resolved = ();
     type Session = Session;
     async fn connect(_: MemoryConfig) -> Result<Self> { Ok(Self) }
-    async fn begin(&self, _: LoadRequest<MemoryOptions>) -> Result<Session> { Ok(Session) }
+    async fn resolve(&self, _: &LoadRequest<MemoryOptions>) -> Result<()> { Ok(()) }
+    fn plan(request: &LoadRequest<MemoryOptions>, (): &()) -> Plan { Plan::of::<Self>(request) }
+    async fn begin(&self, _: LoadRequest<MemoryOptions>, (): (), _: Rejects) -> Result<Begun<Session>> { Ok(Begun::Session(Session)) }
     fn supports_type(_: &DataType) -> TypeSupport { TypeSupport::Exact }
 }
 

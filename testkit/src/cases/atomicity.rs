@@ -2,24 +2,35 @@
 
 use std::time::Duration;
 
-use arrowload_core::{Atomicity, Error, ErrorKind, Mode, load};
+use arrowload_core::{Aftermath, Atomicity, Error, ErrorKind, LoadSpec, Mode, load};
 
 use super::{Case, case};
-use crate::context::{CaseResult, Context, Verdict, ensure, failing, once, people};
+use crate::context::{CaseResult, Context, Verdict, ensure, failing, once, people, spec_of};
 
 pub(super) const CASES: &[Case] = &[
     case!("a failed load leaves the target as it was", failed),
     case!("a load under way is not seen", unseen),
     case!("a load that is dropped publishes nothing", dropped),
+    case!(
+        "what a failed load says of its target is what is there",
+        said
+    ),
 ];
 
 /// The modes, each with whether a target is there before.
 fn situations(context: &Context<'_>) -> Vec<(Mode, bool)> {
-    let modes = context.capabilities().modes.iter();
+    let modes = context.modes().into_iter();
     modes
-        .flat_map(|mode| [(*mode, false), (*mode, true)])
+        .flat_map(|mode| [(mode, false), (mode, true)])
         .filter(|(mode, there)| *mode != Mode::Create || !there)
         .collect()
+}
+
+/// The situations in which no reader may see a part of a load.
+fn atomic(context: &Context<'_>) -> Vec<(Mode, bool)> {
+    let mut situations = situations(context);
+    situations.retain(|(mode, _)| context.keeps(*mode).atomicity != Atomicity::Row);
+    situations
 }
 
 /// A target in one of the situations, with what is in it.
@@ -27,22 +38,16 @@ async fn prepare(
     context: &Context<'_>,
     mode: Mode,
     there: bool,
-) -> Result<(String, arrowload_core::LoadSpec, Option<Vec<String>>), String> {
+) -> Result<(String, LoadSpec, Option<Vec<String>>), String> {
     let target = context.target();
     if there {
         context
             .load(&context.spec(&target), &people(0..6, "old"))
             .await?;
     }
-    let mut spec = context.spec(&target);
-    spec.load.mode = mode;
+    let mut spec = spec_of(&target, mode);
     spec.load.max_retries = 0;
     spec.load.batch_size = Some(2);
-    spec.load.keys = if mode == Mode::Upsert {
-        vec!["id".into()]
-    } else {
-        Vec::new()
-    };
     let before = context.rows(&target).await?;
     Ok((target, spec, before))
 }
@@ -54,10 +59,11 @@ fn batches() -> Vec<arrow_array::RecordBatch> {
 }
 
 async fn failed(context: &Context<'_>) -> CaseResult {
-    if context.capabilities().atomicity == Atomicity::Row {
+    let situations = atomic(context);
+    if situations.is_empty() {
         return Ok(Verdict::NotDeclared);
     }
-    for (mode, there) in situations(context) {
+    for (mode, there) in situations {
         let (target, spec, before) = prepare(context, mode, there).await?;
         let loader = context.connect().await?;
         let broken = Error::new(ErrorKind::Query, "the source broke");
@@ -78,10 +84,11 @@ async fn failed(context: &Context<'_>) -> CaseResult {
 }
 
 async fn unseen(context: &Context<'_>) -> CaseResult {
-    if context.capabilities().atomicity == Atomicity::Row {
+    let situations = atomic(context);
+    if situations.is_empty() {
         return Ok(Verdict::NotDeclared);
     }
-    for (mode, there) in situations(context) {
+    for (mode, there) in situations {
         let (target, spec, before) = prepare(context, mode, there).await?;
         let loader = context.connect().await?;
         let endless = failing(batches(), None);
@@ -114,7 +121,7 @@ async fn watch(context: &Context<'_>, target: &str) -> Result<Vec<Option<Vec<Str
 }
 
 async fn dropped(context: &Context<'_>) -> CaseResult {
-    if context.capabilities().atomicity == Atomicity::Row {
+    if context.kept().atomicity == Atomicity::Row {
         return Ok(Verdict::NotDeclared);
     }
     let loader = context.connect().await?;
@@ -137,5 +144,69 @@ async fn dropped(context: &Context<'_>) -> CaseResult {
     report
         .map_err(|error| format!("the loader is not usable after a load was dropped: {error:#}"))?;
     context.expect(&target, &[&batch]).await?;
+    Ok(Verdict::Passed)
+}
+
+/// How a load that has written all its rows ends: its source fails, or its future is dropped.
+async fn ends(
+    context: &Context<'_>,
+    spec: &LoadSpec,
+    dropped: bool,
+) -> Result<Option<Aftermath>, String> {
+    let loader = context.connect().await?;
+    let rows = (0..8).map(|index| people(1000 + index * 4..1004 + index * 4, "new"));
+    if dropped {
+        let endless = failing(rows.collect(), None);
+        let running = load(&loader, spec, &endless);
+        let ended = tokio::time::timeout(Duration::from_millis(150), running).await;
+        ensure!(ended.is_err(), "it ended without its source: {ended:?}");
+        // What the loader does when it is dropped may take a moment.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        return Ok(Some(spec.status.aftermath()));
+    }
+    let broken = Error::new(ErrorKind::Query, "the source broke");
+    match load(&loader, spec, &failing(rows.collect(), Some(broken))).await {
+        Ok(report) => Err(format!("the source's error is lost: {report:?}")),
+        Err(error) => Ok(error.aftermath()),
+    }
+}
+
+async fn said(context: &Context<'_>) -> CaseResult {
+    for (mode, there) in situations(context) {
+        for dropped in [false, true] {
+            let (target, spec, before) = prepare(context, mode, there).await?;
+            let said = ends(context, &spec, dropped).await?;
+            let end = if dropped {
+                "it was dropped"
+            } else {
+                "it failed"
+            };
+            let at = format!("{mode} (target there: {there}), after {end}");
+            let said = said.ok_or_else(|| format!("{at}: the error says nothing of it"))?;
+            let after = context.rows(&target).await?;
+            let left = match said {
+                Aftermath::Unchanged => {
+                    ensure!(
+                        after == before,
+                        "{at}: it says `{said}`, and readers see {after:?}"
+                    );
+                    continue;
+                }
+                Aftermath::Changed(left) => left,
+                other => return Err(format!("{at}: it says `{other}`")),
+            };
+            let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+            let gone = before.iter().find(|row| !after.contains(row));
+            let new = after.iter().find(|row| !before.contains(row));
+            ensure!(
+                left.old_rows_gone || gone.is_none(),
+                "{at}: it says `{said}`, and {gone:?} is gone"
+            );
+            ensure!(
+                left.new_rows || new.is_none(),
+                "{at}: it says `{said}`, and readers see {new:?}"
+            );
+        }
+    }
     Ok(Verdict::Passed)
 }

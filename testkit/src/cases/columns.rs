@@ -123,7 +123,7 @@ async fn not_null(context: &Context<'_>) -> CaseResult {
     .err()
     .ok_or("it is taken")?;
     ensure!(
-        error.get("row") == Some("1"),
+        error.row() == Some(1),
         "the error does not name row 1: {error}"
     );
     ensure!(

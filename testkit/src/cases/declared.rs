@@ -1,13 +1,13 @@
 //! What a loader declares: its name, its keys, and that what it does not declare is refused before any I/O.
 
 use arrowload_core::{
-    Atomicity, ErrorKind, KeySchema, LoadOptions, LoadSpec, Loader, Mode, OnError, Plan, Registry,
-    Verify, is_snake_case, load, plan_load,
+    ErrorKind, KeySchema, LoadOptions, LoadSpec, Loader, Mode, OnError, Plan, Registry, Verify,
+    is_snake_case, load, plan_load,
 };
 
 use super::Case;
 use super::case;
-use crate::context::{CaseResult, Context, Verdict, ensure, once, people};
+use crate::context::{CaseResult, Context, Verdict, ensure, once, people, spec_of};
 
 pub(super) const CASES: &[Case] = &[
     case!("registered once, under a name of its own", registration),
@@ -188,7 +188,7 @@ async fn plan(context: &Context<'_>) -> CaseResult {
     let (target, batch) = (context.target(), people(0..3, "a"));
     let loader = context.connect().await?;
     let spec = context.spec(&target);
-    let plan = plan_load(&loader, &spec, batch.schema())
+    let plan = plan_load(&loader, &spec, &once(&batch))
         .await
         .map_err(|error| format!("no plan: {error:#}"))?;
     ensure!(
@@ -203,10 +203,10 @@ async fn plan(context: &Context<'_>) -> CaseResult {
         .await
         .map_err(|error| format!("the load failed: {error:#}"))?;
     let mut again = context.spec(&target);
-    if context.capabilities().supports(Mode::Overwrite) {
+    if context.supports(Mode::Overwrite) {
         again.load.mode = Mode::Overwrite;
     }
-    match plan_load(&loader, &again, batch.schema()).await {
+    match plan_load(&loader, &again, &once(&batch)).await {
         Ok(plan) => ensure!(
             plan.target_exists,
             "the plan does not see the target: {plan}"
@@ -219,35 +219,17 @@ async fn plan(context: &Context<'_>) -> CaseResult {
     Ok(Verdict::Passed)
 }
 
-/// How much of a load readers may see.
-fn exposure(atomicity: Atomicity) -> u8 {
-    match atomicity {
-        Atomicity::Load => 0,
-        Atomicity::Part => 1,
-        Atomicity::Row => 2,
-    }
-}
-
 /// What every plan keeps to.
 fn check_plan(context: &Context<'_>, plan: &Plan, spec: &LoadSpec) -> Result<(), String> {
-    let (descriptor, capabilities) = (context.subject.descriptor(), context.capabilities());
+    let descriptor = context.subject.descriptor();
     let named = (plan.loader.as_str(), plan.target.as_str(), plan.mode);
     ensure!(
         named == (descriptor.name(), spec.target.as_str(), spec.load.mode),
         "the plan is of another load: {plan}"
     );
-    let atomicity = plan
-        .atomicity
-        .ok_or("the plan does not say what readers see")?;
-    ensure!(
-        exposure(atomicity) <= exposure(capabilities.atomicity),
-        "readers see more than is declared: {plan}"
-    );
-    ensure!(
-        plan.exactly_once == Some(capabilities.load_ids),
-        "load_ids are declared as {}: {plan}",
-        capabilities.load_ids
-    );
+    plan.guarantees
+        .check_within(&plan.loader, descriptor.capabilities())
+        .map_err(|error| error.to_string())?;
     let mut texts: Vec<&String> = plan.ddl.iter().chain(&plan.resources).collect();
     ensure!(
         texts.iter().all(|text| !text.trim().is_empty()),
@@ -262,23 +244,20 @@ fn check_plan(context: &Context<'_>, plan: &Plan, spec: &LoadSpec) -> Result<(),
 }
 
 async fn plan_as_declared(context: &Context<'_>) -> CaseResult {
-    let (descriptor, capabilities) = (context.subject.descriptor(), context.capabilities());
+    let descriptor = context.subject.descriptor();
+    context
+        .held()
+        .check(descriptor.capabilities(), context.subject.never_kept())?;
     let (batch, loader) = (people(0..3, "a"), context.connect().await?);
     let begins = |text: &str, words: &[&str]| {
         words
             .iter()
             .any(|word| text.trim_start().to_uppercase().starts_with(word))
     };
-    for mode in capabilities.modes {
-        let mut spec = context.spec(&context.target());
-        spec.load.mode = *mode;
-        spec.load.keys = if *mode == Mode::Upsert {
-            vec!["id".into()]
-        } else {
-            Vec::new()
-        };
+    for mode in context.modes() {
+        let mut spec = spec_of(&context.target(), mode);
         spec.load.load_id = Some("planned".into());
-        let new = plan_load(&loader, &spec, batch.schema())
+        let new = plan_load(&loader, &spec, &once(&batch))
             .await
             .map_err(|error| format!("{mode}: no plan: {error:#}"))?;
         check_plan(context, &new, &spec).map_err(|why| format!("{mode}: {why}"))?;
@@ -301,8 +280,8 @@ async fn plan_as_declared(context: &Context<'_>) -> CaseResult {
         load(&loader, &spec, &once(&batch))
             .await
             .map_err(|error| format!("{mode}: the load failed: {error:#}"))?;
-        if capabilities.load_ids {
-            let known = plan_load(&loader, &spec, batch.schema())
+        if context.keeps(mode).exactly_once {
+            let known = plan_load(&loader, &spec, &once(&batch))
                 .await
                 .map_err(|error| format!("{mode}, repeated: {error:#}"))?;
             ensure!(
@@ -311,9 +290,9 @@ async fn plan_as_declared(context: &Context<'_>) -> CaseResult {
             );
         }
         spec.load.load_id = None;
-        let again = match plan_load(&loader, &spec, batch.schema()).await {
+        let again = match plan_load(&loader, &spec, &once(&batch)).await {
             Ok(plan) => plan,
-            Err(error) if (*mode, error.kind()) == (Mode::Create, ErrorKind::TargetExists) => {
+            Err(error) if (mode, error.kind()) == (Mode::Create, ErrorKind::TargetExists) => {
                 continue;
             }
             Err(error) => return Err(format!("{mode}, there: no plan: {error:#}")),
@@ -330,7 +309,7 @@ async fn plan_as_declared(context: &Context<'_>) -> CaseResult {
         );
         let removes = |text: &String| begins(text, &["DROP", "TRUNCATE", "DELETE"]);
         ensure!(
-            *mode == Mode::Overwrite || !again.ddl.iter().any(removes),
+            mode == Mode::Overwrite || !again.ddl.iter().any(removes),
             "{mode}: what is there would be removed: {again}"
         );
     }

@@ -22,7 +22,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 async fn repeated(context: &Context<'_>) -> CaseResult {
-    if !context.capabilities().load_ids {
+    if !context.kept().exactly_once {
         return Ok(Verdict::NotDeclared);
     }
     let (target, batch) = (context.target(), people(0..6, "a"));
@@ -71,7 +71,7 @@ async fn repeated(context: &Context<'_>) -> CaseResult {
 }
 
 async fn twins(context: &Context<'_>) -> CaseResult {
-    if !context.capabilities().load_ids {
+    if !context.kept().exactly_once {
         return Ok(Verdict::NotDeclared);
     }
     for _ in 0..3 {
@@ -102,19 +102,19 @@ async fn twins(context: &Context<'_>) -> CaseResult {
 }
 
 async fn tried_again(context: &Context<'_>) -> CaseResult {
-    for mode in context.capabilities().modes {
+    for mode in context.modes() {
         let (target, batch) = (context.target(), people(0..40, "a"));
         let mut spec = context.spec(&target);
-        spec.load.mode = *mode;
+        spec.load.mode = mode;
         spec.load.batch_size = Some(5);
-        spec.load.keys = if *mode == Mode::Upsert {
+        spec.load.keys = if mode == Mode::Upsert {
             vec!["id".into()]
         } else {
             Vec::new()
         };
         let runs = Arc::new(AtomicU32::new(0));
         let (counter, rows) = (Arc::clone(&runs), batch.clone());
-        let input = Input::query(move || {
+        let input = Input::repeatable(move |_| {
             let breaks = counter.fetch_add(1, Ordering::Relaxed) < 2;
             let reset = || Err(Error::new(ErrorKind::Connection, "reset by peer").transient());
             let second = if breaks {
@@ -192,7 +192,7 @@ async fn into_one(context: &Context<'_>) -> CaseResult {
 }
 
 async fn checksums(context: &Context<'_>) -> CaseResult {
-    if !context.capabilities().checksum {
+    if !context.kept().checksum {
         return Ok(Verdict::NotDeclared);
     }
     let (target, loader) = (context.target(), context.connect().await?);

@@ -5,6 +5,7 @@ mod columns;
 mod declared;
 mod loads;
 mod modes;
+mod promises;
 mod rejects;
 mod shapes;
 mod types;
@@ -37,8 +38,9 @@ macro_rules! case {
 }
 pub(crate) use case;
 
-const GROUPS: [&[Case]; 8] = [
+const GROUPS: [&[Case]; 9] = [
     declared::CASES,
+    promises::CASES,
     modes::CASES,
     shapes::CASES,
     columns::CASES,
@@ -64,7 +66,7 @@ pub(crate) fn names() -> Vec<String> {
 }
 
 pub(crate) async fn run(subject: &dyn Subject, wanted: impl Fn(&str) -> bool) -> ConformanceReport {
-    let context = Context::new(subject);
+    let context = Context::new(subject).await;
     let mut report = ConformanceReport {
         loader: subject.descriptor().name().into(),
         ..ConformanceReport::default()

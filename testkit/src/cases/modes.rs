@@ -1,10 +1,10 @@
 //! The truth table: each mode on a target that is missing, has the same columns, or others.
 
 use arrow_array::RecordBatch;
-use arrowload_core::{ErrorKind, LoadSpec, Mode};
+use arrowload_core::{ErrorKind, Mode};
 
 use super::{Case, case};
-use crate::context::{CaseResult, Context, Verdict, ensure, people, table};
+use crate::context::{CaseResult, Context, Verdict, ensure, people, spec_of, table};
 
 pub(super) const CASES: &[Case] = &[
     case!("each mode makes a missing target", missing),
@@ -20,30 +20,19 @@ pub(super) const CASES: &[Case] = &[
     case!("a column of another type is refused", other_type),
 ];
 
-fn spec(context: &Context<'_>, target: &str, mode: Mode) -> LoadSpec {
-    let mut spec = context.spec(target);
-    spec.load.mode = mode;
-    spec.load.keys = if mode == Mode::Upsert {
-        vec!["id".into()]
-    } else {
-        Vec::new()
-    };
-    spec
-}
-
 async fn missing(context: &Context<'_>) -> CaseResult {
     ensure!(
-        context.capabilities().create_target,
+        context.declared().create_target,
         "it cannot create targets, which the suite needs"
     );
-    for mode in context.capabilities().modes {
+    for mode in context.modes() {
         let (target, batch) = (context.target(), people(0..7, "a"));
         let report = context
-            .load(&spec(context, &target, *mode), &batch)
+            .load(&spec_of(&target, mode), &batch)
             .await
             .map_err(|why| format!("{mode}: {why}"))?;
         ensure!(
-            (report.rows, report.rows_read, report.mode) == (7, 7, *mode),
+            (report.rows, report.rows_read, report.mode) == (7, 7, mode),
             "{mode} reports {report:?}"
         );
         context
@@ -55,14 +44,9 @@ async fn missing(context: &Context<'_>) -> CaseResult {
 }
 
 async fn missing_not_created(context: &Context<'_>) -> CaseResult {
-    for mode in context
-        .capabilities()
-        .modes
-        .iter()
-        .filter(|mode| **mode != Mode::Create)
-    {
+    for mode in meeting(context) {
         let target = context.target();
-        let mut spec = spec(context, &target, *mode);
+        let mut spec = spec_of(&target, mode);
         spec.load.create_table = false;
         context
             .refused(&spec, &people(0..3, "a"), &[ErrorKind::TargetNotFound])
@@ -83,14 +67,14 @@ async fn filled(context: &Context<'_>, batch: &RecordBatch) -> Result<String, St
 }
 
 async fn create_refuses(context: &Context<'_>) -> CaseResult {
-    if !context.capabilities().supports(Mode::Create) {
+    if !context.supports(Mode::Create) {
         return Ok(Verdict::NotDeclared);
     }
     let old = people(0..3, "a");
     let target = filled(context, &old).await?;
     context
         .refused(
-            &spec(context, &target, Mode::Create),
+            &spec_of(&target, Mode::Create),
             &people(5..9, "b"),
             &[ErrorKind::TargetExists],
         )
@@ -106,7 +90,7 @@ async fn append(context: &Context<'_>) -> CaseResult {
     let (first, second) = (people(0..3, "a"), people(2..9, "b"));
     let target = filled(context, &first).await?;
     let report = context
-        .load(&spec(context, &target, Mode::Append), &second)
+        .load(&spec_of(&target, Mode::Append), &second)
         .await?;
     ensure!(report.rows == 7, "it reports {} rows", report.rows);
     context.expect(&target, &[&first, &second]).await?;
@@ -114,13 +98,13 @@ async fn append(context: &Context<'_>) -> CaseResult {
 }
 
 async fn overwrite(context: &Context<'_>) -> CaseResult {
-    if !context.capabilities().supports(Mode::Overwrite) {
+    if !context.supports(Mode::Overwrite) {
         return Ok(Verdict::NotDeclared);
     }
     let target = filled(context, &people(0..30, "a")).await?;
     for new in [people(5..9, "b"), people(0..0, "c"), people(1..40, "d")] {
         context
-            .load(&spec(context, &target, Mode::Overwrite), &new)
+            .load(&spec_of(&target, Mode::Overwrite), &new)
             .await?;
         context.expect(&target, &[&new]).await?;
     }
@@ -129,13 +113,8 @@ async fn overwrite(context: &Context<'_>) -> CaseResult {
 
 /// The modes that meet rows or columns that are there.
 fn meeting(context: &Context<'_>) -> Vec<Mode> {
-    context
-        .capabilities()
-        .modes
-        .iter()
-        .copied()
-        .filter(|mode| *mode != Mode::Create)
-        .collect()
+    let modes = context.modes().into_iter();
+    modes.filter(|mode| *mode != Mode::Create).collect()
 }
 
 async fn by_name(context: &Context<'_>) -> CaseResult {
@@ -144,7 +123,7 @@ async fn by_name(context: &Context<'_>) -> CaseResult {
         let target = filled(context, &old).await?;
         let swapped = new.project(&[1, 0]).map_err(|error| error.to_string())?;
         context
-            .load(&spec(context, &target, mode), &swapped)
+            .load(&spec_of(&target, mode), &swapped)
             .await
             .map_err(|why| format!("{mode}, columns swapped: {why}"))?;
         let ids = table(vec![("id", people(20..22, "").column(0).clone())]);
@@ -160,7 +139,7 @@ async fn by_name(context: &Context<'_>) -> CaseResult {
             .await
             .map_err(|why| format!("{mode}: {why}"))?;
         context
-            .load(&spec(context, &target, mode), &ids)
+            .load(&spec_of(&target, mode), &ids)
             .await
             .map_err(|why| format!("{mode}, a column missing: {why}"))?;
         let nulls = arrow_array::new_null_array(&arrow_schema::DataType::Utf8, 2);
@@ -174,7 +153,7 @@ async fn by_name(context: &Context<'_>) -> CaseResult {
 }
 
 async fn new_column(context: &Context<'_>) -> CaseResult {
-    let evolves = context.capabilities().schema_evolution;
+    let evolves = context.declared().schema_evolution;
     for mode in meeting(context) {
         let old = people(0..3, "a");
         let target = filled(context, &old).await?;
@@ -187,7 +166,7 @@ async fn new_column(context: &Context<'_>) -> CaseResult {
         };
         let new = people(10..13, "b");
         let new = wide(&new, new.column(0).clone());
-        let mut spec = spec(context, &target, mode);
+        let mut spec = spec_of(&target, mode);
         let error = context
             .refused(&spec, &new, &[ErrorKind::SchemaMismatch])
             .await
@@ -241,7 +220,7 @@ async fn other_type(context: &Context<'_>) -> CaseResult {
         ]);
         let error = context
             .refused(
-                &spec(context, &target, mode),
+                &spec_of(&target, mode),
                 &new,
                 &[ErrorKind::SchemaMismatch, ErrorKind::UnsupportedType],
             )

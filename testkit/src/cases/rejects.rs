@@ -119,7 +119,7 @@ fn folder() -> Result<tempfile::TempDir, String> {
 }
 
 async fn set_aside(context: &Context<'_>) -> CaseResult {
-    if !context.capabilities().skip_rows || !context.appends() {
+    if !context.kept().skip_rows || !context.appends() {
         return Ok(Verdict::NotDeclared);
     }
     let ((target, first), folder) = (strict_target(context).await?, folder()?);
@@ -175,7 +175,7 @@ async fn set_aside(context: &Context<'_>) -> CaseResult {
 }
 
 async fn not_set_aside(context: &Context<'_>) -> CaseResult {
-    if !context.appends() || !context.capabilities().skip_rows {
+    if !context.appends() || !context.kept().skip_rows {
         return Ok(Verdict::NotDeclared);
     }
     let ((target, first), folder) = (strict_target(context).await?, folder()?);
@@ -213,8 +213,7 @@ async fn not_set_aside(context: &Context<'_>) -> CaseResult {
 }
 
 async fn null_keys(context: &Context<'_>) -> CaseResult {
-    let capabilities = context.capabilities();
-    if !capabilities.skip_rows || !capabilities.supports(Mode::Upsert) {
+    if !context.supports(Mode::Upsert) || !context.keeps(Mode::Upsert).skip_rows {
         return Ok(Verdict::NotDeclared);
     }
     let (target, folder) = (context.target(), folder()?);
@@ -252,8 +251,8 @@ async fn null_keys(context: &Context<'_>) -> CaseResult {
 }
 
 async fn repeated(context: &Context<'_>) -> CaseResult {
-    let capabilities = context.capabilities();
-    if !capabilities.skip_rows || !capabilities.load_ids || !context.appends() {
+    let kept = context.kept();
+    if !kept.skip_rows || !kept.exactly_once || !context.appends() {
         return Ok(Verdict::NotDeclared);
     }
     let ((target, first), folder) = (strict_target(context).await?, folder()?);

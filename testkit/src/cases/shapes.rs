@@ -326,7 +326,7 @@ async fn bounded(context: &Context<'_>) -> CaseResult {
     let mut spec = context.spec(&target);
     spec.load.batch_size = Some(Fed::ROWS);
     // What a loader holds for each of its threads is not what is looked for.
-    spec.load.parallelism = context.capabilities().parallel.then_some(1);
+    spec.load.parallelism = context.declared().parallel.then_some(1);
     let report = load(&loader, &spec, &input)
         .await
         .map_err(|error| format!("the load failed: {error:#}"))?;

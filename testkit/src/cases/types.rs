@@ -24,7 +24,7 @@ pub(crate) async fn arrives(
     let (target, batches) = (context.target(), batches(case)?);
     let spec = context.spec(&target);
     let schema = batches[0].schema();
-    let plan = plan_load(&loader, &spec, Arc::clone(&schema))
+    let plan = plan_load(&loader, &spec, &many(Arc::clone(&schema), Vec::new()))
         .await
         .map_err(|error| format!("no plan: {error:#}"))?;
     let planned = plan
@@ -57,10 +57,10 @@ pub(crate) async fn arrives(
         (TypeSupport::Exact | TypeSupport::Widened(_), Err(error)) => Err(format!(
             "it is declared as {declared}, and refused: {error:#}"
         )),
-        (TypeSupport::Lossy(_) | TypeSupport::Unsupported(_), Ok(_)) => {
+        (TypeSupport::Unsupported(_), Ok(_)) => {
             Err(format!("it is declared as {declared}, and taken"))
         }
-        (TypeSupport::Lossy(_) | TypeSupport::Unsupported(_), Err(error)) => {
+        (TypeSupport::Unsupported(_), Err(error)) => {
             ensure!(refuses, "the plan does not refuse it: {}", planned.support);
             ensure!(
                 error.kind() == ErrorKind::UnsupportedType,

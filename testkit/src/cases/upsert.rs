@@ -23,10 +23,7 @@ fn upsert(context: &Context<'_>, target: &str, keys: &[&str]) -> Option<LoadSpec
     let mut spec = context.spec(target);
     spec.load.mode = Mode::Upsert;
     spec.load.keys = keys.iter().map(|key| (*key).to_owned()).collect();
-    context
-        .capabilities()
-        .supports(Mode::Upsert)
-        .then_some(spec)
+    context.supports(Mode::Upsert).then_some(spec)
 }
 
 /// What a load reports of its keys, where the loader counts them: a store that can tell calls some of the updated unchanged.
@@ -171,7 +168,7 @@ async fn null_keys(context: &Context<'_>) -> CaseResult {
         .refused(&spec, &rows("a"), &[ErrorKind::NullKey])
         .await?;
     ensure!(
-        error.get("row") == Some("1") && error.get("column") == Some("id"),
+        error.row() == Some(1) && error.get("column") == Some("id"),
         "the error does not name row and column: {error}"
     );
     ensure!(
@@ -224,10 +221,9 @@ async fn unknown_keys(context: &Context<'_>) -> CaseResult {
 }
 
 async fn limits(context: &Context<'_>) -> CaseResult {
-    let capabilities = context.capabilities();
     let target = context.target();
     let old = people(0..10, "a");
-    if !capabilities.change_limits {
+    if !context.held().any(|kept| kept.change_limits) {
         let mut spec = context.spec(&target);
         spec.load.max_updates = Some(ChangeLimit::Rows(1));
         context
@@ -236,7 +232,8 @@ async fn limits(context: &Context<'_>) -> CaseResult {
         return Ok(Verdict::NotDeclared);
     }
     context.load(&context.spec(&target), &old).await?;
-    if let Some(mut spec) = upsert(context, &target, &["id"]) {
+    let counts = |mode| context.supports(mode) && context.keeps(mode).change_limits;
+    if let Some(mut spec) = upsert(context, &target, &["id"]).filter(|_| counts(Mode::Upsert)) {
         spec.load.max_updates = Some(ChangeLimit::Percent(20.0));
         context
             .refused(&spec, &people(0..3, "b"), &[ErrorKind::LimitExceeded])
@@ -255,7 +252,7 @@ async fn limits(context: &Context<'_>) -> CaseResult {
             .expect(&target, &[&people(0..2, "b"), &people(2..10, "a")])
             .await?;
     }
-    if capabilities.supports(Mode::Overwrite) {
+    if counts(Mode::Overwrite) {
         let mut spec = context.spec(&target);
         (spec.load.mode, spec.load.max_deletes) = (Mode::Overwrite, Some(ChangeLimit::Rows(9)));
         context

@@ -7,12 +7,12 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::DataType;
 use arrowload_core::memory::{
-    MemoryConfig, MemoryLoader, MemoryOptions, MemorySession, read_table,
+    MemoryConfig, MemoryLoader, MemoryOptions, MemorySession, MemoryTarget, read_table,
 };
 use arrowload_core::{
-    BatchStream, Capabilities, DataLoader, Error, ErrorKind, Input, LoadReport, LoadRequest,
+    BatchStream, Begun, Capabilities, DataLoader, Error, ErrorKind, Input, LoadReport, LoadRequest,
     LoadSession, LoadSpec, LoadState, Loader, LoaderDescriptor, Mode, Plan, Prepared, Receipt,
-    Result, Settings, TypeSupport, load,
+    Rejects, Result, Settings, TypeSupport, load,
 };
 use arrowload_testkit::canonical_rows;
 use futures::stream;
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 enum At {
     Connect,
     Find,
-    Plan,
+    Resolve,
     Begin,
     /// The second batch, when the first is staged.
     Write,
@@ -41,7 +41,7 @@ enum At {
 const ALL: [At; 9] = [
     At::Connect,
     At::Find,
-    At::Plan,
+    At::Resolve,
     At::Begin,
     At::Write,
     At::Prepare,
@@ -92,6 +92,7 @@ impl DataLoader for Flaky {
     const CAPABILITIES: Capabilities = MemoryLoader::CAPABILITIES;
     type Config = Config;
     type Options = MemoryOptions;
+    type Resolved = MemoryTarget;
     type Session = Session;
 
     async fn connect(config: Config) -> Result<Self> {
@@ -110,17 +111,31 @@ impl DataLoader for Flaky {
         self.0.find_load(target, load_id).await
     }
 
-    async fn plan(&self, request: &LoadRequest<MemoryOptions>) -> Result<Plan> {
-        self.1.fail(At::Plan)?;
-        self.0.plan(request).await
+    async fn resolve(&self, request: &LoadRequest<MemoryOptions>) -> Result<MemoryTarget> {
+        self.1.fail(At::Resolve)?;
+        self.0.resolve(request).await
     }
 
-    async fn begin(&self, request: LoadRequest<MemoryOptions>) -> Result<Session> {
+    fn plan(request: &LoadRequest<MemoryOptions>, found: &MemoryTarget) -> Plan {
+        let mut plan = Plan::of::<Self>(request);
+        plan.target_exists = MemoryLoader::plan(request, found).target_exists;
+        plan
+    }
+
+    async fn begin(
+        &self,
+        request: LoadRequest<MemoryOptions>,
+        found: MemoryTarget,
+        rejects: Rejects,
+    ) -> Result<Begun<Session>> {
         self.1.fail(At::Begin)?;
-        Ok(Session {
-            inner: self.0.begin(request).await?,
-            config: self.1.clone(),
-            batches: 0,
+        Ok(match self.0.begin(request, found, rejects).await? {
+            Begun::Session(inner) => Begun::Session(Session {
+                inner,
+                config: self.1.clone(),
+                batches: 0,
+            }),
+            Begun::AlreadyLoaded(receipt) => Begun::AlreadyLoaded(receipt),
         })
     }
 
@@ -165,7 +180,7 @@ fn batch(ids: std::ops::Range<i64>) -> RecordBatch {
 fn query() -> (Input, Arc<AtomicU32>) {
     let runs = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&runs);
-    let input = Input::query(move || {
+    let input = Input::repeatable(move |_| {
         counter.fetch_add(1, Ordering::Relaxed);
         let batches = (0..4).map(|index| Ok(batch(index * 5..index * 5 + 5)));
         Box::pin(async move {
@@ -239,11 +254,11 @@ fn check(report: &LoadReport, runs: u32, at: At, mode: Mode) {
     assert_eq!((report.rows, report.already_loaded), (20, false), "{case}");
     // What comes before the rows is tried again alone; a load that was under way is run again as a whole.
     let again = match at {
-        At::Connect | At::Find | At::Plan | At::Begin | At::AnswerAfter => 0,
+        At::Connect | At::Find | At::Resolve | At::Begin | At::AnswerAfter => 0,
         At::Write | At::Prepare | At::Commit | At::AnswerBefore => 2,
     };
     assert_eq!(runs, 1 + again, "{case}");
-    let counted = if [At::Plan, At::Begin].contains(&at) {
+    let counted = if [At::Resolve, At::Begin].contains(&at) {
         2
     } else {
         again

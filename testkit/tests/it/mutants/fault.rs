@@ -19,7 +19,12 @@ pub(super) enum Fault {
     MakesTheTargetInItsPlan,
     PlansOnlyWhatIsMissing,
     PlansToMakeWhatIsThere,
-    PlansWithoutItsPromises,
+    PromisesMoreThanItDeclares,
+    NeverKeepsWhatItDeclares,
+    RefusesOnlyWhenItBegins,
+    ForgetsDefinitions,
+    ForgetsMarks,
+    DescribesOtherColumns,
     MakesNoTargetWithoutRows,
     ForgetsLoadIds,
     LooksForLoadIdsOnlyAtFirst,
@@ -98,6 +103,7 @@ pub(super) const MUTANTS: &[(Fault, &[&str])] = &[
         Fault::PublishesWhenItGivesUp,
         &[
             "a failed load leaves the target as it was",
+            "what a failed load says of its target is what is there",
             "a load that is tried again has no duplicate rows",
             "a schema that drifts ends the load",
         ],
@@ -121,8 +127,31 @@ pub(super) const MUTANTS: &[(Fault, &[&str])] = &[
         &["a plan says what is declared"],
     ),
     (
-        Fault::PlansWithoutItsPromises,
+        Fault::PromisesMoreThanItDeclares,
         &["a plan says what is declared"],
+    ),
+    (
+        Fault::NeverKeepsWhatItDeclares,
+        &["a plan says what is declared"],
+    ),
+    (
+        Fault::RefusesOnlyWhenItBegins,
+        &["what a load refuses, its plan refuses in the same words"],
+    ),
+    (
+        Fault::ForgetsDefinitions,
+        &[
+            "an id that was another load is refused",
+            "the definition and the mark are recorded",
+        ],
+    ),
+    (
+        Fault::ForgetsMarks,
+        &["the definition and the mark are recorded"],
+    ),
+    (
+        Fault::DescribesOtherColumns,
+        &["a target is described by its columns"],
     ),
     (
         Fault::MakesNoTargetWithoutRows,

@@ -8,11 +8,11 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema};
 use arrowload_core::memory::{
-    MemoryConfig, MemoryLoader, MemoryOptions, MemorySession, put_table, read_table,
+    MemoryConfig, MemoryLoader, MemoryOptions, MemorySession, MemoryTarget, put_table, read_table,
 };
 use arrowload_core::{
-    Capabilities, ChangeLimits, Checksums, ColumnChecksum, DataLoader, Error, ErrorKind,
-    LoadRequest, LoadSession, LoadState, Mode, Plan, Prepared, Receipt, Rejects, Result, Secret,
+    Begun, Capabilities, Checksums, ColumnChecksum, DataLoader, Error, ErrorKind, LoadRequest,
+    LoadSession, LoadState, Mode, Plan, Prepared, Receipt, Rejects, Result, Secret, TargetColumns,
     TypeSupport,
 };
 use schemars::JsonSchema;
@@ -29,7 +29,7 @@ pub(super) struct Config {
     password: Option<Secret>,
 }
 
-#[derive(Default, Deserialize, JsonSchema)]
+#[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Options {}
 
@@ -70,6 +70,7 @@ impl DataLoader for Mutant {
     const CAPABILITIES: Capabilities = MemoryLoader::CAPABILITIES;
     type Config = Config;
     type Options = Options;
+    type Resolved = Resolved;
     type Session = Session;
 
     async fn connect(config: Config) -> Result<Self> {
@@ -95,34 +96,170 @@ impl DataLoader for Mutant {
         })
     }
 
-    async fn begin(&self, request: LoadRequest<Options>) -> Result<Session> {
-        let mut request = request.with_options(MemoryOptions::default());
-        let (before, load_id) = (
-            read_table(&self.database, &request.target),
-            request.load_id.clone(),
-        );
+    async fn resolve(&self, request: &LoadRequest<Options>) -> Result<Resolved> {
+        let load_id = request.load_id.clone();
+        let before = read_table(&self.database, &request.target);
         let there = before.as_ref().map(RecordBatch::schema);
+        let request = self.changed(
+            request.clone().with_options(MemoryOptions::default()),
+            there,
+        )?;
+        if self.fault == Fault::MakesTheTargetInItsPlan && before.is_none() {
+            put_table(&self.database, &request.target, &request.schema, vec![]);
+        }
+        if self.fault == Fault::PlansOnlyWhatIsMissing && before.is_some() {
+            return Err(Error::new(
+                ErrorKind::Unexpected,
+                "there is no plan for a target that is there",
+            ));
+        }
+        let found = match (self.fault, self.inner.resolve(&request).await) {
+            (Fault::RefusesOnlyWhenItBegins, Err(_)) => None,
+            (_, found) => Some(found?),
+        };
+        Ok(Resolved {
+            request,
+            load_id,
+            before,
+            found,
+            fault: self.fault,
+        })
+    }
+
+    fn plan(request: &LoadRequest<Options>, resolved: &Resolved) -> Plan {
+        let mut plan = Plan::of::<Self>(request);
+        plan.target_exists = resolved.before.is_some();
+        match resolved.fault {
+            Fault::PlansToMakeWhatIsThere => {
+                plan.ddl.push(format!("CREATE TABLE {}", request.target))
+            }
+            Fault::PromisesMoreThanItDeclares => plan.guarantees.parallelism = 4,
+            Fault::NeverKeepsWhatItDeclares => plan.guarantees.checksum = false,
+            _ => {}
+        }
+        plan
+    }
+
+    async fn begin(
+        &self,
+        _: LoadRequest<Options>,
+        resolved: Resolved,
+        rejects: Rejects,
+    ) -> Result<Begun<Session>> {
+        let Resolved {
+            request,
+            load_id,
+            before,
+            found,
+            ..
+        } = resolved;
+        let Some(found) = found else {
+            return Err(Error::new(ErrorKind::Unsupported, "this cannot be begun"));
+        };
+        if self.fault == Fault::ServesOneLoadAtATime && Arc::strong_count(&self.busy) > 1 {
+            return Err(Error::new(ErrorKind::Conflict, "another load is under way"));
+        }
+        let sent = Checksums::new(&request.schema);
+        let inner = match self
+            .inner
+            .begin(request.clone(), found, rejects.clone())
+            .await?
+        {
+            Begun::Session(session) => session,
+            Begun::AlreadyLoaded(receipt) => return Ok(Begun::AlreadyLoaded(receipt)),
+        };
+        if self.fault == Fault::MakesTheTargetWhenItBegins && before.is_none() {
+            put_table(&self.database, &request.target, &request.schema, vec![]);
+        }
+        Ok(Begun::Session(Session {
+            inner: Some(inner),
+            fault: self.fault,
+            database: self.database.clone(),
+            request,
+            load_id,
+            before,
+            sent,
+            rows: 0,
+            seen: Vec::new(),
+            rejects,
+            _busy: Arc::clone(&self.busy),
+        }))
+    }
+
+    fn supports_type(_: &DataType) -> TypeSupport {
+        TypeSupport::Exact
+    }
+
+    async fn describe(&self, target: &str) -> Result<Option<TargetColumns>> {
+        let described = self.inner.describe(target).await?;
+        Ok(described.map(|mut described| {
+            if self.fault == Fault::DescribesOtherColumns {
+                described.columns.reverse();
+            }
+            described
+        }))
+    }
+
+    async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
+        match (self.fault, self.inner.find_load(target, load_id).await?) {
+            (Fault::ForgetsLoadIds, _) => Ok(LoadState::NotCommitted),
+            (Fault::LooksForLoadIdsOnlyAtFirst, _) => {
+                let key = [self.database.clone(), target.to_owned(), load_id.to_owned()];
+                let found = LEDGER
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get(&key)
+                    .copied();
+                Ok(found.map_or(LoadState::NotCommitted, |rows| {
+                    LoadState::committed(Receipt::rows(rows))
+                }))
+            }
+            (Fault::ForgetsHowManyRowsItSetAside, LoadState::Committed { receipt, .. }) => {
+                Ok(LoadState::committed(Receipt::rows(receipt.rows)))
+            }
+            (_, state) => Ok(state),
+        }
+    }
+
+    async fn ping(&self) -> Result<()> {
+        match self.fault {
+            Fault::DoesNotAnswerPings => Err(Error::new(ErrorKind::Connection, "no answer")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Mutant {
+    /// The request as the mutant understands it.
+    fn changed(
+        &self,
+        mut request: LoadRequest<MemoryOptions>,
+        there: Option<arrow_schema::SchemaRef>,
+    ) -> Result<LoadRequest<MemoryOptions>> {
+        let load = &mut request.load;
         match self.fault {
             Fault::ForgetsLoadIds | Fault::LooksForLoadIdsOnlyAtFirst => {
-                request.load_id = unique(&load_id)
+                request.load_id = unique(&request.load_id)
             }
             Fault::AppendsWhereItShouldOverwrite
-                if request.mode == Mode::Overwrite && there.is_some() =>
+                if load.mode == Mode::Overwrite && there.is_some() =>
             {
-                request.mode = Mode::Append
+                load.mode = Mode::Append
             }
-            Fault::AppendsWhereItShouldUpsert if request.mode == Mode::Upsert => {
-                request.mode = Mode::Append
+            Fault::AppendsWhereItShouldUpsert if load.mode == Mode::Upsert => {
+                load.mode = Mode::Append
             }
-            Fault::OverwritesWhereItShouldAppend if request.mode == Mode::Append => {
-                request.mode = Mode::Overwrite
+            Fault::OverwritesWhereItShouldAppend if load.mode == Mode::Append => {
+                load.mode = Mode::Overwrite
             }
-            Fault::CreatesOverWhatIsThere if request.mode == Mode::Create => {
-                request.mode = Mode::Overwrite
+            Fault::CreatesOverWhatIsThere if load.mode == Mode::Create => {
+                load.mode = Mode::Overwrite
             }
-            Fault::MakesATargetThatItMayNotCreate => request.create_table = true,
-            Fault::LooksAtTheFirstKeyOnly => request.keys.truncate(1),
-            Fault::IgnoresLimits => request.limits = ChangeLimits::default(),
+            Fault::MakesATargetThatItMayNotCreate => load.create_table = true,
+            Fault::LooksAtTheFirstKeyOnly => load.keys.truncate(1),
+            Fault::IgnoresLimits => (load.max_updates, load.max_deletes) = (None, None),
+            Fault::ForgetsDefinitions => request.definition = None,
+            Fault::ForgetsMarks => request.mark = None,
             Fault::CutsTargetNames => {
                 request.target = request
                     .target
@@ -163,85 +300,21 @@ impl DataLoader for Mutant {
                     "the columns are in another order",
                 ));
             }
-            (Fault::ServesOneLoadAtATime, _) if Arc::strong_count(&self.busy) > 1 => {
-                return Err(Error::new(ErrorKind::Conflict, "another load is under way"));
-            }
             _ => {}
         }
-        let sent = Checksums::new(&request.schema);
-        let inner = self.inner.begin(request.clone()).await?;
-        if self.fault == Fault::MakesTheTargetWhenItBegins && there.is_none() {
-            put_table(&self.database, &request.target, &request.schema, vec![]);
-        }
-        let rejects = request.rejects.clone();
-        Ok(Session {
-            inner: Some(inner),
-            fault: self.fault,
-            database: self.database.clone(),
-            request,
-            load_id,
-            before,
-            sent,
-            rows: 0,
-            seen: Vec::new(),
-            rejects,
-            _busy: Arc::clone(&self.busy),
-        })
+        Ok(request)
     }
+}
 
-    fn supports_type(_: &DataType) -> TypeSupport {
-        TypeSupport::Exact
-    }
-
-    async fn plan(&self, request: &LoadRequest<Options>) -> Result<Plan> {
-        let mut plan = Plan::from_types(&request.schema, Self::supports_type);
-        plan.target_exists = read_table(&self.database, &request.target).is_some();
-        match self.fault {
-            Fault::MakesTheTargetInItsPlan if !plan.target_exists => {
-                put_table(&self.database, &request.target, &request.schema, vec![]);
-            }
-            Fault::PlansToMakeWhatIsThere => {
-                plan.ddl.push(format!("CREATE TABLE {}", request.target))
-            }
-            Fault::PlansWithoutItsPromises => plan.exactly_once = Some(false),
-            Fault::PlansOnlyWhatIsMissing if plan.target_exists && request.load_id == "plan" => {
-                return Err(Error::new(
-                    ErrorKind::Unexpected,
-                    "there is no plan for a target that is there",
-                ));
-            }
-            _ => {}
-        }
-        Ok(plan)
-    }
-
-    async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
-        match (self.fault, self.inner.find_load(target, load_id).await?) {
-            (Fault::ForgetsLoadIds, _) => Ok(LoadState::NotCommitted),
-            (Fault::LooksForLoadIdsOnlyAtFirst, _) => {
-                let key = [self.database.clone(), target.to_owned(), load_id.to_owned()];
-                let found = LEDGER
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .get(&key)
-                    .copied();
-                Ok(found.map_or(LoadState::NotCommitted, |rows| {
-                    LoadState::Committed(Receipt::rows(rows))
-                }))
-            }
-            (Fault::ForgetsHowManyRowsItSetAside, LoadState::Committed(receipt)) => {
-                Ok(LoadState::Committed(Receipt::rows(receipt.rows)))
-            }
-            (_, state) => Ok(state),
-        }
-    }
-
-    async fn ping(&self) -> Result<()> {
-        match self.fault {
-            Fault::DoesNotAnswerPings => Err(Error::new(ErrorKind::Connection, "no answer")),
-            _ => Ok(()),
-        }
-    }
+/// The target as the mutant found it.
+pub(super) struct Resolved {
+    request: LoadRequest<MemoryOptions>,
+    /// The load_id that was asked for.
+    load_id: String,
+    /// What was there.
+    before: Option<RecordBatch>,
+    found: Option<MemoryTarget>,
+    fault: Fault,
 }
 
 impl Session {

@@ -6,9 +6,12 @@ mod values;
 
 use arrow_array::RecordBatch;
 use arrow_schema::DataType;
-use arrowload_core::memory::{MemoryConfig, MemoryLoader, MemoryOptions, MemorySession};
+use arrowload_core::memory::{
+    MemoryConfig, MemoryLoader, MemoryOptions, MemorySession, MemoryTarget,
+};
 use arrowload_core::{
-    Capabilities, DataLoader, LoadRequest, LoaderDescriptor, Result, Settings, TypeSupport,
+    Begun, Capabilities, DataLoader, LoadRequest, LoaderDescriptor, Plan, Rejects, Result,
+    Settings, TypeSupport,
 };
 use arrowload_testkit::{ConformanceReport, Subject, case_names, conformance, conformance_of};
 use futures::future::BoxFuture;
@@ -131,6 +134,7 @@ impl DataLoader for Open {
     const CAPABILITIES: Capabilities = MemoryLoader::CAPABILITIES;
     type Config = OpenConfig;
     type Options = MemoryOptions;
+    type Resolved = MemoryTarget;
     type Session = MemorySession;
 
     async fn connect(config: OpenConfig) -> Result<Self> {
@@ -141,8 +145,22 @@ impl DataLoader for Open {
         .map(Self)
     }
 
-    async fn begin(&self, request: LoadRequest<MemoryOptions>) -> Result<MemorySession> {
-        self.0.begin(request).await
+    async fn resolve(&self, request: &LoadRequest<MemoryOptions>) -> Result<MemoryTarget> {
+        self.0.resolve(request).await
+    }
+
+    /// It does not look whether the target is there.
+    fn plan(request: &LoadRequest<MemoryOptions>, _: &MemoryTarget) -> Plan {
+        Plan::of::<Self>(request)
+    }
+
+    async fn begin(
+        &self,
+        request: LoadRequest<MemoryOptions>,
+        found: MemoryTarget,
+        rejects: Rejects,
+    ) -> Result<Begun<MemorySession>> {
+        self.0.begin(request, found, rejects).await
     }
 
     fn supports_type(_: &DataType) -> TypeSupport {

@@ -1,0 +1,258 @@
+//! The rows of a load: a query, a stream, batches in memory, a dead-letter file, and what is done to them on the way.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::{Schema, SchemaRef};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::Mutex;
+
+use crate::dead_letter::read_dead_letters;
+use crate::{BatchStream, Error, ErrorKind, Query, QueryProgress, Result, Source};
+
+/// The rows of a load. It knows their schema, whether they can be read again, and what they are (for the
+/// [`Definition`](crate::Definition) of a load).
+pub struct Input {
+    rows: Rows,
+    definition: Option<String>,
+}
+
+enum Rows {
+    Again {
+        open: Box<dyn Fn(QueryProgress) -> Opening + Send + Sync>,
+        schema: Option<Box<dyn Fn() -> BoxFuture<'static, Result<SchemaRef>> + Send + Sync>>,
+    },
+    Once(Mutex<Option<BatchStream>>),
+    Through(Box<Input>, Arc<dyn Operator>),
+}
+
+type Opening = BoxFuture<'static, Result<BatchStream>>;
+
+/// Something that is done to rows between source and store: columns renamed, cast or masked, rows filtered or deduplicated.
+pub trait Operator: Send + Sync + 'static {
+    /// What tells it from other operators, with its parameters: a part of the definition of a load.
+    fn definition(&self) -> String;
+
+    /// The schema of what comes out. [`apply`](Self::apply) announces the same.
+    ///
+    /// # Errors
+    /// Whatever keeps it from rows of this schema.
+    fn schema(&self, input: &SchemaRef) -> Result<SchemaRef>;
+
+    /// Puts itself behind a stream.
+    ///
+    /// # Errors
+    /// Whatever keeps it from rows of this schema.
+    fn apply(&self, stream: BatchStream) -> Result<BatchStream>;
+}
+
+impl Input {
+    /// Rows that can be read again, by calling `open` again; it may report how far a query is. Without
+    /// [`with_schema`](Self::with_schema) the schema is found by opening.
+    pub fn repeatable(
+        open: impl Fn(QueryProgress) -> BoxFuture<'static, Result<BatchStream>> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            rows: Rows::Again {
+                open: Box::new(open),
+                schema: None,
+            },
+            definition: None,
+        }
+    }
+
+    /// The answer to a query, which is run again if the whole load has to be.
+    pub fn query(source: Source, query: Query) -> Self {
+        let definition = query.definition();
+        let (source, query) = (Arc::new(source), Arc::new(query));
+        let (asked, schema_of) = (Arc::clone(&source), Arc::clone(&query));
+        Self::repeatable(move |progress| {
+            let (source, query) = (Arc::clone(&source), Query::clone(&query));
+            async move { source.query(&query.with_progress(progress)).await }.boxed()
+        })
+        .with_schema(move || {
+            let (source, query) = (Arc::clone(&asked), Arc::clone(&schema_of));
+            async move { source.schema(&query).await }.boxed()
+        })
+        .defined_as(definition)
+    }
+
+    /// A stream, which cannot be read twice: the load ends at its first transient error after the first row.
+    pub fn stream(stream: BatchStream) -> Self {
+        Self {
+            rows: Rows::Once(Mutex::new(Some(stream))),
+            definition: None,
+        }
+    }
+
+    /// Batches in memory, all of this schema.
+    pub fn table(schema: SchemaRef, batches: Vec<RecordBatch>) -> Self {
+        let announced = Arc::clone(&schema);
+        Self::repeatable(move |_| {
+            let stream = BatchStream::from_batches(Arc::clone(&schema), batches.clone());
+            async move { Ok(stream) }.boxed()
+        })
+        .with_schema(move || {
+            let schema = Arc::clone(&announced);
+            async move { Ok(schema) }.boxed()
+        })
+    }
+
+    /// The rows of a dead-letter file.
+    pub fn dead_letters(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self::repeatable(move |_| {
+            let opened = read_dead_letters(&path).map(|(stream, _)| stream);
+            async move { opened }.boxed()
+        })
+    }
+
+    /// Says how to find the schema without opening. It serves rows that can be read again; a stream has its schema.
+    #[must_use]
+    pub fn with_schema(
+        mut self,
+        find: impl Fn() -> BoxFuture<'static, Result<SchemaRef>> + Send + Sync + 'static,
+    ) -> Self {
+        if let Rows::Again { schema, .. } = &mut self.rows {
+            *schema = Some(Box::new(find));
+        }
+        self
+    }
+
+    /// Says what the rows are, such as the text of their query: a `load_id` that comes back with other rows is refused.
+    #[must_use]
+    pub fn defined_as(mut self, definition: impl Into<String>) -> Self {
+        self.definition = Some(definition.into());
+        self
+    }
+
+    /// These rows behind an operator.
+    #[must_use]
+    pub fn through(self, operator: impl Operator) -> Self {
+        let definition = self
+            .definition
+            .as_ref()
+            .map(|before| format!("{before}\u{0}{}", operator.definition()));
+        Self {
+            rows: Rows::Through(Box::new(self), Arc::new(operator)),
+            definition,
+        }
+    }
+
+    /// What the rows are, where that is known.
+    pub fn definition(&self) -> Option<&str> {
+        self.definition.as_deref()
+    }
+
+    /// Whether they can be read again.
+    pub fn is_repeatable(&self) -> bool {
+        match &self.rows {
+            Rows::Again { .. } => true,
+            Rows::Once(_) => false,
+            Rows::Through(input, _) => input.is_repeatable(),
+        }
+    }
+
+    /// The schema of the rows. Reads none of a stream that can be read only once.
+    ///
+    /// # Errors
+    /// Whatever the source says; [`ErrorKind::Unexpected`] if the stream was read already.
+    pub fn schema(&self) -> BoxFuture<'_, Result<SchemaRef>> {
+        async move {
+            match &self.rows {
+                Rows::Again {
+                    schema: Some(find), ..
+                } => find().await,
+                Rows::Again { open, schema: None } => {
+                    Ok(open(QueryProgress::default()).await?.schema().clone())
+                }
+                Rows::Once(stream) => {
+                    let stream = stream.lock().await;
+                    let stream = stream.as_ref().ok_or_else(read_already)?;
+                    Ok(stream.schema().clone())
+                }
+                Rows::Through(input, operator) => operator.schema(&input.schema().await?),
+            }
+        }
+        .boxed()
+    }
+
+    /// Opens the rows.
+    pub(crate) fn open(&self, progress: QueryProgress) -> BoxFuture<'_, Result<BatchStream>> {
+        async move {
+            match &self.rows {
+                Rows::Again { open, .. } => open(progress).await,
+                Rows::Once(stream) => stream.lock().await.take().ok_or_else(read_already),
+                Rows::Through(input, operator) => {
+                    let stream = input.open(progress).await?;
+                    operator.apply(stream)
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+fn read_already() -> Error {
+    let message = "the stream was already read; a load from a stream cannot be repeated";
+    Error::new(ErrorKind::Unexpected, message)
+}
+
+/// Columns under other names.
+#[derive(Debug, Clone)]
+pub struct Rename(Vec<(String, String)>);
+
+impl Rename {
+    /// From each first name to its second one.
+    pub fn new<A: Into<String>, B: Into<String>>(names: impl IntoIterator<Item = (A, B)>) -> Self {
+        let pairs = names.into_iter().map(|(from, to)| (from.into(), to.into()));
+        Self(pairs.collect())
+    }
+}
+
+impl Operator for Rename {
+    fn definition(&self) -> String {
+        format!("rename {:?}", self.0)
+    }
+
+    fn schema(&self, input: &SchemaRef) -> Result<SchemaRef> {
+        let mut fields = input.fields().to_vec();
+        for (from, to) in &self.0 {
+            let Some(index) = input.fields().iter().position(|field| field.name() == from) else {
+                let hint = crate::settings::suggestion(
+                    from,
+                    input.fields().iter().map(|field| field.name().as_str()),
+                );
+                let message = format!("there is no column `{from}` to rename{hint}");
+                return Err(Error::new(ErrorKind::InvalidOption, message).with("column", from));
+            };
+            fields[index] = Arc::new(input.field(index).clone().with_name(to));
+        }
+        let metadata = input.metadata().clone();
+        Ok(Arc::new(Schema::new_with_metadata(fields, metadata)))
+    }
+
+    fn apply(&self, stream: BatchStream) -> Result<BatchStream> {
+        let schema = self.schema(stream.schema())?;
+        let expected = stream.expected_rows();
+        let renamed = Arc::clone(&schema);
+        let batches = stream.map(move |batch| {
+            let (_, columns, rows) = batch?.into_parts();
+            let options = RecordBatchOptions::new()
+                .with_row_count(Some(rows))
+                .with_match_field_names(false);
+            Ok(RecordBatch::try_new_with_options(
+                Arc::clone(&renamed),
+                columns,
+                &options,
+            )?)
+        });
+        let stream = BatchStream::new(schema, batches);
+        Ok(match expected {
+            Some(rows) => stream.with_expected_rows(rows),
+            None => stream,
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! A run: one input, read once for all destinations that still need it, until each has its outcome.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{Attempt, Step};
+use super::feed::Feed;
+use super::progress::Meter;
+use super::retry::{Pauses, at_least};
+use super::sink::Sink;
+use super::{Input, Phase};
+use crate::{
+    BatchStream, Error, ErrorKind, LoadReport, QueryProgress, Result, Retry, panics::caught,
+};
+
+/// How long to wait for a query between reports of its progress.
+pub(super) const WAITS: Duration = Duration::from_millis(100);
+
+pub(crate) struct Run<'a> {
+    pub(crate) input: &'a Input,
+    pub(crate) sinks: Vec<Sink<'a>>,
+    pub(crate) fail_fast: bool,
+}
+
+type Outcome = Result<LoadReport>;
+
+impl<'a> Run<'a> {
+    /// The outcome of each sink, in their order.
+    pub(crate) async fn to_end(&self) -> Vec<Outcome> {
+        let found = join_all(self.sinks.iter().map(Sink::find_committed)).await;
+        let mut outcomes: Vec<Option<Outcome>> = found.into_iter().map(Result::transpose).collect();
+        let mut pauses: Vec<Pauses> = self
+            .sinks
+            .iter()
+            .map(|sink| Pauses::new(sink.spec.load.max_retries, sink.time_left()))
+            .collect();
+        loop {
+            let failed = outcomes.iter().flatten().any(Result::is_err);
+            if self.fail_fast && failed {
+                for outcome in &mut outcomes {
+                    outcome.get_or_insert_with(|| Err(stopped()));
+                }
+            }
+            let pending: Vec<usize> = (0..outcomes.len())
+                .filter(|index| outcomes[*index].is_none())
+                .collect();
+            if pending.is_empty() {
+                return outcomes.into_iter().flatten().collect();
+            }
+            let sinks: Vec<&Sink<'a>> = pending.iter().map(|index| &self.sinks[*index]).collect();
+            let mut pause = None;
+            for (index, outcome) in pending.into_iter().zip(self.attempt(&sinks).await) {
+                match self.again(index, &outcome, &mut pauses[index]) {
+                    Some(longer) => pause = pause.max(Some(longer)),
+                    None => {
+                        let sink = &self.sinks[index];
+                        let last = |error: Error| match sink.may_repeat() {
+                            true => pauses[index].exhausted(error),
+                            false => error.with_retry(Retry::Never),
+                        };
+                        outcomes[index] = Some(outcome.map_err(last));
+                    }
+                }
+            }
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+
+    /// How long to wait before the whole load is run again for this sink; `None` if it is not.
+    fn again(&self, index: usize, outcome: &Outcome, pauses: &mut Pauses) -> Option<Duration> {
+        let error = outcome.as_ref().err()?;
+        let sink = &self.sinks[index];
+        if is_final(sink, error) {
+            return None;
+        }
+        let pause = at_least(pauses.next()?, error);
+        tracing::warn!(%error, ?pause, "running the load again");
+        sink.count_retry();
+        Some(pause)
+    }
+
+    /// One reading of the input, for these sinks.
+    async fn attempt(&self, sinks: &[&Sink<'a>]) -> Vec<Outcome> {
+        let query = QueryProgress::default();
+        let meters: Vec<Meter<'_>> = sinks
+            .iter()
+            .map(|sink| Meter::new(sink, query.clone()))
+            .collect();
+        let stream = match self.open(&meters, &query).await {
+            Ok(stream) => stream,
+            Err(error) => return sinks.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let stop = CancellationToken::new();
+        let stop = self.fail_fast.then_some(&stop);
+        let (schema, expected) = (stream.schema().clone(), stream.expected_rows());
+        let begin = |meter| Attempt::begin(meter, schema.clone(), expected, stop);
+        let begun = join_all(meters.iter().map(begin)).await;
+        let going = |begun: &Result<Step<Attempt<'_>>>| match begun {
+            Ok(Step::Going(attempt)) => Some(attempt.batch_size()),
+            _ => None,
+        };
+        let mut feeds = Feed::start(stream, begun.iter().filter_map(going).collect()).into_iter();
+        let prepared = join_all(begun.into_iter().map(|begun| {
+            let feed = going(&begun).and_then(|_| feeds.next());
+            async move {
+                match (begun?, feed) {
+                    (Step::Done(report), _) => Ok(Step::Done(report)),
+                    (Step::Going(attempt), Some(feed)) => {
+                        attempt.prepare(feed, stop).await.map(Step::Going)
+                    }
+                    (Step::Going(_), None) => {
+                        let message = "internal error: a destination has no rows to read";
+                        Err(Error::new(ErrorKind::Unexpected, message))
+                    }
+                }
+            }
+        }))
+        .await;
+        let mut outcomes = Vec::with_capacity(prepared.len());
+        for prepared in prepared {
+            outcomes.push(match prepared {
+                Ok(Step::Done(report)) => Ok(report),
+                Ok(Step::Going(prepared)) => prepared.commit(stop).await,
+                Err(error) => Err(error),
+            });
+        }
+        outcomes
+    }
+
+    /// Opens the input, and tells meanwhile how far its query is.
+    async fn open(&self, meters: &[Meter<'_>], query: &QueryProgress) -> Result<BatchStream> {
+        for meter in meters {
+            meter.sink.status().enter(Phase::Querying);
+            meter
+                .sink
+                .attempts
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        let opening = async {
+            let mut opening = std::pin::pin!(caught("the source", self.input.open(query.clone())));
+            loop {
+                match tokio::time::timeout(WAITS, &mut opening).await {
+                    Ok(stream) => return stream,
+                    Err(_) if query.done().is_some() => meters.iter().for_each(Meter::tick),
+                    Err(_) => {}
+                }
+            }
+        };
+        // The one that may wait longest decides; the others find out when they begin.
+        let patient = meters
+            .iter()
+            .map(|meter| meter.sink)
+            .max_by_key(|sink| sink.time_left().unwrap_or(Duration::MAX));
+        match patient {
+            Some(sink) => sink.within_timeout(opening).await,
+            None => opening.await,
+        }
+    }
+}
+
+/// Whether the whole load is not run again after this error.
+pub(super) fn is_final(sink: &Sink<'_>, error: &Error) -> bool {
+    !error.is_transient()
+        || error.is_exhausted()
+        || !sink.may_repeat()
+        || sink.retries_left() == 0
+        || sink.time_left().is_some_and(|left| left.is_zero())
+}
+
+/// The error of a destination that was stopped because another one failed.
+pub(super) fn stopped() -> Error {
+    let message = "another destination failed, and fail_fast was asked for";
+    Error::new(ErrorKind::Stopped, message).with_retry(Retry::Never)
+}

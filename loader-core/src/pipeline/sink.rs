@@ -1,0 +1,318 @@
+//! One destination of a run: its options, its retries, its questions to the store, and the report of its end.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arrow_schema::SchemaRef;
+
+use super::progress::{Meter, Settled};
+use super::retry::with_retries;
+use super::{ASK_TIMEOUT, Destination, Input, LoadSpec, LoadStatus};
+use crate::dead_letter::find_dead_letters;
+use crate::erased::{DynResolved, UntypedRequest};
+use crate::panics::caught;
+use crate::schema::check_loadable;
+use crate::{
+    Aftermath, Atomicity, Definition, Error, ErrorKind, Guarantees, LoadReport, LoadRequest,
+    LoadState, Loader, Mode, QueryProgress, Receipt, Result, keys,
+};
+
+pub(crate) struct Sink<'a> {
+    pub(crate) loader: &'a Loader,
+    pub(crate) spec: &'a LoadSpec,
+    pub(crate) load_id: String,
+    definition: Definition,
+    input_is_repeatable: bool,
+    pub(crate) started: Instant,
+    /// How many times something was retried, of `max_retries`.
+    pub(crate) retries: AtomicU32,
+    /// How many times the whole load was begun.
+    pub(crate) attempts: AtomicU32,
+    /// What the plan of the last attempt said.
+    planned: Mutex<Option<Planned>>,
+}
+
+/// What a plan says that outlives it.
+#[derive(Clone)]
+pub(crate) struct Planned {
+    pub(crate) guarantees: Guarantees,
+    pub(crate) unproved: Vec<String>,
+}
+
+impl<'a> Sink<'a> {
+    pub(crate) fn new(destination: &Destination<'a>, input: &Input) -> Self {
+        let Destination { loader, spec } = *destination;
+        let made_up = || uuid::Uuid::now_v7().to_string();
+        let load_id = spec.load.load_id.clone().unwrap_or_else(made_up);
+        let known = loader.descriptor.options_schema();
+        Self {
+            loader,
+            spec,
+            load_id,
+            definition: Definition::of(input.definition(), &spec.load, &spec.options, &known),
+            input_is_repeatable: input.is_repeatable(),
+            started: spec.started.unwrap_or_else(Instant::now),
+            retries: AtomicU32::new(0),
+            attempts: AtomicU32::new(0),
+            planned: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.loader.descriptor.name()
+    }
+
+    pub(crate) fn status(&self) -> &LoadStatus {
+        &self.spec.status
+    }
+
+    pub(crate) fn planned(&self) -> Option<Planned> {
+        self.planned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The request of plan and load alike.
+    pub(crate) fn request(&self, schema: SchemaRef) -> Result<UntypedRequest> {
+        check_loadable(&schema)?;
+        keys::key_indices(&schema, &self.spec.load.keys)?;
+        let options = self.spec.options.clone();
+        let mut request = LoadRequest::new(&self.load_id, &self.spec.target, schema, options);
+        request.load = self.spec.load.clone();
+        request.definition = Some(self.definition.clone());
+        request.mark.clone_from(&self.spec.mark);
+        Ok(request)
+    }
+
+    /// Looks at the target, and refuses what does not hold for it: all but the types of columns.
+    pub(crate) async fn resolve(&self, request: UntypedRequest) -> Result<Box<dyn DynResolved>> {
+        let asked = request.clone();
+        let loader = std::sync::Arc::clone(&self.loader.inner);
+        let resolved = caught(self.name(), loader.resolve(request)).await?;
+        let plan = resolved.plan();
+        plan.check_request(&asked, self.loader.descriptor.capabilities())?;
+        let planned = Planned {
+            guarantees: plan.guarantees,
+            unproved: plan.unproved(),
+        };
+        *self.planned.lock().unwrap_or_else(PoisonError::into_inner) = Some(planned);
+        Ok(resolved)
+    }
+
+    /// Calls until it succeeds, with what is left of the retries.
+    pub(crate) async fn retrying<T, F: Future<Output = Result<T>>>(
+        &self,
+        call: impl FnMut() -> F,
+    ) -> Result<T> {
+        let count = |_: &Error| self.count_retry();
+        with_retries(self.retries_left(), self.time_left(), &count, call).await
+    }
+
+    pub(crate) fn count_retry(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The response to a commit was lost: the store is queried, and the load is repeated only if it says no.
+    pub(crate) async fn resolve_commit(
+        &self,
+        lost: Error,
+        meter: &Meter<'_>,
+    ) -> Result<LoadReport> {
+        tracing::warn!(error = %lost, "the response to the commit was lost; asking the store");
+        let asked = tokio::time::timeout(ASK_TIMEOUT, self.find_load()).await;
+        match asked {
+            Ok(Ok(LoadState::Committed { receipt, complete })) => {
+                self.complete(complete).await?;
+                Ok(meter.report(receipt, meter.settled()))
+            }
+            Ok(Ok(LoadState::NotCommitted)) => {
+                meter.settled().take_back();
+                let error = Error::new(ErrorKind::Connection, "the commit did not arrive");
+                Err(error.with_source(lost).transient())
+            }
+            Ok(Ok(LoadState::Unknown)) => {
+                let message = "the response to the commit was lost, and this target does not record its loads: look into it before you \
+                               repeat the load, which would write the rows again if it committed";
+                Err(Error::new(ErrorKind::CommitUnknown, message).with_source(lost))
+            }
+            _ => {
+                let message = format!(
+                    "the response to the commit was lost, and the store could not be asked; repeat the load with load_id = \"{}\", which writes nothing if it committed",
+                    self.load_id
+                );
+                Err(Error::new(ErrorKind::CommitUnknown, message).with_source(lost))
+            }
+        }
+    }
+
+    /// Completes a load that is recorded, and whose rows are not all in place.
+    async fn complete(&self, complete: bool) -> Result<()> {
+        if complete {
+            return Ok(());
+        }
+        tracing::info!(load_id = %self.load_id, "completing a load that was cut off after its record");
+        let recover = || {
+            caught(
+                self.name(),
+                self.loader.inner.recover(&self.spec.target, &self.load_id),
+            )
+        };
+        with_retries(self.spec.load.max_retries, None, &|_| (), recover)
+            .await
+            .map_err(|error| {
+                error
+                    .with_retry(crate::Retry::Never)
+                    .with_aftermath(Aftermath::Incomplete)
+            })
+    }
+
+    /// A repeated load must not duplicate what an attempt that failed has left.
+    pub(crate) fn may_repeat(&self) -> bool {
+        let leaves_nothing = self.planned().is_none_or(|planned| {
+            planned.guarantees.atomicity == Atomicity::Load || planned.guarantees.exactly_once
+        });
+        self.input_is_repeatable && (leaves_nothing || self.spec.load.mode != Mode::Append)
+    }
+
+    pub(crate) async fn find_load(&self) -> Result<LoadState> {
+        let find = || {
+            let loader = &self.loader.inner;
+            caught(
+                self.name(),
+                loader.find_load(&self.spec.target, &self.load_id),
+            )
+        };
+        with_retries(self.spec.load.max_retries, None, &|_| (), find).await
+    }
+
+    /// The report of a load that has committed already, completed if it was cut off.
+    pub(crate) async fn find_committed(&self) -> Result<Option<LoadReport>> {
+        if self.spec.load.load_id.is_none() {
+            return Ok(None);
+        }
+        match self.within_timeout(self.find_load()).await? {
+            LoadState::Committed { receipt, complete } => {
+                self.check_definition(&receipt)?;
+                self.complete(complete).await?;
+                self.already_loaded(receipt).map(Some)
+            }
+            LoadState::NotCommitted | LoadState::Unknown => Ok(None),
+        }
+    }
+
+    pub(crate) fn check_definition(&self, recorded: &Receipt) -> Result<()> {
+        self.definition
+            .check_recorded(recorded.definition.as_ref(), &self.load_id)
+    }
+
+    /// The report of a load that was found committed.
+    pub(crate) fn already_loaded(&self, receipt: Receipt) -> Result<LoadReport> {
+        self.check_definition(&receipt)?;
+        let find = || {
+            let folder = &self.spec.load.dead_letters;
+            find_dead_letters(folder, &self.load_id, self.name(), &self.spec.target)
+        };
+        let settled = Settled {
+            dead_letters: (receipt.rows_rejected > 0).then(find).flatten(),
+            checksums: None,
+        };
+        Ok(Meter::new(self, QueryProgress::default()).report(receipt.repeated(), settled))
+    }
+
+    /// Adds to an error what it is about and what became of the target, and tells log and metrics of the end.
+    pub(crate) fn end(&self, outcome: Result<LoadReport>) -> Result<LoadReport> {
+        let name = self.name();
+        match outcome {
+            Ok(report) => {
+                count_in_metrics(name, &report);
+                tracing::info!(loader = name, target = %self.spec.target, load_id = %self.load_id, rows = report.rows, elapsed = ?report.elapsed, "loaded");
+                Ok(report)
+            }
+            Err(error) => {
+                let aftermath = match error.kind() {
+                    ErrorKind::CommitUnknown => Aftermath::Unknown,
+                    _ => self.status().after_failure(),
+                };
+                let error = error
+                    .with_aftermath(aftermath)
+                    .with("loader", name)
+                    .with("target", &self.spec.target)
+                    .with("load_id", &self.load_id);
+                metrics::counter!("arrowload_loads_total", "loader" => name, "outcome" => "error")
+                    .increment(1);
+                tracing::error!(%error, "the load failed");
+                Err(error)
+            }
+        }
+    }
+
+    /// What is left of `max_retries`.
+    pub(crate) fn retries_left(&self) -> u32 {
+        let retried = self.retries.load(Ordering::Relaxed);
+        self.spec.load.max_retries.saturating_sub(retried)
+    }
+
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let timeout = self.spec.load.timeout?;
+        Some(timeout.saturating_sub(self.started.elapsed()))
+    }
+
+    /// Runs something that may be abandoned when the load's time is up.
+    pub(crate) async fn within_timeout<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let (Some(timeout), Some(left)) = (self.spec.load.timeout, self.time_left()) else {
+            return work.await;
+        };
+        let late = |_| {
+            let message = format!(
+                "the load took longer than its timeout of {}",
+                humantime::format_duration(timeout)
+            );
+            Error::new(ErrorKind::Timeout, message)
+        };
+        tokio::time::timeout(left, work).await.map_err(late)?
+    }
+
+    /// A commit is not abandoned when the load's time is up, but it has a limit of its own.
+    pub(crate) async fn commit_within<T>(
+        &self,
+        commit: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let Some(left) = self.time_left() else {
+            return commit.await;
+        };
+        let late = |_| {
+            Error::new(
+                ErrorKind::CommitUnknown,
+                "the commit was not answered in time",
+            )
+        };
+        tokio::time::timeout(left + ASK_TIMEOUT, commit)
+            .await
+            .map_err(late)?
+    }
+}
+
+fn count_in_metrics(loader: &'static str, report: &LoadReport) {
+    let outcome = if report.already_loaded {
+        "already_loaded"
+    } else {
+        "ok"
+    };
+    metrics::counter!("arrowload_loads_total", "loader" => loader, "outcome" => outcome)
+        .increment(1);
+    metrics::counter!("arrowload_retries_total", "loader" => loader)
+        .increment(report.retries.into());
+    if !report.already_loaded {
+        metrics::counter!("arrowload_rows_loaded_total", "loader" => loader).increment(report.rows);
+        metrics::counter!("arrowload_rows_rejected_total", "loader" => loader)
+            .increment(report.rows_rejected);
+        metrics::counter!("arrowload_bytes_loaded_total", "loader" => loader)
+            .increment(report.bytes);
+        metrics::histogram!("arrowload_load_seconds", "loader" => loader).record(report.elapsed);
+    }
+}

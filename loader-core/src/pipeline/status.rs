@@ -1,0 +1,118 @@
+//! How far a load is, for whoever follows it from outside: above all, what a load that is interrupted has left.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::{AfterFailure, Aftermath};
+
+/// What a load is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Phase {
+    /// Connecting, and looking whether the load has committed already.
+    #[default]
+    Connecting,
+    /// Waiting for the query's first rows.
+    Querying,
+    /// Looking at the target, and beginning.
+    Resolving,
+    /// Handing rows to the store.
+    Writing,
+    /// All rows are handed over; the store takes in the last ones, merges or indexes them.
+    Preparing,
+    /// Comparing checksums.
+    Verifying,
+    /// Publishing the load.
+    Committing,
+    /// The load is in the target.
+    Committed,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connecting => "connecting",
+            Self::Querying => "querying",
+            Self::Resolving => "looking at the target",
+            Self::Writing => "writing",
+            Self::Preparing => "preparing",
+            Self::Verifying => "verifying",
+            Self::Committing => "committing",
+            Self::Committed => "committed",
+        })
+    }
+}
+
+/// Follows one load. Clones follow the same one, also after its future was dropped: so that a program that interrupts a load can
+/// say what became of its target.
+#[derive(Debug, Clone, Default)]
+pub struct LoadStatus(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    load_id: Option<String>,
+    phase: Phase,
+    /// What attempts that were begun may have left.
+    left: Option<AfterFailure>,
+}
+
+impl LoadStatus {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The id of the load, as soon as it has one.
+    pub fn load_id(&self) -> Option<String> {
+        self.lock().load_id.clone()
+    }
+
+    /// What the load is doing, or was doing when it ended.
+    pub fn phase(&self) -> Phase {
+        self.lock().phase
+    }
+
+    /// What has become of the target if the load ends here: if its future was dropped, or its process dies.
+    pub fn aftermath(&self) -> Aftermath {
+        let state = self.lock();
+        match state.phase {
+            Phase::Committed => Aftermath::Committed,
+            Phase::Committing => Aftermath::Unknown,
+            _ => left(&state),
+        }
+    }
+
+    /// A load begins; what is known of an earlier one with the same spec is forgotten.
+    pub(crate) fn start(&self, load_id: &str) {
+        *self.lock() = State {
+            load_id: Some(load_id.to_owned()),
+            ..State::default()
+        };
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.lock().phase = phase;
+    }
+
+    /// An attempt begins, which may leave this.
+    pub(crate) fn begin(&self, after: AfterFailure) {
+        let mut state = self.lock();
+        let before = state.left.unwrap_or_default();
+        state.left = Some(AfterFailure {
+            new_rows: before.new_rows || after.new_rows,
+            old_rows_gone: before.old_rows_gone || after.old_rows_gone,
+            schema_evolved: before.schema_evolved || after.schema_evolved,
+        });
+    }
+
+    /// What is left by attempts that failed before their commit was in doubt.
+    pub(crate) fn after_failure(&self) -> Aftermath {
+        left(&self.lock())
+    }
+}
+
+fn left(state: &State) -> Aftermath {
+    state.left.unwrap_or_default().into()
+}
