@@ -54,7 +54,8 @@ pub async fn plan<L: DataLoader>(
     options: Value,
 ) -> Result<Plan> {
     let (loader, spec) = prepare::<L>(target, options).await?;
-    plan_load(&loader, &spec, batch.schema()).await
+    let rows = Input::table(batch.schema(), vec![batch.clone()]);
+    plan_load(&loader, &spec, &rows).await
 }
 
 /// Rows of `id`, and `name`, which is null for each third.
