@@ -58,7 +58,7 @@ pub use settings::{KeySchema, Setting, Settings, looks_secret, nearest};
 pub use size::batch_bytes;
 pub use source::DataSource;
 pub use stream::BatchStream;
-pub use url::{url_scheme, url_to_config};
+pub use url::{ConnectionUrl, hosts, url_scheme, url_to_config};
 
 /// What the macros expand to. Not part of the public surface.
 #[doc(hidden)]

@@ -1,4 +1,8 @@
 //! Handshakes in memory, with certificates of an authority made here.
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot go on says so and ends"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

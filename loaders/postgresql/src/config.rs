@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use arrowload_core::{Error, ErrorKind, Result, Secret};
-use percent_encoding::percent_decode_str;
+use arrowload_core::{ConnectionUrl, Result, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -168,78 +167,40 @@ pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[
     ("PGOPTIONS", "options"),
 ];
 
-fn malformed(why: &str) -> Error {
-    Error::new(
-        ErrorKind::InvalidOption,
-        format!(
-            "the connection URL is malformed: {why}; write postgresql://user:password@host:port/database"
-        ),
-    )
-}
-
-fn decode(text: &str) -> Result<Value> {
-    let decoded = percent_decode_str(text)
-        .decode_utf8()
-        .map_err(|_| malformed("an escape is no UTF-8"))?;
-    Ok(Value::String(decoded.into_owned()))
-}
-
 /// Splits a URL as libpq does: several `host:port` pairs, hosts that are escaped folders, `?host=`.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidOption`]. The message does not show the URL, as it may hold a password.
+/// Those of [`ConnectionUrl::parse`], which do not show the URL, as it may hold a password.
 pub(crate) fn from_url(url: &str) -> Result<Map<String, Value>> {
-    let (_, rest) = url
-        .split_once("://")
-        .ok_or_else(|| malformed("it has no ://"))?;
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-    let (credentials, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+    let url = ConnectionUrl::parse(url)?;
+    let (hosts, ports): (Vec<String>, Vec<String>) = url
+        .hosts
+        .into_iter()
+        .map(|(host, port)| (host, port.map(|port| port.to_string()).unwrap_or_default()))
+        .unzip();
+    let is_given = |texts: &[String]| texts.iter().any(|text| !text.is_empty());
     let mut keys = Map::new();
-    for (key, text) in [
-        ("user", user),
-        ("password", password),
-        ("database", database),
+    let mut set = |key: &str, value: String| keys.insert(key.to_owned(), value.into());
+    if is_given(&hosts) {
+        set("host", hosts.join(","));
+    }
+    if is_given(&ports) {
+        set("port", ports.join(","));
+    }
+    for (key, value) in [
+        ("user", url.user),
+        ("password", url.password.expose().to_owned()),
+        ("database", url.path.join("/")),
     ] {
-        if !text.is_empty() {
-            keys.insert(key.into(), decode(text)?);
+        if !value.is_empty() {
+            set(key, value);
         }
     }
-    insert_hosts(&mut keys, hosts)?;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair
-            .split_once('=')
-            .ok_or_else(|| malformed("a parameter has no ="))?;
-        let key = if key == "dbname" { "database" } else { key };
-        keys.insert(key.into(), decode(value)?);
+    for (key, value) in url.query {
+        let key = if key == "dbname" { "database" } else { &key };
+        set(key, value);
     }
     Ok(keys)
-}
-
-fn insert_hosts(keys: &mut Map<String, Value>, text: &str) -> Result<()> {
-    let (mut hosts, mut ports) = (Vec::new(), Vec::new());
-    for pair in text.split(',') {
-        let (host, port) = match pair.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((address, port)) => (address, port.strip_prefix(':').unwrap_or(port)),
-            None => pair.split_once(':').unwrap_or((pair, "")),
-        };
-        if !port.is_empty() && port.parse::<u16>().is_err() {
-            return Err(malformed("a port is no number"));
-        }
-        let Value::String(host) = decode(host)? else {
-            continue;
-        };
-        hosts.push(host);
-        ports.push(port);
-    }
-    if hosts.iter().any(|host| !host.is_empty()) {
-        keys.insert("host".into(), hosts.join(",").into());
-    }
-    if ports.iter().any(|port| !port.is_empty()) {
-        keys.insert("port".into(), ports.join(",").into());
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -271,8 +232,13 @@ mod tests {
 
     #[test]
     fn a_malformed_url_is_not_shown() {
-        let error = from_url("postgresql://u:hunter2@h:port/").expect_err("no port");
-        assert!(!error.to_string().contains("hunter2"), "{error}");
+        for url in [
+            "postgresql://u:hunter2@h:port/",
+            "postgresql://u:1#hunter2@h/d",
+        ] {
+            let error = from_url(url).expect_err("malformed");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use arrowload_core::{Error, ErrorKind, Result, Secret};
-use percent_encoding::percent_decode_str;
+use arrowload_core::{ConnectionUrl, Error, ErrorKind, Result, Secret, hosts};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -100,13 +99,6 @@ fn malformed(why: &str) -> Error {
     Error::new(ErrorKind::InvalidOption, message)
 }
 
-fn decode(text: &str) -> Result<String> {
-    let decoded = percent_decode_str(text)
-        .decode_utf8()
-        .map_err(|_| malformed("an escape is no UTF-8"))?;
-    Ok(decoded.into_owned())
-}
-
 fn number(text: &str, what: &str) -> Result<Value> {
     text.parse::<u32>()
         .map(Value::from)
@@ -133,109 +125,80 @@ fn parameter(key: &str, text: String) -> Result<Value> {
 /// # Errors
 /// [`ErrorKind::InvalidOption`]. The message does not show the URL, as it may hold a password.
 pub(crate) fn from_url(url: &str) -> Result<Map<String, Value>> {
-    let (scheme, rest) = url
-        .split_once("://")
-        .ok_or_else(|| malformed("it has no ://"))?;
-    let scheme = scheme.to_ascii_lowercase();
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let (credentials, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+    let url = ConnectionUrl::parse(url)?;
     let mut keys = Map::new();
-    for (key, text) in [("username", user), ("password", password)] {
+    for (key, text) in [
+        ("username", url.user),
+        ("password", url.password.expose().to_owned()),
+    ] {
         if !text.is_empty() {
-            keys.insert(key.into(), decode(text)?.into());
+            keys.insert(key.into(), text.into());
         }
     }
-    let path = path.trim_end_matches('/');
-    let db = match scheme.as_str() {
+    let db = match url.scheme.as_str() {
         "redis+unix" | "valkey+unix" => {
-            if path.is_empty() {
+            if url.path.is_empty() {
                 return Err(malformed("it names no socket"));
             }
-            keys.insert("unix_socket".into(), decode(&format!("/{path}"))?.into());
-            ""
+            keys.insert(
+                "unix_socket".into(),
+                format!("/{}", url.path.join("/")).into(),
+            );
+            String::new()
         }
         "redis-sentinel" => {
-            let (master, db) = path.split_once('/').unwrap_or((path, ""));
-            if master.is_empty() {
-                return Err(malformed(
-                    "it names no master: redis-sentinel://host:port,host:port/master",
-                ));
-            }
-            keys.insert("sentinel_master".into(), decode(master)?.into());
-            db
+            let (master, db) = url.path.split_first().ok_or_else(|| {
+                malformed("it names no master: redis-sentinel://host:port,host:port/master")
+            })?;
+            keys.insert("sentinel_master".into(), master.as_str().into());
+            db.join("/")
         }
-        _ => path,
+        _ => url.path.join("/"),
     };
     if !db.is_empty() {
-        keys.insert("db".into(), number(db, "the database")?);
+        keys.insert("db".into(), number(&db, "the database")?);
     }
-    if matches!(scheme.as_str(), "rediss" | "valkeys") {
+    if matches!(url.scheme.as_str(), "rediss" | "valkeys") {
         keys.insert("tls".into(), true.into());
     }
-    insert_host(&mut keys, hosts)?;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair
-            .split_once('=')
-            .ok_or_else(|| malformed("a parameter has no ="))?;
-        keys.insert(key.into(), parameter(key, decode(value)?)?);
+    insert_hosts(&mut keys, &url.hosts);
+    for (key, value) in url.query {
+        let value = parameter(&key, value)?;
+        keys.insert(key, value);
     }
     Ok(keys)
 }
 
-fn insert_host(keys: &mut Map<String, Value>, hosts: &str) -> Result<()> {
-    if hosts.is_empty() {
-        return Ok(());
+fn insert_hosts(keys: &mut Map<String, Value>, hosts: &[(String, Option<u16>)]) {
+    if let [(host, port)] = hosts {
+        if !host.is_empty() {
+            keys.insert("host".into(), host.as_str().into());
+        }
+        if let Some(port) = port {
+            keys.insert("port".into(), (*port).into());
+        }
+        return;
     }
-    if hosts.contains(',') {
-        split_hosts(hosts, 0)?;
-        keys.insert("host".into(), decode(hosts)?.into());
-        return Ok(());
+    let written = hosts.iter().map(|(host, port)| match port {
+        None => host.clone(),
+        Some(port) if host.contains(':') => format!("[{host}]:{port}"),
+        Some(port) => format!("{host}:{port}"),
+    });
+    let written: Vec<String> = written.collect();
+    if !written.is_empty() {
+        keys.insert("host".into(), written.join(",").into());
     }
-    let (host, port) = split_host(hosts).ok_or_else(|| malformed("a port is no number"))?;
-    if !host.is_empty() {
-        keys.insert("host".into(), decode(host)?.into());
-    }
-    if let Some(port) = port {
-        keys.insert("port".into(), port.into());
-    }
-    Ok(())
 }
 
-/// `host`, `host:port`, `[::1]:port` or `::1`; nothing if the port is no number.
-pub(crate) fn split_host(text: &str) -> Option<(&str, Option<u16>)> {
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, port)) => (address, port.strip_prefix(':').unwrap_or(port)),
-        None if text.matches(':').count() > 1 => (text, ""),
-        None => text.split_once(':').unwrap_or((text, "")),
-    };
-    let port = if port.is_empty() {
-        None
-    } else {
-        Some(port.parse().ok()?)
-    };
-    Some((host, port))
-}
-
-/// Every `host:port` of a list.
+/// Every `host:port` of the key `host`.
 pub(crate) fn split_hosts(text: &str, default_port: u16) -> Result<Vec<(String, u16)>> {
-    let one = |host: &str| {
-        let (host, port) = split_host(host.trim())?;
-        (!host.is_empty()).then(|| (host.to_owned(), port.unwrap_or(default_port)))
-    };
-    let message = || {
-        Error::new(
-            ErrorKind::InvalidOption,
-            format!(
-                "`{text}` is no list of hosts; write host or host:port, with commas between several"
-            ),
-        )
-        .with("key", "host")
-    };
-    text.split(',')
-        .map(|host| one(host).ok_or_else(message))
-        .collect()
+    let all = hosts(text).map_err(|error| error.with("key", "host"))?;
+    if all.iter().any(|(host, _)| host.is_empty()) {
+        let message = format!("`{text}` names a port without a host, or nothing between commas");
+        return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "host"));
+    }
+    let with_port = |(host, port): (_, Option<u16>)| (host, port.unwrap_or(default_port));
+    Ok(all.into_iter().map(with_port).collect())
 }
 
 #[cfg(test)]
@@ -262,9 +225,16 @@ mod tests {
             serde_json::json!({ "host": "a:1,b:2", "cluster": true })
         );
         assert_eq!(
-            split_hosts("a:1,b", 5).expect("hosts"),
-            [("a".into(), 1), ("b".into(), 5)]
+            read("redis://[::1]:1,[::2],c?cluster=true"),
+            serde_json::json!({ "host": "[::1]:1,::2,c", "cluster": true })
         );
+        assert_eq!(
+            split_hosts("[::1]:1,::2,c", 5).expect("hosts"),
+            [("::1".into(), 1), ("::2".into(), 5), ("c".into(), 5)]
+        );
+        for list in ["a,,b", ":1", "a:port"] {
+            split_hosts(list, 5).expect_err(list);
+        }
     }
 
     #[test]
@@ -274,6 +244,8 @@ mod tests {
             "redis://u:hunter2@h/db",
             "redis-sentinel://u:hunter2@h",
             "redis://u:hunter2@h?tls=maybe",
+            "redis://u:1/hunter2@h/0",
+            "redis://u:p?hunter2@h/0",
         ] {
             let error = from_url(url).expect_err("malformed");
             assert!(!error.to_string().contains("hunter2"), "{error}");
