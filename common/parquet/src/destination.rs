@@ -1,5 +1,6 @@
 //! Where files go, and what they are called.
 
+use std::any::Any;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,19 +16,47 @@ pub struct Destination {
 
 #[derive(Clone)]
 pub(crate) enum Place {
-    /// With `true`, files have their own names from the start.
-    Local(PathBuf, bool),
+    Local(LocalFolder),
     Store(Arc<dyn ObjectStore>, Path),
 }
+
+#[derive(Clone)]
+pub(crate) struct LocalFolder {
+    pub(crate) path: PathBuf,
+    /// Files have their own names from the start.
+    pub(crate) in_place: bool,
+    pub(crate) owner: Owner,
+}
+
+/// Whoever removes the folder when nothing needs it any more.
+pub(crate) type Owner = Option<Arc<dyn Any + Send + Sync>>;
 
 impl Destination {
     /// A local folder, made when it is missing.
     ///
     /// Files are written under a temporary, hidden name beside their own and renamed when they are published.
     pub fn local(folder: impl Into<PathBuf>) -> Self {
+        Self::in_folder(folder.into(), false)
+    }
+
+    fn in_folder(path: PathBuf, in_place: bool) -> Self {
         Self {
-            place: Place::Local(folder.into(), false),
+            place: Place::Local(LocalFolder {
+                path,
+                in_place,
+                owner: None,
+            }),
         }
+    }
+
+    /// Keeps the owner of a local folder, whose drop removes it, as long as the writer may still make files in there: also
+    /// after it was dropped or cancelled.
+    #[must_use]
+    pub fn owned_by(mut self, owner: Arc<dyn Any + Send + Sync>) -> Self {
+        if let Place::Local(folder) = &mut self.place {
+            folder.owner = Some(owner);
+        }
+        self
     }
 
     /// A local folder whose files have their own names from the start, and are complete when they are published.
@@ -35,9 +64,7 @@ impl Destination {
     /// For tables whose readers know their files from a log. What a killed process leaves has a name that the clean-up of
     /// such tables finds: theirs pass over hidden files.
     pub fn local_in_place(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            place: Place::Local(folder.into(), true),
-        }
+        Self::in_folder(folder.into(), true)
     }
 
     /// A prefix in an object store.
@@ -54,7 +81,7 @@ impl Destination {
 impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Local(folder, _) => write!(f, "Destination({})", folder.display()),
+            Place::Local(folder) => write!(f, "Destination({})", folder.path.display()),
             // A store's Display names the bucket and no credentials.
             Place::Store(store, prefix) => write!(f, "Destination({store}, {prefix})"),
         }

@@ -11,12 +11,14 @@ use std::sync::{Arc, Mutex};
 
 use arrow_array::RecordBatch;
 use arrow_schema::{FieldRef, SchemaRef};
+use arrowload_core::Result;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::Statistics;
+use crate::error::{encoder as failed, stopped};
 use crate::extremes::{self, Extremes};
 use crate::pool::{Pool, lock};
-use crate::{Error, Result, Statistics};
 
 /// Rows on their way into the lanes; the budget they take is given back when the last lane is done with them.
 pub(crate) struct Piece {
@@ -254,8 +256,8 @@ impl Lane {
             None => self.close(encoder).map(Step::Closed),
         };
         let result = catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
-            Err(Error::Worker(format!(
-                "the encoder of column '{}' panicked",
+            Err(stopped(format!(
+                "the encoder of column `{}` panicked; please report it",
                 self.field.name()
             )))
         });
@@ -283,9 +285,9 @@ impl Lane {
             if let Some(extremes) = &mut encoder.extremes {
                 extremes.add(column);
             }
-            let leaves = compute_leaves(&self.field, column)?;
+            let leaves = compute_leaves(&self.field, column).map_err(failed)?;
             for (writer, leaf) in encoder.leaves.iter_mut().zip(&leaves) {
-                writer.write(leaf)?;
+                writer.write(leaf).map_err(failed)?;
             }
         }
         let progress = &self.shared.progress[self.column];
@@ -306,7 +308,8 @@ impl Lane {
             .leaves
             .into_iter()
             .map(ArrowColumnWriter::close)
-            .collect::<Result<Chunks, _>>()?;
+            .collect::<Result<Chunks, _>>()
+            .map_err(failed)?;
         if let (Some(extremes), [chunk]) = (encoder.extremes, chunks.as_mut_slice()) {
             extremes.describe(&self.field, chunk)?;
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayAccessor, ArrayRef, BinaryArray, StringArray};
 use arrow_schema::{DataType, FieldRef, Schema};
+use arrowload_core::Result;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::file::metadata::LevelHistogram;
@@ -15,8 +16,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::file::writer::SerializedFileWriter;
 
+use crate::error::{encoder, stopped};
 use crate::profile::TRUNCATE_BYTES;
-use crate::{Error, Result};
 
 /// Whether the extremes of a column of this type are found here, and not by the encoder.
 pub(crate) fn found_here(data_type: &DataType) -> bool {
@@ -124,7 +125,7 @@ impl Extremes {
                 values as i64,
             ])));
         }
-        *metadata = builder.build()?;
+        *metadata = builder.build().map_err(encoder)?;
         Ok(())
     }
 
@@ -141,7 +142,7 @@ impl Extremes {
                     .map(String::from_utf8)
                     .collect::<Result<Vec<_>, _>>();
                 Arc::new(StringArray::from(texts.map_err(|error| {
-                    Error::Worker(format!("column '{}': {error}", field.name()))
+                    stopped(format!("column `{}`: {error}", field.name()))
                 })?))
             }
             _ => Arc::new(BinaryArray::from_iter_values(extremes)),
@@ -159,18 +160,21 @@ impl Extremes {
             .set_statistics_truncate_length(Some(TRUNCATE_BYTES))
             .build();
         let root = ArrowSchemaConverter::new()
-            .convert(&schema)?
+            .convert(&schema)
+            .map_err(encoder)?
             .root_schema_ptr();
-        let file = SerializedFileWriter::new(Vec::new(), root, Arc::new(properties))?;
-        let mut writers =
-            ArrowRowGroupWriterFactory::new(&file, schema).create_column_writers(0)?;
+        let file =
+            SerializedFileWriter::new(Vec::new(), root, Arc::new(properties)).map_err(encoder)?;
+        let mut writers = ArrowRowGroupWriterFactory::new(&file, schema)
+            .create_column_writers(0)
+            .map_err(encoder)?;
         let mut writer = writers
             .pop()
-            .ok_or_else(|| Error::Worker(format!("column '{}' has no writer", field.name())))?;
-        for leaf in compute_leaves(&field, &array)? {
-            writer.write(&leaf)?;
+            .ok_or_else(|| stopped(format!("column `{}` has no writer", field.name())))?;
+        for leaf in compute_leaves(&field, &array).map_err(encoder)? {
+            writer.write(&leaf).map_err(encoder)?;
         }
-        let chunk = writer.close()?;
+        let chunk = writer.close().map_err(encoder)?;
         let nulls = Some(self.nulls as u64);
         Ok(match chunk.close().metadata.statistics() {
             Some(Statistics::ByteArray(found)) => Statistics::ByteArray(

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use arrowload_common_object_store::from_join;
+use arrowload_core::{Error, Result};
 use bytes::Bytes;
 use object_store::path::Path;
 use parquet::arrow::ArrowSchemaConverter;
@@ -16,10 +18,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::encode::{Chunks, Encoded, Piece, RowGroup, Size};
+use crate::error::{encoder, stopped};
 use crate::partition::Partition;
 use crate::pool::Pool;
 use crate::sink::{Sink, Sinks, StagedSink};
-use crate::{Error, ParquetOptions, Result, profile};
+use crate::{ParquetOptions, profile};
 
 /// Row groups that may be encoded and not yet written, for each file.
 const GROUPS_IN_FLIGHT: usize = 2;
@@ -68,25 +71,33 @@ pub(crate) struct OpenFile {
     task: Task,
 }
 
-/// The task that writes a file; it ends with its owner.
-pub(crate) struct Task(JoinHandle<Result<StagedFile>>);
+/// The task that writes a file; it ends with its owner. It is gone once its answer was taken: a task answers once.
+pub(crate) struct Task(Option<JoinHandle<Result<StagedFile>>>);
 
 impl Drop for Task {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 
 impl Task {
+    async fn answer(&mut self) -> Result<StagedFile> {
+        let Some(task) = &mut self.0 else {
+            return Err(stopped("the file failed before"));
+        };
+        let answer = task.await;
+        self.0 = None;
+        answer.map_err(from_join)?
+    }
+
     pub(crate) async fn wait(mut self) -> Result<StagedFile> {
-        match (&mut self.0).await {
-            Ok(result) => result,
-            Err(error) => Err(Error::Worker(format!("the task of a file ended: {error}"))),
-        }
+        self.answer().await
     }
 
     pub(crate) fn is_finished(&self) -> bool {
-        self.0.is_finished()
+        self.0.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
 
@@ -101,9 +112,12 @@ impl OpenFile {
     ) -> Result<Self> {
         let mut properties = profile::properties(&shared.options, &shared.schema, first)?;
         add_encoded_arrow_schema_to_metadata(&shared.schema, &mut properties);
-        let parquet_schema = ArrowSchemaConverter::new().convert(&shared.schema)?;
+        let parquet_schema = ArrowSchemaConverter::new()
+            .convert(&shared.schema)
+            .map_err(encoder)?;
         let root = parquet_schema.root_schema_ptr();
-        let writer = SerializedFileWriter::new(Vec::new(), root, Arc::new(properties))?;
+        let writer =
+            SerializedFileWriter::new(Vec::new(), root, Arc::new(properties)).map_err(encoder)?;
         let factory = ArrowRowGroupWriterFactory::new(&writer, shared.schema.clone());
         let leaves = leaves(&writer, shared.schema.fields().len());
         let (messages, receiver) = mpsc::channel(GROUPS_IN_FLIGHT);
@@ -112,7 +126,7 @@ impl OpenFile {
             writer: Some(writer),
             bytes: 0,
         };
-        let task = Task(tokio::spawn(drain.run(receiver, index, path, partition)));
+        let task = tokio::spawn(drain.run(receiver, index, path, partition));
         Ok(Self {
             shared,
             factory,
@@ -121,7 +135,7 @@ impl OpenFile {
             groups_begun: 0,
             ended: Vec::new(),
             messages,
-            task,
+            task: Task(Some(task)),
         })
     }
 
@@ -155,14 +169,17 @@ impl OpenFile {
     async fn submit(&mut self, batches: Vec<RecordBatch>, rows: usize, bytes: usize) -> Result<()> {
         let permits = bytes.clamp(1, self.shared.budget_bytes) as u32;
         let budget = self.shared.budget.clone().acquire_many_owned(permits).await;
-        let budget = budget.map_err(|_| Error::Worker("the writer was closed".into()))?;
+        let budget = budget.map_err(|_| stopped("it was closed"))?;
         let piece = Piece {
             batches,
             rows,
             _budget: budget,
         };
         if self.group.is_none() {
-            let writers = self.factory.create_column_writers(self.groups_begun)?;
+            let writers = self
+                .factory
+                .create_column_writers(self.groups_begun)
+                .map_err(encoder)?;
             self.groups_begun += 1;
             self.group = Some(RowGroup::new(
                 &self.shared.schema,
@@ -193,9 +210,9 @@ impl OpenFile {
             return Ok(());
         }
         // The task has given up, and knows why.
-        match (&mut self.task.0).await {
-            Ok(Err(error)) => Err(error),
-            Ok(Ok(_)) | Err(_) => Err(Error::Worker("the task of a file ended early".into())),
+        match self.task.answer().await {
+            Err(error) => Err(error),
+            Ok(_) => Err(stopped("the task of a file ended early")),
         }
     }
 
@@ -269,11 +286,11 @@ struct Drain {
 }
 
 fn cancelled() -> Error {
-    Error::Worker("the writer was aborted".into())
+    stopped("it was aborted")
 }
 
 fn lost() -> Error {
-    Error::Worker("an earlier step of the file did not return".into())
+    stopped("an earlier step of the file did not return")
 }
 
 impl Drain {
@@ -318,9 +335,7 @@ impl Drain {
     }
 
     async fn group(&mut self, encoded: Encoded, sink: &mut Sink) -> Result<()> {
-        let chunks = encoded
-            .await
-            .map_err(|_| Error::Worker("a column was lost".into()))??;
+        let chunks = encoded.await.map_err(|_| stopped("a column was lost"))??;
         let writer = self.writer.take().ok_or_else(lost)?;
         let (writer, bytes) = self.shared.pool.run(move || append(writer, chunks)).await?;
         self.writer = Some(writer);
@@ -336,23 +351,19 @@ fn append(mut writer: Writer, chunks: Chunks) -> Result<(Writer, Bytes)> {
         .map(|chunk| chunk.close().metadata.compressed_size() as usize)
         .sum();
     writer.inner_mut().reserve(bytes + 4096);
-    let mut group = writer.next_row_group()?;
+    let mut group = writer.next_row_group().map_err(encoder)?;
     for chunk in chunks {
-        chunk.append_to_row_group(&mut group)?;
+        chunk.append_to_row_group(&mut group).map_err(encoder)?;
     }
-    group.close()?;
-    writer
-        .flush()
-        .map_err(parquet::errors::ParquetError::from)?;
+    group.close().map_err(encoder)?;
+    writer.flush().map_err(|error| encoder(error.into()))?;
     let bytes = std::mem::take(writer.inner_mut());
     Ok((writer, Bytes::from(bytes)))
 }
 
 fn footer(mut writer: Writer) -> Result<(Bytes, ParquetMetaData)> {
-    let metadata = writer.finish()?;
-    writer
-        .flush()
-        .map_err(parquet::errors::ParquetError::from)?;
+    let metadata = writer.finish().map_err(encoder)?;
+    writer.flush().map_err(|error| encoder(error.into()))?;
     let bytes = std::mem::take(writer.inner_mut());
     Ok((Bytes::from(bytes), metadata))
 }

@@ -22,10 +22,9 @@ mod writer;
 
 pub use compression::Compression;
 pub use destination::{Destination, FileNaming};
-pub use error::{Error, Result};
 pub use options::{Encodings, ParquetOptions, Statistics};
 pub use partition::NULL_PARTITION;
 pub use report::{ColumnStats, FileInfo};
 pub use staged::Staged;
-pub use types::{TypeSupport, storage_schema, supports_type};
+pub use types::{storage_schema, storage_type, supports_type};
 pub use writer::ParquetWriter;

@@ -6,10 +6,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use arrowload_common_object_store::{blocking, from_io};
+use arrowload_core::Result;
 use bytes::Bytes;
 
+use crate::destination::{LocalFolder, Owner};
+use crate::error::stopped;
 use crate::pool::lock;
-use crate::{Error, Result};
 
 /// The root folder of a writer, and the folders that were made for it: removed again with their last file when
 /// nothing is published.
@@ -17,13 +20,16 @@ use crate::{Error, Result};
 pub(crate) struct Folders {
     root: PathBuf,
     made: Mutex<HashSet<PathBuf>>,
+    /// Dropped after the last file.
+    _owner: Owner,
 }
 
 impl Folders {
-    pub(crate) fn new(root: PathBuf) -> Self {
+    pub(crate) fn new(folder: LocalFolder) -> Self {
         Self {
-            root,
+            root: folder.path,
             made: Mutex::default(),
+            _owner: folder.owner,
         }
     }
 
@@ -33,7 +39,7 @@ impl Folders {
             .ancestors()
             .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
         let missing: Vec<_> = missing.map(Path::to_path_buf).collect();
-        fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        fs::create_dir_all(folder).map_err(|error| from_io(folder, error))?;
         lock(&self.made).extend(missing);
         Ok(())
     }
@@ -77,14 +83,6 @@ pub(crate) struct LocalStaged {
     published: bool,
 }
 
-/// Disk work on a thread where it may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let task = tokio::task::spawn_blocking(work).await;
-    task.unwrap_or_else(|error| Err(Error::Worker(format!("a disk task ended: {error}"))))
-}
-
 impl LocalSink {
     pub(crate) async fn create(
         folders: Arc<Folders>,
@@ -111,7 +109,7 @@ impl LocalSink {
                 published: false,
             };
             let file = File::create_new(&staged.temporary)
-                .map_err(|error| Error::io(&staged.temporary, error))?;
+                .map_err(|error| from_io(&staged.temporary, error))?;
             Ok(Self {
                 file: Some(file),
                 staged,
@@ -122,14 +120,12 @@ impl LocalSink {
 
     pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<()> {
         let Some(mut file) = self.file.take() else {
-            return Err(Error::Worker(
-                "an earlier write to the file did not return".into(),
-            ));
+            return Err(stopped("an earlier write to the file did not return"));
         };
         let path = self.staged.temporary.clone();
         let file = blocking(move || {
             file.write_all(&bytes)
-                .map_err(|error| Error::io(&path, error))?;
+                .map_err(|error| from_io(&path, error))?;
             Ok(file)
         });
         self.file = Some(file.await?);
@@ -140,7 +136,7 @@ impl LocalSink {
         let file = self.file.take();
         if let (Some(file), true) = (file, self.staged.sync) {
             let path = self.staged.temporary.clone();
-            blocking(move || file.sync_all().map_err(|error| Error::io(&path, error))).await?;
+            blocking(move || file.sync_all().map_err(|error| from_io(&path, error))).await?;
         }
         Ok(self.staged)
     }
@@ -155,7 +151,7 @@ impl LocalStaged {
         let (from, to, sync) = (self.temporary.clone(), self.target.clone(), self.sync);
         blocking(move || {
             if from != to {
-                fs::rename(&from, &to).map_err(|error| Error::io(&to, error))?;
+                fs::rename(&from, &to).map_err(|error| from_io(&to, error))?;
             }
             if sync { sync_folder(&to) } else { Ok(()) }
         })
@@ -175,7 +171,7 @@ impl LocalStaged {
         }
         let removed = match fs::remove_file(&self.temporary) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io(&self.temporary, error))
+                Err(from_io(&self.temporary, error))
             }
             _ => Ok(()),
         };
@@ -199,7 +195,7 @@ fn sync_folder(file: &Path) -> Result<()> {
     match file.parent() {
         Some(folder) if cfg!(unix) && !folder.as_os_str().is_empty() => File::open(folder)
             .and_then(|folder| folder.sync_all())
-            .map_err(|error| Error::io(folder, error)),
+            .map_err(|error| from_io(folder, error)),
         _ => Ok(()),
     }
 }

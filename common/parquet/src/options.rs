@@ -1,10 +1,12 @@
 //! The options of a writer, which are also their documentation, and the checks on them.
 
 use arrow_schema::Schema;
+use arrowload_core::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Compression, Error, Result};
+use crate::Compression;
+use crate::error::invalid_option;
 
 /// How files are written. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -83,9 +85,9 @@ impl ParquetOptions {
     /// Checks the options against each other and the schema.
     ///
     /// # Errors
-    /// [`Error::InvalidOptions`], naming the option.
+    /// [`InvalidOption`](arrowload_core::ErrorKind::InvalidOption), naming the option.
     pub fn check(&self, schema: &Schema) -> Result<()> {
-        let invalid = |message: String| Err(Error::InvalidOptions(message));
+        let invalid = |message: String| Err(invalid_option(message));
         for (name, value) in [
             ("row_group_rows", self.row_group_rows),
             ("write_threads", self.write_threads.unwrap_or(1)),
@@ -97,13 +99,13 @@ impl ParquetOptions {
             ),
         ] {
             if value == 0 {
-                return invalid(format!("{name} is 0"));
+                return invalid(format!("`{name}` must be at least 1"));
             }
         }
-        self.compression.codec().map_err(Error::InvalidOptions)?;
+        self.compression.codec().map_err(invalid_option)?;
         for (at, column) in self.partition_by.iter().enumerate() {
             if self.partition_by[..at].contains(column) {
-                return invalid(format!("partition_by names column '{column}' twice"));
+                return invalid(format!("partition_by names column `{column}` twice"));
             }
             if schema.field_with_name(column).is_err() {
                 let known: Vec<_> = schema
@@ -112,7 +114,7 @@ impl ParquetOptions {
                     .map(|field| field.name().as_str())
                     .collect();
                 return invalid(format!(
-                    "partition_by names '{column}', the columns are {}",
+                    "partition_by names `{column}`, the columns are {}",
                     known.join(", ")
                 ));
             }

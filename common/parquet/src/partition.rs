@@ -12,7 +12,9 @@ use arrow_row::{RowConverter, SortField};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use arrow_select::take::take_record_batch;
 
-use crate::{Error, Result};
+use arrowload_core::Result;
+
+use crate::error::{partition_value, unsupported_type};
 
 /// The folder of rows whose partition value is null, as Hive, Spark and pyarrow call it.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -41,7 +43,7 @@ impl Splitter {
     /// A splitter for `schema` by the columns `names`, which are known to be there.
     ///
     /// # Errors
-    /// [`Error::UnsupportedType`] for a column whose values have no faithful form in a path.
+    /// `UnsupportedType` for a column whose values have no faithful form in a path.
     pub(crate) fn new(schema: &Schema, names: &[String]) -> Result<Self> {
         let columns = names
             .iter()
@@ -53,11 +55,11 @@ impl Splitter {
         for &index in &columns {
             let field = schema.field(index);
             if !is_partition_type(field.data_type()) {
-                return Err(Error::UnsupportedType {
-                    column: field.name().clone(),
-                    data_type: field.data_type().clone(),
-                    reason: "values of this type cannot name a partition's folder".into(),
-                });
+                return Err(unsupported_type(
+                    field.name(),
+                    field.data_type(),
+                    "values of this type cannot name a partition's folder",
+                ));
             }
         }
         let sort = columns
@@ -122,10 +124,7 @@ impl Splitter {
         let mut folder = String::new();
         let mut values = Vec::with_capacity(row.num_columns());
         for (field, array) in row.schema_ref().fields().iter().zip(row.columns()) {
-            let refused = |reason: &str| Error::PartitionValue {
-                column: field.name().clone(),
-                reason: reason.into(),
-            };
+            let refused = |reason: &str| partition_value(field.name(), reason);
             let value = text(array).map_err(|reason| refused(&reason))?;
             match value.as_deref() {
                 Some("") => {

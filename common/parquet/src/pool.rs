@@ -10,7 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::{Error, Result};
+use arrowload_core::Result;
+
+use crate::error::stopped;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -40,7 +42,7 @@ impl Pool {
     /// Starts `threads` threads, or as many as the system gives.
     ///
     /// # Errors
-    /// [`Error::Worker`] when it gives none.
+    /// When it gives none.
     pub(crate) fn new(threads: usize) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         for started in 0..threads.max(1) {
@@ -50,9 +52,7 @@ impl Pool {
                 Ok(_) => {}
                 Err(_) if started > 0 => break,
                 Err(error) => {
-                    return Err(Error::Worker(format!(
-                        "no thread could be started: {error}"
-                    )));
+                    return Err(stopped(format!("no thread could be started: {error}")));
                 }
             }
         }
@@ -79,7 +79,7 @@ impl Pool {
         self.shared.ready.notify_one();
         receiver
             .await
-            .map_err(|_| Error::Worker("an encoding step panicked".into()))?
+            .map_err(|_| stopped("an encoding step panicked; please report it"))?
     }
 }
 

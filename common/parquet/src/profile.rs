@@ -11,12 +11,13 @@ use std::hash::{BuildHasher, Hasher};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch, downcast_primitive_array};
 use arrow_schema::{DataType, SchemaRef};
+use arrowload_core::Result;
 use foldhash::fast::RandomState;
 use parquet::basic::Encoding;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
-use crate::{Encodings, ParquetOptions, Result, Statistics, extremes};
+use crate::{Encodings, ParquetOptions, Statistics, extremes};
 
 /// The rows that are looked at.
 const SAMPLE_ROWS: usize = 8192;
@@ -47,7 +48,7 @@ pub(crate) fn properties(
             options
                 .compression
                 .codec()
-                .map_err(crate::Error::InvalidOptions)?,
+                .map_err(crate::error::invalid_option)?,
         )
         .set_statistics_enabled(statistics)
         .set_offset_index_disabled(options.statistics != Statistics::Page)

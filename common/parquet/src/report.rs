@@ -6,11 +6,12 @@ use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow_ord::sort::{SortOptions, sort_to_indices};
 use arrow_schema::SchemaRef;
 use arrow_select::take::take;
+use arrowload_core::Result;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::file::metadata::ParquetMetaData;
 
-use crate::Result;
+use crate::error::encoder;
 
 /// One file that was written.
 #[derive(Clone)]
@@ -77,17 +78,18 @@ impl FileInfo {
                 continue;
             }
             let converter =
-                StatisticsConverter::try_new(field.name(), &self.schema, parquet_schema)?;
+                StatisticsConverter::try_new(field.name(), &self.schema, parquet_schema)
+                    .map_err(encoder)?;
             let Some(leaf) = converter.parquet_column_index() else {
                 continue;
             };
-            let nulls = converter.row_group_null_counts(groups)?;
+            let nulls = converter.row_group_null_counts(groups).map_err(encoder)?;
             let rows: Vec<_> = groups.iter().map(|group| group.num_rows() as u64).collect();
             let all_null =
                 |group: usize| nulls.is_valid(group) && nulls.value(group) == rows[group];
             let (mins, maxes) = (
-                converter.row_group_mins(groups)?,
-                converter.row_group_maxes(groups)?,
+                converter.row_group_mins(groups).map_err(encoder)?,
+                converter.row_group_maxes(groups).map_err(encoder)?,
             );
             let exact =
                 |flags: arrow_array::BooleanArray| flags.iter().flatten().all(|exact| exact);
@@ -96,8 +98,16 @@ impl FileInfo {
                 null_count: (nulls.null_count() == 0).then(|| nulls.values().iter().sum()),
                 min: extreme(&mins, all_null, false)?,
                 max: extreme(&maxes, all_null, true)?,
-                min_exact: exact(converter.row_group_is_min_value_exact(groups)?),
-                max_exact: exact(converter.row_group_is_max_value_exact(groups)?),
+                min_exact: exact(
+                    converter
+                        .row_group_is_min_value_exact(groups)
+                        .map_err(encoder)?,
+                ),
+                max_exact: exact(
+                    converter
+                        .row_group_is_max_value_exact(groups)
+                        .map_err(encoder)?,
+                ),
                 compressed_bytes: groups
                     .iter()
                     .map(|group| group.column(leaf).compressed_size() as u64)

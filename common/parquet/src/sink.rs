@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
+use arrowload_core::Result;
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use crate::Result;
 use crate::destination::{Destination, Place};
 use crate::local::{Folders, LocalSink, LocalStaged, Naming};
 use crate::upload::{Upload, UploadStaged};
@@ -35,8 +35,9 @@ pub(crate) enum Sinks {
 impl Sinks {
     pub(crate) fn new(destination: Destination, sync: bool) -> Self {
         match destination.place {
-            Place::Local(root, in_place) => {
-                Self::Local(Arc::new(Folders::new(root)), Naming { in_place, sync })
+            Place::Local(folder) => {
+                let in_place = folder.in_place;
+                Self::Local(Arc::new(Folders::new(folder)), Naming { in_place, sync })
             }
             Place::Store(store, prefix) => Self::Store(store, prefix),
         }

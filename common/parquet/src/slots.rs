@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arrow_array::RecordBatch;
-use arrowload_core::batch_bytes;
+use arrowload_common_object_store::from_store;
+use arrowload_core::{Result, batch_bytes};
 use object_store::path::{Path, PathPart};
 
+use crate::FileNaming;
 use crate::file::{OpenFile, Shared, StagedFile, Task};
 use crate::partition::Partition;
-use crate::{Error, FileNaming, Result};
 
 /// Rows are given to the encoders in pieces of at most this many rows, so that all cores have something to do …
 const PIECE_ROWS: usize = 1 << 16;
@@ -131,7 +132,7 @@ impl Slots {
         let partition = self.slots.get(key).and_then(|slot| slot.partition.clone());
         let index = self.files_begun;
         // The folders are encoded already: parsing takes them as they are, collecting would encode them again.
-        let folder = Path::parse(key).map_err(|error| Error::Store(error.into()))?;
+        let folder = Path::parse(key).map_err(|error| from_store(error.into()))?;
         let name = self.naming.name(index);
         let path: Path = folder
             .parts()
@@ -224,8 +225,21 @@ impl Slots {
         Ok(())
     }
 
-    /// Encodes what waits, closes every file, and gives them in the order they were begun.
+    /// Encodes what waits, closes every file, and gives them in the order they were begun. After an error all that was
+    /// written is removed.
     pub(crate) async fn finish(mut self) -> Result<Vec<StagedFile>> {
+        if let Err(error) = self.close_all().await {
+            // What came first is what the caller should hear of.
+            if let Err(abort) = self.abort().await {
+                tracing::debug!(%abort, "what was staged could not be removed");
+            }
+            return Err(error);
+        }
+        self.staged.sort_by_key(|file| file.index);
+        Ok(self.staged)
+    }
+
+    async fn close_all(&mut self) -> Result<()> {
         let mut keys: Vec<_> = self.slots.keys().cloned().collect();
         keys.sort_unstable();
         for key in keys {
@@ -237,9 +251,7 @@ impl Slots {
             self.open("", &[])?;
             self.close("").await?;
         }
-        self.reap(0).await?;
-        self.staged.sort_by_key(|file| file.index);
-        Ok(self.staged)
+        self.reap(0).await
     }
 
     /// Removes everything; the first failure is told after all was tried.

@@ -1,11 +1,12 @@
 //! Files that are complete and not yet visible.
 
 use arrow_schema::SchemaRef;
+use arrowload_core::{Error, Result};
 use futures::future::join_all;
 
+use crate::FileInfo;
 use crate::file::StagedFile;
 use crate::sink::StagedSink;
-use crate::{Error, FileInfo, Result};
 
 /// Files that are published at the same time.
 const PUBLISHED_AT_ONCE: usize = 8;
@@ -51,8 +52,8 @@ impl Staged {
     /// all or none needs a commit of its own that names the files, as Delta and Iceberg have.
     ///
     /// # Errors
-    /// [`Error::Publish`], which says how many files are visible; the others are removed. When the answer of a store
-    /// was lost, the file it was about may be visible although it is not counted.
+    /// That of the first file that failed, with how many of several are visible; the others are removed. When the answer
+    /// of a store was lost, the file it was about may be visible although it is not counted.
     pub async fn publish(self) -> Result<Vec<FileInfo>> {
         let total = self.sinks.len();
         let (mut published, mut failed) = (0, None);
@@ -68,11 +69,8 @@ impl Staged {
             }
         }
         match failed {
-            Some(source) => Err(Error::Publish {
-                published,
-                total,
-                source: Box::new(source),
-            }),
+            Some(error) if total == 1 => Err(error),
+            Some(error) => Err(some_published(published, total, error)),
             None => Ok(self.files),
         }
     }
@@ -88,4 +86,14 @@ impl Staged {
         }
         first
     }
+}
+
+fn some_published(published: usize, total: usize, error: Error) -> Error {
+    let message = format!(
+        "only {published} of {total} files were published: {}",
+        error.message()
+    );
+    Error::new(error.kind(), message)
+        .with_retry(error.retry())
+        .with_source(error)
 }

@@ -6,40 +6,24 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, FieldRef, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit};
+use arrowload_core::{Result, TypeSupport};
 
-use crate::{Error, Result};
-
-/// How a type arrives in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TypeSupport {
-    /// Every value arrives, and an Arrow reader gets the same type back.
-    Exact,
-    /// Every value arrives, as another type that holds it.
-    Widened {
-        /// The type that is stored.
-        to: DataType,
-    },
-    /// There is no place for it; a writer of such a schema is refused.
-    Unsupported {
-        /// What Parquet, or its Rust implementation, lacks.
-        reason: String,
-    },
-}
+use crate::error::{invalid_option, mismatch, unsupported_type, value};
 
 /// How `data_type` arrives in a file.
 pub fn supports_type(data_type: &DataType) -> TypeSupport {
     match storage_type(data_type) {
         Ok(to) if to == *data_type => TypeSupport::Exact,
-        Ok(to) => TypeSupport::Widened { to },
-        Err(reason) => TypeSupport::Unsupported { reason },
+        Ok(to) => TypeSupport::Widened(to.to_string().into()),
+        Err(reason) => TypeSupport::Unsupported(reason.into()),
     }
 }
 
 /// The schema that files of `schema` store: the same columns, each with the type it is stored as.
 ///
 /// # Errors
-/// [`Error::UnsupportedType`] for the first column whose type has no place in Parquet, and
-/// [`Error::InvalidOptions`] when two columns share a name.
+/// [`UnsupportedType`](arrowload_core::ErrorKind::UnsupportedType) for the first column whose type has no place in Parquet,
+/// and [`InvalidOption`](arrowload_core::ErrorKind::InvalidOption) when two columns share a name.
 pub fn storage_schema(schema: &Schema) -> Result<SchemaRef> {
     let mut names = HashSet::new();
     if let Some(twice) = schema
@@ -47,17 +31,14 @@ pub fn storage_schema(schema: &Schema) -> Result<SchemaRef> {
         .iter()
         .find(|field| !names.insert(field.name()))
     {
-        return Err(Error::InvalidOptions(format!(
-            "two columns are called '{}'",
+        return Err(invalid_option(format!(
+            "two columns are called `{}`",
             twice.name()
         )));
     }
     let stored = |field: &FieldRef| {
-        storage_field(field).map_err(|reason| Error::UnsupportedType {
-            column: field.name().clone(),
-            data_type: field.data_type().clone(),
-            reason,
-        })
+        storage_field(field)
+            .map_err(|reason| unsupported_type(field.name(), field.data_type(), &reason))
     };
     let fields = schema
         .fields()
@@ -82,7 +63,11 @@ fn storage_field(field: &FieldRef) -> Result<FieldRef, String> {
     })
 }
 
-fn storage_type(data_type: &DataType) -> Result<DataType, String> {
+/// The type that a column of `data_type` is stored as.
+///
+/// # Errors
+/// What Parquet, or its Rust implementation, lacks.
+pub fn storage_type(data_type: &DataType) -> Result<DataType, String> {
     use DataType as D;
     let list = |child: &FieldRef| storage_field(child);
     Ok(match data_type {
@@ -193,12 +178,9 @@ impl Storage {
             if array.data_type() == field.data_type() {
                 return Ok(array.clone());
             }
-            let value = |source| Error::Value {
-                column: field.name().clone(),
-                source,
-            };
-            let stored = cast_with_options(array, field.data_type(), &options).map_err(value)?;
-            whole_days(array, &stored).map_err(value)?;
+            let refused = |source| value(field.name(), source);
+            let stored = cast_with_options(array, field.data_type(), &options).map_err(refused)?;
+            whole_days(array, &stored).map_err(refused)?;
             Ok(stored)
         };
         let columns = batch
@@ -215,9 +197,9 @@ impl Storage {
         if Arc::ptr_eq(schema, &self.given) {
             return Ok(());
         }
-        let mismatch = |message: String| Err(Error::SchemaMismatch(message));
+        let refused = |message: String| Err(mismatch(message));
         if schema.fields().len() != self.given.fields().len() {
-            return mismatch(format!(
+            return refused(format!(
                 "{} columns instead of {}",
                 schema.fields().len(),
                 self.given.fields().len()
@@ -225,15 +207,15 @@ impl Storage {
         }
         for (found, wanted) in schema.fields().iter().zip(self.given.fields()) {
             if found.name() != wanted.name() {
-                return mismatch(format!(
-                    "column '{}' stands where '{}' is expected",
+                return refused(format!(
+                    "column `{}` stands where `{}` is expected",
                     found.name(),
                     wanted.name()
                 ));
             }
             if !found.data_type().equals_datatype(wanted.data_type()) {
                 let (name, found, wanted) = (wanted.name(), found.data_type(), wanted.data_type());
-                return mismatch(format!("column '{name}' is {found} instead of {wanted}"));
+                return refused(format!("column `{name}` is {found} instead of {wanted}"));
             }
         }
         Ok(())
@@ -242,8 +224,7 @@ impl Storage {
 
 fn rebuild(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
-        .map_err(|error| Error::SchemaMismatch(error.to_string()))
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(mismatch)
 }
 
 /// Refuses a Date64 with a time of day, which the cast to days would cut off without a word.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use arrowload_common_object_store::{from_join, from_store};
+use arrowload_core::Result;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::task::JoinSet;
-
-use crate::{Error, Result};
 
 /// The bytes of a part. Above the 5 MiB that S3 asks for, and all equal but the last, as R2 asks.
 const PART_BYTES: usize = 8 << 20;
@@ -34,7 +34,7 @@ struct Guard(Option<Box<dyn MultipartUpload>>);
 
 impl Upload {
     pub(crate) async fn create(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Self> {
-        let upload = Guard(Some(store.put_multipart(path).await?));
+        let upload = Guard(Some(store.put_multipart(path).await.map_err(from_store)?));
         Ok(Self {
             upload,
             parts: JoinSet::new(),
@@ -70,8 +70,8 @@ impl Upload {
 
     async fn next_part(&mut self) -> Result<()> {
         match self.parts.join_next().await {
-            Some(Ok(result)) => Ok(result?),
-            Some(Err(error)) => Err(Error::Worker(format!("an upload task ended: {error}"))),
+            Some(Ok(result)) => result.map_err(from_store),
+            Some(Err(error)) => Err(from_join(error)),
             None => Ok(()),
         }
     }
@@ -97,7 +97,7 @@ impl Upload {
 impl UploadStaged {
     pub(crate) async fn publish(&mut self) -> Result<()> {
         if let Some(upload) = &mut self.upload.0 {
-            upload.complete().await?;
+            upload.complete().await.map_err(from_store)?;
             self.upload.0 = None;
         }
         Ok(())
@@ -113,7 +113,7 @@ impl Guard {
         match self.0.take() {
             Some(mut upload) => match upload.abort().await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-                Err(error) => Err(error.into()),
+                Err(error) => Err(from_store(error)),
             },
             None => Ok(()),
         }

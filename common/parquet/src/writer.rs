@@ -6,15 +6,17 @@ use std::sync::atomic::AtomicBool;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use arrowload_core::Result;
 use tokio::sync::Semaphore;
 
+use crate::error::stopped;
 use crate::file::Shared;
 use crate::partition::{Partition, Splitter};
 use crate::pool::Pool;
 use crate::sink::Sinks;
 use crate::slots::Slots;
 use crate::types::Storage;
-use crate::{Destination, Error, FileNaming, ParquetOptions, Result, Staged};
+use crate::{Destination, FileNaming, ParquetOptions, Staged};
 
 /// Bytes of Arrow rows that may wait for each thread: enough for the others to go on while one column lags behind.
 const BUDGET_PER_THREAD: usize = 24 << 20;
@@ -36,8 +38,9 @@ impl ParquetWriter {
     /// A writer for batches of `schema`. Nothing is created before the first rows are encoded.
     ///
     /// # Errors
-    /// [`Error::UnsupportedType`] for a column that Parquet cannot hold, [`Error::InvalidOptions`] for options that do
-    /// not fit, [`Error::Worker`] when no thread can be started.
+    /// [`UnsupportedType`](arrowload_core::ErrorKind::UnsupportedType) for a column that Parquet cannot hold,
+    /// [`InvalidOption`](arrowload_core::ErrorKind::InvalidOption) for options that do not fit, [`Unexpected`](arrowload_core::ErrorKind::Unexpected) when
+    /// no thread can be started.
     pub fn new(
         destination: Destination,
         schema: SchemaRef,
@@ -93,8 +96,8 @@ impl ParquetWriter {
     /// Must run inside a Tokio runtime.
     ///
     /// # Errors
-    /// [`Error::SchemaMismatch`], [`Error::Value`] and [`Error::PartitionValue`] refuse the whole batch and leave the
-    /// writer as it was. After any other error, and after a call that was cancelled, the writer only refuses.
+    /// [`SchemaMismatch`](arrowload_core::ErrorKind::SchemaMismatch) and [`InvalidData`](arrowload_core::ErrorKind::InvalidData) refuse the whole batch and
+    /// leave the writer as it was. After any other error, and after a call that was cancelled, the writer only refuses.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.check_whole()?;
         let parts = self.prepare(batch).await?;
@@ -110,9 +113,7 @@ impl ParquetWriter {
 
     fn check_whole(&self) -> Result<()> {
         if self.torn {
-            return Err(Error::Worker(
-                "an earlier write failed or was cancelled half-way".into(),
-            ));
+            return Err(stopped("an earlier write failed or was cancelled half-way"));
         }
         Ok(())
     }

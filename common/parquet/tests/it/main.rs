@@ -16,9 +16,8 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::concat::concat_batches;
-use arrowload_common_parquet::{
-    Destination, FileInfo, FileNaming, ParquetOptions, ParquetWriter, Result,
-};
+use arrowload_common_parquet::{Destination, FileInfo, FileNaming, ParquetOptions, ParquetWriter};
+use arrowload_core::{ErrorKind, Result};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
@@ -56,6 +55,14 @@ pub(crate) async fn load(
     (store, files)
 }
 
+/// The kind of the error, and the column that it is about.
+pub(crate) fn refusal<T>(result: Result<T>) -> (ErrorKind, Option<String>) {
+    match result {
+        Ok(_) => panic!("it was not refused"),
+        Err(error) => (error.kind(), error.get("column").map(str::to_owned)),
+    }
+}
+
 /// The bytes of a published file.
 pub(crate) async fn bytes(store: &InMemory, file: &FileInfo) -> Bytes {
     let path: Path = Path::from("load")
@@ -74,7 +81,7 @@ pub(crate) async fn read(store: &InMemory, file: &FileInfo) -> RecordBatch {
     let batches = reader
         .build()
         .unwrap()
-        .collect::<Result<Vec<_>, ArrowError>>()
+        .collect::<std::result::Result<Vec<_>, ArrowError>>()
         .unwrap();
     let rows = concat_batches(&schema, &batches).unwrap();
     assert_eq!(rows.num_rows() as u64, file.rows);

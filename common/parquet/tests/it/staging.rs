@@ -1,19 +1,16 @@
 //! What others see, and when: publish, abort, drop, and stores that fail.
 
-use std::fmt;
 use std::path::Path as FilePath;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrowload_common_parquet::{
-    Compression, Destination, Error, FileNaming, ParquetOptions, ParquetWriter,
+    Compression, Destination, FileNaming, ParquetOptions, ParquetWriter,
 };
-use async_trait::async_trait;
-use futures::stream::BoxStream;
+use arrowload_core::{ErrorKind, Result};
+use arrowload_testkit::{Fate, FaultyStore, SmallDisk, StoreStep};
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::*;
 
 use crate::batches::rows;
 use crate::{visible, writer};
@@ -200,211 +197,158 @@ async fn a_place_that_cannot_be_written_is_an_error() {
     )
     .unwrap();
     writer.write(&rows(0, 10)).await.unwrap();
-    assert!(matches!(writer.finish().await, Err(Error::Io { .. })));
+    let error = writer.finish().await.expect_err("a file is no folder");
+    assert_eq!((error.kind(), error.is_transient()), (ErrorKind::Io, false));
 }
 
-/// A memory store whose uploads fail at a chosen step.
-#[derive(Debug, Default)]
-struct Faulty {
-    inner: InMemory,
-    fail_create: AtomicBool,
-    /// Parts and completions that still succeed.
-    parts_left: AtomicUsize,
-    completes_left: AtomicUsize,
-    aborted: Arc<AtomicUsize>,
-}
-
-impl fmt::Display for Faulty {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Faulty")
-    }
-}
-
-#[derive(Debug)]
-struct FaultyUpload {
-    inner: Box<dyn MultipartUpload>,
-    store: Arc<Faulty>,
-}
-
-/// The store as others hold it: an upload needs to reach its counters.
-#[derive(Debug, Clone)]
-struct Shared(Arc<Faulty>);
-
-impl fmt::Display for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-fn fault() -> object_store::Error {
-    object_store::Error::Generic {
-        store: "faulty",
-        source: "the disk is on fire".into(),
-    }
-}
-
-fn take(counter: &AtomicUsize) -> bool {
-    counter
-        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-            left.checked_sub(1)
-        })
-        .is_ok()
-}
-
-#[async_trait]
-impl MultipartUpload for FaultyUpload {
-    fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        if take(&self.store.parts_left) {
-            self.inner.put_part(data)
-        } else {
-            Box::pin(async { Err(fault()) })
-        }
-    }
-
-    async fn complete(&mut self) -> Result<PutResult> {
-        if take(&self.store.completes_left) {
-            self.inner.complete().await
-        } else {
-            Err(fault())
-        }
-    }
-
-    async fn abort(&mut self) -> Result<()> {
-        self.store.aborted.fetch_add(1, Ordering::SeqCst);
-        self.inner.abort().await
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Shared {
-    async fn put_opts(
-        &self,
-        path: &Path,
-        payload: PutPayload,
-        options: PutOptions,
-    ) -> Result<PutResult> {
-        self.0.inner.put_opts(path, payload, options).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        path: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        if self.0.fail_create.load(Ordering::SeqCst) {
-            return Err(fault());
-        }
-        let inner = self.0.inner.put_multipart_opts(path, options).await?;
-        Ok(Box::new(FaultyUpload {
-            inner,
-            store: self.0.clone(),
-        }))
-    }
-
-    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        self.0.inner.get_opts(path, options).await
-    }
-
-    fn delete_stream(
-        &self,
-        paths: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
-        self.0.inner.delete_stream(paths)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.0.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.0.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.0.inner.copy_opts(from, to, options).await
-    }
-}
-
-async fn run(store: &Arc<Faulty>, options: ParquetOptions) -> std::result::Result<usize, Error> {
-    let destination = Destination::store(Arc::new(Shared(store.clone())), Path::from("load"));
+/// Writes a hundred thousand rows forty times, and gives up as a loader does: by an abort that is waited for.
+async fn run(destination: Destination, options: ParquetOptions) -> Result<usize> {
     let mut writer = writer(destination, rows(0, 1).schema(), options)?;
     for at in 0..40 {
-        writer.write(&rows(at * 50_000, 50_000)).await?;
+        if let Err(error) = writer.write(&rows(at * 50_000, 50_000)).await {
+            writer.abort().await?;
+            return Err(error);
+        }
     }
     Ok(writer.finish().await?.publish().await?.len())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failing_store_is_heard_of_and_nothing_is_seen() {
-    let options = ParquetOptions {
+/// A store in memory of whose calls of a step the first few are done, and the others fail.
+fn faulty(step: StoreStep, done: u64) -> FaultyStore {
+    FaultyStore::new(Arc::new(InMemory::new()), move |call| {
+        if call.step == step && call.earlier >= done {
+            Fate::lost()
+        } else {
+            Fate::Done
+        }
+    })
+}
+
+fn prefix(store: &FaultyStore) -> Destination {
+    Destination::store(Arc::new(store.clone()), Path::from("load"))
+}
+
+/// Row groups, and so parts, that are sent before the last rows come.
+fn small_groups() -> ParquetOptions {
+    ParquetOptions {
         compression: Compression::None,
         row_group_rows: 100_000,
         ..ParquetOptions::default()
-    };
-    let many = usize::MAX;
-    for (create, parts, completes) in [
-        (true, many, many),
-        (false, 0, many),
-        (false, 2, many),
-        (false, many, 0),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_store_is_heard_of_and_nothing_is_seen() {
+    for (step, done) in [
+        (StoreStep::BeginUpload, 0),
+        (StoreStep::PutPart, 0),
+        (StoreStep::PutPart, 2),
+        (StoreStep::CompleteUpload, 0),
     ] {
-        let store = Arc::new(Faulty::default());
-        store.fail_create.store(create, Ordering::SeqCst);
-        store.parts_left.store(parts, Ordering::SeqCst);
-        store.completes_left.store(completes, Ordering::SeqCst);
-        let result = tokio::time::timeout(Duration::from_secs(60), run(&store, options.clone()))
-            .await
-            .expect("no hang");
-        let error = result.expect_err("a failure");
+        let store = faulty(step, done);
+        let load = run(prefix(&store), small_groups());
+        let result = tokio::time::timeout(Duration::from_secs(60), load).await;
+        let error = result.expect("no hang").expect_err("a failure");
         assert!(error.is_transient(), "{error}");
-        assert!(error.to_string().contains("the disk is on fire"), "{error}");
-        assert_eq!(visible(&Shared(store.clone())).await, [""; 0]);
+        assert!(
+            error.message().contains("the connection was reset"),
+            "{error}"
+        );
+        assert_eq!(visible(&store).await, [""; 0]);
         // The guard's abort runs on its own when it was not waited for.
+        let aborts = u64::from(step != StoreStep::BeginUpload);
         for _ in 0..100 {
-            if create || store.aborted.load(Ordering::SeqCst) == 1 {
+            if store.calls(StoreStep::AbortUpload) == aborts {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        assert_eq!(store.aborted.load(Ordering::SeqCst), usize::from(!create));
+        assert_eq!(store.calls(StoreStep::AbortUpload), aborts, "{step:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_an_error_and_leaves_nothing() {
+    let Some(disk) = SmallDisk::available(4) else {
+        return;
+    };
+    let many_files = ParquetOptions {
+        max_file_bytes: Some(1 << 20),
+        ..small_groups()
+    };
+    let parted = ParquetOptions {
+        compression: Compression::None,
+        ..partitioned()
+    };
+    for options in [small_groups(), many_files, parted] {
+        for destination in [Destination::local, Destination::local_in_place] {
+            let root = disk.path().join("table");
+            let load = run(destination(root), options.clone());
+            let result = tokio::time::timeout(Duration::from_secs(60), load).await;
+            let error = result.expect("no hang").expect_err("the disk is full");
+            assert_eq!(
+                (error.kind(), error.is_transient()),
+                (ErrorKind::ResourceExhausted, false),
+                "{error:?}"
+            );
+            assert_eq!(disk.names(), [""; 0].map(std::path::PathBuf::from));
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publish_that_stops_half_way_says_how_far_it_came() {
-    let store = Arc::new(Faulty::default());
-    store.parts_left.store(usize::MAX, Ordering::SeqCst);
-    store.completes_left.store(2, Ordering::SeqCst);
-    let error = run(&store, partitioned()).await.expect_err("a failure");
+    let store = faulty(StoreStep::CompleteUpload, 2);
+    let error = run(prefix(&store), partitioned())
+        .await
+        .expect_err("a failure");
     assert!(
-        matches!(
-            error,
-            Error::Publish {
-                published: 2,
-                total: 4,
-                ..
-            }
-        ),
+        error
+            .message()
+            .starts_with("only 2 of 4 files were published: "),
         "{error}"
     );
-    assert_eq!(visible(&Shared(store)).await.len(), 2);
+    assert!(error.is_transient());
+    assert_eq!(visible(&store).await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_are_invisible_until_complete_and_aborted_when_not_wanted() {
-    let store = Arc::new(Faulty::default());
-    store.parts_left.store(usize::MAX, Ordering::SeqCst);
-    store.completes_left.store(usize::MAX, Ordering::SeqCst);
-    let destination = || Destination::store(Arc::new(Shared(store.clone())), Path::from("load"));
-    let mut first = writer(destination(), rows(0, 1).schema(), partitioned()).unwrap();
+    let store = FaultyStore::new(Arc::new(InMemory::new()), |_| Fate::Done);
+    let mut first = writer(prefix(&store), rows(0, 1).schema(), partitioned()).unwrap();
     first.write(&rows(0, 1_000)).await.unwrap();
     let staged = first.finish().await.unwrap();
-    assert_eq!(visible(&Shared(store.clone())).await, [""; 0]);
+    assert_eq!(visible(&store).await, [""; 0]);
     staged.abort().await.unwrap();
-    assert_eq!(store.aborted.load(Ordering::SeqCst), 4);
+    assert_eq!(store.calls(StoreStep::AbortUpload), 4);
 
-    let mut second = writer(destination(), rows(0, 1).schema(), partitioned()).unwrap();
+    let mut second = writer(prefix(&store), rows(0, 1).schema(), partitioned()).unwrap();
     second.write(&rows(0, 400_000)).await.unwrap();
     second.abort().await.unwrap();
-    assert_eq!(visible(&Shared(store.clone())).await, [""; 0]);
+    assert_eq!(visible(&store).await, [""; 0]);
+}
+
+/// Says when nothing needs a folder any more.
+struct Owner(std::sync::mpsc::Sender<()>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // The test may be over.
+        let _ = self.0.send(());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_of_a_folder_outlives_the_last_file_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, gone) = std::sync::mpsc::channel();
+    let destination = Destination::local(folder.path().join("stage"));
+    let destination = destination.owned_by(Arc::new(Owner(sender)));
+    let mut dropped = writer(destination, rows(0, 1).schema(), small_groups()).unwrap();
+    dropped.write(&rows(0, 400_000)).await.unwrap();
+    assert!(gone.try_recv().is_err());
+    drop(dropped);
+    let waited = tokio::task::spawn_blocking(move || gone.recv_timeout(Duration::from_secs(60)));
+    waited.await.unwrap().expect("the owner goes");
+    assert_eq!(tree(folder.path()), [""; 0]);
 }
