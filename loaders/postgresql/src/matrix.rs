@@ -1,8 +1,6 @@
 //! Which Arrow types may be written to which column types, and how: each pair arrives right or is refused by name. What
 //! depends on the value (range, precision, length) is checked as it is encoded, and never rounded or cut unasked.
 
-use std::collections::HashSet;
-
 use arrow_schema::{DataType, Field};
 use arrowload_core::TypeSupport;
 
@@ -119,7 +117,7 @@ fn convert(
         (list, Kind::Array(item)) if list_item(list).is_some() => array(list, item, options)?,
         (list, Kind::Vector(length)) if is_floats(list) => vector(list, *length)?,
         (value, Kind::Json | Kind::Jsonb) if nested => {
-            check_document(value)?;
+            arrowload_common_text::Format::POSTGRES_JSON.check(value)?;
             Conversion::JsonValue(text(None, false, options), to.kind == Kind::Jsonb)
         }
         (temporal, kind) => {
@@ -270,41 +268,4 @@ fn new_vector(field: &Field, options: &PostgresqlOptions) -> Option<NewType> {
             kind: Kind::Vector(Some(length)),
         },
     })
-}
-
-/// Refuses what would lose a value as JSON: objects keep one member of a name.
-fn check_document(data_type: &DataType) -> Result<(), String> {
-    match data_type {
-        DataType::Struct(fields) => {
-            let mut names = HashSet::new();
-            if let Some(twin) = fields.iter().find(|field| !names.insert(field.name())) {
-                return Err(format!(
-                    "a struct has two fields `{}`, and a JSON object would keep one",
-                    twin.name()
-                ));
-            }
-            fields
-                .iter()
-                .try_for_each(|field| check_document(field.data_type()))
-        }
-        DataType::Map(entries, _) => check_document(entries.data_type()),
-        DataType::Union(members, _) => {
-            let mut names = HashSet::new();
-            if let Some((_, twin)) = members
-                .iter()
-                .find(|(_, member)| !names.insert(member.name()))
-            {
-                return Err(format!(
-                    "a union has two members `{}`, which could not be told apart",
-                    twin.name()
-                ));
-            }
-            members
-                .iter()
-                .try_for_each(|(_, member)| check_document(member.data_type()))
-        }
-        DataType::Dictionary(_, values) => check_document(values),
-        DataType::RunEndEncoded(_, values) => check_document(values.data_type()),
-        other => list_item(other).map_or(Ok(()), |item| check_document(item.data_type())),
-    }
 }

@@ -124,7 +124,7 @@ pub(crate) fn bind(array: &ArrayRef, conversion: &Conversion) -> Result<Box<dyn 
         Conversion::Bytea => text::bytea(&values, frame),
         Conversion::JsonText(binary) => text::json(&values, frame, *binary),
         Conversion::JsonValue(target, binary) => {
-            Some(json::column(&values, frame, target, *binary)?)
+            Some(json::column(&values, frame, target, *binary))
         }
         Conversion::Uuid => text::uuid(&values, frame),
         Conversion::Inet(cidr) => text::inet(&values, frame, *cidr),

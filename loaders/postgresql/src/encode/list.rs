@@ -41,7 +41,7 @@ impl Places {
     }
 }
 
-/// The items of all lists, and where those of each lie. A map is a list of its entries.
+/// The items of all lists, and where those of each lie.
 pub(super) fn items(array: &ArrayRef) -> Option<(ArrayRef, Places)> {
     Some(match array.data_type() {
         DataType::List(_) => {
@@ -77,13 +77,6 @@ pub(super) fn items(array: &ArrayRef) -> Option<(ArrayRef, Places)> {
             (
                 Arc::clone(list.values()),
                 Places::Fixed(list.value_length() as usize),
-            )
-        }
-        DataType::Map(..) => {
-            let map = array.as_map();
-            (
-                Arc::new(map.entries().clone()),
-                Places::Offsets(map.offsets().inner().clone()),
             )
         }
         _ => return None,
