@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{Action, FlightDescriptor, FlightInfo};
-use arrowload_core::{Error, ErrorKind, Result, Retry, report_query_progress};
+use arrowload_core::{Error, ErrorKind, QueryProgress, Result, Retry};
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use prost::Message;
 use tonic::transport::Channel;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::cancel::CancelOnDrop;
 use crate::channel::open;
@@ -227,9 +227,10 @@ impl Server {
     pub(crate) async fn info(
         self: &Arc<Self>,
         command: &arrow_flight::sql::Any,
+        progress: &QueryProgress,
     ) -> Result<(FlightInfo, CancelOnDrop)> {
         let descriptor = FlightDescriptor::new_cmd(command.encode_to_vec());
-        if let Some(polled) = self.poll(&descriptor).await? {
+        if let Some(polled) = self.poll(&descriptor, progress).await? {
             return Ok(polled);
         }
         let ask = || async {
@@ -249,6 +250,7 @@ impl Server {
     async fn poll(
         self: &Arc<Self>,
         descriptor: &FlightDescriptor,
+        said: &QueryProgress,
     ) -> Result<Option<(FlightInfo, CancelOnDrop)>> {
         if !self.config.poll || !self.polls.load(Ordering::Relaxed) {
             return Ok(None);
@@ -273,7 +275,7 @@ impl Server {
                 answer => answer?,
             };
             if let Some(progress) = answer.progress {
-                report_query_progress(progress);
+                said.report(progress);
             }
             cancel.set(answer.info.clone());
             match (answer.flight_descriptor, answer.info) {
@@ -291,7 +293,7 @@ impl Server {
 }
 
 fn is_unimplemented(error: &Error) -> bool {
-    error.get("grpc_code") == Some(format!("{:?}", Code::Unimplemented).as_str())
+    error.code() == Some("Unimplemented")
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -42,7 +42,7 @@ pub(crate) fn from_status(status: Status) -> Error {
         code => format!("the server answered {code:?}: {text}"),
     };
     let error = Error::new(kind, message)
-        .with("grpc_code", format!("{:?}", status.code()))
+        .with_code(format!("{:?}", status.code()))
         .with_source(status);
     if transient {
         error.with_retry(Retry::Transient { after: asked })

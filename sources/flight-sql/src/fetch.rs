@@ -299,6 +299,6 @@ fn expired_ticket(why: &Error) -> Error {
         why.message()
     );
     Error::new(ErrorKind::Connection, message)
-        .with(EXPIRED, true)
+        .with_code(EXPIRED)
         .transient()
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrowload_core::{BatchStream, DataSource, ErrorKind, Listed, Listing, Query, Result};
+use arrowload_core::{
+    BatchStream, DataSource, ErrorKind, Listed, Listing, Query, QueryProgress, Result,
+};
 use serde_json::{Map, Value};
 
 use crate::config::{FlightSqlConfig, config_from_url};
@@ -39,11 +41,13 @@ impl DataSource for FlightSqlSource {
     }
 
     async fn list(&self, listing: &Listing) -> Result<BatchStream> {
-        Ok(
-            statement::rows_of(&self.server, &listing::command(listing)?)
-                .await?
-                .into_batches(),
+        Ok(statement::rows_of(
+            &self.server,
+            &listing::command(listing)?,
+            &QueryProgress::default(),
         )
+        .await?
+        .into_batches())
     }
 
     async fn ping(&self) -> Result<()> {

@@ -12,7 +12,7 @@ use arrow_flight::sql::{
 };
 use arrow_flight::{FlightData, FlightDescriptor, IpcMessage};
 use arrow_schema::{Field, Schema};
-use arrowload_core::{Error, ErrorKind, Param, Params, Query, Result};
+use arrowload_core::{Error, ErrorKind, Param, Params, Query, QueryProgress, Result};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use prost::Message;
@@ -32,24 +32,16 @@ pub(crate) async fn query(
         let prepared = Prepared::new(server, &query.sql, transaction).await?;
         let row = prepared.row(&query.params)?;
         let handle = prepared.bind(row).await?;
-        return rows_of(
-            server,
-            &CommandPreparedStatementQuery {
-                prepared_statement_handle: handle,
-            }
-            .as_any(),
-        )
-        .await;
+        let command = CommandPreparedStatementQuery {
+            prepared_statement_handle: handle,
+        };
+        return rows_of(server, &command.as_any(), &query.progress).await;
     };
-    rows_of(
-        server,
-        &CommandStatementQuery {
-            query: query.sql.clone(),
-            transaction_id: transaction.cloned(),
-        }
-        .as_any(),
-    )
-    .await
+    let command = CommandStatementQuery {
+        query: query.sql.clone(),
+        transaction_id: transaction.cloned(),
+    };
+    rows_of(server, &command.as_any(), &query.progress).await
 }
 
 /// Runs a statement for its effect, and answers how many rows it changed, if the server knows.
@@ -88,15 +80,19 @@ pub(crate) async fn execute(
 }
 
 /// The rows that a command stands for.
-pub(crate) async fn rows_of(server: &Arc<Server>, command: &Any) -> Result<FlightStream> {
-    let ask = |server: Arc<Server>, command: Any| async move {
-        let (info, cancel) = server.info(&command).await?;
+pub(crate) async fn rows_of(
+    server: &Arc<Server>,
+    command: &Any,
+    progress: &QueryProgress,
+) -> Result<FlightStream> {
+    let ask = |server: Arc<Server>, command: Any, progress: QueryProgress| async move {
+        let (info, cancel) = server.info(&command, &progress).await?;
         fetch(server, info, cancel).await
     };
-    let (again, command_again) = (Arc::clone(server), command.clone());
-    Ok(ask(Arc::clone(server), command.clone())
+    let (again, command_again, said) = (Arc::clone(server), command.clone(), progress.clone());
+    Ok(ask(Arc::clone(server), command.clone(), progress.clone())
         .await?
-        .or_again(move || ask(again, command_again)))
+        .or_again(move || ask(again, command_again, said)))
 }
 
 /// A statement that the server has prepared; dropped, it is closed, beside what is going on.

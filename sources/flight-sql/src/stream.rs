@@ -12,8 +12,8 @@ use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use crate::announced;
 
-/// The key of an error that another run of the query may mend.
-pub(crate) const EXPIRED: &str = "expired";
+/// The code of an error that another run of the query may mend.
+pub(crate) const EXPIRED: &str = "expired_ticket";
 
 /// Rows, and what the server said with them for the application. Dropping it before its end tells the server to stop.
 pub struct FlightStream {
@@ -61,7 +61,7 @@ impl FlightStream {
             async move {
                 let mut item = batches.next().await;
                 if let (Some(Err(error)), Some(again)) = (&item, again.take())
-                    && error.get(EXPIRED).is_some()
+                    && error.code() == Some(EXPIRED)
                 {
                     tracing::debug!(%error, "the query is run again");
                     item = match again().await {

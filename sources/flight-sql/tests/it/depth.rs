@@ -60,9 +60,12 @@ async fn a_load_says_how_far_its_query_is() {
     })
     .await;
     let source = Arc::new(source(&server.url()).await.expect("a source"));
-    let input = Input::query(move || {
+    let input = Input::repeatable(move |progress| {
         let source = Arc::clone(&source);
-        Box::pin(async move { source.query(&Query::new(NUMBERS)).await })
+        Box::pin(async move {
+            let query = Query::new(NUMBERS).with_progress(progress);
+            source.query(&query).await
+        })
     });
     let loader = Loader::connect(
         &LoaderDescriptor::of::<MemoryLoader>("test", "0"),
