@@ -14,8 +14,8 @@ use anyhow::{Context, Result, ensure};
 use arrow_array::RecordBatch;
 use arrow_schema::DataType;
 use arrowload::core::{
-    Atomicity, BatchStream, Capabilities, DataLoader, LoadRequest, LoadSession, Mode, Prepared,
-    Receipt, Result as LoadResult, TypeSupport, register_loader,
+    Atomicity, BatchStream, Begun, Capabilities, DataLoader, LoadRequest, LoadSession, Mode, Plan,
+    Prepared, Receipt, Rejects, Result as LoadResult, TypeSupport, register_loader,
 };
 use arrowload::{Client, Connections, Mode as LoadMode};
 use arrowload_benches::{median, save};
@@ -207,14 +207,28 @@ impl DataLoader for Nothing {
         Capabilities::new(&[Mode::Append], Atomicity::Load).create_target();
     type Config = NoKeys;
     type Options = NoKeys;
+    type Resolved = ();
     type Session = NothingSession;
 
     async fn connect(_: NoKeys) -> LoadResult<Self> {
         Ok(Self)
     }
 
-    async fn begin(&self, _: LoadRequest<NoKeys>) -> LoadResult<NothingSession> {
-        Ok(NothingSession(0))
+    async fn resolve(&self, _: &LoadRequest<NoKeys>) -> LoadResult<()> {
+        Ok(())
+    }
+
+    fn plan(request: &LoadRequest<NoKeys>, (): &()) -> Plan {
+        Plan::of::<Self>(request)
+    }
+
+    async fn begin(
+        &self,
+        _: LoadRequest<NoKeys>,
+        (): (),
+        _: Rejects,
+    ) -> LoadResult<Begun<NothingSession>> {
+        Ok(Begun::Session(NothingSession(0)))
     }
 
     fn supports_type(_: &DataType) -> TypeSupport {
