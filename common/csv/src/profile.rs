@@ -290,8 +290,12 @@ impl Profile {
         }
     }
 
-    pub(crate) fn values(&self) -> u64 {
-        self.values
+    /// With its lines counted from `first` on.
+    pub(crate) fn after(mut self, first: u64) -> Self {
+        if let Some((line, _)) = &mut self.deciding {
+            *line += first;
+        }
+        self
     }
 
     /// Whether it is anything but text.
@@ -398,7 +402,7 @@ mod tests {
             (&["1", "-2", "0"], T::Int64),
             (&["02134", "00501", "90210"], T::Utf8),
             (&["1", "+2"], T::Utf8),
-            (&["1", "-0"], T::Utf8),
+            (&["1", "-0"], T::Float64),
             (&["1", "99999999999999999999"], T::Decimal128(38, 0)),
             (
                 &["1", "12345678901234567890123456789012345678901"],

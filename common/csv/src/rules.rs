@@ -28,8 +28,8 @@ pub(crate) struct Rules {
     pub(crate) prefer: Numbers,
     pub(crate) date_format: Option<Format>,
     pub(crate) timestamp_format: Option<Format>,
-    true_values: Vec<Box<[u8]>>,
-    false_values: Vec<Box<[u8]>>,
+    pub(crate) true_values: Vec<Box<[u8]>>,
+    pub(crate) false_values: Vec<Box<[u8]>>,
 }
 
 impl Rules {

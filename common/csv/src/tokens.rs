@@ -39,6 +39,8 @@ pub(crate) struct Tokens {
     pub(crate) fields: Vec<Field>,
     /// The fields before the row that is being read.
     complete: usize,
+    /// Where the last row begins.
+    last: usize,
     pub(crate) refused: Vec<Refused>,
     pub(crate) account: Account,
 }
@@ -62,6 +64,7 @@ impl Tokens {
             pad,
             fields: Vec::new(),
             complete: 0,
+            last: 0,
             refused: Vec::new(),
             account: Account::default(),
         }
@@ -106,7 +109,7 @@ impl Tokens {
             end: chunk.len,
             last: true,
         };
-        let limit = max_rows * self.width;
+        let limit = max_rows.saturating_mul(self.width);
         while at < chunk.len && self.fields.len() < limit {
             let fields = &mut self.fields;
             match walk.row(at, |field| fields.push(field)) {
@@ -139,6 +142,7 @@ impl Tokens {
 
     #[inline]
     fn end_row(&mut self, syntax: &Syntax, data: &[u8], start: usize, next: usize, extra: u64) {
+        self.last = start;
         if self.fields.len() - self.complete == self.width && self.width > 1 {
             self.complete = self.fields.len();
             self.account.rows += 1;
@@ -183,15 +187,20 @@ impl Tokens {
         }
     }
 
+    /// Refuses the last row, which ends at `end`, if its bytes are no text.
+    pub(crate) fn check_last(&mut self, syntax: &Syntax, data: &[u8], end: usize) {
+        let start = self.last;
+        if std::str::from_utf8(&data[start..end]).is_ok() {
+            return;
+        }
+        self.complete -= self.width;
+        self.account.rows -= 1;
+        self.account.row_lines -= syntax.lines(&data[start..end]);
+        self.refuse(syntax, data, start, end, Fault::NotText);
+    }
+
     #[cold]
-    pub(crate) fn refuse(
-        &mut self,
-        syntax: &Syntax,
-        data: &[u8],
-        start: usize,
-        end: usize,
-        fault: Fault,
-    ) {
+    fn refuse(&mut self, syntax: &Syntax, data: &[u8], start: usize, end: usize, fault: Fault) {
         self.fields.truncate(self.complete);
         self.refused.push(Refused {
             start,
@@ -210,7 +219,7 @@ impl Tokens {
         mut at: usize,
         max_rows: usize,
     ) -> usize {
-        let limit = max_rows * self.width;
+        let limit = max_rows.saturating_mul(self.width);
         while at < chunk.len && self.fields.len() < limit {
             match self.scan(syntax, chunk, at, limit) {
                 Scanned::To(next) => at = next,

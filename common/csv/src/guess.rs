@@ -1,0 +1,339 @@
+//! Which delimiter, quote, escape and line ends a sample is most consistent with.
+//!
+//! The measure is that of "Wrangling messy CSV files by detecting row and type patterns" (van den Burg, Nazábal, Sutton,
+//! 2019): few different row lengths, many fields, and cells that look like values rather than like half a row.
+
+use std::collections::BTreeMap;
+
+use crate::dialect::{Dialect, Escape, LineEnd};
+use crate::options::Options;
+use crate::profile::{Class, classify};
+use crate::rules::Rules;
+use crate::syntax::Syntax;
+use crate::walk::{Field, Walk, Walked};
+use arrowload_core::Result;
+
+/// The bytes that are tried with every dialect.
+const TRIED: usize = 32 * 1024;
+
+/// A row of the sample.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) start: usize,
+    pub(crate) next: usize,
+    pub(crate) fields: Vec<Field>,
+    pub(crate) cut: bool,
+    pub(crate) comment: bool,
+}
+
+impl Row {
+    pub(crate) fn width(&self) -> usize {
+        self.fields.len()
+    }
+
+    pub(crate) fn is_blank(&self, data: &[u8]) -> bool {
+        !self.cut
+            && !self.comment
+            && data[self.start..self.next]
+                .iter()
+                .all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+    }
+}
+
+/// The rows of a sample; the last one counts if the file ends there.
+pub(crate) fn rows(syntax: &Syntax, data: &[u8], whole: bool, limit: usize) -> Vec<Row> {
+    let walk = Walk {
+        syntax,
+        data,
+        end: data.len(),
+        last: whole,
+    };
+    let (mut at, mut rows) = (0, Vec::new());
+    while at < data.len() && rows.len() < limit {
+        let mut fields = Vec::new();
+        let walked = walk.row(at, |field| fields.push(field));
+        let (next, cut, comment) = match walked {
+            Walked::Row(next) => (next, false, false),
+            Walked::Cut(next, _) => (next, true, false),
+            Walked::Comment(next) => (next, false, true),
+            Walked::Partial => break,
+        };
+        rows.push(Row {
+            start: at,
+            next,
+            fields,
+            cut,
+            comment,
+        });
+        at = next;
+    }
+    rows
+}
+
+/// The line end that the bytes speak for, and whether single CRs stand among LFs.
+fn line_end(sample: &[u8]) -> (LineEnd, bool) {
+    let (mut feeds, mut pairs, mut returns) = (0, 0, 0);
+    for (at, byte) in sample.iter().enumerate() {
+        match byte {
+            b'\n' if at > 0 && sample[at - 1] == b'\r' => pairs += 1,
+            b'\n' => feeds += 1,
+            b'\r' if sample.get(at + 1).is_some_and(|next| *next != b'\n') => returns += 1,
+            _ => {}
+        }
+    }
+    match (feeds, pairs, returns) {
+        (0, 0, 0) if sample.last() == Some(&b'\r') => (LineEnd::Cr, false),
+        (0, 0, 1..) => (LineEnd::Cr, false),
+        (_, _, returns) if feeds >= pairs => (LineEnd::Lf, returns > 0),
+        (_, _, returns) => (LineEnd::Crlf, returns > 0),
+    }
+}
+
+fn delimiters(sample: &[u8]) -> Vec<(String, f64)> {
+    let mut found: Vec<(String, f64)> = [",", ";", "\t", "|"]
+        .into_iter()
+        .filter(|text| memchr::memmem::find(sample, text.as_bytes()).is_some())
+        .map(|text| (text.to_owned(), 1.0))
+        .collect();
+    for pair in ["||", "::", ";;"] {
+        let pairs = memchr::memmem::find_iter(sample, pair.as_bytes()).count();
+        let single = memchr::memchr_iter(pair.as_bytes()[0], sample).count();
+        if pairs > 0 && pairs * 2 == single {
+            found.retain(|(text, _)| *text != pair[..1]);
+            found.push((pair.to_owned(), 1.0));
+        }
+    }
+    let first = sample
+        .split(|byte| matches!(byte, b'\n' | b'\r'))
+        .find(|line| !line.trim_ascii().is_empty())
+        .unwrap_or_default();
+    let Ok(first) = std::str::from_utf8(first) else {
+        return found;
+    };
+    for character in first.chars() {
+        let known = ",;\t|\"+-.:\\".contains(character) || character == '\0';
+        let text = character.to_string();
+        if known || character.is_alphanumeric() || found.iter().any(|(known, _)| *known == text) {
+            continue;
+        }
+        if found.len() < 12 {
+            found.push((text, if character == ' ' { 0.3 } else { 0.5 }));
+        }
+    }
+    found
+}
+
+/// Characters that stand around values: at their beginning and at their end.
+fn quotes(sample: &[u8], delimiter: u8) -> Vec<Option<u8>> {
+    let mut found = vec![Some(b'"')];
+    for byte in (b'!'..=b'~').filter(u8::is_ascii_punctuation) {
+        if matches!(byte, b'"' | b'\\' | b'+' | b'-' | b'.' | b':') || byte == delimiter {
+            continue;
+        }
+        let edge = |near: Option<&u8>| {
+            near.is_none_or(|near| *near == delimiter || matches!(near, b'\n' | b'\r'))
+        };
+        let (mut opens, mut closes) = (0, 0);
+        for at in memchr::memchr_iter(byte, sample) {
+            let before = at.checked_sub(1).and_then(|before| sample.get(before));
+            opens += usize::from(edge(before));
+            closes += usize::from(edge(sample.get(at + 1)));
+        }
+        if opens > 0 && closes > 0 && opens.abs_diff(closes) * 4 <= opens + closes {
+            found.push(Some(byte));
+        }
+    }
+    found
+}
+
+/// Whether a cell looks like a value, rather than like several.
+fn is_clean(row: &[u8], field: Field, rules: &Rules) -> bool {
+    let cell = &row[field.start()..field.end()];
+    if field.is_quoted() || cell.is_empty() {
+        return true;
+    }
+    let text = cell.trim_ascii();
+    if !matches!(classify(text, rules), Class::Text) {
+        return true;
+    }
+    let decimal_comma = text
+        .iter()
+        .all(|byte| byte.is_ascii_digit() || matches!(byte, b',' | b'.' | b'-'));
+    let edges = text.first() == Some(&b'\'') || text.last() == Some(&b'\'');
+    decimal_comma
+        || (!edges
+            && memchr::memchr3(b',', b';', b'\t', text).is_none()
+            && memchr::memchr2(b'|', b'"', text).is_none())
+}
+
+/// Whether a line is one value of a kind that holds delimiters: a date, a number, an address.
+fn is_one_value(line: &[u8], rules: &Rules) -> bool {
+    let line = line.trim_ascii();
+    if !matches!(classify(line, rules), Class::Text) {
+        return true;
+    }
+    let Ok(text) = std::str::from_utf8(line) else {
+        return false;
+    };
+    let address = text.starts_with("http://") || text.starts_with("https://");
+    let mail = text
+        .split_once('@')
+        .is_some_and(|(user, host)| !user.is_empty() && host.contains('.'));
+    (address || mail) && !text.contains([',', ';', '\t', '|', ' '])
+}
+
+struct Score {
+    value: f64,
+    /// Quotes are of no use: more rows are broken by them than fields are quoted.
+    misquoted: bool,
+    /// Every row has the same fields, and more than one.
+    uniform: bool,
+    typed: f64,
+    rows: usize,
+}
+
+fn score(dialect: &Dialect, sample: &[u8], whole: bool, rules: &Rules) -> Score {
+    let syntax = Syntax::new(dialect);
+    let rows = rows(&syntax, sample, whole, 1_000);
+    let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
+    let (mut cells, mut clean, mut typed, mut cut, mut count) = (0, 0, 0, 0, 0);
+    let mut quoted = 0;
+    for row in rows.iter().filter(|row| !row.is_blank(sample)) {
+        count += 1;
+        if row.cut {
+            cut += 1;
+            *widths.entry(1).or_default() += 1;
+            continue;
+        }
+        *widths.entry(row.width()).or_default() += 1;
+        for field in &row.fields {
+            cells += 1;
+            quoted += usize::from(field.is_quoted());
+            clean += usize::from(is_clean(sample, *field, rules));
+            let cell = &sample[field.start()..field.end()];
+            typed += usize::from(!matches!(classify(cell, rules), Class::Text));
+        }
+    }
+    if count == 0 || cells == 0 {
+        return Score {
+            value: 0.0,
+            misquoted: false,
+            uniform: false,
+            typed: 0.0,
+            rows: 0,
+        };
+    }
+    let pattern: f64 = widths
+        .iter()
+        .map(|(width, rows)| {
+            let fields = *width as f64;
+            *rows as f64 * (fields - 1.0).max(1e-3) / fields
+        })
+        .sum::<f64>()
+        / widths.len() as f64;
+    let whole_rows = 1.0 - cut as f64 / count as f64;
+    Score {
+        misquoted: cut > 1 && cut > quoted,
+        value: pattern * (clean as f64 / cells as f64).max(1e-3) * whole_rows,
+        uniform: widths.len() == 1 && !widths.contains_key(&1),
+        typed: typed as f64 / cells as f64,
+        rows: count,
+    }
+}
+
+/// Completes what was declared by what fits the sample best.
+pub(crate) fn guess(
+    head: &[u8],
+    whole: bool,
+    options: &Options,
+    rules: &Rules,
+    dialect: &mut Dialect,
+) -> Result<()> {
+    let sample = &head[..head.len().min(TRIED)];
+    let whole = whole && sample.len() == head.len();
+    let (found_end, single_returns) = line_end(sample);
+    dialect.line_end = options.new_line.unwrap_or(found_end);
+    let mut line_ends = vec![dialect.line_end];
+    if options.new_line.is_none() && single_returns {
+        line_ends.push(LineEnd::Mixed);
+    }
+    let one_column = options.delim.is_none()
+        && sample
+            .split(|byte| matches!(byte, b'\n' | b'\r'))
+            .filter(|line| !line.trim_ascii().is_empty())
+            .all(|line| is_one_value(line, rules));
+    let mut candidates = match &options.delim {
+        Some(delimiter) => vec![(delimiter.clone(), 1.0)],
+        None if one_column => Vec::new(),
+        None => delimiters(sample),
+    };
+    if candidates.is_empty() {
+        candidates.push((",".to_owned(), 1.0));
+    }
+    let declared_quote = options.quote()?;
+    let mut best: Option<(f64, Dialect)> = None;
+    for (delimiter, prior) in &candidates {
+        let first = delimiter.bytes().next().unwrap_or(b',');
+        let quotes = match declared_quote {
+            Some(quote) => vec![quote],
+            None => quotes(sample, first),
+        };
+        let spaced = format!("{delimiter} ");
+        let every = memchr::memmem::find_iter(sample, delimiter.as_bytes()).count();
+        let padded = delimiter != " "
+            && every > 1
+            && memchr::memmem::find_iter(sample, spaced.as_bytes()).count() == every;
+        let mut index = 0;
+        let mut quotes = quotes;
+        while let Some(quote) = quotes.get(index).copied() {
+            index += 1;
+            if quote.is_some_and(|quote| quote == first) {
+                continue;
+            }
+            let slashes =
+                quote.is_some_and(|quote| memchr::memmem::find(sample, &[b'\\', quote]).is_some());
+            let escapes = match options.escape(quote)? {
+                Some(escape) => vec![escape],
+                None if slashes => vec![Escape::Doubled, Escape::Byte(b'\\')],
+                None => vec![Escape::Doubled],
+            };
+            for (escape, line_end) in escapes
+                .iter()
+                .flat_map(|escape| line_ends.iter().map(move |end| (escape, end)))
+            {
+                let tried = Dialect {
+                    delimiter: delimiter.clone(),
+                    quote,
+                    escape: *escape,
+                    line_end: *line_end,
+                    trim: options.trim.unwrap_or(padded),
+                    ..dialect.clone()
+                };
+                let score = score(&tried, sample, whole, rules);
+                if score.misquoted
+                    && index == quotes.len()
+                    && declared_quote.is_none()
+                    && quote.is_some()
+                {
+                    quotes.push(None);
+                }
+                let rare = *prior < 1.0 && options.delim.is_none();
+                let enough = score.uniform
+                    && score.rows > 1
+                    && (delimiter != " " || (score.typed >= 0.5 && score.rows > 2));
+                if rare && !enough {
+                    continue;
+                }
+                // Of equals, the first: the commoner quote, the doubled quote, the commoner line end.
+                let value = score.value * prior * if index == 1 { 1.0 } else { 0.98 };
+                if best.as_ref().is_none_or(|(known, _)| value > *known + 1e-9) {
+                    best = Some((value, tried));
+                }
+            }
+        }
+    }
+    if let Some((_, found)) = best {
+        *dialect = found;
+    }
+    Ok(())
+}

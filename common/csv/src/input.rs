@@ -1,0 +1,182 @@
+//! The text of a file: opened, unpacked, decoded, with its first MiB at hand.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrowload_core::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use encoding_rs::{Encoding, UTF_8};
+use futures::{Stream, StreamExt};
+
+use crate::dialect::Compression;
+use crate::encoding::{self, Decoded};
+use crate::options::Options;
+use crate::unpack::{self, MAGIC, unpack};
+
+/// The bytes from which dialect and types are found.
+pub(crate) const HEAD: usize = 1 << 20;
+
+/// A file that was opened. Its beginning is known, the rest is read when it is needed.
+pub struct Input {
+    pub(crate) name: Arc<str>,
+    pub(crate) compression: Compression,
+    pub(crate) encoding: &'static str,
+    /// The first bytes of the text.
+    pub(crate) head: Vec<u8>,
+    /// Whether the head is the whole text.
+    pub(crate) whole: bool,
+    pub(crate) rest: Box<dyn Read + Send>,
+}
+
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Input")
+            .field("name", &self.name)
+            .field("compression", &self.compression)
+            .field("encoding", &self.encoding)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Input {
+    /// A local file.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn path(path: impl AsRef<Path>, options: &Options) -> Result<Self> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|error| Error::from(error).with("file", &name))?;
+        Self::read(&name, file, options)
+    }
+
+    /// Bytes from anywhere; `name` stands in errors. The first MiB is read.
+    ///
+    /// # Errors
+    /// When bytes cannot be read, unpacked or decoded, or an option is wrong.
+    pub fn read(name: &str, reader: impl Read + Send + 'static, options: &Options) -> Result<Self> {
+        options.check()?;
+        Self::begin(name, reader, options).map_err(|error| error.with("file", name))
+    }
+
+    /// Bytes that come asynchronously. Called within a Tokio runtime, it must be on a thread that may block, such as that of
+    /// `spawn_blocking`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn stream(
+        name: &str,
+        stream: impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
+        options: &Options,
+    ) -> Result<Self> {
+        let reader = Streamed {
+            runtime: tokio::runtime::Handle::try_current().ok(),
+            stream,
+            current: Bytes::new(),
+        };
+        Self::read(name, reader, options)
+    }
+
+    fn begin(
+        name: &str,
+        mut reader: impl Read + Send + 'static,
+        options: &Options,
+    ) -> Result<Self> {
+        let mut magic = Vec::with_capacity(MAGIC);
+        read_up_to(&mut reader, MAGIC, &mut magic).map_err(|error| from_io(&error))?;
+        let compression = options
+            .compression
+            .unwrap_or_else(|| unpack::detect(&magic));
+        let packed = Cursor::new(magic).chain(reader);
+        let mut plain = unpack(packed, compression).map_err(|error| from_io(&error))?;
+        let mut head = Vec::new();
+        let whole = read_up_to(&mut plain, HEAD, &mut head).map_err(|error| from_io(&error))?;
+        if encoding::is_utf32(&head) && options.encoding.is_none() {
+            let message = "the file is UTF-32, which is not read; convert it to UTF-8";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let encoding = match &options.encoding {
+            Some(label) => Encoding::for_label(label.as_bytes()).unwrap_or(UTF_8),
+            None => encoding::detect(&head, whole),
+        };
+        let mark = encoding::mark_length(&head, encoding);
+        let raw = head.split_off(mark);
+        let mut input = Self {
+            name: name.into(),
+            compression,
+            encoding: encoding.name(),
+            head: raw,
+            whole,
+            rest: plain,
+        };
+        if encoding != UTF_8 {
+            let raw = Cursor::new(std::mem::take(&mut input.head)).chain(input.rest);
+            let mut decoded = Decoded::new(raw, encoding);
+            input.whole =
+                read_up_to(&mut decoded, HEAD, &mut input.head).map_err(|error| from_io(&error))?;
+            input.rest = Box::new(decoded);
+        }
+        Ok(input)
+    }
+
+    /// The name that it was opened with.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The first bytes of the text, in UTF-8: up to a MiB.
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+}
+
+/// Reads so many bytes, or all there are; whether those were all.
+pub(crate) fn read_up_to(
+    reader: &mut (impl Read + ?Sized),
+    count: usize,
+    out: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let read = Read::take(reader, count as u64).read_to_end(out)?;
+    Ok(read < count)
+}
+
+/// An error of a file that cannot be read or unpacked.
+pub(crate) fn from_io(error: &io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
+            ErrorKind::InvalidData
+        }
+        io::ErrorKind::NotFound => ErrorKind::NotFound,
+        io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind, format!("the file could not be read: {error}"))
+}
+
+/// A stream of bytes as a reader that blocks.
+struct Streamed<S> {
+    runtime: Option<tokio::runtime::Handle>,
+    stream: S,
+    current: Bytes,
+}
+
+impl<S: Stream<Item = io::Result<Bytes>> + Unpin> Read for Streamed<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            let next = self.stream.next();
+            let next = match &self.runtime {
+                Some(runtime) => runtime.block_on(next),
+                None => futures::executor::block_on(next),
+            };
+            match next {
+                Some(bytes) => self.current = bytes?,
+                None => return Ok(0),
+            }
+        }
+        let piece = self.current.split_to(buffer.len().min(self.current.len()));
+        buffer[..piece.len()].copy_from_slice(&piece);
+        Ok(piece.len())
+    }
+}

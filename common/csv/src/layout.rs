@@ -1,0 +1,95 @@
+//! What was found out about a file before it is read: its dialect, its columns, where its rows begin.
+
+use std::sync::Arc;
+
+use arrow_schema::{Field, Schema, SchemaRef};
+
+use crate::dialect::Dialect;
+use crate::fault::Misfit;
+use crate::rules::Rules;
+use crate::types::ColumnType;
+
+/// How sure a column's type is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mark {
+    /// The user said so.
+    Declared,
+    /// The values of a sample fit. A later one may not, and is an error then.
+    Sampled,
+    /// Every value of the file fits.
+    Proved,
+}
+
+/// A column as it will be read.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ColumnPlan {
+    /// Its name: from the header, unique among the columns.
+    pub name: String,
+    /// Its type.
+    pub kind: ColumnType,
+    /// How sure the type is.
+    pub mark: Mark,
+    /// Why it has this type, for a plan.
+    pub reason: String,
+}
+
+/// What was found out about a file.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Layout {
+    /// How it is written.
+    pub dialect: Dialect,
+    /// Its columns, in the order of the file.
+    pub columns: Vec<ColumnPlan>,
+    /// What could not be read as it stands: repeated or missing names, rows of other lengths.
+    pub notes: Vec<String>,
+    /// Where the rows begin, in bytes of the decoded text.
+    pub(crate) start: usize,
+    /// The lines before the rows.
+    pub(crate) before: Before,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) pad: bool,
+    pub(crate) max_row_bytes: usize,
+}
+
+/// The lines before the rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Before {
+    pub(crate) preamble: u64,
+    pub(crate) header: u64,
+    pub(crate) blank: u64,
+    pub(crate) comments: u64,
+}
+
+impl Before {
+    pub(crate) fn lines(self) -> u64 {
+        self.preamble + self.header + self.blank + self.comments
+    }
+}
+
+impl Layout {
+    /// The columns as an Arrow schema; every column may hold nulls.
+    pub fn schema(&self) -> SchemaRef {
+        let field =
+            |column: &ColumnPlan| Field::new(&column.name, column.kind.data_type.clone(), true);
+        Arc::new(Schema::new(
+            self.columns.iter().map(field).collect::<Vec<_>>(),
+        ))
+    }
+
+    /// Takes the wider types of values that did not fit, for another try.
+    pub fn widen(&mut self, misfits: &[Misfit]) {
+        for misfit in misfits {
+            if let Some(column) = self.columns.get_mut(misfit.index) {
+                column.kind = misfit.wider.clone();
+                column.mark = Mark::Sampled;
+                column.reason = format!(
+                    "widened for `{}` in line {}",
+                    misfit.value.escape_debug(),
+                    misfit.line
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,663 @@
+//! What a file is: its dialect, where its table stands, the names and types of its columns.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow_schema::DataType;
+use arrowload_core::{Error, ErrorKind, Result};
+
+use crate::column::Cells;
+use crate::dialect::Dialect;
+use crate::feed::last_lines;
+use crate::frame::Framer;
+use crate::guess::{Row, guess, rows};
+use crate::input::Input;
+use crate::layout::{Before, ColumnPlan, Layout, Mark};
+use crate::nulls::Nulls;
+use crate::options::{InferRows, Options, Ragged, Types, invalid};
+use crate::profile::Profile;
+use crate::rules::Rules;
+use crate::syntax::Syntax;
+use crate::text::Text;
+use crate::types::{ColumnType, check_supported, parse_type};
+
+/// Rows that the structure of a file is found from.
+const STRUCTURE_ROWS: usize = 2_000;
+/// The bytes that a row may have.
+const MAX_ROW: usize = 512 << 20;
+
+/// What a text looks like that is no CSV.
+pub fn looks_like(head: &[u8]) -> Option<&'static str> {
+    let text = head.trim_ascii_start();
+    let begins = |word: &str| {
+        text.get(..word.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    if begins("<!doctype html") || begins("<html") {
+        Some("an HTML page")
+    } else if begins("<?xml") {
+        Some("an XML document")
+    } else if begins("PAR1") {
+        Some("a Parquet file")
+    } else if begins("ARROW1") {
+        Some("an Arrow file")
+    } else if begins("%PDF-") {
+        Some("a PDF document")
+    } else {
+        let after = |open: u8| {
+            text.strip_prefix(&[open])
+                .map(<[u8]>::trim_ascii_start)
+                .and_then(<[u8]>::first)
+        };
+        match (after(b'{'), after(b'[')) {
+            (Some(b'"' | b'}'), _) => Some("JSON"),
+            (_, Some(b'{' | b']')) => Some("a JSON array"),
+            _ => None,
+        }
+    }
+}
+
+/// Finds out how a file is written and what its columns are, from its first MiB. What is declared is not looked for.
+///
+/// # Errors
+/// When the file is empty or no CSV, an option is wrong, or a declared column is not there.
+pub fn sniff(input: &Input, options: &Options) -> Result<Layout> {
+    find(input, options).map_err(|error| error.with("file", &input.name))
+}
+
+/// As [`sniff`], for a file that can be opened several times: with `infer_rows`, types are proved on as many rows as it says.
+///
+/// # Errors
+/// As [`sniff`], and when the file cannot be read.
+pub fn layout(open: impl Fn() -> Result<Input>, options: &Options) -> Result<Layout> {
+    let input = open()?;
+    let found = sniff(&input, options)?;
+    let proved = found
+        .columns
+        .iter()
+        .all(|column| column.mark != Mark::Sampled);
+    match options.infer_rows {
+        _ if proved => Ok(found),
+        InferRows::Head => Ok(found),
+        InferRows::Rows(rows) => crate::reader::prove(input, &found, Some(rows), None),
+        InferRows::All(_) => crate::reader::prove(input, &found, None, None),
+    }
+}
+
+fn find(input: &Input, options: &Options) -> Result<Layout> {
+    options.check()?;
+    let rules = Rules::new(options)?;
+    if options.delim.is_none()
+        && let Some(what) = looks_like(&input.head)
+    {
+        let message = format!("the file looks like {what}, not like CSV; set `delim` if it is CSV");
+        return Err(Error::new(ErrorKind::InvalidData, message));
+    }
+    if input.head.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidData, "the file is empty"));
+    }
+    let mut dialect = Dialect {
+        blank_lines: options.blank_lines,
+        empty: options.empty,
+        encoding: input.encoding,
+        compression: input.compression,
+        footer: options.skip_footer.unwrap_or(0),
+        comment: options.comment.clone().filter(|text| !text.is_empty()),
+        null_text: options
+            .null_text
+            .as_ref()
+            .map(|texts| texts.list())
+            .unwrap_or_default(),
+        ..Dialect::default()
+    };
+    let skipped = skip_lines(&input.head, options.skip.unwrap_or(0), options);
+    guess(
+        &input.head[skipped..],
+        input.whole,
+        options,
+        &rules,
+        &mut dialect,
+    )?;
+    Sniffer {
+        head: &input.head,
+        whole: input.whole,
+        options,
+        rules,
+        dialect,
+        notes: Vec::new(),
+    }
+    .layout(skipped)
+}
+
+/// Where the text goes on after so many lines.
+fn skip_lines(head: &[u8], lines: u64, options: &Options) -> usize {
+    let has_feeds = memchr::memchr(b'\n', head).is_some();
+    let end = options.new_line.unwrap_or(if has_feeds {
+        crate::dialect::LineEnd::Lf
+    } else {
+        crate::dialect::LineEnd::Cr
+    });
+    let syntax = Syntax::new(&Dialect {
+        line_end: end,
+        ..Dialect::default()
+    });
+    (0..lines).fold(0, |at, _| {
+        syntax.next_line(head, at.min(head.len()), head.len())
+    })
+}
+
+struct Sniffer<'a> {
+    head: &'a [u8],
+    whole: bool,
+    options: &'a Options,
+    rules: Rules,
+    dialect: Dialect,
+    notes: Vec<String>,
+}
+
+impl Sniffer<'_> {
+    fn layout(mut self, skipped: usize) -> Result<Layout> {
+        let text = &self.head[skipped..];
+        let mut rows = self.rows(text);
+        self.find_comments(text, &rows);
+        if self.dialect.comment.is_some() {
+            rows = self.rows(text);
+        }
+        let body: Vec<&Row> = rows
+            .iter()
+            .filter(|row| !row.comment && !row.cut && !row.is_blank(text))
+            .collect();
+        let common = common_width(&body);
+        let first = self.first_row(text, &body, common);
+        let body = &body[first..];
+        let header_rows = match self.options.header_rows()? {
+            Some(rows) => rows,
+            None => self.find_header(text, body),
+        };
+        let header_rows = header_rows.min(body.len());
+        let width = body
+            .iter()
+            .take(header_rows)
+            .map(|row| row.width())
+            .chain([common])
+            .max()
+            .unwrap_or(1);
+        self.dialect.header_rows = header_rows;
+        let begin = body.first().map_or(text.len(), |row| row.start);
+        let end = match header_rows {
+            0 => begin,
+            rows => body[rows - 1].next,
+        };
+        if self.options.skip_footer.is_none() {
+            self.find_footer(text, &rows, common);
+        }
+        let syntax = Syntax::new(&self.dialect);
+        let before = self.before(
+            &syntax,
+            skipped,
+            text,
+            &rows,
+            begin,
+            end,
+            &body[..header_rows],
+        );
+        let names = self.names(&syntax, text, &body[..header_rows], width)?;
+        self.find_nulls(text, &body[header_rows..]);
+        let columns = self.columns(&syntax, text, end, &names)?;
+        Ok(Layout {
+            dialect: self.dialect,
+            columns,
+            notes: self.notes,
+            start: skipped + end,
+            before,
+            rules: Arc::new(self.rules),
+            pad: self.options.ragged == Ragged::Pad,
+            max_row_bytes: self.options.max_row_bytes.unwrap_or(MAX_ROW),
+        })
+    }
+
+    fn rows(&self, text: &[u8]) -> Vec<Row> {
+        rows(
+            &Syntax::new(&self.dialect),
+            text,
+            self.whole,
+            STRUCTURE_ROWS,
+        )
+    }
+
+    /// Lines that begin with `#` and are not like the others are comments, if they stand among the rows.
+    fn find_comments(&mut self, text: &[u8], rows: &[Row]) {
+        if self.options.comment.is_some() {
+            return;
+        }
+        let sharp = |row: &Row| text[row.start..row.next].starts_with(b"#");
+        let others: Vec<&Row> = rows
+            .iter()
+            .filter(|row| !sharp(row) && !row.cut && !row.is_blank(text))
+            .collect();
+        let common = common_width(&others);
+        let marked: Vec<&Row> = rows.iter().filter(|row| sharp(row)).collect();
+        let unlike = marked.iter().all(|row| row.width() != common || row.cut);
+        let first_other = others.first().map_or(usize::MAX, |row| row.start);
+        let among = marked.iter().any(|row| row.start > first_other);
+        if common > 1 && unlike && among {
+            self.dialect.comment = Some("#".into());
+        }
+    }
+
+    /// The number of the first row of the table: what stands before it is not like it.
+    fn first_row(&self, text: &[u8], body: &[&Row], common: usize) -> usize {
+        if self.options.skip.is_some() || common < 2 {
+            return 0;
+        }
+        let Some(first) = body.iter().position(|row| row.width() == common) else {
+            return 0;
+        };
+        let Some(before) = first.checked_sub(1) else {
+            return 0;
+        };
+        let apart = text[body[before].next..body[first].start]
+            .iter()
+            .any(|byte| matches!(byte, b'\n' | b'\r'));
+        let headed = self.find_header(text, &body[first..]) > 0;
+        // A header that is shorter or longer than the rows.
+        if body[before].width() > 1 && !apart && !headed {
+            before
+        } else {
+            first
+        }
+    }
+
+    fn profile(&self, text: &[u8], rows: &[&Row], column: usize) -> Profile {
+        let nulls = Nulls::new(&self.dialect, false);
+        let syntax = Syntax::new(&self.dialect);
+        let mut profile = Profile::default();
+        for row in rows {
+            let Some(field) = row.fields.get(column) else {
+                continue;
+            };
+            let mut scratch = Vec::new();
+            let cell = cell_text(&syntax, text, row, column, &mut scratch);
+            if !nulls.is_null(cell, field.is_quoted()) {
+                profile.value(Text::of(cell), &self.rules);
+            }
+        }
+        profile
+    }
+
+    /// How many rows hold names, of those that the table begins with.
+    fn find_header(&self, text: &[u8], body: &[&Row]) -> usize {
+        let Some(first) = body.first() else {
+            return 0;
+        };
+        let sample = &body[1..body.len().min(1_001)];
+        let syntax = Syntax::new(&self.dialect);
+        let (mut like, mut unlike, mut typed) = (0, 0, Vec::new());
+        for column in 0..first.width() {
+            let profile = self.profile(text, sample, column);
+            if !profile.is_typed(&self.rules) {
+                continue;
+            }
+            let mut scratch = Vec::new();
+            let cell = cell_text(&syntax, text, first, column, &mut scratch);
+            if cell.is_empty() {
+                continue;
+            }
+            if self.fits(&profile, cell) {
+                unlike += 1;
+            } else {
+                like += 1;
+                typed.push(column);
+            }
+        }
+        if like + unlike > 0 {
+            let headed = like > 0 && like >= unlike;
+            return if headed {
+                self.more_headers(text, body, &typed)
+            } else {
+                0
+            };
+        }
+        usize::from(self.could_be_names(&syntax, text, first, sample))
+    }
+
+    fn fits(&self, profile: &Profile, cell: &[u8]) -> bool {
+        let before = profile.decide(&self.rules).0.data_type;
+        let mut with = profile.clone();
+        with.value(Text::of(cell), &self.rules);
+        let after = with.decide(&self.rules).0.data_type;
+        before == after || after != DataType::Utf8
+    }
+
+    /// Rows after the first that have no value in any of at least two typed columns.
+    fn more_headers(&self, text: &[u8], body: &[&Row], typed: &[usize]) -> usize {
+        if typed.len() > 1 || body.len() < 12 {
+            return 1;
+        }
+        let syntax = Syntax::new(&self.dialect);
+        let rest = &body[4..body.len().min(1_004)];
+        let columns: Vec<(usize, Profile)> = (0..body[0].width())
+            .map(|column| (column, self.profile(text, rest, column)))
+            .filter(|(_, profile)| profile.is_typed(&self.rules))
+            .collect();
+        if columns.len() < 2 {
+            return 1;
+        }
+        let is_header = |row: &&&Row| {
+            columns.iter().all(|(column, profile)| {
+                let mut scratch = Vec::new();
+                let cell = cell_text(&syntax, text, row, *column, &mut scratch);
+                !cell.is_empty() && !self.fits(profile, cell)
+            })
+        };
+        body.iter().take(4).take_while(is_header).count().max(1)
+    }
+
+    /// Whether cells of a table of nothing but text could be names: each is there, once, and not again below.
+    fn could_be_names(&self, syntax: &Syntax, text: &[u8], first: &Row, sample: &[&Row]) -> bool {
+        let (mut seen, mut empty) = (BTreeSet::new(), 0);
+        for column in 0..first.width() {
+            let mut scratch = Vec::new();
+            let cell = cell_text(syntax, text, first, column, &mut scratch).to_vec();
+            if cell.is_empty() {
+                empty += 1;
+                continue;
+            }
+            let alone = sample.is_empty()
+                && !matches!(
+                    crate::profile::classify(&cell, &self.rules),
+                    crate::profile::Class::Text
+                );
+            let again = sample.iter().any(|row| {
+                let mut scratch = Vec::new();
+                cell_text(syntax, text, row, column, &mut scratch) == cell
+            });
+            if alone || again || !seen.insert(cell) {
+                return false;
+            }
+        }
+        empty * 2 < first.width()
+    }
+
+    /// Lines at the end of the file that stand apart, and are not like the rows.
+    fn find_footer(&mut self, text: &[u8], rows: &[Row], common: usize) {
+        if !self.whole || common < 2 || rows.len() >= STRUCTURE_ROWS {
+            return;
+        }
+        let Some(last) = rows
+            .iter()
+            .rposition(|row| row.width() == common && !row.cut && !row.comment)
+        else {
+            return;
+        };
+        let after = &rows[last + 1..];
+        let apart = after.first().is_some_and(|row| row.is_blank(text));
+        let some = after.iter().any(|row| !row.is_blank(text));
+        if apart && some {
+            let syntax = Syntax::new(&self.dialect);
+            self.dialect.footer = syntax.lines(&text[rows[last].next..]);
+        }
+    }
+
+    /// Accounts for the lines before the rows.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of the text that it counts"
+    )]
+    fn before(
+        &mut self,
+        syntax: &Syntax,
+        skipped: usize,
+        text: &[u8],
+        rows: &[Row],
+        begin: usize,
+        end: usize,
+        header: &[&Row],
+    ) -> Before {
+        let preamble = syntax.lines(&self.head[..skipped]) + syntax.lines(&text[..begin]);
+        let mut before = Before {
+            preamble,
+            ..Before::default()
+        };
+        self.dialect.preamble = preamble;
+        for row in rows
+            .iter()
+            .filter(|row| row.start >= begin && row.next <= end)
+        {
+            let lines = syntax.lines(&text[row.start..row.next]);
+            if header.iter().any(|known| known.start == row.start) {
+                before.header += lines;
+            } else if row.comment {
+                before.comments += lines;
+            } else if row.is_blank(text) {
+                before.blank += lines;
+            } else {
+                before.preamble += lines;
+            }
+        }
+        before
+    }
+
+    fn names(
+        &mut self,
+        syntax: &Syntax,
+        text: &[u8],
+        header: &[&Row],
+        width: usize,
+    ) -> Result<Vec<String>> {
+        let given = &self.options.names;
+        if !given.is_empty() && given.len() != width {
+            let message = format!(
+                "`names` has {} names, and the file {width} columns",
+                given.len()
+            );
+            return Err(invalid("names", message));
+        }
+        let mut names: Vec<String> = Vec::with_capacity(width);
+        let mut used: BTreeSet<String> = BTreeSet::new();
+        for column in 0..width {
+            let mut name = match given.get(column) {
+                Some(name) => name.clone(),
+                None => {
+                    let mut parts = Vec::new();
+                    for row in header {
+                        let mut scratch = Vec::new();
+                        let cell = cell_text(syntax, text, row, column, &mut scratch);
+                        let cell = String::from_utf8_lossy(cell).trim().to_owned();
+                        if !cell.is_empty() {
+                            parts.push(cell);
+                        }
+                    }
+                    parts.join(" ")
+                }
+            };
+            if name.is_empty() {
+                name = format!("column_{}", column + 1);
+                if !header.is_empty() {
+                    self.notes
+                        .push(format!("column {} has no name: it is `{name}`", column + 1));
+                }
+            }
+            let plain = name.clone();
+            let mut count = 1;
+            while !used.insert(name.clone()) {
+                count += 1;
+                name = format!("{plain}_{count}");
+            }
+            if name != plain {
+                let note = format!(
+                    "the name `{plain}` stands twice: column {} is `{name}`",
+                    column + 1
+                );
+                self.notes.push(note);
+            }
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    /// Texts that stand for null though nobody said so: `\N`, which no other writer leaves without quotes; and `NULL` where
+    /// it is the only thing that is no value in a column, and nothing else stands for null.
+    fn find_nulls(&mut self, text: &[u8], body: &[&Row]) {
+        if self.options.null_text.is_some() {
+            return;
+        }
+        let cell = |row: &Row, column: usize| {
+            let field = row.fields[column];
+            field.is_plain().then(|| &text[field.start()..field.end()])
+        };
+        let holds = |word: &[u8]| {
+            body.iter()
+                .any(|row| (0..row.width()).any(|column| cell(row, column) == Some(word)))
+        };
+        if holds(b"\\N") {
+            self.dialect.null_text = vec!["\\N".into()];
+            return;
+        }
+        for word in ["NULL", "null"] {
+            if !holds(word.as_bytes()) || holds(b"") {
+                continue;
+            }
+            let mut with = self.dialect.clone();
+            with.null_text = vec![word.into()];
+            let before = std::mem::replace(&mut self.dialect, with);
+            let width = body.first().map_or(0, |row| row.width());
+            let decides = (0..width).any(|column| {
+                let used = body
+                    .iter()
+                    .any(|row| column < row.width() && cell(row, column) == Some(word.as_bytes()));
+                used && self.profile(text, body, column).is_typed(&self.rules)
+            });
+            if decides {
+                return;
+            }
+            self.dialect = before;
+        }
+    }
+
+    fn columns(
+        &mut self,
+        syntax: &Syntax,
+        text: &[u8],
+        start: usize,
+        names: &[String],
+    ) -> Result<Vec<ColumnPlan>> {
+        let declared = self.declared(names)?;
+        let profiles = self.profiles(syntax, text, start, names.len());
+        let sampled = !self.whole || matches!(self.options.infer_rows, InferRows::Rows(_));
+        let mark = if sampled { Mark::Sampled } else { Mark::Proved };
+        let first = syntax.line_ends(&self.head[..self.head.len() - text.len() + start]) + 1;
+        let mut columns = Vec::with_capacity(names.len());
+        for (name, profile) in names.iter().zip(profiles) {
+            columns.push(match declared.get(name.as_str()) {
+                Some(data_type) => {
+                    check_supported(name, data_type)?;
+                    ColumnPlan {
+                        name: name.clone(),
+                        kind: ColumnType::declared(data_type.clone()),
+                        mark: Mark::Declared,
+                        reason: "it was declared".to_owned(),
+                    }
+                }
+                None => {
+                    let (kind, reason) = profile.after(first).decide(&self.rules);
+                    ColumnPlan {
+                        name: name.clone(),
+                        kind,
+                        mark,
+                        reason,
+                    }
+                }
+            });
+        }
+        Ok(columns)
+    }
+
+    fn declared(&self, names: &[String]) -> Result<BTreeMap<String, DataType>> {
+        let mut declared = self.options.declared.clone();
+        match &self.options.types {
+            Types::All(name) => {
+                let data_type = parse_type(name)?;
+                declared.extend(names.iter().map(|name| (name.clone(), data_type.clone())));
+            }
+            Types::Columns(types) => {
+                for (name, data_type) in types {
+                    if !names.contains(name) {
+                        let message = format!(
+                            "there is no column `{name}`; the columns are {}",
+                            names.join(", ")
+                        );
+                        return Err(invalid("types", message));
+                    }
+                    declared.insert(name.clone(), parse_type(data_type)?);
+                }
+            }
+        }
+        Ok(declared)
+    }
+
+    /// What the values of the head are, from `start` on.
+    fn profiles(&self, syntax: &Syntax, text: &[u8], start: usize, width: usize) -> Vec<Profile> {
+        let end;
+        if self.whole {
+            end = last_lines(syntax, text, self.dialect.footer).0;
+        } else {
+            end = start + Framer::default().boundary(syntax, &text[start..], false);
+        }
+        let mut padded = text[start..end.max(start)].to_vec();
+        let len = padded.len();
+        padded.resize(len + crate::masks::BLOCK, 0);
+        let chunk = crate::tokens::Chunk { data: &padded, len };
+        let mut tokens = crate::tokens::Tokens::new(width, self.options.ragged == Ragged::Pad);
+        let limit = match self.options.infer_rows {
+            InferRows::Rows(rows) => usize::try_from(rows).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        };
+        tokens.read(syntax, chunk, 0, limit);
+        let cells = Cells {
+            syntax,
+            data: &padded,
+            fields: &tokens.fields,
+            width,
+        };
+        let nulls = Nulls::new(&self.dialect, false);
+        let mut profiles = vec![Profile::default(); width];
+        for (index, profile) in profiles.iter_mut().enumerate() {
+            let line = |at: usize| syntax.line_ends(&padded[..at]);
+            profile.add(cells, index, &nulls, &self.rules, line);
+        }
+        profiles
+    }
+}
+
+/// The content of a cell; nothing where the row has none.
+fn cell_text<'a>(
+    syntax: &'a Syntax,
+    text: &'a [u8],
+    row: &'a Row,
+    column: usize,
+    scratch: &'a mut Vec<u8>,
+) -> &'a [u8] {
+    let Some(field) = row.fields.get(column) else {
+        return &[];
+    };
+    let cells = Cells {
+        syntax,
+        data: text,
+        fields: &row.fields,
+        width: 1,
+    };
+    cells.text(*field, scratch).bytes()
+}
+
+/// The number of fields that most rows have; the larger one of equals.
+fn common_width(rows: &[&Row]) -> usize {
+    let mut counts: HashMap<usize, usize> = HashMap::new();
+    for row in rows {
+        *counts.entry(row.width()).or_default() += 1;
+    }
+    counts
+        .into_iter()
+        .max_by_key(|(width, count)| (*count, *width))
+        .map_or(1, |(width, _)| width)
+}
