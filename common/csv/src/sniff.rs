@@ -290,9 +290,13 @@ impl Sniffer<'_> {
         let Some(first) = body.first() else {
             return 0;
         };
+        let deep = self.deep_header(text, body);
+        if deep > 1 {
+            return deep;
+        }
         let sample = &body[1..body.len().min(1_001)];
         let syntax = Syntax::new(&self.dialect);
-        let (mut like, mut unlike, mut typed) = (0, 0, Vec::new());
+        let (mut like, mut unlike) = (0, 0);
         for column in 0..first.width() {
             let profile = self.profile(text, sample, column);
             if !profile.is_typed(&self.rules) {
@@ -307,16 +311,10 @@ impl Sniffer<'_> {
                 unlike += 1;
             } else {
                 like += 1;
-                typed.push(column);
             }
         }
         if like + unlike > 0 {
-            let headed = like > 0 && like >= unlike;
-            return if headed {
-                self.more_headers(text, body, &typed)
-            } else {
-                0
-            };
+            return usize::from(like > 0 && like >= unlike);
         }
         usize::from(self.could_be_names(&syntax, text, first, sample))
     }
@@ -329,10 +327,10 @@ impl Sniffer<'_> {
         before == after || after != DataType::Utf8
     }
 
-    /// Rows after the first that have no value in any of at least two typed columns.
-    fn more_headers(&self, text: &[u8], body: &[&Row], typed: &[usize]) -> usize {
-        if typed.len() > 1 || body.len() < 12 {
-            return 1;
+    /// Rows that the table begins with, and that have no value in any of at least two typed columns; none if it has few rows.
+    fn deep_header(&self, text: &[u8], body: &[&Row]) -> usize {
+        if body.len() < 12 {
+            return 0;
         }
         let syntax = Syntax::new(&self.dialect);
         let rest = &body[4..body.len().min(1_004)];
@@ -341,7 +339,7 @@ impl Sniffer<'_> {
             .filter(|(_, profile)| profile.is_typed(&self.rules))
             .collect();
         if columns.len() < 2 {
-            return 1;
+            return 0;
         }
         let is_header = |row: &&&Row| {
             columns.iter().all(|(column, profile)| {
@@ -350,7 +348,7 @@ impl Sniffer<'_> {
                 !cell.is_empty() && !self.fits(profile, cell)
             })
         };
-        body.iter().take(4).take_while(is_header).count().max(1)
+        body.iter().take(4).take_while(is_header).count()
     }
 
     /// Whether cells of a table of nothing but text could be names: each is there, once, and not again below.

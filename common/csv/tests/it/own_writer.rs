@@ -1,0 +1,70 @@
+//! What our own writer makes reads back equal without being told.
+
+use arrow_array::RecordBatch;
+use arrowload_common_csv::{Options, Texts};
+use arrowload_common_text::{Csv, CsvStyle};
+use proptest::prelude::*;
+
+use crate::read;
+use crate::table::{assert_same, cells, table};
+
+fn written(batch: &RecordBatch, style: CsvStyle, header: bool) -> Vec<u8> {
+    let csv = Csv::new(batch.schema_ref(), style);
+    let mut out = Vec::new();
+    if header {
+        csv.header(&mut out);
+    }
+    csv.lines(batch, 0, &mut out).expect("has text");
+    out
+}
+
+proptest! {
+    #[test]
+    fn with_its_defaults(batch in table(3..40)) {
+        let bytes = written(&batch, CsvStyle::new(None, None, None).expect("fits"), true);
+        let found = read(&bytes, &Options::default()).expect("reads");
+        assert_same(&cells(std::slice::from_ref(&batch)), &found.cells());
+        prop_assert_eq!(found.names().len(), batch.num_columns());
+    }
+
+    #[test]
+    fn with_any_delimiter_and_quote(
+        batch in table(6..40),
+        delimiter in prop::sample::select(vec![',', ';', '\t', '|', '!', '~', '^', '&', '\u{1}', '\u{1f}']),
+        quote in prop::sample::select(vec!['"', '\'']),
+    ) {
+        let style = CsvStyle::new(Some(delimiter), Some(quote), None).expect("fits");
+        let bytes = written(&batch, style, true);
+        let found = read(&bytes, &Options::default()).map_err(|error| TestCaseError::fail(format!("{error}\n{}", String::from_utf8_lossy(&bytes))))?;
+        if found.layout.dialect.delimiter != delimiter.to_string() || found.names().len() != batch.num_columns() {
+            return Err(TestCaseError::fail(format!("{}\n{}", found.layout.dialect, String::from_utf8_lossy(&bytes))));
+        }
+        assert_same(&cells(std::slice::from_ref(&batch)), &found.cells());
+    }
+
+    #[test]
+    fn with_options_that_are_told(
+        batch in table(1..20), header: bool,
+        null in prop::sample::select(vec!["NULL", "\\N", "-", "n/a"]),
+        delimiter in prop::sample::select(vec![',', ';', ' ', '#', '\'', '/']),
+    ) {
+        prop_assume!(!null.contains(delimiter));
+        let style = CsvStyle::new(Some(delimiter), None, Some(null)).expect("fits");
+        let bytes = written(&batch, style, header);
+        let options = Options {
+            delim: Some(delimiter.to_string()),
+            quote: Some("\"".into()),
+            escape: Some("\"".into()),
+            header: Some(header),
+            skip: Some(0),
+            skip_footer: Some(0),
+            comment: Some(String::new()),
+            trim: Some(false),
+            new_line: Some(arrowload_common_csv::LineEnd::Lf),
+            null_text: Some(Texts::One(null.into())),
+            ..Options::default()
+        };
+        let found = read(&bytes, &options).expect("reads");
+        assert_same(&cells(std::slice::from_ref(&batch)), &found.cells());
+    }
+}
