@@ -1,33 +1,25 @@
 //! The one mapping from the engine's errors to ours.
 
-use std::error::Error as StdError;
-
 use arrow_schema::ArrowError;
+use arrowload_common_object_store::Fault;
 use arrowload_core::{Error, ErrorKind};
 use datafusion::error::DataFusionError;
-use datafusion::object_store::Error as StoreError;
 use datafusion::parquet::errors::ParquetError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
 /// Maps an error of DataFusion, by its type, never by its text. An error of ours that went through the engine comes back as
 /// it was.
 pub fn from_datafusion(error: DataFusionError) -> Error {
-    if let Some(ours) = find::<Error>(&error) {
+    let root = root(&error);
+    if let DataFusionError::External(inner) = root
+        && let Some(ours) = inner.downcast_ref::<Error>()
+    {
         return ours.clone();
     }
     let place = place(&error);
-    if let Some(store) = find::<StoreError>(&error) {
-        let kind = store_kind(store);
-        let message = format!("{place}{store}");
-        let transient = matches!(store, StoreError::Generic { .. });
-        let mapped = Error::new(kind, message).with_source(error);
-        return if transient {
-            mapped.transient()
-        } else {
-            mapped
-        };
+    if let Some(fault) = Fault::beneath(&error) {
+        return fault.error(format!("{place}{root}"), error);
     }
-    let root = root(&error);
     let kind = kind(root);
     let message = match (kind, root) {
         (ErrorKind::Query, DataFusionError::SQL(error, _)) => {
@@ -42,18 +34,6 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
         (_, root) => format!("{place}{root}"),
     };
     Error::new(kind, message).with_source(error)
-}
-
-/// The first error of a type in a chain of causes.
-fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
 }
 
 /// What the parser says, without the name of its error's kind.
@@ -103,21 +83,6 @@ fn kind(root: &DataFusionError) -> ErrorKind {
             | ArrowError::IpcError(_) => ErrorKind::InvalidData,
             _ => ErrorKind::Query,
         },
-        DataFusionError::IoError(error) => match error.kind() {
-            std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-            std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
-            std::io::ErrorKind::StorageFull => ErrorKind::ResourceExhausted,
-            _ => ErrorKind::Io,
-        },
         _ => ErrorKind::Unexpected,
-    }
-}
-
-fn store_kind(error: &StoreError) -> ErrorKind {
-    match error {
-        StoreError::NotFound { .. } => ErrorKind::NotFound,
-        StoreError::PermissionDenied { .. } => ErrorKind::PermissionDenied,
-        StoreError::Unauthenticated { .. } => ErrorKind::Authentication,
-        _ => ErrorKind::Connection,
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::{Array, BooleanArray, RecordBatch};
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
 use arrow_schema::DataType;
+use arrowload_common_object_store::{blocking, from_join};
 use arrowload_core::{Error, ErrorKind, Result};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -13,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::bits::Bits;
 use crate::keys::{KEY_BYTES, Keys};
-use crate::spool::{Spooled, blocking, ended};
+use crate::spool::Spooled;
 
 /// How many parts are read at once.
 const PARTS_AT_ONCE: usize = 4;
@@ -170,7 +171,7 @@ impl<P: Clone + Send + Sync + 'static> Meeting<P> {
             async {
                 AbortOnDropHandle::new(tokio::spawn(reading))
                     .await
-                    .map_err(ended)?
+                    .map_err(from_join)?
             }
         });
         self.parts = stream::iter(read)

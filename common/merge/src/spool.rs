@@ -9,7 +9,8 @@ use arrow_buffer::NullBuffer;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, SchemaRef};
-use arrowload_core::{Error, ErrorKind, Result};
+use arrowload_common_object_store::blocking;
+use arrowload_core::Result;
 use futures::stream::{self, Stream};
 
 use crate::keys::{KeyHash, KeyHasher};
@@ -161,16 +162,4 @@ impl Spooled {
     pub(crate) fn key_types(&self) -> &[DataType] {
         &self.facts.types
     }
-}
-
-/// Runs what waits for the disk where it keeps no other task waiting.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(ended)?
-}
-
-/// A task that ended without an answer.
-pub(crate) fn ended(error: tokio::task::JoinError) -> Error {
-    Error::new(ErrorKind::Unexpected, "a task ended without an answer").with_source(error)
 }

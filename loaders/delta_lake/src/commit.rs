@@ -3,24 +3,24 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use arrowload_core::{Error, ErrorKind, Result};
+use arrowload_common_object_store::Fault;
+use arrowload_core::{Error, ErrorKind, Receipt, Result};
 use deltalake::kernel::transaction::{CommitData, PROTOCOL, TransactionError};
-use deltalake::kernel::{Action, Metadata, Protocol, Transaction};
+use deltalake::kernel::{Action, Metadata, Protocol};
 use deltalake::logstore::{CommitOrBytes, LogStoreRef, get_actions};
 use deltalake::protocol::DeltaOperation;
 use object_store::ObjectStoreExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
-use crate::error::{from_delta, store_kind};
+use crate::error::from_delta;
+use crate::ledger::Facts;
 use crate::partitions::Partitions;
 use crate::physical::tolerate;
-use crate::table::{Table, app_id};
+use crate::table::{Table, properties};
 
 /// How often a commit is tried while other writers are faster.
 const ATTEMPTS: u32 = 200;
-/// The key of our facts in a commit's description.
-const FACTS: &str = "arrowload";
 
 /// Which changes of other writers a commit must not pass over.
 #[derive(Debug, Clone)]
@@ -47,19 +47,18 @@ pub(crate) struct Commit<'a> {
     pub(crate) operation: DeltaOperation,
     pub(crate) metrics: Value,
     pub(crate) scope: Scope,
-    pub(crate) load_id: &'a str,
-    /// Tells the attempts of a load apart.
-    pub(crate) attempt: &'a str,
+    /// What is recorded of the load.
+    pub(crate) facts: Facts,
     pub(crate) rows: u64,
 }
 
 /// How a commit ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Outcome {
     /// It is this version.
     Committed(u64),
-    /// Another run of the load committed this many rows.
-    AlreadyLoaded(u64),
+    /// Another run of the load was first.
+    AlreadyLoaded(Receipt),
 }
 
 impl Commit<'_> {
@@ -90,27 +89,23 @@ impl Commit<'_> {
 
     /// The entry of the log.
     fn entry(&self, version: u64) -> Result<Vec<u8>> {
-        let transaction = Transaction::new_with_last_update(
-            app_id(self.load_id),
-            i64::try_from(self.rows).unwrap_or(i64::MAX),
-            Some(chrono::Utc::now().timestamp_millis()),
-        );
-        let facts = json!({ "loadId": self.load_id, "attempt": self.attempt, "version": env!("CARGO_PKG_VERSION") });
         let description = HashMap::from([
             ("operationMetrics".to_owned(), self.metrics.clone()),
-            (FACTS.to_owned(), facts),
+            self.facts.described(),
         ]);
+        let known = self.base.as_ref().map(|table| table.state.metadata());
+        let metadata = self.facts.mark(self.metadata.clone(), known)?;
         let first = self
             .protocol
             .clone()
             .map(Action::Protocol)
             .into_iter()
-            .chain(self.metadata.clone().map(Action::Metadata));
+            .chain(metadata.map(Action::Metadata));
         let mut data = CommitData::new(
             first.collect(),
             self.operation.clone(),
             description,
-            vec![transaction],
+            self.facts.transactions(self.rows, version),
         );
         if let Some(Action::CommitInfo(info)) = data.actions.first_mut() {
             info.read_version = version.checked_sub(1);
@@ -174,15 +169,12 @@ impl Commit<'_> {
             .await?
             .ok_or_else(|| conflict("the table was removed"))?;
         let commits = self.commits_since(first, table.version()).await?;
-        if let Some((version, _)) = commits
-            .iter()
-            .find(|(_, actions)| actions.iter().any(|action| self.is_ours(action)))
-        {
+        if let Some((version, _)) = commits.iter().find(|(_, actions)| self.is_ours(actions)) {
             // The answer was lost on its way, and the storage's second try met the first.
             return Ok(Some(Outcome::Committed(*version)));
         }
-        if let Some(rows) = table.find_load(self.load_id).await? {
-            return Ok(Some(Outcome::AlreadyLoaded(rows)));
+        if let Some(recorded) = table.find_load(&self.facts.load_id).await? {
+            return Ok(Some(Outcome::AlreadyLoaded(recorded.receipt)));
         }
         self.check_columns(&table)?;
         for action in commits.iter().flat_map(|(_, actions)| actions) {
@@ -212,33 +204,20 @@ impl Commit<'_> {
         Ok(commits)
     }
 
-    fn is_ours(&self, action: &Action) -> bool {
-        let Action::CommitInfo(info) = action else {
-            return false;
-        };
-        info.info
-            .get(FACTS)
-            .and_then(|facts| facts.get("attempt"))
-            .and_then(Value::as_str)
-            == Some(self.attempt)
+    fn is_ours(&self, actions: &[Action]) -> bool {
+        Facts::attempt_of(actions).as_deref() == Some(self.facts.attempt.as_str())
     }
 
     /// The columns, partitions, properties and protocol must be those that the files were written for.
     fn check_columns(&self, table: &Table) -> Result<()> {
-        let now = table.state.metadata();
         let same = match (&self.base, &self.metadata) {
-            (Some(base), _) => {
-                let was = base.state.metadata();
-                was.parse_schema().ok() == now.parse_schema().ok()
-                    && was.partition_columns() == now.partition_columns()
-                    && was.configuration() == now.configuration()
-                    && base.state.protocol() == table.state.protocol()
-            }
+            (Some(base), _) => table.fits_files_of(base),
             // Two loads made the table at once.
             (None, Some(ours)) => {
+                let now = table.state.metadata();
                 ours.parse_schema().ok() == now.parse_schema().ok()
                     && ours.partition_columns() == now.partition_columns()
-                    && now.configuration().is_empty()
+                    && properties(now).is_empty()
                     && self.protocol.as_ref() == Some(table.state.protocol())
             }
             (None, None) => false,
@@ -290,7 +269,7 @@ fn conflict(what: &str) -> Error {
 /// An error of the storage at the one call that commits: unless it is a refusal, the commit may be there.
 fn unanswered(error: TransactionError) -> Error {
     let refused = match &error {
-        TransactionError::ObjectStore { source } => !store_kind(source).1,
+        TransactionError::ObjectStore { source } => !Fault::of_store(source).transient,
         TransactionError::LogStoreError { .. } => false,
         _ => true,
     };

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
+use arrowload_common_datafusion::MemoryLimit;
 use arrowload_core::{Error, ErrorKind, Result, Secret};
 use chrono::{DateTime, NaiveDate, Utc};
 use schemars::JsonSchema;
@@ -43,8 +45,15 @@ pub struct DeltaLakeSourceConfig {
     /// The version to query: a number, or a time such as `2024-01-31T12:00:00Z`, of which the last version before it is read.
     /// A table's name may end in `@` and either; quote it then: `FROM "events@3"`.
     pub at: Option<String>,
-    /// Memory for sorts, joins and aggregations, in bytes; what needs more spills. No limit by default.
-    pub memory_limit_bytes: Option<usize>,
+    /// Memory for sorts, joins and aggregations, in bytes or as text such as `"2GB"`; what needs more spills. The default is
+    /// no limit.
+    pub memory_limit: Option<MemoryLimit>,
+    /// The folder for what spills. The default is the system's temporary folder.
+    pub spill_folder: Option<PathBuf>,
+    /// Rows in each batch. The default is 8192.
+    pub batch_size: Option<usize>,
+    /// How many threads a query uses. The default is one for each core.
+    pub threads: Option<usize>,
 }
 
 impl fmt::Debug for DeltaLakeSourceConfig {

@@ -1,98 +1,22 @@
 //! The end of a load: its files become part of the table, or are removed again.
 
-use std::collections::HashSet;
-
 use arrowload_common_parquet::FileInfo;
-use arrowload_core::{Error, ErrorKind, KeyCounts, LoadRequest, Mode, Receipt, Result};
+use arrowload_core::{Error, ErrorKind, Mode, Receipt, Result};
 use deltalake::protocol::{DeltaOperation, MergePredicate, SaveMode};
 use object_store::ObjectStoreExt;
 use serde_json::{Value, json};
 
 use crate::after::tidy;
 use crate::commit::{Commit, Outcome};
-use crate::options::{DeltaLakeOptions, WhenMatched, WhenNotMatched, WhenNotMatchedBySource};
-use crate::removal::Removal;
+use crate::ledger::Facts;
+use crate::load::Load;
+use crate::options::{WhenMatched, WhenNotMatched, WhenNotMatchedBySource};
 use crate::stats::{Indexed, add_action};
 use crate::table::TableFile;
-use crate::target::Target;
-
-/// The size of a data file where nothing else is said.
-const MAX_FILE_BYTES: u64 = 256 << 20;
-
-/// What is known of a load.
-pub(crate) struct Load {
-    pub(crate) target: Target,
-    pub(crate) request: LoadRequest<DeltaLakeOptions>,
-    /// Tells the attempts of a load apart.
-    pub(crate) attempt: String,
-    /// Columns that hold a NaN.
-    pub(crate) with_nan: HashSet<String>,
-    /// Rows that were taken.
-    pub(crate) rows: u64,
-    /// What goes.
-    pub(crate) removal: Removal,
-    /// Rows that an upsert took away, and put none in their place.
-    pub(crate) deleted: u64,
-    /// For an upsert.
-    pub(crate) counts: Option<KeyCounts>,
-}
 
 impl Load {
-    pub(crate) fn new(target: Target, request: LoadRequest<DeltaLakeOptions>) -> Self {
-        let attempt = uuid::Uuid::now_v7().to_string();
-        Self {
-            target,
-            request,
-            attempt,
-            with_nan: HashSet::new(),
-            rows: 0,
-            removal: Removal::none(),
-            deleted: 0,
-            counts: None,
-        }
-    }
-
     /// Commits files that have their names, and which no commit names yet.
-    pub(crate) async fn commit(self, files: Vec<FileInfo>) -> Result<Receipt> {
-        match self.commit_files(&files).await {
-            Ok(Outcome::Committed(version)) => {
-                let mut receipt = self.receipt(&files, version);
-                receipt.details.extend(
-                    tidy(
-                        &self.target.place.log_store,
-                        &self.request.options,
-                        version,
-                        self.max_file_bytes(),
-                    )
-                    .await,
-                );
-                Ok(receipt)
-            }
-            Ok(Outcome::AlreadyLoaded(rows)) => {
-                self.discard(&files).await;
-                let mut receipt = Receipt::rows(rows);
-                receipt.already_loaded = true;
-                Ok(receipt)
-            }
-            Err(error) => {
-                // Where the commit is unknown the files may be part of the table.
-                if error.kind() != ErrorKind::CommitUnknown {
-                    self.discard(&files).await;
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// The size of a data file at which the next one is begun.
-    pub(crate) fn max_file_bytes(&self) -> u64 {
-        self.request
-            .options
-            .max_file_bytes
-            .unwrap_or(MAX_FILE_BYTES)
-    }
-
-    async fn commit_files(&self, files: &[FileInfo]) -> Result<Outcome> {
+    pub(crate) async fn commit(&self, files: &[FileInfo]) -> Result<Outcome> {
         let indexed = Indexed {
             columns: self.target.indexed_columns(),
             with_nan: self.with_nan.clone(),
@@ -115,14 +39,13 @@ impl Load {
             operation: self.operation(),
             metrics: self.metrics(files),
             scope: self.removal.scope.clone(),
-            load_id: &self.request.load_id,
-            attempt: &self.attempt,
+            facts: Facts::new(&self.request, &self.attempt),
             rows: self.rows,
         };
         commit
             .run()
             .await
-            .map_err(|error| match (self.request.mode, error.kind()) {
+            .map_err(|error| match (self.request.load.mode, error.kind()) {
                 (Mode::Create, ErrorKind::Conflict) => {
                     let message =
                         format!("another writer made `{}` meanwhile", self.request.target);
@@ -133,11 +56,21 @@ impl Load {
             })
     }
 
+    /// What the load did, and what follows its commit.
+    pub(crate) async fn committed(&self, files: &[FileInfo], version: u64) -> Receipt {
+        let mut receipt = self.receipt(files, version);
+        let log_store = &self.target.place.log_store;
+        let options = &self.request.options;
+        let followed = tidy(log_store, options, version, self.max_file_bytes()).await;
+        receipt.details.extend(followed);
+        receipt
+    }
+
     /// What the table's history says of the load.
     fn operation(&self) -> DeltaOperation {
         let partition_by =
             (!self.target.partition_by.is_empty()).then(|| self.target.partition_by.clone());
-        let mode = match self.request.mode {
+        let mode = match self.request.load.mode {
             Mode::Upsert => return self.merge_operation(),
             Mode::Create => SaveMode::ErrorIfExists,
             Mode::Overwrite => SaveMode::Overwrite,
@@ -160,6 +93,7 @@ impl Load {
         };
         let equal: Vec<String> = self
             .request
+            .load
             .keys
             .iter()
             .map(|key| format!("source.`{key}` <=> target.`{key}`"))
@@ -217,13 +151,16 @@ impl Load {
         receipt
     }
 
-    /// Removes files that no commit names.
-    pub(crate) async fn discard(&self, files: &[FileInfo]) {
+    /// Removes files that no commit names. Answers whether all are gone.
+    pub(crate) async fn discard(&self, files: &[FileInfo]) -> bool {
         let store = self.target.place.log_store.object_store(None);
+        let mut gone = true;
         for file in files {
             if let Err(error) = store.delete(&file.path).await {
-                tracing::debug!(%error, "a data file that no commit names is left; VACUUM removes it");
+                tracing::debug!(%error, "a data file that no commit names is left; the next load removes it");
+                gone = false;
             }
         }
+        gone
     }
 }

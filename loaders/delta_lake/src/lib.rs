@@ -1,36 +1,42 @@
 #![doc = include_str!("../README.md")]
 
 mod after;
+mod batch;
+mod columns;
 mod commit;
 mod config;
 mod error;
 #[cfg(test)]
 mod faults;
 mod finish;
-mod keys;
+mod lease;
+mod ledger;
+mod load;
 mod loader;
 mod merge;
 mod options;
 mod partitions;
 mod physical;
 mod place;
+mod plan;
 mod predicate;
 mod removal;
+mod resolve;
 mod rules;
 mod scan;
 mod schema;
 mod session;
 mod source;
 mod spark;
-mod spool;
 mod stats;
 mod table;
 mod target;
 mod types;
 mod verify;
+mod versions;
 
 pub use config::{DeltaLakeConfig, DeltaLakeSourceConfig};
-pub use loader::DeltaLakeLoader;
+pub use loader::{DeltaLakeLoader, DeltaLakeTarget};
 pub use options::{
     DeltaLakeOptions, Nanoseconds, WhenMatched, WhenNotMatched, WhenNotMatchedBySource,
 };

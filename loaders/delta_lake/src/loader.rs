@@ -2,17 +2,19 @@
 
 use arrow_schema::DataType;
 use arrowload_core::{
-    Atomicity, BatchSize, Capabilities, DataLoader, LoadRequest, LoadState, Mode, Plan, Result,
-    TypeSupport,
+    Atomicity, BatchSize, Begun, Capabilities, DataLoader, Error, ErrorKind, LoadRequest,
+    LoadState, Mode, Plan, Rejects, Result, TargetColumns, TypeSupport,
 };
 
 use crate::config::DeltaLakeConfig;
+use crate::ledger;
 use crate::options::{DeltaLakeOptions, Nanoseconds};
 use crate::place::Place;
+use crate::plan::{described, planned};
+use crate::resolve::{Found, resolve};
 use crate::session::DeltaLakeSession;
-use crate::table;
-use crate::target::Target;
-use crate::types::{name, support};
+use crate::table::Table;
+use crate::types::support;
 
 /// Loads into Delta Lake tables. See the crate's page.
 #[derive(Debug)]
@@ -32,57 +34,62 @@ impl DataLoader for DeltaLakeLoader {
         .change_limits()
         .batch(BatchSize {
             min_rows: 1024,
-            max_rows: 1 << 17,
+            max_rows: 1 << 16,
             max_bytes: 16 << 20,
         });
 
     type Config = DeltaLakeConfig;
     type Options = DeltaLakeOptions;
+    type Resolved = DeltaLakeTarget;
     type Session = DeltaLakeSession;
 
     async fn connect(config: DeltaLakeConfig) -> Result<Self> {
         Ok(Self { config })
     }
 
-    async fn begin(&self, request: LoadRequest<DeltaLakeOptions>) -> Result<DeltaLakeSession> {
-        let place = Place::find(&self.config, &request.target)?;
-        DeltaLakeSession::begin(Target::of(place, &request).await?, request)
-    }
-
     fn supports_type(data_type: &DataType) -> TypeSupport {
         support(data_type, Nanoseconds::Refuse)
     }
 
-    async fn plan(&self, request: &LoadRequest<DeltaLakeOptions>) -> Result<Plan> {
-        let mut plan = Plan::from_types(&request.schema, |data_type| {
-            support(data_type, request.options.nanoseconds)
-        });
-        if plan
-            .columns
-            .iter()
-            .any(|column| matches!(column.support, TypeSupport::Unsupported(_)))
+    async fn resolve(&self, request: &LoadRequest<DeltaLakeOptions>) -> Result<DeltaLakeTarget> {
+        let place = Place::find(&self.config, &request.target)?;
+        resolve(place, request).await.map(DeltaLakeTarget)
+    }
+
+    fn plan(request: &LoadRequest<DeltaLakeOptions>, found: &DeltaLakeTarget) -> Plan {
+        planned(request, &found.0)
+    }
+
+    async fn begin(
+        &self,
+        request: LoadRequest<DeltaLakeOptions>,
+        found: DeltaLakeTarget,
+        _: Rejects,
+    ) -> Result<Begun<DeltaLakeSession>> {
+        let Found::Fits(target) = found.0 else {
+            let message = "the load has a column whose type Delta cannot hold";
+            return Err(Error::new(ErrorKind::UnsupportedType, message));
+        };
+        let target = target.as_it_is_now(&request).await?;
+        if let Some(table) = &target.table
+            && let Some(recorded) = table.find_load(&request.load_id).await?
         {
-            return Ok(plan);
+            return Ok(Begun::AlreadyLoaded(recorded.receipt));
         }
-        let target = Target::of(Place::find(&self.config, &request.target)?, request).await?;
-        for (field, source) in target
-            .mapping
-            .schema
-            .fields()
-            .iter()
-            .zip(&target.mapping.sources)
-        {
-            if let Some(index) = source {
-                plan.columns[*index].target_type = name(field.data_type());
-            }
-        }
-        plan.target_exists = target.table.is_some();
-        plan.resources = vec![target.place.log_store.root_url().to_string()];
-        Ok(plan)
+        DeltaLakeSession::begin(target, request)
+            .await
+            .map(Begun::Session)
+    }
+
+    async fn describe(&self, target: &str) -> Result<Option<TargetColumns>> {
+        let place = Place::find(&self.config, target)?;
+        let table = Table::open(&place.log_store, false).await?;
+        table.map(|table| described(&table)).transpose()
     }
 
     async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
-        table::find_load(&Place::find(&self.config, target)?.log_store, load_id).await
+        let place = Place::find(&self.config, target)?;
+        ledger::find_load(&place.log_store, load_id).await
     }
 
     fn config_from_url(url: &str) -> Result<serde_json::Map<String, serde_json::Value>> {
@@ -92,3 +99,6 @@ impl DataLoader for DeltaLakeLoader {
             .collect())
     }
 }
+
+/// A table as it was found, and what a load would make of it.
+pub struct DeltaLakeTarget(Found);

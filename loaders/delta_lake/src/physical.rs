@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
-use arrowload_core::{Error, ErrorKind, Result, relabel};
+use arrowload_core::{Error, ErrorKind, Result};
 use deltalake::kernel::transaction::TransactionError;
 use deltalake::kernel::{DataType as DeltaType, MetadataValue, StructField, StructType};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
@@ -117,22 +116,4 @@ fn data_type(logical: &DataType, delta: &DeltaType) -> Result<DataType> {
         }
         _ => logical.clone(),
     })
-}
-
-/// The same columns under other names, all the way down.
-pub(crate) fn relabel_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    if batch.schema_ref() == schema {
-        return Ok(batch.clone());
-    }
-    let columns = batch
-        .columns()
-        .iter()
-        .zip(schema.fields())
-        .map(|(column, field)| relabel(column, field.data_type()));
-    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(
-        Arc::clone(schema),
-        columns.collect::<Result<_>>()?,
-        &rows,
-    )?)
 }

@@ -1,10 +1,10 @@
 //! Where a table is: on the local disk, or in an object store.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use arrowload_common_object_store::{Location, check_key, check_scheme, settings};
 use arrowload_common_parquet::Destination;
-use arrowload_core::{Error, ErrorKind, Result, url_scheme};
+use arrowload_core::{Error, ErrorKind, Result};
 use deltalake::DeltaTableBuilder;
 use deltalake::logstore::LogStoreRef;
 use url::Url;
@@ -12,61 +12,92 @@ use url::Url;
 use crate::config::DeltaLakeConfig;
 use crate::error::from_delta;
 
-/// Variables of these ecosystems configure their stores.
-const ECOSYSTEMS: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
+/// Keys of the Delta library's own, which no object store has.
+const LIBRARY_KEYS: [&str; 25] = [
+    "aws_access_key_id_dynamodb",
+    "aws_ec2_metadata_disabled",
+    "aws_ec2_metadata_timeout",
+    "aws_endpoint_url_dynamodb",
+    "aws_force_credential_load",
+    "aws_iam_role_arn",
+    "aws_iam_role_session_name",
+    "aws_profile",
+    "aws_region_dynamodb",
+    "aws_role_session_name",
+    "aws_s3_addressing_style",
+    "aws_s3_allow_unsafe_rename",
+    "aws_s3_locking_provider",
+    "aws_secret_access_key_dynamodb",
+    "aws_session_token_dynamodb",
+    "certificate_path",
+    "concurrency_limit",
+    "delta_dynamo_billing_mode",
+    "delta_dynamo_max_elapsed_request_time",
+    "delta_dynamo_table_name",
+    "init_backoff",
+    "max_backoff",
+    "max_concurrency",
+    "max_retries",
+    "retry_timeout",
+];
 
 /// The place that a target names, and its log.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) log_store: LogStoreRef,
     /// The table's folder, on the local disk.
-    local: Option<PathBuf>,
+    pub(crate) local: Option<PathBuf>,
 }
 
 impl Place {
     /// Finds a target, below the configured path if it is relative.
     pub(crate) fn find(config: &DeltaLakeConfig, target: &str) -> Result<Self> {
-        let url = match (url_scheme(target), &config.table_path) {
-            (Some(_), _) => parse(target)?,
-            (None, Some(root)) if !Path::new(target).is_absolute() => match url_scheme(root) {
-                Some(_) => below(parse(root)?, target)?,
-                None => return Self::local(config, &Path::new(root).join(relative(target)?)),
-            },
-            _ => return Self::local(config, Path::new(target)),
-        };
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(invalid(
-                "the URL has a `?` or `#`; write them as %3F and %23 if they are part of a name"
-                    .into(),
-            ));
-        }
-        if url.scheme() == "file" {
-            let path = url
-                .to_file_path()
-                .map_err(|()| invalid("the file:// URL names no local folder".into()))?;
-            return Self::local(config, &path);
-        }
-        #[cfg(test)]
-        if url.scheme() == "faulty" {
-            return Ok(Self {
+        match Location::find(config.table_path.as_deref(), "table_path", target)? {
+            Location::Local(path) => Self::local(path),
+            #[cfg(test)]
+            Location::Store(url) if url.scheme() == "faulty" => Ok(Self {
                 log_store: crate::faults::log_store(url.host_str().unwrap_or_default()),
                 local: None,
-            });
+            }),
+            Location::Store(url) => Self::store(config, url),
         }
-        check_feature(url.scheme())?;
+    }
+
+    fn local(path: PathBuf) -> Result<Self> {
+        let url = Url::from_directory_path(&path)
+            .map_err(|()| invalid(format!("`{}` is not a folder's name", path.display())))?;
+        let builder = DeltaTableBuilder::from_url(url).map_err(from_delta)?;
         Ok(Self {
-            log_store: log_store(config, url)?,
-            local: None,
+            log_store: builder.build_storage().map_err(from_delta)?,
+            local: Some(path),
         })
     }
 
-    fn local(config: &DeltaLakeConfig, path: &Path) -> Result<Self> {
-        let path: PathBuf = std::path::absolute(path)?.components().collect();
-        let url = Url::from_directory_path(&path)
-            .map_err(|()| invalid(format!("`{}` is no folder's name", path.display())))?;
+    fn store(config: &DeltaLakeConfig, url: Url) -> Result<Self> {
+        if matches!(url.scheme(), "http" | "https") {
+            return Err(invalid(format!(
+                "a table cannot be at a URL of {}://; write a path, or a URL of file, s3, gs, az or abfss",
+                url.scheme()
+            )));
+        }
+        check_scheme(url.scheme())?;
+        for key in config.storage_options.keys() {
+            if !LIBRARY_KEYS
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(key))
+            {
+                check_key(key)?;
+            }
+        }
+        register_stores();
+        let options = settings(&config.storage_options).into_iter().collect();
+        let builder = DeltaTableBuilder::from_url(url).map_err(from_delta)?;
         Ok(Self {
-            log_store: log_store(config, url)?,
-            local: Some(path),
+            log_store: builder
+                .with_storage_options(options)
+                .build_storage()
+                .map_err(from_delta)?,
+            local: None,
         })
     }
 
@@ -80,29 +111,41 @@ impl Place {
             ),
         }
     }
+
+    /// Refuses a place on the local disk where no table can be written. An object store says so when it is written to.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        let Some(folder) = &self.local else {
+            return Ok(());
+        };
+        // What is there of the path: the folder itself, or what it would be made in.
+        let there = folder.ancestors().find(|path| path.exists());
+        let there = there.unwrap_or(Path::new("/"));
+        if !there.is_dir() {
+            return Err(invalid(format!(
+                "`{}` is a file, and a table is a folder",
+                there.display()
+            )));
+        }
+        if !may_write(there) {
+            let message = format!("`{}` may not be written", there.display());
+            return Err(
+                Error::new(ErrorKind::PermissionDenied, message).with("path", there.display())
+            );
+        }
+        Ok(())
+    }
 }
 
-fn log_store(config: &DeltaLakeConfig, url: Url) -> Result<LogStoreRef> {
-    register_stores();
-    let variables = std::env::vars_os()
-        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-    let known =
-        |(key, _): &(String, String)| ECOSYSTEMS.iter().any(|prefix| key.starts_with(prefix));
-    let mut options: HashMap<String, String> = if url.scheme() == "file" {
-        HashMap::new()
-    } else {
-        variables.filter(known).collect()
-    };
-    for (key, value) in &config.storage_options {
-        // Whatever its case, an option stands over the variable of its name.
-        options.retain(|known, _| !known.eq_ignore_ascii_case(key));
-        options.insert(key.clone(), value.expose().to_owned());
-    }
-    let builder = DeltaTableBuilder::from_url(url).map_err(from_delta)?;
-    builder
-        .with_storage_options(options)
-        .build_storage()
-        .map_err(from_delta)
+#[cfg(unix)]
+fn may_write(folder: &Path) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    let asked = Access::WRITE_OK | Access::EXEC_OK;
+    accessat(CWD, folder, asked, AtFlags::EACCESS).is_ok()
+}
+
+#[cfg(not(unix))]
+fn may_write(_: &Path) -> bool {
+    true
 }
 
 /// Makes the object stores known to the library. It does so by itself where the linker keeps its constructors.
@@ -115,57 +158,6 @@ fn register_stores() {
     deltalake::gcp::register_handlers(None);
 }
 
-/// The message does not show the URL, as it may hold a password.
-fn parse(url: &str) -> Result<Url> {
-    Url::parse(url).map_err(|error| invalid(format!("the URL is malformed: {error}")))
-}
-
-/// A target that stays below its root.
-fn relative(target: &str) -> Result<&str> {
-    if target.split(['/', '\\']).any(|part| part == "..") {
-        return Err(invalid(format!(
-            "`{target}` leaves the connection's table_path; name the table by its whole path"
-        )));
-    }
-    Ok(target)
-}
-
-/// A relative target below a URL, whatever characters it has.
-fn below(mut root: Url, target: &str) -> Result<Url> {
-    if target == "." {
-        return Ok(root);
-    }
-    let mut segments = root
-        .path_segments_mut()
-        .map_err(|()| invalid("table_path is a URL that has no path".into()))?;
-    segments.pop_if_empty().extend(
-        relative(target)?
-            .split('/')
-            .filter(|part| !part.is_empty() && *part != "."),
-    );
-    drop(segments);
-    Ok(root)
-}
-
 fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidOption, message)
-}
-
-/// Refuses URLs of stores that this build leaves out, naming the cargo feature.
-fn check_feature(scheme: &str) -> Result<()> {
-    let (feature, is_on) = match scheme {
-        "s3" | "s3a" => ("aws", cfg!(feature = "aws")),
-        "gs" => ("gcp", cfg!(feature = "gcp")),
-        "az" | "adl" | "azure" | "abfs" | "abfss" => ("azure", cfg!(feature = "azure")),
-        other => {
-            return Err(invalid(format!(
-                "`{other}://` is no place for tables; write a path, or a URL of file, s3, gs, az or abfss"
-            )));
-        }
-    };
-    if is_on {
-        return Ok(());
-    }
-    let message = format!("URLs of {scheme}:// need the cargo feature `{feature}`; switch it on");
-    Err(Error::new(ErrorKind::Unsupported, message))
 }

@@ -1,26 +1,25 @@
 //! Which rows of a table go, file by file, and the files that are written again without them.
 
-use std::sync::Arc;
-
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_buffer::BooleanBufferBuilder;
 use arrow_schema::SchemaRef;
 use arrow_select::filter::filter_record_batch;
+use arrowload_common_object_store::from_join;
 use arrowload_common_parquet::{FileInfo, ParquetWriter};
-use arrowload_core::Result;
+use arrowload_core::{Error, Result};
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::batch::relabel_batch;
 use crate::commit::Scope;
-use crate::error::from_parquet;
 use crate::partitions::Partitions;
-use crate::physical::relabel_batch;
 use crate::predicate::Expression;
 use crate::scan::Scan;
 use crate::stats::{note_nan, partition_values};
 use crate::table::TableFile;
 
 /// How many files are read at once.
-pub(crate) const FILES_AT_ONCE: usize = 4;
+const FILES_AT_ONCE: usize = 4;
 
 /// What goes.
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl Removal {
         let (narrow, predicate) = predicate.narrowed(scan)?;
         let dropped = stream::iter(files).map(|file| {
             let (scan, predicate) = (narrow.clone(), predicate.clone());
-            in_task(async move {
+            let work = async move {
                 if let Some(dropped) = scan
                     .constant_row(&file)?
                     .map(|row| predicate.holds(&row))
@@ -99,8 +98,14 @@ impl Removal {
                 while let Some(batch) = batches.try_next().await? {
                     dropped.append_buffer(predicate.holds(&batch)?.values());
                 }
-                Ok((file, BooleanArray::new(dropped.finish(), None)))
-            })
+                Ok::<_, Error>((file, BooleanArray::new(dropped.finish(), None)))
+            };
+            // On threads of the runtime, and no longer than somebody waits.
+            async {
+                AbortOnDropHandle::new(tokio::spawn(work))
+                    .await
+                    .map_err(from_join)?
+            }
         });
         let dropped: Vec<(TableFile, BooleanArray)> =
             dropped.buffered(FILES_AT_ONCE).try_collect().await?;
@@ -154,39 +159,6 @@ impl Rewriter<'_> {
         }
         let batch = relabel_batch(batch, self.file_schema)?;
         note_nan(&batch, self.with_nan);
-        self.writer.write(&batch).await.map_err(from_parquet)
-    }
-}
-
-/// Runs work on another thread of the runtime.
-pub(crate) async fn in_task<T: Send + 'static>(
-    work: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<T> {
-    let ended = |error: tokio::task::JoinError| {
-        arrowload_core::Error::new(
-            arrowload_core::ErrorKind::Unexpected,
-            "a task ended without an answer",
-        )
-        .with_source(error)
-    };
-    // Dropping the handle must end the work: nobody would wait for it.
-    let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(work);
-    match tasks.join_next().await {
-        Some(result) => result.map_err(ended)?,
-        None => Err(arrowload_core::Error::new(
-            arrowload_core::ErrorKind::Unexpected,
-            "a task ended without an answer",
-        )),
-    }
-}
-
-/// Scans share their schema.
-pub(crate) fn scan_of(target: &crate::target::Target) -> Scan {
-    Scan {
-        store: target.place.log_store.object_store(None),
-        schema: Arc::clone(&target.mapping.schema),
-        file_schema: Arc::clone(&target.file_schema),
-        partition_by: target.partition_by.clone(),
+        self.writer.write(&batch).await
     }
 }

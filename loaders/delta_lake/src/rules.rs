@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_ord::cmp::not_distinct;
 use arrow_schema::SchemaRef;
 use arrowload_core::{Error, ErrorKind, Result};
 use deltalake::kernel::{MetadataValue, StructField, StructType, StructTypeExt};
 
+use crate::batch::build;
 use crate::predicate::{Expression, first_false};
 use crate::table::Table;
 
@@ -94,10 +95,7 @@ impl Rules {
 
     /// Fills generated columns, and refuses a row that breaks a rule.
     pub(crate) fn apply(&self, batch: RecordBatch, first_row: u64) -> Result<RecordBatch> {
-        let mut batch = batch;
-        for generated in &self.generated {
-            batch = generated.apply(&batch, first_row)?;
-        }
+        let batch = self.fill(batch, first_row)?;
         for (what, check) in &self.checks {
             if let Some(row) = first_false(&check.holds(&batch)?) {
                 let message = format!("a row breaks {what} of the table: {}", check.sql());
@@ -105,6 +103,18 @@ impl Rules {
             }
         }
         Ok(batch)
+    }
+
+    /// Generated columns do not read each other.
+    fn fill(&self, batch: RecordBatch, first_row: u64) -> Result<RecordBatch> {
+        if self.generated.is_empty() {
+            return Ok(batch);
+        }
+        let mut columns = batch.columns().to_vec();
+        for generated in &self.generated {
+            columns[generated.column] = generated.compute(&batch, first_row)?;
+        }
+        build(batch.schema_ref(), columns, batch.num_rows())
     }
 }
 
@@ -120,8 +130,9 @@ fn longest_text(field: &StructField) -> Option<u32> {
 }
 
 impl Generated {
-    fn apply(&self, batch: &RecordBatch, first_row: u64) -> Result<RecordBatch> {
-        let field = batch.schema_ref().field(self.column).clone();
+    /// The column, whose values are those of the load if it brings them.
+    fn compute(&self, batch: &RecordBatch, first_row: u64) -> Result<ArrayRef> {
+        let field = batch.schema_ref().field(self.column);
         let strict = CastOptions {
             safe: false,
             ..CastOptions::default()
@@ -132,7 +143,8 @@ impl Generated {
             &strict,
         )?;
         if self.given {
-            if let Some(row) = first_false(&not_distinct(batch.column(self.column), &computed)?) {
+            let given = batch.column(self.column);
+            if let Some(row) = first_false(&not_distinct(given, &computed)?) {
                 let message = format!(
                     "column `{}` is generated as `{}`, and a row has another value; leave the column out",
                     field.name(),
@@ -142,7 +154,7 @@ impl Generated {
                     .with("column", field.name())
                     .at_row(first_row + row));
             }
-            return Ok(batch.clone());
+            return Ok(Arc::clone(given));
         }
         if !field.is_nullable() && computed.logical_null_count() > 0 {
             let message = format!(
@@ -152,14 +164,7 @@ impl Generated {
             );
             return Err(Error::new(ErrorKind::InvalidData, message).with("column", field.name()));
         }
-        let mut columns = batch.columns().to_vec();
-        columns[self.column] = computed;
-        let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        Ok(RecordBatch::try_new_with_options(
-            Arc::clone(batch.schema_ref()),
-            columns,
-            &rows,
-        )?)
+        Ok(computed)
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{
-    Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array, new_null_array,
-};
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, new_null_array};
 use arrow_cast::cast;
 use arrow_schema::{DataType, FieldRef, SchemaRef};
 use arrow_select::take::take;
@@ -18,6 +16,7 @@ use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStreamBuilder};
 use percent_encoding::percent_decode_str;
 
+use crate::batch::build;
 use crate::options::Nanoseconds;
 use crate::table::TableFile;
 use crate::types::convert;
@@ -197,6 +196,7 @@ fn arrange(
                 in_file.data_type(),
                 field.name(),
                 Nanoseconds::Truncate,
+                0,
             )?,
             field.data_type(),
         ),
@@ -209,10 +209,5 @@ fn arrange(
         .zip(constants)
         .map(column)
         .collect::<Result<Vec<_>>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(
-        Arc::clone(schema),
-        columns,
-        &options,
-    )?)
+    build(schema, columns, rows)
 }

@@ -16,8 +16,6 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-use crate::error::from_parquet;
-
 /// What stands for itself in the URI of a file.
 const URI: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -38,7 +36,7 @@ pub(crate) struct Indexed {
 
 /// The action that adds a file to a table, as the log has it.
 pub(crate) fn add_action(file: &FileInfo, indexed: &Indexed, data_change: bool) -> Result<Value> {
-    let columns = file.column_stats().map_err(from_parquet)?;
+    let columns = file.column_stats()?;
     Ok(json!({ "add": {
         "path": uri(file.path.as_ref()),
         "partitionValues": partition_values(file),

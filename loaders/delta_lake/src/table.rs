@@ -1,13 +1,13 @@
 //! A table that is there: its state, its files, the loads that it holds, and what forbids to write it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
-use arrowload_core::{Error, ErrorKind, LoadState, Receipt, Result};
+use arrowload_core::{Error, ErrorKind, Result};
 use deltalake::DeltaTableConfig;
 use deltalake::kernel::transaction::PROTOCOL;
-use deltalake::kernel::{EagerSnapshot, Remove, StructType};
+use deltalake::kernel::{EagerSnapshot, Metadata, Remove, StructType};
 use deltalake::logstore::LogStoreRef;
 use deltalake::table::config::TablePropertiesExt;
 use deltalake::table::state::DeltaTableState;
@@ -15,11 +15,6 @@ use serde_json::{Value, json};
 
 use crate::error::from_delta;
 use crate::physical::tolerate;
-
-/// The application that a load is in a table's log.
-pub(crate) fn app_id(load_id: &str) -> String {
-    format!("arrowload:{load_id}")
-}
 
 /// One version of a table.
 #[derive(Clone)]
@@ -40,14 +35,6 @@ pub(crate) struct TableFile {
 impl Table {
     /// The newest version, or `None` if there is no table. `files` says whether its files are listed.
     pub(crate) async fn open(log_store: &LogStoreRef, files: bool) -> Result<Option<Self>> {
-        Self::open_version(log_store, files, None).await
-    }
-
-    pub(crate) async fn open_version(
-        log_store: &LogStoreRef,
-        files: bool,
-        version: Option<u64>,
-    ) -> Result<Option<Self>> {
         if !log_store
             .is_delta_table_location()
             .await
@@ -59,7 +46,7 @@ impl Table {
             require_files: files,
             ..DeltaTableConfig::default()
         };
-        let state = DeltaTableState::try_new(log_store.as_ref(), config, version)
+        let state = DeltaTableState::try_new(log_store.as_ref(), config, None)
             .await
             .map_err(from_delta)?;
         Ok(Some(Self {
@@ -84,14 +71,15 @@ impl Table {
         self.state.metadata().partition_columns().to_vec()
     }
 
-    /// How many rows the load with this id wrote, if it did.
-    pub(crate) async fn find_load(&self, load_id: &str) -> Result<Option<u64>> {
-        let found = self
-            .state
-            .transaction_version(self.log_store.as_ref(), app_id(load_id))
-            .await
-            .map_err(from_delta)?;
-        Ok(found.map(|rows| u64::try_from(rows).unwrap_or_default()))
+    /// Whether files that were written for the other version of the table fit this one: the columns, partitions, properties
+    /// and protocol are the same. The marks of loads are a property that decides nothing.
+    pub(crate) fn fits_files_of(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.state.metadata(), other.state.metadata());
+        ours.id() == theirs.id()
+            && ours.parse_schema().ok() == theirs.parse_schema().ok()
+            && ours.partition_columns() == theirs.partition_columns()
+            && properties(ours) == properties(theirs)
+            && self.state.protocol() == other.state.protocol()
     }
 
     /// Refuses, by name, what this loader does not know how to keep. `removes` says whether rows would go, `rewrites`
@@ -184,6 +172,9 @@ impl Table {
     }
 }
 
+/// The property of a table that holds the last marks of its loads.
+pub(crate) const MARKS: &str = "arrowload.marks";
+
 /// The columns that have statistics where the table does not say otherwise.
 pub(crate) const INDEXED_COLUMNS: usize = 32;
 
@@ -203,13 +194,10 @@ impl TableFile {
     }
 }
 
-/// Whether a load committed to the table at this place.
-pub(crate) async fn find_load(log_store: &LogStoreRef, load_id: &str) -> Result<LoadState> {
-    let Some(table) = Table::open(log_store, false).await? else {
-        return Ok(LoadState::NotCommitted);
-    };
-    let rows = table.find_load(load_id).await?;
-    Ok(rows.map_or(LoadState::NotCommitted, |rows| {
-        LoadState::Committed(Receipt::rows(rows))
-    }))
+/// The properties of a table without the marks of loads.
+pub(crate) fn properties(metadata: &Metadata) -> BTreeMap<&str, &str> {
+    let all = metadata.configuration().iter();
+    all.filter(|(key, _)| key.as_str() != MARKS)
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect()
 }

@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{Schema, SchemaRef};
 use arrowload_core::{ColumnMapping, Error, ErrorKind, LoadRequest, Mode, Result};
 use deltalake::kernel::{Metadata, Protocol, StructType};
 
-use crate::options::{DeltaLakeOptions, Nanoseconds, invalid};
+use crate::columns::ColumnProgram;
+use crate::options::{DeltaLakeOptions, invalid};
 use crate::physical::{file_schema, is_mapped};
 use crate::place::Place;
-use crate::predicate::{Expression, first_false};
+use crate::predicate::Expression;
 use crate::rules::Rules;
+use crate::scan::Scan;
 use crate::schema::{
     check_names, check_protocol, metadata, plain, protocol, stored_schema, to_arrow, to_delta,
     with_schema,
 };
 use crate::table::{INDEXED_COLUMNS, Table};
-use crate::types::{convert, fits};
+use crate::types::{fits, with_types_of};
 
 /// A table as a load finds it, and as it will leave it.
 #[derive(Clone)]
@@ -34,30 +35,57 @@ pub(crate) struct Target {
     pub(crate) protocol: Option<Protocol>,
     /// For a new table, and for one whose columns change.
     pub(crate) metadata: Option<Metadata>,
-    nanoseconds: Nanoseconds,
-    rules: Rules,
-    /// What all rows of the load must fulfil, and which rows of the table go.
+    /// Brings batches of the load to these columns.
+    pub(crate) columns: ColumnProgram,
+    /// Which rows of the table go.
     pub(crate) replaces: Option<Expression>,
 }
 
 impl Target {
-    /// Finds the target and checks that the load fits it. Changes nothing.
-    pub(crate) async fn of(place: Place, request: &LoadRequest<DeltaLakeOptions>) -> Result<Self> {
-        DeltaLakeOptions::check(request)?;
-        crate::verify::check(request)?;
-        let lists_files = matches!(request.mode, Mode::Overwrite | Mode::Upsert);
-        let table = Table::open(&place.log_store, lists_files).await?;
-        check_after(table.as_ref(), &request.options, &request.schema)?;
-        let create = request.must_create(table.is_some())?;
-        let load = stored_schema(&request.schema, request.options.nanoseconds)?;
+    /// The table as the load will leave it. `load` is the load's schema with types that Delta can hold.
+    pub(crate) fn new(
+        place: Place,
+        table: Option<Table>,
+        create: bool,
+        request: &LoadRequest<DeltaLakeOptions>,
+        load: &SchemaRef,
+    ) -> Result<Self> {
+        let load = stored_schema(load, request.options.nanoseconds)?;
         match table {
             Some(table) if !create => Self::existing(place, table, request, &load),
-            table => Self::new(place, table, request, &load),
+            table => Self::with_columns_of(place, table, request, &load),
         }
     }
 
+    /// The same target with the table's newest version, unless what decides has changed: then the load has to look again. Rows
+    /// that came or went do not count.
+    pub(crate) async fn as_it_is_now(
+        mut self,
+        request: &LoadRequest<DeltaLakeOptions>,
+    ) -> Result<Self> {
+        let lists_files = matches!(request.load.mode, Mode::Overwrite | Mode::Upsert);
+        let log_store = &self.place.log_store;
+        if let Some(found) = &self.table
+            && log_store.get_latest_version(found.version()).await.ok() == Some(found.version())
+        {
+            return Ok(self);
+        }
+        let now = Table::open(log_store, lists_files).await?;
+        let fits = match (&now, &self.table) {
+            (Some(now), Some(found)) => now.fits_files_of(found),
+            (None, None) => true,
+            _ => false,
+        };
+        if !fits {
+            let message = format!("`{}` changed while the load began", request.target);
+            return Err(Error::new(ErrorKind::Conflict, message).transient());
+        }
+        self.table = now;
+        Ok(self)
+    }
+
     /// A table whose columns are those of the load.
-    fn new(
+    fn with_columns_of(
         place: Place,
         table: Option<Table>,
         request: &LoadRequest<DeltaLakeOptions>,
@@ -83,18 +111,15 @@ impl Target {
             Some(table) => Rules::of(table, &schema, &mapping.schema, &mapping.sources)?,
             None => Rules::default(),
         };
-        let nanoseconds = request.options.nanoseconds;
-        let file_schema = Arc::clone(&mapping.schema);
         Ok(Self {
+            columns: program(&mapping, request, rules, None),
             place,
             table,
+            file_schema: Arc::clone(&mapping.schema),
             mapping,
-            file_schema,
             partition_by,
             protocol,
             metadata: Some(metadata),
-            nanoseconds,
-            rules,
             replaces: None,
         })
     }
@@ -106,26 +131,23 @@ impl Target {
         request: &LoadRequest<DeltaLakeOptions>,
         load: &SchemaRef,
     ) -> Result<Self> {
-        let removes = matches!(request.mode, Mode::Overwrite | Mode::Upsert);
-        let rewrites = request.mode == Mode::Upsert || request.options.replace_where.is_some();
+        let removes = matches!(request.load.mode, Mode::Overwrite | Mode::Upsert);
+        let rewrites = request.load.mode == Mode::Upsert || request.options.replace_where.is_some();
         table.check_writable(removes, rewrites)?;
         let asked = &request.options.partition_by;
         let partition_by = table.partition_by();
-        if request.mode == Mode::Overwrite && request.schema_evolution {
-            if !asked.is_empty() && *asked != partition_by {
-                return Err(other_partitions(&partition_by));
-            }
-            refuse_new_columns(&table)?;
-            return Self::new(place, Some(table), request, load);
-        }
         if !asked.is_empty() && *asked != partition_by {
             return Err(other_partitions(&partition_by));
         }
+        if request.load.mode == Mode::Overwrite && request.load.schema_evolution {
+            refuse_new_columns(&table)?;
+            return Self::with_columns_of(place, Some(table), request, load);
+        }
         let known = table.schema();
-        let mapping = ColumnMapping::by_name(
+        let mut mapping = ColumnMapping::by_name(
             load,
             &plain(to_arrow(&known)?.as_ref()),
-            request.schema_evolution,
+            request.load.schema_evolution,
             fits,
         )?;
         let rules = Rules::of(&table, &known, &mapping.schema, &mapping.sources)?;
@@ -141,56 +163,35 @@ impl Target {
                 "the table is not partitioned; overwrite it as a whole, or set `replace_where`",
             ));
         }
-        let nanoseconds = request.options.nanoseconds;
-        let file_schema = file_schema(&table, &mapping.schema)?;
-        if mapping.added.is_empty() {
-            return Ok(Self {
-                place,
-                table: Some(table),
-                mapping,
-                file_schema,
-                partition_by,
-                protocol: None,
-                metadata: None,
-                nanoseconds,
-                rules,
-                replaces,
-            });
-        }
-        refuse_new_columns(&table)?;
-        check_names(
-            &mapping.added,
-            &mapping.schema.fields()[..known.fields().len()],
-        )?;
-        check_protocol(&mapping.added, table.state.protocol())?;
-        let added = to_delta(&Schema::new(mapping.added.clone()))?;
-        let schema = StructType::try_new(known.fields().chain(added.fields()).cloned()).map_err(
-            |error| {
-                Error::new(
-                    ErrorKind::SchemaMismatch,
-                    format!("the columns cannot be added: {error}"),
-                )
-                .with_source(error)
-            },
-        )?;
-        let metadata = Some(with_schema(table.state.metadata(), &schema)?);
-        let mapping = ColumnMapping {
-            schema: to_arrow(&schema)?,
-            ..mapping
+        let metadata = match mapping.added.is_empty() {
+            true => None,
+            false => {
+                let schema = evolved(&table, &known, &mapping)?;
+                mapping.schema = to_arrow(&schema)?;
+                Some(with_schema(table.state.metadata(), &schema)?)
+            }
         };
-        let file_schema = Arc::clone(&mapping.schema);
         Ok(Self {
+            columns: program(&mapping, request, rules, replaces.clone()),
             place,
+            file_schema: file_schema(&table, &mapping.schema)?,
             table: Some(table),
             mapping,
-            file_schema,
             partition_by,
             protocol: None,
             metadata,
-            nanoseconds,
-            rules,
             replaces,
         })
+    }
+
+    /// Reads the table's files, and those of the load.
+    pub(crate) fn scan(&self) -> Scan {
+        Scan {
+            store: self.place.log_store.object_store(None),
+            schema: Arc::clone(&self.mapping.schema),
+            file_schema: Arc::clone(&self.file_schema),
+            partition_by: self.partition_by.clone(),
+        }
     }
 
     /// The partition columns as files and the log have them.
@@ -211,64 +212,47 @@ impl Target {
             .as_ref()
             .map_or(INDEXED_COLUMNS, Table::indexed_columns)
     }
+}
 
-    /// A batch of the load with the columns and types of the table.
-    pub(crate) fn arrange(&self, batch: &RecordBatch, first_row: u64) -> Result<RecordBatch> {
-        let mut columns = batch.columns().to_vec();
-        let mut fields: Vec<Field> = batch
-            .schema_ref()
-            .fields()
-            .iter()
-            .map(|field| field.as_ref().clone())
-            .collect();
-        for (field, source) in self
-            .mapping
-            .schema
-            .fields()
-            .iter()
-            .zip(&self.mapping.sources)
-        {
-            let Some(index) = *source else { continue };
-            columns[index] = convert(
-                &columns[index],
-                field.data_type(),
-                field.name(),
-                self.nanoseconds,
-            )
-            .map_err(|error| {
-                match error
-                    .get("row of the batch")
-                    .and_then(|row| row.parse::<u64>().ok())
-                {
-                    Some(row) => error.at_row(first_row + row),
-                    None => error,
-                }
-            })?;
-            fields[index] = fields[index]
-                .clone()
-                .with_data_type(field.data_type().clone())
-                .with_nullable(true);
-        }
-        let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let converted =
-            RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)?;
-        let arranged = self
-            .rules
-            .apply(self.mapping.apply(&converted, first_row)?, first_row)?;
-        let Some(replaces) = &self.replaces else {
-            return Ok(arranged);
+/// The columns of the load; one that has nothing but nulls takes the type of the table's column.
+pub(crate) fn load_schema(table: Option<&Table>, load: &SchemaRef) -> Result<SchemaRef> {
+    let Some(table) = table else {
+        return Ok(Arc::clone(load));
+    };
+    let columns = to_arrow(&table.schema())?;
+    let fields = load.fields().iter().map(|field| {
+        let Some((_, column)) = columns.column_with_name(field.name()) else {
+            return Arc::clone(field);
         };
-        match first_false(&replaces.holds(&arranged)?) {
-            None => Ok(arranged),
-            Some(row) => {
-                let message = format!(
-                    "a row does not fulfil replace_where, `{}`; filter it out",
-                    replaces.sql()
-                );
-                Err(Error::new(ErrorKind::InvalidData, message).at_row(first_row + row))
-            }
-        }
-    }
+        let data_type = with_types_of(field.data_type(), column.data_type());
+        Arc::new(field.as_ref().clone().with_data_type(data_type))
+    });
+    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+}
+
+fn program(
+    mapping: &ColumnMapping,
+    request: &LoadRequest<DeltaLakeOptions>,
+    rules: Rules,
+    must_hold: Option<Expression>,
+) -> ColumnProgram {
+    let nanoseconds = request.options.nanoseconds;
+    ColumnProgram::new(mapping, &request.schema, nanoseconds, rules, must_hold)
+}
+
+/// The columns of a table with those that the load adds.
+fn evolved(table: &Table, known: &StructType, mapping: &ColumnMapping) -> Result<StructType> {
+    refuse_new_columns(table)?;
+    check_names(
+        &mapping.added,
+        &mapping.schema.fields()[..known.fields().len()],
+    )?;
+    check_protocol(&mapping.added, table.state.protocol())?;
+    let added = to_delta(&Schema::new(mapping.added.clone()))?;
+    StructType::try_new(known.fields().chain(added.fields()).cloned()).map_err(|error| {
+        let message = format!("the columns cannot be added: {error}");
+        Error::new(ErrorKind::SchemaMismatch, message).with_source(error)
+    })
 }
 
 /// New columns of a table that maps its columns need names and ids that its engine gives.
@@ -281,7 +265,11 @@ fn refuse_new_columns(table: &Table) -> Result<()> {
 }
 
 /// What is to follow the load must be possible.
-fn check_after(table: Option<&Table>, options: &DeltaLakeOptions, load: &Schema) -> Result<()> {
+pub(crate) fn check_after(
+    table: Option<&Table>,
+    options: &DeltaLakeOptions,
+    load: &Schema,
+) -> Result<()> {
     let retention = table.map_or(chrono::Duration::days(7), Table::retention);
     if options
         .vacuum_retention()?

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, make_array};
+use arrow_array::{Array, ArrayRef};
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_data::ArrayData;
 use arrow_schema::{ArrowError, DataType, FieldRef, TimeUnit};
-use arrowload_core::{Error, ErrorKind, Result, TypeSupport};
+use arrowload_core::{Error, ErrorKind, Result, TypeSupport, relabel};
 
 use crate::options::Nanoseconds;
 
@@ -165,12 +164,44 @@ fn nullable(load: &FieldRef, column: &FieldRef) -> bool {
     column.is_nullable() || !load.is_nullable()
 }
 
-/// Converts a column to the type that the table holds; a value that would change is an error.
+/// The type of a load's column, with the types of the table's column where the load has nothing but nulls.
+pub(crate) fn with_types_of(load: &DataType, column: &DataType) -> DataType {
+    use DataType as T;
+    let inner = |load: &FieldRef, column: &FieldRef| -> FieldRef {
+        let data_type = with_types_of(load.data_type(), column.data_type());
+        Arc::new(load.as_ref().clone().with_data_type(data_type))
+    };
+    match (load, column) {
+        (T::Null, column) => column.clone(),
+        (T::List(load), T::List(column)) => T::List(inner(load, column)),
+        (T::LargeList(load), T::List(column)) => T::LargeList(inner(load, column)),
+        (T::ListView(load), T::List(column)) => T::ListView(inner(load, column)),
+        (T::LargeListView(load), T::List(column)) => T::LargeListView(inner(load, column)),
+        (T::FixedSizeList(load, size), T::List(column)) => {
+            T::FixedSizeList(inner(load, column), *size)
+        }
+        (T::Map(load, sorted), T::Map(column, _)) => T::Map(inner(load, column), *sorted),
+        (T::Struct(load), T::Struct(column)) => {
+            let field = |load: &FieldRef| match column.find(load.name()) {
+                Some((_, column)) => inner(load, column),
+                None => Arc::clone(load),
+            };
+            T::Struct(load.iter().map(field).collect())
+        }
+        (T::Dictionary(_, values), column) if **values == T::Null => column.clone(),
+        (T::RunEndEncoded(_, values), column) if *values.data_type() == T::Null => column.clone(),
+        (load, _) => load.clone(),
+    }
+}
+
+/// Converts a column to the type that the table holds; a value that would change is an error. `first_row` is the number of
+/// the first row in the load.
 pub(crate) fn convert(
     array: &ArrayRef,
     to: &DataType,
     column: &str,
     nanoseconds: Nanoseconds,
+    first_row: u64,
 ) -> Result<ArrayRef> {
     if array.data_type() == to {
         return Ok(Arc::clone(array));
@@ -195,15 +226,12 @@ pub(crate) fn convert(
         (DataType::Timestamp(unit, Some(_)), DataType::Timestamp(same, Some(_)))
             if unit == same =>
         {
-            relabel(&plain, to).map_err(failed)?
+            Arc::clone(&plain)
         }
         _ => cast(&plain, to).map_err(failed)?,
     };
-    let converted = match converted.data_type() == to {
-        true => converted,
-        // Casts keep what fixed-size lists call their items.
-        false => make_array(renamed(converted.to_data(), to).map_err(failed)?),
-    };
+    // Casts also keep what fixed-size lists call their items.
+    let converted = relabel(&converted, to)?;
     if may_lose(plain.data_type(), nanoseconds) {
         let back = cast(&converted, plain.data_type()).map_err(failed)?;
         if back.to_data() != plain.to_data() {
@@ -213,39 +241,13 @@ pub(crate) fn convert(
                 "column `{column}` holds a date with a time of day, or a time finer than a microsecond; cast it in the query"
             );
             let error = Error::new(ErrorKind::InvalidData, message).with("column", column);
-            return Err(row.map_or(error.clone(), |row| error.with("row of the batch", row)));
+            return Err(match row {
+                Some(row) => error.at_row(first_row + row as u64),
+                None => error,
+            });
         }
     }
     Ok(converted)
-}
-
-/// The same data under a type that differs in names only.
-fn renamed(data: ArrayData, to: &DataType) -> Result<ArrayData, ArrowError> {
-    let children: Vec<ArrayData> = data.child_data().to_vec();
-    let types: Vec<&DataType> = match to {
-        DataType::List(item) | DataType::Map(item, _) => vec![item.data_type()],
-        DataType::Struct(fields) => fields.iter().map(|field| field.data_type()).collect(),
-        _ => Vec::new(),
-    };
-    let children = children
-        .into_iter()
-        .zip(types)
-        .map(|(child, to)| renamed(child, to))
-        .collect::<Result<_, _>>()?;
-    data.into_builder()
-        .data_type(to.clone())
-        .child_data(children)
-        .build()
-}
-
-fn relabel(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
-    Ok(make_array(
-        array
-            .to_data()
-            .into_builder()
-            .data_type(to.clone())
-            .build()?,
-    ))
 }
 
 fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
@@ -261,20 +263,35 @@ fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
 
 /// Whether a cast of this type to its stored form may cut something off.
 fn may_lose(data_type: &DataType, nanoseconds: Nanoseconds) -> bool {
+    holds(data_type, &|inner| match inner {
+        DataType::Date64 => true,
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => nanoseconds != Nanoseconds::Truncate,
+        _ => false,
+    })
+}
+
+/// Whether the values of a column are cut to microseconds, as was asked for.
+pub(crate) fn is_cut(data_type: &DataType, nanoseconds: Nanoseconds) -> bool {
+    nanoseconds == Nanoseconds::Truncate
+        && holds(data_type, &|inner| {
+            matches!(inner, DataType::Timestamp(TimeUnit::Nanosecond, _))
+        })
+}
+
+/// Whether a type, or one inside of it, is of a kind.
+fn holds(data_type: &DataType, is_it: &dyn Fn(&DataType) -> bool) -> bool {
     use DataType as T;
-    let inner = |field: &FieldRef| may_lose(field.data_type(), nanoseconds);
+    let inner = |field: &FieldRef| holds(field.data_type(), is_it);
     match data_type {
-        T::Date64 => true,
-        T::Timestamp(TimeUnit::Nanosecond, _) => nanoseconds != Nanoseconds::Truncate,
         T::List(field)
         | T::LargeList(field)
         | T::ListView(field)
         | T::LargeListView(field)
-        | T::FixedSizeList(field, _) => inner(field),
-        T::Map(field, _) => inner(field),
+        | T::FixedSizeList(field, _)
+        | T::Map(field, _) => inner(field),
         T::Struct(fields) => fields.iter().any(inner),
-        T::Dictionary(_, values) => may_lose(values, nanoseconds),
+        T::Dictionary(_, values) => holds(values, is_it),
         T::RunEndEncoded(_, values) => inner(values),
-        _ => false,
+        other => is_it(other),
     }
 }

@@ -3,39 +3,30 @@
 use std::collections::HashMap;
 
 use arrow_array::RecordBatch;
+use arrow_schema::Schema;
 use arrowload_common_parquet::FileInfo;
-use arrowload_core::{
-    Checksums, ColumnChecksum, Error, ErrorKind, LoadRequest, Mode, Result, Verify,
-};
+use arrowload_core::{Checksums, ColumnChecksum, Result};
 use deltalake::kernel::Remove;
 use futures::TryStreamExt;
 
-use crate::finish::Load;
-use crate::options::DeltaLakeOptions;
-use crate::removal::scan_of;
+use crate::load::Load;
 use crate::stats::{partition_values, uri};
 use crate::table::TableFile;
+use crate::types::is_cut;
 
-/// Refuses checksums where the new files hold rows of the table too.
-pub(crate) fn check(request: &LoadRequest<DeltaLakeOptions>) -> Result<()> {
-    let mixed = request.mode == Mode::Upsert || request.options.replace_where.is_some();
-    if request.verify == Verify::Checksum && mixed {
-        let message = "an upsert or replace_where writes rows of the table again, so that its files have no checksum of the load; set verify = counts";
-        return Err(Error::new(ErrorKind::Unsupported, message).with("key", "verify"));
-    }
-    Ok(())
-}
-
-/// The checksums of the load's columns over its files.
+/// The checksums of the load's columns over its files, without those whose values are cut.
 pub(crate) async fn checksums(load: &Load, files: &[FileInfo]) -> Result<Vec<ColumnChecksum>> {
-    let schema = &load.request.schema;
+    let nanoseconds = load.request.options.nanoseconds;
+    let fields = load.request.schema.fields().iter();
+    let proved = fields.filter(|field| !is_cut(field.data_type(), nanoseconds));
+    let schema = Schema::new(proved.cloned().collect::<Vec<_>>());
     let places = schema
         .fields()
         .iter()
         .map(|field| Ok(load.target.mapping.schema.index_of(field.name())?));
     let places = places.collect::<Result<Vec<usize>>>()?;
-    let scan = scan_of(&load.target).project(&places)?;
-    let mut checksums = Checksums::new(schema);
+    let scan = load.target.scan().project(&places)?;
+    let mut checksums = Checksums::new(&schema);
     for file in files {
         let mut batches = scan.read(&as_table_file(file)).await?;
         while let Some(batch) = batches.try_next().await? {

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrowload_core::{BatchStream, ErrorKind, Input, load};
+use arrowload_core::ErrorKind;
 use arrowload_testkit::python;
 use serde_json::{Value, json};
 
-use crate::support::{ask, batch, delta, prepare, run};
+use crate::support::{ask, batch, delta, run};
 
 /// Makes a table whose first entry of the log is written by hand.
 fn table(path: &Path, protocol: &Value, fields: &Value, configuration: &Value) {
@@ -274,7 +274,7 @@ async fn what_is_not_known_is_refused_by_name_before_anything_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_are_defaults_bind_no_append() {
+async fn keys_are_for_upserts() {
     let folder = tempfile::tempdir().expect("a folder");
     let error = run(
         folder.path().join("t"),
@@ -287,20 +287,6 @@ async fn keys_that_are_defaults_bind_no_append() {
         error.kind() == ErrorKind::InvalidOption && error.message().contains("mode upsert"),
         "{error}"
     );
-    for key in ["id", "order_id"] {
-        let (loader, mut spec) = prepare(&folder.path().join("t"), json!({ "keys": [key] }))
-            .await
-            .expect("it connects");
-        spec.load.keys_are_defaults = true;
-        let rows = BatchStream::from_batches(people(&[]).schema(), vec![people(&[1, 1])]);
-        assert_eq!(
-            load(&loader, &spec, &Input::stream(rows))
-                .await
-                .expect("an append needs no key")
-                .rows,
-            2
-        );
-    }
 }
 
 /// Expressions that the embedded engine can run, and computes otherwise than Spark.

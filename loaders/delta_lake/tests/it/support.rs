@@ -1,15 +1,12 @@
 //! Loads through the pipeline, as the client runs them, and readers that are not ours.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrowload_core::{
-    BatchStream, Input, LoadReport, LoadSpec, Loader, LoaderDescriptor, Plan, Result, Settings,
-    load, plan_load,
-};
+use arrow_array::RecordBatch;
+use arrowload_core::{LoadReport, LoadSpec, Loader, LoaderDescriptor, Plan, Result};
 use arrowload_delta_lake::DeltaLakeLoader;
-use arrowload_testkit::python;
+pub(crate) use arrowload_testkit::loads::{batch, names, rows};
+use arrowload_testkit::{loads, python};
 use serde_json::Value;
 
 pub(crate) fn descriptor() -> LoaderDescriptor {
@@ -22,9 +19,7 @@ pub(crate) async fn run(
     batch: &RecordBatch,
     options: Value,
 ) -> Result<LoadReport> {
-    let (loader, spec) = prepare(target.as_ref(), options).await?;
-    let stream = BatchStream::from_batches(batch.schema(), vec![batch.clone()]);
-    load(&loader, &spec, &Input::stream(stream)).await
+    loads::run::<DeltaLakeLoader>(target, batch, options).await
 }
 
 pub(crate) async fn plan(
@@ -32,39 +27,11 @@ pub(crate) async fn plan(
     batch: &RecordBatch,
     options: Value,
 ) -> Result<Plan> {
-    let (loader, spec) = prepare(target.as_ref(), options).await?;
-    plan_load(&loader, &spec, batch.schema()).await
+    loads::plan::<DeltaLakeLoader>(target, batch, options).await
 }
 
 pub(crate) async fn prepare(target: &Path, options: Value) -> Result<(Loader, LoadSpec)> {
-    let descriptor = descriptor();
-    let Value::Object(options) = options else {
-        panic!("options are an object")
-    };
-    let (split, load) = descriptor.split(Settings::from_map(options, "the test"))?;
-    let mut spec = LoadSpec::new(target.to_str().expect("UTF-8"));
-    (spec.load, spec.options) = (load, split.options);
-    Ok((Loader::connect(&descriptor, &split.config, 0).await?, spec))
-}
-
-/// Rows of `id` and `name`.
-pub(crate) fn rows(ids: std::ops::Range<i64>) -> RecordBatch {
-    let names: StringArray = ids
-        .clone()
-        .map(|id| (id % 3 != 0).then(|| format!("name {id}")))
-        .collect();
-    batch([
-        (
-            "id",
-            Arc::new(Int64Array::from_iter_values(ids)) as ArrayRef,
-        ),
-        ("name", Arc::new(names)),
-    ])
-}
-
-pub(crate) fn batch<const N: usize>(columns: [(&str, ArrayRef); N]) -> RecordBatch {
-    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)))
-        .expect("a batch")
+    loads::prepare::<DeltaLakeLoader>(target, options).await
 }
 
 /// Runs a program in the Python that reads back, with arguments, and answers with what it prints, as JSON.
