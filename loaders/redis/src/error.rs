@@ -99,7 +99,7 @@ pub(crate) fn from_server(text: &str) -> Error {
     } else {
         format!("{advice}; Redis says: {text}")
     };
-    let error = Error::new(kind, message).with("code", code);
+    let error = Error::new(kind, message).with_code(code.to_owned());
     if transient { error.transient() } else { error }
 }
 
@@ -230,7 +230,7 @@ mod tests {
                 (kind, transient),
                 "{text}"
             );
-            assert_eq!(error.get("code"), text.split(' ').next());
+            assert_eq!(error.code(), text.split(' ').next());
         }
     }
 }

@@ -4,9 +4,9 @@ use arrow_schema::{DataType, Schema};
 use arrowload_core::Result;
 
 use crate::RedisOptions;
-use crate::encode::{Column, milliseconds};
+use crate::encode::milliseconds;
 use crate::options::ExpireAt;
-use crate::rows::{Refused, Rows, column, invalid};
+use crate::structures::{Refused, Row, column, invalid};
 
 /// When a row's key expires.
 #[derive(Debug, Clone, Copy)]
@@ -62,22 +62,23 @@ pub(crate) fn expiry(schema: &Schema, options: &RedisOptions) -> Result<Expiry> 
     }
 }
 
-impl Rows {
-    /// When the key of this row expires.
-    pub(crate) fn expires(&self, columns: &[Column], row: usize) -> Result<Expires, Refused> {
-        let refuse = |index: usize, why: &str| Err(Refused::at(&self.names[index], why));
-        Ok(match self.expiry {
-            Expiry::Never => None,
-            Expiry::Seconds(seconds) => Some(("EXPIRE", seconds)),
-            Expiry::At(second) => Some(("PEXPIREAT", second.saturating_mul(1000))),
-            Expiry::SecondsOf(index) if columns[index].is_null(row) => None,
-            Expiry::SecondsOf(index) => match columns[index].integer(row) {
+impl Expiry {
+    /// When the key of this row expires. `names` are those of the columns.
+    pub(crate) fn of(&self, row: &Row<'_>, names: &[String]) -> Result<Expires, Refused> {
+        let (columns, row) = (row.columns, row.row);
+        let refuse = |index: usize, why: &str| Err(Refused::at(&names[index], why));
+        let at = |second: i64| Some(("PEXPIREAT", second.saturating_mul(1000)));
+        Ok(match *self {
+            Self::Never => None,
+            Self::Seconds(seconds) => Some(("EXPIRE", seconds)),
+            Self::At(second) => at(second),
+            Self::SecondsOf(index) | Self::AtOf(index) if columns[index].is_null(row) => None,
+            Self::SecondsOf(index) => match columns[index].integer(row) {
                 Some(seconds) if seconds > 0 => Some(("EXPIRE", seconds)),
-                _ => return refuse(index, "is no positive number of seconds"),
+                _ => return refuse(index, "is not a positive number of seconds"),
             },
-            Expiry::AtOf(index) if columns[index].is_null(row) => None,
-            Expiry::AtOf(index) => match columns[index].integer(row) {
-                Some(second) => Some(("PEXPIREAT", second.saturating_mul(1000))),
+            Self::AtOf(index) => match columns[index].integer(row) {
+                Some(second) => at(second),
                 None => match milliseconds(&columns[index], row) {
                     Ok(milliseconds) => Some(("PEXPIREAT", milliseconds)),
                     Err(why) => return refuse(index, why),

@@ -9,6 +9,7 @@ use arrowload_core::{Error, ErrorKind, Result};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::encode::{Column, Format};
+use crate::own::PREFIX;
 
 /// A part of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub(crate) struct KeyPattern {
     parts: Vec<Part>,
     /// Signs that values may not hold.
     escaped: [bool; 256],
+    /// Whether a row could get a key of the loader's own.
+    meets_own: bool,
     load_hash: u64,
 }
 
@@ -224,12 +227,48 @@ impl KeyPattern {
             return Err(refused(pattern, "is empty"));
         }
         let load_hash = xxh3_128_with_seed(names.load_id.as_bytes(), 0) as u64;
-        Ok(Self {
+        let mut pattern = Self {
             text: pattern.to_owned(),
             parts,
             escaped,
+            meets_own: false,
             load_hash,
-        })
+        };
+        let (start, own) = (pattern.start(), PREFIX.as_bytes());
+        pattern.meets_own = start.starts_with(own) || own.starts_with(start);
+        if pattern.start().starts_with(own) {
+            let why = "begins with `arrowload:`, as only the loader's own keys do";
+            return Err(refused(&pattern.text, why));
+        }
+        Ok(pattern)
+    }
+
+    /// The text that all keys begin with.
+    pub(crate) fn start(&self) -> &[u8] {
+        match self.parts.first() {
+            Some(Part::Text(text)) => text,
+            _ => b"",
+        }
+    }
+
+    /// Whether its keys can be told from those of others: they begin with text. Any key may begin with the value of a column.
+    pub(crate) fn is_told_apart(&self) -> bool {
+        let letter = |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii();
+        self.start().iter().any(letter)
+    }
+
+    /// Refuses a pattern whose keys cannot be told from those of others.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`].
+    pub(crate) fn must_be_told_apart(&self, what: &str) -> Result<()> {
+        if self.is_told_apart() {
+            return Ok(());
+        }
+        let why = format!(
+            "fits keys that no load has written, so that {what} could touch them; begin it with text, as in `{{table}}:…`"
+        );
+        Err(refused(&self.text, &why))
     }
 
     /// The one key of all rows, if no row has one of its own.
@@ -240,6 +279,11 @@ impl KeyPattern {
         }
     }
 
+    /// Whether each row of each load has a key of its own.
+    pub(crate) fn is_unique(&self) -> bool {
+        self.parts.contains(&Part::Uuid)
+    }
+
     /// Whether a row's number is part of its key.
     pub(crate) fn is_numbered(&self) -> bool {
         self.parts
@@ -247,10 +291,10 @@ impl KeyPattern {
             .any(|part| matches!(part, Part::Uuid | Part::Row))
     }
 
-    /// Writes a row's key.
+    /// Writes a row's key into an empty buffer.
     ///
     /// # Errors
-    /// The position of the column that is null, unless nulls match.
+    /// Why it has none: a column that is null, unless nulls match; a value without text; a key of the loader's own.
     pub(crate) fn write(
         &self,
         columns: &[Column],
@@ -270,29 +314,25 @@ impl KeyPattern {
                 }
                 Part::Column(index) => {
                     let Some(column) = columns.get(*index) else {
-                        return Err(NoKey {
-                            column: 0,
-                            why: "is no column of the load",
-                        });
+                        return Err(NoKey::Value(0, "is not a column of the load"));
                     };
                     if column.is_null(row) {
                         if !nulls_match {
-                            return Err(NoKey {
-                                column: *index,
-                                why: "is null",
-                            });
+                            return Err(NoKey::Null(*index));
                         }
                         out.extend_from_slice(b"%N");
                         continue;
                     }
                     let start = out.len();
-                    column.text(row, &Format::REDIS, out).map_err(|why| NoKey {
-                        column: *index,
-                        why,
-                    })?;
+                    column
+                        .text(row, &Format::REDIS, out)
+                        .map_err(|why| NoKey::Value(*index, why))?;
                     self.escape(start, out);
                 }
             }
+        }
+        if self.meets_own && out.starts_with(PREFIX.as_bytes()) {
+            return Err(NoKey::Own);
         }
         Ok(())
     }
@@ -333,8 +373,11 @@ impl KeyPattern {
         glob
     }
 
-    /// Whether a key is one of the pattern's.
+    /// Whether a key is one of the pattern's. A key of the loader's own never is.
     pub(crate) fn owns(&self, key: &[u8]) -> bool {
+        if self.meets_own && key.starts_with(PREFIX.as_bytes()) {
+            return false;
+        }
         let mut rest = key;
         for (index, part) in self.parts.iter().enumerate() {
             match part {
@@ -380,11 +423,13 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
     }
 }
 
-/// Why a row has no key.
+/// Why a row has no key, with the position of the column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NoKey {
-    pub(crate) column: usize,
-    pub(crate) why: &'static str,
+pub(crate) enum NoKey {
+    Null(usize),
+    Value(usize, &'static str),
+    /// It would be one of the loader's own.
+    Own,
 }
 
 /// A UUID (version 8) that the load and the row determine: repeating the load makes it again.
@@ -464,10 +509,30 @@ mod tests {
             "",
             "{generation}:{a}",
             "{a}%{b}",
+            "arrowload:{a}",
+            "arrowload:x",
         ] {
             let error = KeyPattern::parse(pattern, &batch.schema(), NAMES).expect_err(pattern);
             assert_eq!(error.kind(), ErrorKind::InvalidOption, "{pattern}");
         }
+    }
+
+    #[test]
+    fn a_pattern_that_begins_with_a_column_owns_no_key_of_the_loader_and_makes_none() {
+        let (batch, columns) = columns(vec!["arrowload:{t}:target".into(), "x".into()], vec![1, 2]);
+        let schema = batch.schema();
+        let parse = |pattern| KeyPattern::parse(pattern, &schema, NAMES).expect("a pattern");
+        for pattern in ["{a}", "arrow{a}", "{{{a}}}", "{a}:x"] {
+            let apart = parse(pattern).must_be_told_apart("overwrite");
+            assert_eq!(apart.is_ok(), pattern == "arrow{a}", "{pattern}");
+        }
+        let pattern = parse("{a}");
+        assert!(pattern.owns(b"x") && !pattern.owns(b"arrowload:{t}:target"));
+        let mut out = Vec::new();
+        let written = pattern.write(&columns, 0, 0, false, &mut out);
+        assert_eq!(written, Err(NoKey::Own));
+        out.clear();
+        assert_eq!(pattern.write(&columns, 1, 0, false, &mut out), Ok(()));
     }
 
     #[test]

@@ -9,34 +9,44 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error::{broken, silent};
+use crate::lease::lapsed;
 use crate::net::{Connection, Transport};
+use crate::nodes::Beat;
 use crate::pipeline::{Pipeline, Role};
 use crate::resp::{Reply, Skimmed, parse, skim};
 
 /// Pipelines that go round.
 const DEPTH: usize = 8;
 
-/// The sending end of a lane.
-#[derive(Debug)]
+/// The sending end of a lane. It is connected when there is something to send.
+#[derive(Debug, Default)]
 pub(crate) struct Lane {
-    to_send: mpsc::Sender<Pipeline>,
-    answered: mpsc::Receiver<Result<Pipeline>>,
-    /// Pipelines that wait to be filled.
-    free: Vec<Pipeline>,
-    /// Of each pipeline on its way, the first row.
-    on_the_way: VecDeque<u64>,
     /// What is being filled.
     pub(crate) filling: Pipeline,
+    /// Pipelines that wait to be filled.
+    free: Vec<Pipeline>,
+    /// Pipelines on their way, by the first row of each.
+    on_the_way: VecDeque<u64>,
+    link: Option<Link>,
+}
+
+/// The connection's task, and the channels to it.
+#[derive(Debug)]
+struct Link {
+    to_send: mpsc::Sender<Pipeline>,
+    answered: mpsc::Receiver<Result<Pipeline>>,
     task: JoinHandle<()>,
-    given_back: Option<oneshot::Receiver<Connection>>,
+    given_back: oneshot::Receiver<Connection>,
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(link) = &self.link {
+            link.task.abort();
+        }
     }
 }
 
@@ -49,12 +59,17 @@ fn ended() -> Error {
 }
 
 impl Lane {
-    pub(crate) fn start(connection: Connection) -> Self {
+    pub(crate) fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Takes a connection over, and shows on it that the load is alive.
+    pub(crate) fn connect(&mut self, connection: Connection, beat: Option<Beat>) {
         let (to_send, inbox) = mpsc::channel(DEPTH);
         let (outbox, answered) = mpsc::channel(DEPTH + 1);
         let (back, given_back) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let mut way = Way::new(connection);
+            let mut way = Way::new(connection, beat);
             match way.run(inbox, &outbox).await {
                 Ok(()) => {
                     let _ = back.send(way.into_connection());
@@ -64,16 +79,18 @@ impl Lane {
                 }
             }
         });
-        let free = (0..DEPTH).map(|_| Pipeline::default()).collect();
-        Self {
+        let missing = DEPTH - self.free.len();
+        self.free.extend((0..missing).map(|_| Pipeline::default()));
+        self.link = Some(Link {
             to_send,
             answered,
-            free,
-            on_the_way: VecDeque::new(),
-            filling: Pipeline::default(),
             task,
-            given_back: Some(given_back),
-        }
+            given_back,
+        });
+    }
+
+    fn link(&mut self) -> Result<&mut Link> {
+        self.link.as_mut().ok_or_else(ended)
     }
 
     /// Sends what was filled. Answers with a pipeline that has its replies, if all others are on their way.
@@ -88,9 +105,10 @@ impl Lane {
         };
         let full = std::mem::replace(&mut self.filling, next);
         self.on_the_way.push_back(full.first_row);
-        if self.to_send.send(full).await.is_err() {
-            // The reason is waiting behind the answers.
-            while let Some(answer) = self.answered.recv().await {
+        let link = self.link()?;
+        if link.to_send.send(full).await.is_err() {
+            // The reason is among the answers, after all others.
+            while let Some(answer) = link.answered.recv().await {
                 answer?;
             }
             return Err(ended());
@@ -100,7 +118,7 @@ impl Lane {
 
     /// The next pipeline that has its replies.
     pub(crate) async fn receive(&mut self) -> Result<Pipeline> {
-        let pipeline = self.answered.recv().await.ok_or_else(ended)??;
+        let pipeline = self.link()?.answered.recv().await.ok_or_else(ended)??;
         self.on_the_way.pop_front();
         Ok(pipeline)
     }
@@ -121,19 +139,27 @@ impl Lane {
 
     /// The first row that has no reply yet.
     pub(crate) fn first_open_row(&self) -> Option<u64> {
-        self.on_the_way.front().copied()
+        let filling = (!self.filling.is_empty()).then_some(self.filling.first_row);
+        self.on_the_way.front().copied().or(filling)
     }
 
-    /// Ends the lane, when it is idle, and gives the connection back.
-    pub(crate) async fn finish(mut self) -> Result<Connection> {
-        let given_back = self.given_back.take();
+    /// Ends the task, when nothing is on its way, and gives the connection back, if there is one.
+    pub(crate) async fn disconnect(&mut self) -> Result<Option<Connection>> {
+        let Some(link) = self.link.take() else {
+            return Ok(None);
+        };
+        let Link {
+            to_send,
+            mut answered,
+            given_back,
+            ..
+        } = link;
         // Closing the channel ends the task.
-        let (closed, _) = mpsc::channel(1);
-        drop(std::mem::replace(&mut self.to_send, closed));
-        match given_back {
-            Some(given_back) => given_back.await.map_err(|_| ended()),
-            None => Err(ended()),
+        drop(to_send);
+        while let Some(answer) = answered.recv().await {
+            answer?;
         }
+        given_back.await.map(Some).map_err(|_| ended())
     }
 }
 
@@ -148,16 +174,19 @@ struct Way {
     /// Which pipeline of the queue is written, and how far.
     writing: usize,
     written: usize,
+    beat: Option<Beat>,
+    last_beat: Instant,
 }
 
 enum Event {
+    Beat,
     Given(Option<Pipeline>),
     Wrote(std::io::Result<usize>),
     Read(std::io::Result<usize>),
 }
 
 impl Way {
-    fn new(connection: Connection) -> Self {
+    fn new(connection: Connection, beat: Option<Beat>) -> Self {
         let (reader, writer) = tokio::io::split(connection.transport);
         Self {
             reader,
@@ -168,6 +197,8 @@ impl Way {
             queue: VecDeque::new(),
             writing: 0,
             written: 0,
+            beat,
+            last_beat: Instant::now(),
         }
     }
 
@@ -190,6 +221,10 @@ impl Way {
             match self.next_event(&mut given, open).await? {
                 Event::Given(Some(pipeline)) => self.queue.push_back(pipeline),
                 Event::Given(None) => open = false,
+                Event::Beat => {
+                    let beat = self.show_life();
+                    self.queue.extend(beat);
+                }
                 Event::Wrote(written) => self.wrote(written).await?,
                 Event::Read(Ok(0)) => {
                     return Err(broken(
@@ -206,6 +241,12 @@ impl Way {
                             break;
                         };
                         self.writing -= 1;
+                        if done.is_beat {
+                            if done.idle > 0 {
+                                return Err(lapsed());
+                            }
+                            continue;
+                        }
                         if outbox.send(Ok(done)).await.is_err() {
                             return Ok(());
                         }
@@ -229,9 +270,21 @@ impl Way {
             .get(self.writing)
             .map(|pipeline| &pipeline.bytes[self.written..]);
         let waits = !self.queue.is_empty();
+        let due = self
+            .beat
+            .as_ref()
+            .filter(|_| open && !self.queue.iter().any(|pipeline| pipeline.is_beat))
+            .map(|beat| self.last_beat + beat.every);
+        let beat = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
         let next = async {
             tokio::select! {
                 biased;
+                () = beat => Event::Beat,
                 read = reader.read_buf(inbox), if waits => Event::Read(read),
                 written = async { writer.write(to_write.unwrap_or_default()).await }, if to_write.is_some() => Event::Wrote(written),
                 pipeline = given.recv(), if open => Event::Given(pipeline),
@@ -244,6 +297,16 @@ impl Way {
         } else {
             Ok(next.await)
         }
+    }
+
+    /// The pipeline that renews the lease.
+    fn show_life(&mut self) -> Option<Pipeline> {
+        self.last_beat = Instant::now();
+        let mut pipeline = Pipeline::default();
+        pipeline.is_beat = true;
+        pipeline.begin_command(Role::Write, 0);
+        pipeline.bytes.extend_from_slice(&self.beat.as_ref()?.bytes);
+        Some(pipeline)
     }
 
     async fn wrote(&mut self, written: std::io::Result<usize>) -> Result<()> {

@@ -1,26 +1,32 @@
 #![doc = include_str!("../README.md")]
 
-mod around;
 mod config;
 mod encode;
 mod error;
 mod expiry;
-mod hash;
 mod key;
 mod lane;
+mod lease;
+mod ledger;
+mod limits;
 mod loader;
 mod modules;
 mod net;
 mod nodes;
 mod options;
+mod own;
 mod packed;
 mod pipeline;
+mod pool;
+mod publish;
 mod read;
+mod record;
 mod redirect;
 mod resp;
-mod rows;
+mod sender;
 mod session;
 mod stage;
+mod structures;
 mod target;
 mod tls;
 mod types;

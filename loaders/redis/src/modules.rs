@@ -4,20 +4,23 @@ use arrow_schema::DataType;
 use arrowload_core::{Error, ErrorKind, LoadRequest, Result};
 
 use crate::RedisOptions;
+use crate::key::KeyPattern;
 use crate::nodes::Nodes;
-use crate::options::{DataStructure, DistanceMetric};
+use crate::options::DistanceMetric;
 use crate::resp::Reply;
-use crate::session::RedisSession;
 
 /// Refuses a structure that the server does not have.
 pub(crate) async fn check(nodes: &mut Nodes, request: &LoadRequest<RedisOptions>) -> Result<()> {
-    let (asked, module): ([&[u8]; 2], &str) = match request.options.data_structure {
-        DataStructure::Json => ([b"JSON.TYPE", b"arrowload:module"], "RedisJSON"),
-        DataStructure::Timeseries => ([b"TS.QUERYINDEX", b"arrowload=module"], "RedisTimeSeries"),
-        DataStructure::Vector if request.options.index.is_some() => {
-            ([b"FT.INFO", b"arrowload:module"], "search (RediSearch)")
-        }
-        _ => return Ok(()),
+    let options = &request.options;
+    let search = options.index.as_ref();
+    let search = search.map(|_| {
+        (
+            "search (RediSearch)",
+            [b"FT.INFO".as_slice(), b"arrowload:module"],
+        )
+    });
+    let Some((module, asked)) = options.data_structure.facts().module.or(search) else {
+        return Ok(());
     };
     let place = nodes.topology.places[nodes.topology.of(asked[1])].clone();
     // There is no such key: a server with the module says so, one without does not know the command.
@@ -36,109 +39,51 @@ pub(crate) async fn check(nodes: &mut Nodes, request: &LoadRequest<RedisOptions>
     }
 }
 
-/// A search index to create.
-struct Index {
-    name: String,
-    /// The beginning of the keys.
-    prefix: String,
-    columns: Vec<(String, DataType)>,
-    metric: DistanceMetric,
-}
-
-impl RedisSession {
-    /// The search index to create: its name, the beginning of the keys, the columns and the measure.
-    fn index(&self) -> Option<Index> {
-        let options = &self.request.options;
-        let columns = self
-            .request
-            .schema
-            .fields()
-            .iter()
-            .map(|field| (field.name().clone(), field.data_type().clone()))
-            .collect();
-        let prefix = self
-            .pattern
-            .glob()
-            .into_iter()
-            .take_while(|byte| *byte != b'*')
-            .collect();
-        Some(Index {
-            name: options.index.clone()?,
-            prefix: String::from_utf8(prefix).ok()?,
-            columns,
-            metric: options.distance_metric,
-        })
+/// Creates the search index over the keys of a pattern, if one is asked for and is not there.
+pub(crate) async fn create_index(
+    nodes: &mut Nodes,
+    request: &LoadRequest<RedisOptions>,
+    pattern: &KeyPattern,
+) -> Result<()> {
+    let options = &request.options;
+    let Some(index) = &options.index else {
+        return Ok(());
+    };
+    let place = nodes.topology.places[0].clone();
+    let connection = nodes.connection(&place).await?;
+    let known = connection.ask(&[b"FT.INFO", index.as_bytes()]).await?;
+    if known.error().is_none() {
+        return Ok(());
     }
-
-    /// Creates the search index over the target's keys, if one is asked for and is not there.
-    pub(crate) async fn create_index(&mut self) -> Result<()> {
-        let Some(Index {
-            name: index,
-            prefix,
-            columns,
-            metric,
-        }) = self.index()
-        else {
-            return Ok(());
-        };
-        let place = self.nodes.topology.places[0].clone();
-        let connection = self.nodes.connection(&place).await?;
-        if !matches!(
-            connection.ask(&[b"FT.INFO", index.as_bytes()]).await?,
-            Reply::Error(_)
-        ) {
-            return Ok(());
-        }
-        let metric = match metric {
-            DistanceMetric::Cosine => "COSINE",
-            DistanceMetric::L2 => "L2",
-            DistanceMetric::Ip => "IP",
-        };
-        let mut words: Vec<String> = [
-            "FT.CREATE",
-            &index,
-            "ON",
-            "HASH",
-            "PREFIX",
-            "1",
-            &prefix,
-            "SCHEMA",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        for (name, data_type) in columns {
-            words.push(name.clone());
-            match data_type {
-                DataType::FixedSizeList(item, size) => {
-                    let kind = match item.data_type() {
-                        DataType::Float64 => "FLOAT64",
-                        DataType::Float16 => "FLOAT16",
-                        _ => "FLOAT32",
-                    };
-                    words.extend(
-                        [
-                            "VECTOR",
-                            "HNSW",
-                            "6",
-                            "TYPE",
-                            kind,
-                            "DIM",
-                            &size.to_string(),
-                            "DISTANCE_METRIC",
-                            metric,
-                        ]
-                        .map(str::to_owned),
-                    );
-                }
-                kind if kind.is_numeric() => words.push("NUMERIC".into()),
-                _ => words.push("TAG".into()),
+    let metric = match options.distance_metric {
+        DistanceMetric::Cosine => "COSINE",
+        DistanceMetric::L2 => "L2",
+        DistanceMetric::Ip => "IP",
+    };
+    let prefix = String::from_utf8_lossy(pattern.start());
+    let head = ["FT.CREATE", index, "ON", "HASH", "PREFIX", "1", &prefix];
+    let mut words: Vec<String> = head.map(str::to_owned).to_vec();
+    words.push("SCHEMA".into());
+    for field in request.schema.fields() {
+        words.push(field.name().clone());
+        match field.data_type() {
+            DataType::FixedSizeList(item, size) => {
+                let kind = match item.data_type() {
+                    DataType::Float64 => "FLOAT64",
+                    DataType::Float16 => "FLOAT16",
+                    _ => "FLOAT32",
+                };
+                let (size, vector) = (size.to_string(), ["VECTOR", "HNSW", "6", "TYPE", kind]);
+                let more = ["DIM", &size, "DISTANCE_METRIC", metric];
+                words.extend(vector.into_iter().chain(more).map(str::to_owned));
             }
+            kind if kind.is_numeric() => words.push("NUMERIC".into()),
+            _ => words.push("TAG".into()),
         }
-        let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
-        connection
-            .call(&words)
-            .await
-            .map_err(|error| error.with("index", &index))
-            .map(|_| ())
     }
+    let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+    let created = connection.call(&words).await;
+    created
+        .map(|_| ())
+        .map_err(|error| error.with("index", index))
 }

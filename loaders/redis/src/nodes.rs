@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrowload_core::{Error, ErrorKind, Result};
 
@@ -19,7 +19,7 @@ const REDIRECTIONS: usize = 16;
 const SLOTS: usize = 16_384;
 
 /// Where keys are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Topology {
     pub(crate) places: Vec<Place>,
     /// For each slot the position of its place; empty without a cluster.
@@ -65,12 +65,23 @@ impl Topology {
     }
 }
 
+/// How a load shows that it is alive: it renews its lease before that expires.
+#[derive(Debug, Clone)]
+pub(crate) struct Beat {
+    pub(crate) key: Vec<u8>,
+    /// The command, which answers 0 if the lease is gone.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) every: Duration,
+}
+
 /// Connections to the servers, made as they are needed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Nodes {
     config: Arc<RedisConfig>,
     pub(crate) topology: Topology,
     connections: HashMap<Place, Connection>,
+    /// Shown while these connections are at work, by lanes while those are.
+    pub(crate) beat: Option<(Beat, Instant)>,
 }
 
 impl Nodes {
@@ -116,6 +127,7 @@ impl Nodes {
                 slots: Vec::new(),
             },
             connections,
+            beat: None,
         })
     }
 
@@ -127,6 +139,7 @@ impl Nodes {
             config: Arc::clone(config),
             topology,
             connections,
+            beat: None,
         })
     }
 
@@ -163,6 +176,11 @@ impl Nodes {
             .ok_or_else(|| Error::new(ErrorKind::Unexpected, "a connection vanished"))
     }
 
+    /// Closes every connection: after an error nobody knows what they are about to answer.
+    pub(crate) fn close(&mut self) {
+        self.connections.clear();
+    }
+
     /// Asks on every connection that has been used, none of which is made anew.
     pub(crate) async fn still_there(&mut self) -> Result<()> {
         for connection in self.connections.values_mut() {
@@ -180,7 +198,7 @@ impl Nodes {
         }
     }
 
-    pub(crate) fn give_back(&mut self, index: usize, connection: Connection) {
+    pub(crate) fn put_back(&mut self, index: usize, connection: Connection) {
         self.connections
             .insert(self.topology.places[index].clone(), connection);
     }
@@ -194,6 +212,20 @@ impl Nodes {
             Some(Reply::Error(text)) => Err(from_server(&text)),
             Some(reply) => Ok(reply),
             None => Err(Error::new(ErrorKind::Unexpected, "there is no reply")),
+        }
+    }
+
+    /// Sends commands about keys of one slot, any error among whose replies is an error.
+    pub(crate) async fn ask_all(
+        &mut self,
+        key: &[u8],
+        bytes: &[u8],
+        count: usize,
+    ) -> Result<Vec<Reply>> {
+        let replies = self.ask_about(key, bytes, count).await?;
+        match replies.iter().find_map(Reply::error) {
+            Some(text) => Err(from_server(text)),
+            None => Ok(replies),
         }
     }
 
@@ -213,11 +245,7 @@ impl Nodes {
                 true => ask_there(connection, bytes, count).await?,
             };
             let redirected = replies.iter().find_map(|reply| match reply {
-                Reply::Error(text)
-                    if self.topology.is_cluster() && crate::error::is_redirection(text) =>
-                {
-                    Some(text.clone())
-                }
+                Reply::Error(text) if self.follows(text) => Some(text.clone()),
                 _ => None,
             });
             let Some(text) = redirected else {
@@ -241,7 +269,23 @@ impl Nodes {
         .transient())
     }
 
-    /// Every key that a pattern of Redis's `MATCH` finds and `owns` agrees to, in pieces; some may come twice.
+    /// Renews the lease of the load, if it has one and it is time.
+    async fn show_life(&mut self) -> Result<()> {
+        let Some((beat, last)) = self.beat.clone() else {
+            return Ok(());
+        };
+        if last.elapsed() < beat.every {
+            return Ok(());
+        }
+        let replies = self.ask_about(&beat.key, &beat.bytes, 1).await?;
+        self.beat = Some((beat, Instant::now()));
+        match replies.as_slice() {
+            [Reply::Int(0)] => Err(crate::lease::lapsed()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every key that a pattern of Redis's `MATCH` finds, in pieces; some may come twice. It ends when `found` says so.
     pub(crate) async fn scan(
         &mut self,
         glob: &[u8],
@@ -271,6 +315,7 @@ impl Nodes {
         glob: &[u8],
         kind: Option<&str>,
     ) -> Result<(Vec<u8>, Vec<Vec<u8>>)> {
+        self.show_life().await?;
         let mut words: Vec<&[u8]> = vec![b"SCAN", cursor, b"MATCH", glob, b"COUNT", b"1000"];
         if let Some(kind) = kind {
             words.extend([b"TYPE".as_slice(), kind.as_bytes()]);
@@ -284,26 +329,56 @@ impl Nodes {
         Ok((cursor, keys.into_iter().filter_map(Reply::bytes).collect()))
     }
 
-    /// Removes keys.
-    pub(crate) async fn unlink(&mut self, keys: &[Vec<u8>]) -> Result<u64> {
-        let mut removed = 0;
-        if self.topology.is_cluster() {
-            for key in keys {
-                removed += self
-                    .call(key, &[b"UNLINK", key])
-                    .await?
-                    .int()
-                    .unwrap_or_default();
+    /// Sends one command for each key, many at a time, with the key between `before` and `after`, and answers with a reply for
+    /// each key, in their order; it may be an error.
+    pub(crate) async fn each(
+        &mut self,
+        keys: &[Vec<u8>],
+        before: &[&[u8]],
+        after: &[&[u8]],
+    ) -> Result<Vec<Reply>> {
+        let words = |key: &usize| -> Vec<&[u8]> {
+            let key = std::iter::once(keys[*key].as_slice());
+            let before = before.iter().copied();
+            before.chain(key).chain(after.iter().copied()).collect()
+        };
+        let mut groups: Vec<Vec<usize>> = vec![Vec::new(); self.topology.places.len()];
+        for (index, key) in keys.iter().enumerate() {
+            groups[self.topology.of(key)].push(index);
+        }
+        let mut answered = vec![Reply::Nil; keys.len()];
+        for (place, group) in self.topology.places.clone().iter().zip(groups) {
+            for some in group.chunks(1_000) {
+                self.show_life().await?;
+                let mut bytes = Vec::new();
+                some.iter().for_each(|key| command(&mut bytes, &words(key)));
+                let connection = self.connection(place).await?;
+                let replies = connection.ask_many(&bytes, some.len()).await?;
+                for (key, reply) in some.iter().zip(replies) {
+                    answered[*key] = match reply {
+                        Reply::Error(text) if self.follows(&text) => {
+                            self.call(&keys[*key], &words(key)).await?
+                        }
+                        reply => reply,
+                    };
+                }
             }
-            return Ok(removed as u64);
         }
-        for some in keys.chunks(1_000) {
-            let words: Vec<&[u8]> = std::iter::once(b"UNLINK".as_slice())
-                .chain(some.iter().map(Vec::as_slice))
-                .collect();
-            removed += self.call(&some[0], &words).await?.int().unwrap_or_default();
+        Ok(answered)
+    }
+
+    /// Whether an error only says that a key is on another node of the cluster.
+    fn follows(&self, text: &str) -> bool {
+        self.topology.is_cluster() && crate::error::is_redirection(text)
+    }
+
+    /// Removes keys.
+    pub(crate) async fn unlink(&mut self, keys: &[Vec<u8>]) -> Result<()> {
+        let replies = self.each(keys, &[b"UNLINK"], &[]).await?;
+        match replies.iter().find_map(Reply::error) {
+            Some(text) => Err(from_server(text)),
+            None => Ok(()),
         }
-        Ok(removed as u64)
     }
 }
 

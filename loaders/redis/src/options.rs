@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use arrowload_core::{Error, ErrorKind, LoadRequest, Mode, OnError, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::own::PREFIX;
+use crate::structures::{IfNotExists, invalid};
 
 /// What a row becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -30,37 +34,6 @@ pub enum DataStructure {
     Geo,
     /// A hash whose lists of floats are binary, as vector search wants them.
     Vector,
-}
-
-impl DataStructure {
-    /// The name in options.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Hash => "hash",
-            Self::String => "string",
-            Self::Json => "json",
-            Self::Stream => "stream",
-            Self::Timeseries => "timeseries",
-            Self::SortedSet => "sorted_set",
-            Self::List => "list",
-            Self::Set => "set",
-            Self::Geo => "geo",
-            Self::Vector => "vector",
-        }
-    }
-
-    /// Whether one key holds many rows.
-    pub(crate) fn gathers(self) -> bool {
-        matches!(
-            self,
-            Self::Stream | Self::Timeseries | Self::SortedSet | Self::List | Self::Set | Self::Geo
-        )
-    }
-
-    /// Whether a repeated command would add a second item, so that the load is built aside and moved once.
-    pub(crate) fn repeats(self) -> bool {
-        matches!(self, Self::Stream | Self::List)
-    }
 }
 
 /// What a row is as one value.
@@ -234,11 +207,19 @@ pub struct RedisOptions {
     /// For `vector`: the measure of the index: `COSINE` (default), `L2` or `IP`.
     pub distance_metric: DistanceMetric,
     /// Bytes of commands that are sent together; 262,144 by default. Eight such pipelines are on their way at most.
+    #[schemars(extend("x-tuning" = true))]
     pub pipeline_bytes: usize,
     /// Replicas that must have the load before it counts as committed.
+    #[schemars(extend("x-tuning" = true))]
     pub wait_replicas: u32,
-    /// Seconds for which a `load_id` is remembered; 30 days by default, 0 for ever.
+    /// Seconds after its commit for which a `load_id` is remembered, so that repeating the load writes nothing; 30 days by
+    /// default, 0 for ever.
+    #[schemars(extend("x-tuning" = true))]
     pub ledger_ttl: u64,
+    /// Seconds after which a load that has fallen silent, as when its process was killed, counts as dead, so that others may
+    /// remove what it has staged; 120 by default. A load that runs renews it.
+    #[schemars(extend("x-tuning" = true))]
+    pub lease: u64,
 }
 
 /// When keys expire.
@@ -297,6 +278,101 @@ impl Default for RedisOptions {
             pipeline_bytes: 256 << 10,
             wait_replicas: 0,
             ledger_ttl: 30 * 86_400,
+            lease: 120,
         }
+    }
+}
+
+/// More seconds, or entries, than anybody has.
+const FAR: u64 = 1 << 50;
+
+/// Refuses options that do not go together.
+pub(crate) fn check(request: &LoadRequest<RedisOptions>) -> Result<()> {
+    let (options, load) = (&request.options, &request.load);
+    let facts = options.data_structure.facts();
+    let name = facts.name;
+    let skips = load.on_error == OnError::Skip;
+    if request.target == "arrowload" || request.target.starts_with(PREFIX) {
+        let message =
+            "keys that begin with `arrowload:` are the loader's own; choose another target";
+        return Err(invalid("target", message));
+    }
+    if options.null_key == NullKey::Skip && !skips {
+        let message = "null_key = skip needs on_error = skip, so that the rows are set aside and do not vanish";
+        return Err(invalid("null_key", message));
+    }
+    if load.mode == Mode::Upsert && facts.repeats {
+        let message =
+            format!("a {name} has no keys that rows could be replaced by; use append or overwrite");
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    options.check_if_not_exists()?;
+    options.check_stream(skips)?;
+    if options.index.is_some() && options.data_structure != DataStructure::Vector {
+        return Err(invalid("index", "index needs data_structure = vector"));
+    }
+    if options.encoding != Encoding::Json && !facts.encodes {
+        let message = format!("encoding does not serve data_structure = {name}");
+        return Err(invalid("encoding", message));
+    }
+    if !(1_024..=64 << 20).contains(&options.pipeline_bytes) {
+        let message = "pipeline_bytes is between 1,024 and 67,108,864";
+        return Err(invalid("pipeline_bytes", message));
+    }
+    if !(1..=86_400).contains(&options.lease) {
+        return Err(invalid("lease", "lease is between 1 and 86,400 seconds"));
+    }
+    if options.ledger_ttl > FAR {
+        let message = "ledger_ttl is longer than Redis can count; 0 is for ever";
+        return Err(invalid("ledger_ttl", message));
+    }
+    Ok(())
+}
+
+impl RedisOptions {
+    /// Whether keys expire.
+    pub(crate) fn expires(&self) -> bool {
+        self.ttl.is_some() || self.ttl_column.is_some() || self.expire_at.is_some()
+    }
+
+    fn check_if_not_exists(&self) -> Result<()> {
+        let refused = |why: &str| Err(invalid("if_not_exists", why));
+        match self.data_structure.facts().if_not_exists {
+            IfNotExists::Refused(why) if self.if_not_exists => refused(why),
+            IfNotExists::WithoutExpiry if self.if_not_exists && self.expires() => {
+                refused("with a time of expiry, if_not_exists serves hash, vector and string only")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_stream(&self, skips: bool) -> Result<()> {
+        let batches = self.stream_entry == StreamEntry::Batch;
+        let is_set = batches || self.maxlen.is_some() || self.minid.is_some();
+        if self.data_structure != DataStructure::Stream && is_set {
+            let message = "stream_entry, maxlen and minid need data_structure = stream";
+            return Err(invalid("stream_entry", message));
+        }
+        if self.maxlen.is_some() && self.minid.is_some() {
+            return Err(invalid("maxlen", "maxlen and minid exclude one another"));
+        }
+        if self.maxlen.is_some_and(|maxlen| maxlen > FAR) {
+            return Err(invalid("maxlen", "maxlen is larger than Redis can count"));
+        }
+        // They are used once the load is recorded, when it is too late to refuse them.
+        let is_id = |id: &String| {
+            let (first, second) = id.split_once('-').unwrap_or((id, "0"));
+            first.parse::<u64>().is_ok() && second.parse::<u64>().is_ok()
+        };
+        if self.minid.as_ref().is_some_and(|minid| !is_id(minid)) {
+            let message = "minid is an id of a stream, such as 1700000000000-0";
+            return Err(invalid("minid", message));
+        }
+        if batches && skips {
+            let message =
+                "stream_entry = batch has no single rows that on_error = skip could set aside";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Ok(())
     }
 }

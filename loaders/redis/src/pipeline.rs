@@ -49,6 +49,8 @@ pub(crate) struct Pipeline {
     open: Option<u64>,
     /// Rows may share a transaction.
     pub(crate) shares: bool,
+    /// It only renews the load's lease.
+    pub(crate) is_beat: bool,
 }
 
 /// How far a pipeline was filled.

@@ -4,9 +4,10 @@
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::error::is_redirection;
+use crate::lane::Lane;
 use crate::pipeline::Pipeline;
 use crate::resp::{Reply, parse};
-use crate::session::RedisSession;
+use crate::sender::Sender;
 
 /// The commands of a row that was turned away.
 struct Again {
@@ -17,39 +18,65 @@ struct Again {
     weight: u64,
 }
 
-pub(crate) async fn follow(
-    session: &mut RedisSession,
-    index: usize,
-    pipeline: Pipeline,
-) -> Result<()> {
-    tracing::debug!("slots of the cluster have moved");
-    let mut again = Vec::new();
-    collect(session, pipeline, &mut again)?;
-    for other in (index..session.lanes.len()).chain(0..index) {
-        while let Some(lane) = session.lanes[other].as_mut().filter(|lane| !lane.is_idle()) {
-            let answered = lane.receive().await?;
-            collect(session, answered, &mut again)?;
+impl Sender {
+    /// Sends again what another node of the cluster is to get.
+    pub(crate) async fn follow(&mut self, index: usize, pipeline: Pipeline) -> Result<()> {
+        tracing::debug!("slots of the cluster have moved");
+        let mut again = Vec::new();
+        self.collect(pipeline, &mut again)?;
+        for other in (index..self.lanes.len()).chain(0..index) {
+            while !self.lanes[other].is_idle() {
+                let answered = self.lanes[other].receive().await?;
+                self.collect(answered, &mut again)?;
+            }
+        }
+        // What has not been sent yet was put together for the old places.
+        for lane in &mut self.lanes {
+            let filling = std::mem::take(&mut lane.filling);
+            let rows = filling.numbers().into_iter();
+            again.extend(rows.map(|row| again_of(&filling, row)));
+        }
+        self.disconnect().await?;
+        self.nodes.refresh().await?;
+        let places = self.nodes.topology.places.iter();
+        self.lanes = places.map(|_| Lane::default()).collect();
+        again.sort_by_key(|row| row.row);
+        self.sent_again += again.len() as u64;
+        for row in again {
+            self.send_again(&row).await?;
+        }
+        self.keep_alive().await
+    }
+
+    /// Settles the rows of a pipeline, but for those that were turned away.
+    fn collect(&mut self, mut pipeline: Pipeline, again: &mut Vec<Again>) -> Result<()> {
+        let mut rows: Vec<u64> = pipeline
+            .failures
+            .iter()
+            .filter(|failure| is_redirection(&failure.text))
+            .map(|failure| failure.row)
+            .collect();
+        rows.dedup();
+        let turned_away: Vec<Again> = rows.iter().map(|row| again_of(&pipeline, *row)).collect();
+        pipeline
+            .failures
+            .retain(|failure| !rows.contains(&failure.row));
+        pipeline.rows -= turned_away.iter().map(|row| row.weight).sum::<u64>();
+        again.extend(turned_away);
+        self.settle(&pipeline)
+    }
+
+    async fn send_again(&mut self, row: &Again) -> Result<()> {
+        let key = key_of(&row.bytes)?;
+        let replies = self.nodes.ask_about(&key, &row.bytes, row.count).await?;
+        match replies.iter().find_map(Reply::error) {
+            Some(text) => self.refuse(row.row, crate::error::from_server(text)),
+            None => {
+                self.taken += row.weight;
+                Ok(())
+            }
         }
     }
-    // What has not been sent yet was put together for the old places.
-    for lane in session.lanes.iter_mut().flatten() {
-        let filling = std::mem::take(&mut lane.filling);
-        again.extend(
-            filling
-                .numbers()
-                .into_iter()
-                .map(|row| again_of(&filling, row)),
-        );
-    }
-    session.end_lanes().await?;
-    session.nodes.refresh().await?;
-    session.lanes = session.nodes.topology.places.iter().map(|_| None).collect();
-    again.sort_by_key(|row| row.row);
-    session.sent_again += again.len() as u64;
-    for row in again {
-        send(session, &row).await?;
-    }
-    Ok(())
 }
 
 fn again_of(pipeline: &Pipeline, row: u64) -> Again {
@@ -64,51 +91,6 @@ fn again_of(pipeline: &Pipeline, row: u64) -> Again {
         bytes: bytes.to_vec(),
         count,
         weight,
-    }
-}
-
-/// Settles the rows of a pipeline, but for those that were turned away.
-fn collect(
-    session: &mut RedisSession,
-    mut pipeline: Pipeline,
-    again: &mut Vec<Again>,
-) -> Result<()> {
-    let mut rows: Vec<u64> = pipeline
-        .failures
-        .iter()
-        .filter(|failure| is_redirection(&failure.text))
-        .map(|failure| failure.row)
-        .collect();
-    rows.dedup();
-    let turned_away: Vec<Again> = rows.iter().map(|row| again_of(&pipeline, *row)).collect();
-    pipeline
-        .failures
-        .retain(|failure| !rows.contains(&failure.row));
-    pipeline.rows -= turned_away.iter().map(|row| row.weight).sum::<u64>();
-    again.extend(turned_away);
-    session.settle(&pipeline)
-}
-
-async fn send(session: &mut RedisSession, row: &Again) -> Result<()> {
-    let key = key_of(&row.bytes)?;
-    let replies = session.nodes.ask_about(&key, &row.bytes, row.count).await?;
-    let nested = |reply: Reply| match reply {
-        Reply::Array(items) => items,
-        other => vec![other],
-    };
-    let refused = replies.into_iter().flat_map(nested).find_map(|reply| {
-        if let Reply::Error(text) = reply {
-            Some(text)
-        } else {
-            None
-        }
-    });
-    match refused {
-        Some(text) => session.refuse(row.row, crate::error::from_server(&text)),
-        None => {
-            session.taken += row.weight;
-            Ok(())
-        }
     }
 }
 

@@ -47,6 +47,15 @@ impl Reply {
         }
     }
 
+    /// What an error says, also of one among the replies of a transaction.
+    pub(crate) fn error(&self) -> Option<&str> {
+        match self {
+            Self::Error(text) => Some(text),
+            Self::Array(items) => items.iter().find_map(Self::error),
+            _ => None,
+        }
+    }
+
     pub(crate) fn array(self) -> Vec<Reply> {
         match self {
             Self::Array(items) => items,

@@ -1,13 +1,10 @@
-//! What cannot be repeated (the items of a list, the entries of a stream), and what replaces a single key, is built aside
-//! under a key of this attempt's own, and moved into place once, after the load is recorded.
+//! What cannot be repeated (the items of a list, the entries of a stream), and what replaces a single key, is staged under a
+//! temporary key of this attempt, and moved into place once, after the load is recorded.
 
 use arrowload_core::{Error, ErrorKind, Result};
 
+use crate::ledger::Move;
 use crate::nodes::{Nodes, slot};
-use crate::target::{Move, PREFIX};
-
-/// Seconds after which what an attempt has left aside is gone.
-pub(crate) const LEFT_ASIDE: u64 = 7 * 86_400;
 
 /// Moves up to `ARGV[1]` items of the list `KEYS[1]` to the end of `KEYS[2]`, and answers with how many are left.
 const MOVE_LIST: &str = "local items = redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1) \
@@ -15,34 +12,35 @@ const MOVE_LIST: &str = "local items = redis.call('LRANGE', KEYS[1], 0, ARGV[1] 
     local ttl = redis.call('PTTL', KEYS[1]) \
     redis.call('RPUSH', KEYS[2], unpack(items)) \
     redis.call('LTRIM', KEYS[1], #items, -1) \
-    if ARGV[2] == '1' and ttl > 0 then redis.call('PEXPIRE', KEYS[2], ttl) end \
+    if ttl > 0 then redis.call('PEXPIRE', KEYS[2], ttl) end \
     return redis.call('LLEN', KEYS[1])";
 
-/// The same for streams; `ARGV[3]` is empty, or MAXLEN or MINID with `ARGV[4]`.
+/// The same for streams; `ARGV[2]` is empty, or MAXLEN or MINID with `ARGV[3]`.
 const MOVE_STREAM: &str = "local entries = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[1]) \
     if #entries == 0 then redis.call('DEL', KEYS[1]) return 0 end \
     local ttl = redis.call('PTTL', KEYS[1]) \
     local ids = {} \
     for _, entry in ipairs(entries) do \
-        if ARGV[3] == '' then redis.call('XADD', KEYS[2], '*', unpack(entry[2])) \
-        else redis.call('XADD', KEYS[2], ARGV[3], '~', ARGV[4], '*', unpack(entry[2])) end \
+        if ARGV[2] == '' then redis.call('XADD', KEYS[2], '*', unpack(entry[2])) \
+        else redis.call('XADD', KEYS[2], ARGV[2], '~', ARGV[3], '*', unpack(entry[2])) end \
         ids[#ids + 1] = entry[1] \
     end \
     redis.call('XDEL', KEYS[1], unpack(ids)) \
-    if ARGV[2] == '1' and ttl > 0 then redis.call('PEXPIRE', KEYS[2], ttl) end \
+    if ttl > 0 then redis.call('PEXPIRE', KEYS[2], ttl) end \
     local left = redis.call('XLEN', KEYS[1]) \
     if left == 0 then redis.call('DEL', KEYS[1]) end \
     return left";
 
-/// Puts `KEYS[1]` in the place of `KEYS[2]`; nothing if it was put there before.
-const REPLACE: &str = "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end \
-    if ARGV[2] ~= '1' then redis.call('PERSIST', KEYS[1]) end \
-    redis.call('RENAME', KEYS[1], KEYS[2]) return 0";
+/// Replaces `KEYS[2]` by `KEYS[1]`; nothing if that was done before.
+const REPLACE: &str = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('RENAME', KEYS[1], KEYS[2]) end return 0";
 
 /// Items that one step moves: other clients wait that long.
 const STEP: &str = "1000";
 
-/// The key under which another is built.
+/// What the names of staged keys begin with.
+pub(crate) const START: &str = "arrowload:stage:";
+
+/// The key under which another is staged.
 pub(crate) fn stage_key(key: &[u8], nonce: &str) -> Vec<u8> {
     let open = key.iter().position(|byte| *byte == b'{');
     let tag = open.and_then(|open| {
@@ -53,8 +51,8 @@ pub(crate) fn stage_key(key: &[u8], nonce: &str) -> Vec<u8> {
             .map(|length| &rest[..length])
     });
     [
-        PREFIX.as_bytes(),
-        b"stage:{",
+        START.as_bytes(),
+        b"{",
         tag.unwrap_or(key),
         b"}:",
         nonce.as_bytes(),
@@ -64,44 +62,41 @@ pub(crate) fn stage_key(key: &[u8], nonce: &str) -> Vec<u8> {
     .concat()
 }
 
-/// Refuses a key whose aside could not be in its slot.
+/// Refuses a key whose staged key could not be in its slot.
 pub(crate) fn check(nodes: &Nodes, key: &[u8], stage: &[u8]) -> Result<()> {
     if !nodes.topology.is_cluster() || slot(key) == slot(stage) {
         return Ok(());
     }
     let message = format!(
-        "in a cluster the key `{}` cannot be built aside, as it holds a brace without its pair",
+        "in a cluster the key `{}` cannot be staged, as it holds a brace without its pair",
         String::from_utf8_lossy(key)
     );
     Err(Error::new(ErrorKind::Unsupported, message))
 }
 
-/// Every key that this attempt has built aside, with the key that it is for.
+/// Every key that this attempt has staged, with the key that it is for.
 pub(crate) async fn staged(nodes: &mut Nodes, nonce: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mark = format!("}}:{nonce}:").into_bytes();
     let mut found = std::collections::BTreeMap::new();
     nodes
-        .scan(
-            format!("{PREFIX}stage:{{*}}:{nonce}:*").as_bytes(),
-            |keys| {
-                for key in keys {
-                    if let Some(at) = key
-                        .windows(mark.len())
-                        .position(|window| window == mark.as_slice())
-                    {
-                        let of = key[at + mark.len()..].to_vec();
-                        found.insert(key, of);
-                    }
+        .scan(format!("{START}{{*}}:{nonce}:*").as_bytes(), |keys| {
+            for key in keys {
+                if let Some(at) = key
+                    .windows(mark.len())
+                    .position(|window| window == mark.as_slice())
+                {
+                    let of = key[at + mark.len()..].to_vec();
+                    found.insert(key, of);
                 }
-                true
-            },
-        )
+            }
+            true
+        })
         .await?;
     Ok(found.into_iter().collect())
 }
 
 impl Move {
-    /// Moves what is aside into place. It may be called again at any time, by anybody: each item is moved once.
+    /// Moves what is staged into place. It may be called again at any time, by anybody: each item is moved once.
     pub(crate) async fn run(&self, nodes: &mut Nodes, rows: u64) -> Result<()> {
         let pairs = match &self.key {
             Some(key) => vec![(
@@ -131,7 +126,6 @@ impl Move {
             (None, Some(minid)) => ("MINID", minid.as_str()),
             (None, None) => ("", ""),
         };
-        let keeps = if self.keeps_ttl { b"1" } else { b"0" };
         let words = [
             b"EVAL".as_slice(),
             script.as_bytes(),
@@ -139,7 +133,6 @@ impl Move {
             stage,
             key,
             STEP.as_bytes(),
-            keeps,
             word.as_bytes(),
             bound.as_bytes(),
         ];

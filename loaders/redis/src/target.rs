@@ -1,402 +1,401 @@
-//! What is kept beside the rows of a target: its columns, its keys' patterns, the loads that it has.
-//!
-//! All keys of one target have the target's name as their hash tag, so that they are in one slot of a cluster and change
-//! together.
+//! A target as it was found, and what a load is to do there: decided once, before the first row.
 
-use std::sync::Arc;
-
-use arrow_ipc::reader::StreamReader;
-use arrow_ipc::writer::StreamWriter;
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use arrowload_core::{Error, ErrorKind, LoadRequest, Mode, Receipt, Result};
-use serde::{Deserialize, Serialize};
+use arrowload_core::{
+    AfterFailure, Atomicity, Error, ErrorKind, Guarantees, LoadRequest, Mode, Plan, Result,
+};
 
 use crate::RedisOptions;
+use crate::error::from_server;
+use crate::key::{KeyPattern, Names, default_pattern};
+use crate::lease::Attempt;
+use crate::ledger::{self, Load};
+use crate::loader::RedisLoader;
 use crate::nodes::Nodes;
-use crate::resp::{Reply, command};
+use crate::options::{self, Overwrite, StreamEntry};
+use crate::own::Own;
+use crate::pool::{Leased, Pool};
+use crate::record::{Record, Seen};
+use crate::resp::Reply;
+use crate::structures::Rows;
+use crate::{limits, modules, stage, types};
 
-/// What the names of our own keys begin with.
-pub(crate) const PREFIX: &str = "arrowload:";
+type Request = LoadRequest<RedisOptions>;
 
-/// The names of a target's own keys.
-#[derive(Debug, Clone)]
-pub(crate) struct Own {
-    /// A hash: `arrow_schema`, `patterns`, `structure`.
-    pub(crate) record: String,
-    /// The generation that readers are to see.
-    pub(crate) generation: String,
-    /// The load that creates the target.
-    pub(crate) claim: String,
-    /// The load itself.
-    pub(crate) ledger: String,
+/// What was found at a target, and what a load will do there.
+#[derive(Debug)]
+pub enum Resolved {
+    /// The load is recorded already.
+    Recorded(Recorded),
+    /// It is to be written.
+    New(Box<Target>),
 }
 
-/// A name in braces, which must hold none.
-fn escape(text: &str) -> String {
-    text.replace('%', "%25")
-        .replace('{', "%7B")
-        .replace('}', "%7D")
+/// A load that was there already.
+#[derive(Debug)]
+pub struct Recorded {
+    pub(crate) nodes: Leased,
+    pub(crate) own: Own,
+    pub(crate) load: Load,
 }
 
-impl Own {
-    pub(crate) fn of(target: &str, load_id: &str) -> Self {
-        let own = |name: &str| format!("{PREFIX}{{{}}}:{name}", escape(target));
-        Self {
-            record: own("target"),
-            generation: own("generation"),
-            claim: own("claim"),
-            ledger: own(&format!("load:{load_id}")),
+/// How the rows of a load come to be seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Each as it is written.
+    InPlace,
+    /// They are staged, and added to their keys once the load is recorded.
+    Moved,
+    /// They are staged under a key that takes the place of another once the load is recorded.
+    Replaced,
+    /// They are the keys of a new generation, which readers are switched to as the load is recorded.
+    Generation(String),
+}
+
+impl Manner {
+    pub(crate) fn stages(&self) -> bool {
+        matches!(self, Self::Moved | Self::Replaced)
+    }
+
+    pub(crate) fn generation(&self) -> Option<&str> {
+        match self {
+            Self::Generation(generation) => Some(generation),
+            _ => None,
         }
     }
 }
 
-/// The columns and keys of a target.
-#[derive(Debug, Clone)]
-pub(crate) struct Record {
-    pub(crate) schema: SchemaRef,
-    pub(crate) patterns: Vec<String>,
-    pub(crate) structure: String,
-}
-
-impl Record {
-    pub(crate) async fn read(nodes: &mut Nodes, own: &Own) -> Result<Option<Self>> {
-        let key = own.record.as_bytes();
-        let reply = nodes
-            .call(
-                key,
-                &[b"HMGET", key, b"arrow_schema", b"patterns", b"structure"],
-            )
-            .await?;
-        let mut fields = reply.array().into_iter().map(Reply::bytes);
-        let mut next = || fields.next().flatten();
-        let (Some(schema), Some(patterns), Some(structure)) = (next(), next(), next()) else {
-            return Ok(None);
-        };
-        let unreadable = || {
-            Error::new(
-                ErrorKind::SchemaMismatch,
-                format!(
-                    "the key `{}` is not as a load writes it; remove it",
-                    own.record
-                ),
-            )
-        };
-        let reader = StreamReader::try_new(schema.as_slice(), None)
-            .map_err(|error| unreadable().with_source(error))?;
-        let patterns =
-            serde_json::from_slice(&patterns).map_err(|error| unreadable().with_source(error))?;
-        Ok(Some(Self {
-            schema: reader.schema(),
-            patterns,
-            structure: String::from_utf8_lossy(&structure).into_owned(),
-        }))
-    }
-
-    fn words(&self) -> Result<[Vec<u8>; 3]> {
-        let schema = StreamWriter::try_new(Vec::new(), &self.schema)?.into_inner()?;
-        Ok([
-            schema,
-            serde_json::json!(self.patterns).to_string().into_bytes(),
-            self.structure.clone().into_bytes(),
-        ])
-    }
-
-    /// The record as it is after a load, or why the load does not fit.
-    pub(crate) fn after(
-        found: Option<&Self>,
-        request: &LoadRequest<RedisOptions>,
-        pattern: &str,
-    ) -> Result<Self> {
-        let structure = request.options.data_structure.name();
-        // What is not read as a value is no column of the target.
-        let is_value = |name: &String| {
-            request
-                .options
-                .value_columns
-                .as_ref()
-                .is_none_or(|chosen| chosen.contains(name))
-        };
-        let fields: Vec<_> = request
-            .schema
-            .fields()
-            .iter()
-            .filter(|field| is_value(field.name()))
-            .cloned()
-            .collect();
-        let new = Self {
-            schema: Arc::new(Schema::new(fields)),
-            patterns: vec![pattern.to_owned()],
-            structure: structure.to_owned(),
-        };
-        let Some(found) = found else { return Ok(new) };
-        let replaces = request.mode == Mode::Overwrite && request.schema_evolution;
-        if found.structure != structure && !replaces {
-            let message = format!(
-                "`{}` holds keys of data_structure = {}, and the load makes {structure}; choose that, or another target",
-                request.target, found.structure
-            );
-            return Err(Error::new(ErrorKind::SchemaMismatch, message));
-        }
-        let mut merged = new.clone();
-        merged.patterns.clone_from(&found.patterns);
-        if !merged.patterns.iter().any(|known| known == pattern) {
-            merged.patterns.push(pattern.to_owned());
-        }
-        if !replaces {
-            merged.schema = merge(&new.schema, &found.schema, request.schema_evolution)?;
-        }
-        Ok(merged)
-    }
-}
-
-/// The columns of a target and of a load together.
-fn merge(load: &Schema, target: &Schema, evolve: bool) -> Result<SchemaRef> {
-    let mut fields = Vec::new();
-    for column in target.fields() {
-        let Some((_, field)) = load.column_with_name(column.name()) else {
-            fields.push(Arc::clone(column));
-            continue;
-        };
-        let Some(together) = together(column.data_type(), field.data_type()) else {
-            let message = format!(
-                "column `{}` is {} in the load and {} in the target; cast it in the query",
-                field.name(),
-                field.data_type(),
-                column.data_type()
-            );
-            return Err(Error::new(ErrorKind::SchemaMismatch, message).with("column", field.name()));
-        };
-        fields.push(Arc::new(
-            Field::new(column.name(), together, true).with_metadata(column.metadata().clone()),
-        ));
-    }
-    for field in load
-        .fields()
-        .iter()
-        .filter(|field| target.column_with_name(field.name()).is_none())
-    {
-        if !evolve {
-            let message = format!(
-                "the target has no column `{}`; set schema_evolution = true to add it, or leave it out of the query",
-                field.name()
-            );
-            return Err(Error::new(ErrorKind::SchemaMismatch, message).with("column", field.name()));
-        }
-        fields.push(Arc::new(field.as_ref().clone().with_nullable(true)));
-    }
-    Ok(Arc::new(Schema::new(fields)))
-}
-
-/// The type that values of both are read as: their text has one form.
-fn together(one: &DataType, other: &DataType) -> Option<DataType> {
-    use DataType as T;
-    let (one, other) = (decoded(one), decoded(other));
-    if one == other {
-        return Some(one.clone());
-    }
-    let text = |kind: &T| matches!(kind, T::Utf8 | T::LargeUtf8 | T::Utf8View);
-    let binary = |kind: &T| {
-        matches!(
-            kind,
-            T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_)
-        )
-    };
-    match (one, other) {
-        (T::Null, kind) | (kind, T::Null) => Some(kind.clone()),
-        (a, b) if a.is_integer() && b.is_integer() => {
-            let huge = matches!(a, T::UInt64) || matches!(b, T::UInt64);
-            Some(if huge { T::Decimal128(20, 0) } else { T::Int64 })
-        }
-        (a, b) if a.is_floating() && b.is_floating() => Some(T::Float64),
-        (a, b) if text(a) && text(b) => Some(T::LargeUtf8),
-        (a, b) if binary(a) && binary(b) => Some(T::LargeBinary),
-        _ => None,
-    }
-}
-
-fn decoded(kind: &DataType) -> &DataType {
-    match kind {
-        DataType::Dictionary(_, inner) => decoded(inner),
-        DataType::RunEndEncoded(_, inner) => decoded(inner.data_type()),
-        other => other,
-    }
-}
-
-/// What the ledger says of a load.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Load {
-    /// Rows of the load.
-    pub(crate) rows: u64,
-    pub(crate) bytes: u64,
-    /// Rows that were set aside.
-    #[serde(default)]
-    pub(crate) rejected: u64,
-    /// What was built aside and is to be moved, if that is not done yet.
-    pub(crate) moving: Option<Move>,
-}
-
-/// How what was built aside comes into place.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Move {
-    /// Tells the keys of this attempt from those of others.
+/// A target, and what a load will do there.
+pub struct Target {
+    pub(crate) nodes: Leased,
+    pub(crate) own: Own,
+    pub(crate) seen: Seen,
+    pub(crate) exists: bool,
+    pub(crate) pattern: KeyPattern,
+    pub(crate) manner: Manner,
+    pub(crate) rows: Rows,
+    /// Tells this attempt from all others.
     pub(crate) nonce: String,
-    pub(crate) structure: String,
-    /// The one key, or none for all that are found.
-    pub(crate) key: Option<String>,
-    /// The key is replaced, in place of added to.
-    pub(crate) replace: bool,
-    pub(crate) keeps_ttl: bool,
-    pub(crate) maxlen: Option<u64>,
-    pub(crate) minid: Option<String>,
+    /// What it has open while it runs, if anything.
+    pub(crate) attempt: Option<Attempt>,
 }
 
-impl Load {
-    pub(crate) fn receipt(&self) -> Receipt {
-        let mut receipt = Receipt::rows(self.rows);
-        (receipt.bytes, receipt.rows_rejected) = (self.bytes, self.rejected);
-        receipt
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the target {}", self.own.target())
     }
+}
 
-    pub(crate) fn parse(text: &[u8], key: &str) -> Result<Self> {
-        serde_json::from_slice(text).map_err(|error| {
-            Error::new(
-                ErrorKind::Unexpected,
-                format!("the key `{key}` is not as a load writes it"),
-            )
-            .with_source(error)
-        })
+/// A name that no other attempt has.
+fn nonce() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    let random = || {
+        std::collections::hash_map::RandomState::new()
+            .build_hasher()
+            .finish()
+    };
+    format!("{:016x}{:016x}", random(), random())
+}
+
+fn bad_pattern(pattern: &KeyPattern, why: &str) -> Error {
+    let message = format!("the key_pattern `{}` {why}", pattern.text);
+    Error::new(ErrorKind::InvalidOption, message).with("key", "key_pattern")
+}
+
+/// Looks at a target, and decides everything that can be before the first row.
+pub(crate) async fn resolve(pool: &Pool, request: &Request) -> Result<Resolved> {
+    options::check(request)?;
+    let rows = Rows::new(&request.schema, &request.options)?;
+    let mut nodes = pool.take().await?;
+    let own = Own::of(&request.target, &request.load_id);
+    let seen = Seen::read(&mut nodes, &own).await?;
+    if let Some(load) = seen.load {
+        nodes.rest();
+        return Ok(Resolved::Recorded(Recorded { nodes, own, load }));
     }
+    // It has no such field: a server that takes no writes, or none of this user, says so now.
+    let attempts = own.attempts.as_bytes();
+    nodes.call(attempts, &[b"HDEL", attempts, b"-"]).await?;
 
-    pub(crate) async fn find(nodes: &mut Nodes, own: &Own) -> Result<Option<Self>> {
-        let key = own.ledger.as_bytes();
-        let found = nodes.call(key, &[b"GET", key]).await?.bytes();
-        found
-            .map(|text| Self::parse(&text, &own.ledger))
-            .transpose()
+    let nonce = nonce();
+    let text = pattern_text(request, &seen)?;
+    let made = makes_generation(request, &seen).then(|| nonce[..12].to_owned());
+    let names = Names {
+        target: &request.target,
+        load_id: &request.load_id,
+        generation: made.as_deref().or(seen.generation.as_deref()),
+    };
+    let pattern = KeyPattern::parse(&text, &request.schema, names)?;
+    Record::after(seen.record.as_ref(), request, &text)?;
+    let manner = manner(request, &pattern, made);
+    check_pattern(request, &pattern, &manner, &nodes)?;
+    check_ownership(request, &pattern, &manner, &seen)?;
+    modules::check(&mut nodes, request).await?;
+    let attempt = attempt(request, &pattern, &manner);
+    let mut target = Target {
+        exists: seen.record.is_some(),
+        nodes,
+        own,
+        seen,
+        pattern,
+        manner,
+        rows,
+        nonce,
+        attempt,
+    };
+    if request.load.mode == Mode::Create && !target.exists {
+        target.exists = target.has_keys(request).await?;
     }
-
-    fn text(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "a load cannot be written as JSON").with_source(error)
-        })
+    request.must_create(target.exists)?;
+    if let Some(attempt) = &target.attempt {
+        let others = &target.seen.attempts;
+        attempt
+            .check(&mut target.nodes, &target.own, others)
+            .await?;
     }
+    if let (Manner::Moved, Some(key)) = (&target.manner, target.pattern.constant()) {
+        check_kind(&mut target.nodes, request, &[key.to_vec()]).await?;
+    }
+    target.check_limits(request).await?;
+    target.nodes.rest();
+    Ok(Resolved::New(Box::new(target)))
+}
 
-    /// Records the load, its target and the generation in one transaction, unless another run of it has. Answers with what
-    /// that one recorded.
-    pub(crate) async fn record(
-        &self,
-        nodes: &mut Nodes,
-        own: &Own,
-        record: &Record,
-        generation: Option<&str>,
-        ttl: u64,
-    ) -> Result<Option<Self>> {
-        let (ledger, target) = (own.ledger.as_bytes(), own.record.as_bytes());
-        for _ in 0..3 {
-            nodes.call(ledger, &[b"WATCH", ledger]).await?;
-            let found = match Self::find(nodes, own).await {
-                Ok(found) => found,
-                Err(error) => {
-                    let _ = nodes.call(ledger, &[b"UNWATCH"]).await;
-                    return Err(error);
-                }
-            };
-            if found.is_some() {
-                nodes.call(ledger, &[b"UNWATCH"]).await?;
-                return Ok(found);
-            }
-            let [schema, patterns, structure] = record.words()?;
-            let (text, expires) = (self.text()?, ttl.to_string());
-            let mut bytes = Vec::new();
-            command(&mut bytes, &[b"MULTI"]);
-            command(
-                &mut bytes,
-                &[
-                    b"HSET",
-                    target,
-                    b"arrow_schema",
-                    &schema,
-                    b"patterns",
-                    &patterns,
-                    b"structure",
-                    &structure,
-                ],
-            );
-            match ttl {
-                0 => command(&mut bytes, &[b"SET", ledger, text.as_bytes()]),
-                _ => command(
-                    &mut bytes,
-                    &[b"SET", ledger, text.as_bytes(), b"EX", expires.as_bytes()],
-                ),
-            }
-            command(&mut bytes, &[b"DEL", own.claim.as_bytes()]);
-            let mut count = 5;
-            if let Some(generation) = generation {
-                command(
-                    &mut bytes,
-                    &[b"SET", own.generation.as_bytes(), generation.as_bytes()],
+fn makes_generation(request: &Request, seen: &Seen) -> bool {
+    request.options.overwrite == Overwrite::Generation
+        && (request.load.mode == Mode::Overwrite || seen.generation.is_none())
+}
+
+fn pattern_text(request: &Request, seen: &Seen) -> Result<String> {
+    let options = &request.options;
+    let generations = options.overwrite == Overwrite::Generation;
+    let text = options.key_pattern.clone().unwrap_or_else(|| {
+        default_pattern(
+            &request.load.keys,
+            options.data_structure.facts().gathers,
+            generations || seen.generation.is_some(),
+        )
+    });
+    if generations && !text.contains("{generation}") {
+        let message = "overwrite = generation needs {generation} in the key_pattern";
+        return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "key_pattern"));
+    }
+    Ok(text)
+}
+
+fn manner(request: &Request, pattern: &KeyPattern, generation: Option<String>) -> Manner {
+    let facts = request.options.data_structure.facts();
+    let whole = matches!(request.load.mode, Mode::Create | Mode::Overwrite);
+    let one_key = facts.gathers && pattern.constant().is_some();
+    match generation {
+        Some(generation) => Manner::Generation(generation),
+        None if whole && one_key && facts.module.is_none() => Manner::Replaced,
+        None if facts.repeats => Manner::Moved,
+        None => Manner::InPlace,
+    }
+}
+
+fn attempt(request: &Request, pattern: &KeyPattern, manner: &Manner) -> Option<Attempt> {
+    let constant = pattern.constant().filter(|_| manner.stages());
+    let in_place = *manner == Manner::InPlace;
+    let attempt = Attempt {
+        load_id: request.load_id.clone(),
+        creates: request.load.mode == Mode::Create,
+        empties: request.load.mode == Mode::Overwrite && in_place,
+        stages: manner.stages(),
+        key: constant.map(|key| String::from_utf8_lossy(key).into_owned()),
+        generation: manner
+            .generation()
+            .map(|generation| (generation.to_owned(), pattern.text.clone())),
+        recorded: false,
+    };
+    (!in_place || attempt.creates || attempt.empties).then_some(attempt)
+}
+
+fn check_pattern(
+    request: &Request,
+    pattern: &KeyPattern,
+    manner: &Manner,
+    nodes: &Nodes,
+) -> Result<()> {
+    let facts = request.options.data_structure.facts();
+    if !facts.gathers && pattern.constant().is_some() {
+        let why = format!(
+            "gives all rows one key, and each {} is one row; name a column",
+            facts.name
+        );
+        return Err(bad_pattern(pattern, &why));
+    }
+    if request.load.mode == Mode::Upsert && pattern.is_numbered() {
+        let why = "gives each row a key of its own, so that an upsert would replace none";
+        return Err(bad_pattern(pattern, why));
+    }
+    let batches = request.options.stream_entry == StreamEntry::Batch;
+    if batches && pattern.constant().is_none() {
+        let why = "names columns, and stream_entry = batch writes all rows of a batch to one key";
+        return Err(bad_pattern(pattern, why));
+    }
+    if let (true, Some(key)) = (manner.stages(), pattern.constant()) {
+        stage::check(nodes, key, &stage::stage_key(key, "nonce"))?;
+    }
+    Ok(())
+}
+
+/// What removes keys, or says that there are none, must know which are the target's.
+fn check_ownership(
+    request: &Request,
+    pattern: &KeyPattern,
+    manner: &Manner,
+    seen: &Seen,
+) -> Result<()> {
+    let mode = request.load.mode;
+    if matches!(mode, Mode::Create | Mode::Overwrite) || manner.generation().is_some() {
+        pattern.must_be_told_apart(mode.name())?;
+    }
+    let record = seen.record.as_ref().filter(|_| mode == Mode::Overwrite);
+    let texts = record.map_or(&[][..], |record| &record.patterns);
+    ledger::patterns(texts, &request.target, seen.generation.as_deref())
+        .iter()
+        .try_for_each(|old| old.must_be_told_apart(mode.name()))
+}
+
+/// Refuses to move items into keys that hold another structure, which could only fail when the load is recorded.
+pub(crate) async fn check_kind(
+    nodes: &mut Nodes,
+    request: &Request,
+    keys: &[Vec<u8>],
+) -> Result<()> {
+    let wanted = request.options.data_structure.name();
+    let kinds = nodes.each(keys, &[b"TYPE"], &[]).await?;
+    for (key, kind) in keys.iter().zip(kinds) {
+        match kind {
+            Reply::Error(text) => return Err(from_server(&text)),
+            Reply::Status(kind) if kind == wanted || kind == "none" => {}
+            kind => {
+                let message = format!(
+                    "the key `{}` holds a {}, and the load makes a {wanted}",
+                    String::from_utf8_lossy(key),
+                    kind.text().unwrap_or_default()
                 );
-                count += 1;
-            }
-            command(&mut bytes, &[b"EXEC"]);
-            let mut replies = nodes
-                .ask_about(ledger, &bytes, count)
-                .await
-                .map_err(unknown)?;
-            match replies.pop() {
-                Some(Reply::Nil) => continue,
-                Some(Reply::Array(items)) => {
-                    if let Some(Reply::Error(text)) = items
-                        .into_iter()
-                        .find(|item| matches!(item, Reply::Error(_)))
-                    {
-                        return Err(crate::error::from_server(&text));
-                    }
-                    return Ok(None);
-                }
-                _ => {
-                    let refused = replies.into_iter().find_map(|reply| {
-                        if let Reply::Error(text) = reply {
-                            Some(text)
-                        } else {
-                            None
-                        }
-                    });
-                    return Err(crate::error::from_server(
-                        &refused.unwrap_or_else(|| "EXECABORT the commit was refused".into()),
-                    ));
-                }
+                return Err(Error::new(ErrorKind::InvalidData, message).with_code("WRONGTYPE"));
             }
         }
-        Err(Error::new(
-            ErrorKind::Conflict,
-            "another run of this load is at its commit",
-        )
-        .transient())
+    }
+    Ok(())
+}
+
+impl Target {
+    /// For `create`: whether there is a key of the pattern that this very load has not made.
+    async fn has_keys(&mut self, request: &Request) -> Result<bool> {
+        let mut attempts = self.seen.attempts.iter();
+        if attempts.any(|(_, attempt)| attempt.creates && attempt.load_id == request.load_id) {
+            return Ok(false);
+        }
+        if let Some(key) = self.pattern.constant() {
+            return Ok(self.nodes.call(key, &[b"EXISTS", key]).await?.int() == Some(1));
+        }
+        let mut any = false;
+        let pattern = &self.pattern;
+        let found = |keys: Vec<Vec<u8>>| {
+            any |= keys.iter().any(|key| pattern.owns(key));
+            !any
+        };
+        self.nodes.scan(&pattern.glob(), found).await?;
+        Ok(any)
     }
 
-    /// Says that everything is in place.
-    pub(crate) async fn moved(&self, nodes: &mut Nodes, own: &Own) -> Result<()> {
-        let done = Self {
-            moving: None,
-            ..self.clone()
+    /// The patterns of the keys that an overwrite replaces.
+    pub(crate) fn old(&self) -> Vec<KeyPattern> {
+        old_patterns(&self.own, &self.pattern, &self.seen)
+    }
+
+    async fn check_limits(&mut self, request: &Request) -> Result<()> {
+        limits::check_countable(request, self)?;
+        let old = self.old();
+        limits::check(&mut self.nodes, request, &old, self.seen.record.as_ref()).await
+    }
+
+    pub(crate) fn plan(&self, request: &Request) -> Plan {
+        let mut plan = Plan::of::<RedisLoader>(request);
+        plan.target_exists = self.exists;
+        for column in &mut plan.columns {
+            let structure = request.options.data_structure;
+            column.target_type = types::target_type(structure, &column.support);
+        }
+        let places = self.nodes.topology.places.iter();
+        let places: Vec<String> = places.map(ToString::to_string).collect();
+        plan.resources = vec![format!("1 connection to each of {}", places.join(", "))];
+        plan.ddl = vec![format!("keys `{}`", self.pattern.text)];
+        if let Some(index) = &request.options.index {
+            plan.ddl.push(format!("search index `{index}`"));
+        }
+        plan.ddl.push(format!("key `{}`", self.own.record));
+        plan.ddl.push(format!("key `{}`", self.own.ledger));
+        if self.manner.generation().is_some() {
+            plan.ddl.push(format!("key `{}`", self.own.generation));
+        }
+        if self.attempt.is_some() {
+            let lease = self.own.lease("…");
+            let names = format!("keys `{}`, `{lease}`", self.own.attempts);
+            plan.ddl.push(match self.manner.stages() {
+                true => format!(
+                    "{names} and `{}…`, until the load is in place",
+                    stage::START
+                ),
+                false => format!("{names}, until the commit"),
+            });
+        }
+        plan.guarantees = self.guarantees(request, plan.guarantees);
+        plan
+    }
+
+    fn guarantees(&self, request: &Request, most: Guarantees) -> Guarantees {
+        let mut held = most;
+        let batches = request.options.stream_entry == StreamEntry::Batch;
+        held.skip_rows = !batches;
+        let limits = request.load.limits();
+        let updates = limits.is_empty() || limits.updates.is_some();
+        held.change_limits = limits::uncountable(request, self, updates).is_none();
+        held.after_failure = AfterFailure::UNCHANGED;
+        // An overwrite of one key by another removes the keys of other patterns after it.
+        let only_key = self.old().iter().all(|old| old.text == self.pattern.text);
+        held.atomicity = match self.manner {
+            Manner::Generation(_) => Atomicity::Load,
+            Manner::Replaced if only_key => Atomicity::Load,
+            Manner::Replaced | Manner::Moved | Manner::InPlace => Atomicity::Row,
         };
-        let (key, text) = (own.ledger.as_bytes(), done.text()?);
-        nodes
-            .call(key, &[b"SET", key, text.as_bytes(), b"KEEPTTL"])
-            .await?;
-        Ok(())
+        if self.manner == Manner::InPlace {
+            held.after_failure = held.after_failure.with_new_rows();
+            if self.replaces_rows(request) {
+                held.after_failure = held.after_failure.with_old_rows_gone();
+            }
+        }
+        if request.options.index.is_some() {
+            held.after_failure = held.after_failure.with_schema_evolved();
+        }
+        held
+    }
+
+    /// Whether a row that is written may take the place of one that was there.
+    pub(crate) fn replaces_rows(&self, request: &Request) -> bool {
+        let options = &request.options;
+        match request.load.mode {
+            Mode::Create => false,
+            Mode::Overwrite => true,
+            Mode::Append | Mode::Upsert => {
+                let facts = options.data_structure.facts();
+                let adds = facts.only_adds || !facts.gathers && self.pattern.is_unique();
+                !adds && !options.if_not_exists
+            }
+        }
     }
 }
 
-/// The answer to a commit may have been lost with the connection.
-fn unknown(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::Connection | ErrorKind::Timeout => Error::new(
-            ErrorKind::CommitUnknown,
-            format!("the answer to the commit was lost: {}", error.message()),
-        )
-        .with_source(error),
-        _ => error,
+/// The patterns of the keys that an overwrite replaces: those of the target, and its own.
+pub(crate) fn old_patterns(own: &Own, pattern: &KeyPattern, seen: &Seen) -> Vec<KeyPattern> {
+    let record = seen.record.as_ref();
+    let mut texts = record.map_or_else(Vec::new, |record| record.patterns.clone());
+    if !texts.contains(&pattern.text) {
+        texts.push(pattern.text.clone());
     }
+    ledger::patterns(&texts, own.target(), seen.generation.as_deref())
 }

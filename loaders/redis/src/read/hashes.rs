@@ -9,11 +9,11 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::decode::{column, unfit};
 use super::source::Found;
-use crate::error::{from_server, is_redirection};
+use crate::error::from_server;
 use crate::key::KeyPattern;
-use crate::nodes::Nodes;
-use crate::resp::{Reply, command};
-use crate::target::PREFIX;
+use crate::own::PREFIX;
+use crate::pool::Leased;
+use crate::resp::Reply;
 
 /// Which keys.
 pub(super) enum Filter {
@@ -39,7 +39,7 @@ impl Filter {
 
 /// A scan that is under way.
 pub(super) struct Hashes {
-    nodes: Nodes,
+    nodes: Leased,
     filters: Vec<Filter>,
     size: usize,
     /// Where the scan is: which filter, which node, and its cursor; no cursor at the end.
@@ -48,13 +48,13 @@ pub(super) struct Hashes {
     cursor: Vec<u8>,
     /// What has come: a scan may give a key twice.
     seen: HashSet<u128>,
-    keys: VecDeque<(usize, Vec<u8>)>,
+    keys: VecDeque<Vec<u8>>,
     /// What was read for the sample.
     sampled: VecDeque<(Vec<u8>, Found)>,
 }
 
 impl Hashes {
-    pub(super) fn new(nodes: Nodes, filters: Vec<Filter>, size: usize) -> Self {
+    pub(super) fn new(nodes: Leased, filters: Vec<Filter>, size: usize) -> Self {
         Self {
             nodes,
             filters,
@@ -79,7 +79,7 @@ impl Hashes {
                 .await?;
             for key in found {
                 if self.filters[self.filter].owns(&key) && self.seen.insert(xxh3_128(&key)) {
-                    self.keys.push_back((self.place, key));
+                    self.keys.push_back(key);
                 }
             }
             self.cursor = next;
@@ -102,53 +102,17 @@ impl Hashes {
     ) -> Result<Vec<(Vec<u8>, Reply)>> {
         self.find(count).await?;
         let count = count.min(self.keys.len());
-        let keys: Vec<(usize, Vec<u8>)> = self.keys.drain(..count).collect();
-        let mut answers = Vec::with_capacity(count);
-        let words = |key: &'_ [u8]| -> Vec<Vec<u8>> {
-            [before, key]
-                .into_iter()
-                .chain(after.iter().copied())
-                .map(<[u8]>::to_vec)
-                .collect()
-        };
-        for group in keys
-            .chunk_by(|one, other| one.0 == other.0)
-            .flat_map(|group| group.chunks(1_000))
-        {
-            let place = self.nodes.topology.places[group[0].0].clone();
-            let mut bytes = Vec::new();
-            for (_, key) in group {
-                let line: Vec<&[u8]> = [before, key.as_slice()]
-                    .into_iter()
-                    .chain(after.iter().copied())
-                    .collect();
-                command(&mut bytes, &line);
-            }
-            let replies = self
-                .nodes
-                .connection(&place)
-                .await?
-                .ask_many(&bytes, group.len())
-                .await?;
-            for ((_, key), reply) in group.iter().zip(replies) {
-                let reply = match reply {
-                    Reply::Error(text)
-                        if is_redirection(&text) && self.nodes.topology.is_cluster() =>
-                    {
-                        let line = words(key);
-                        self.nodes
-                            .call(key, &line.iter().map(Vec::as_slice).collect::<Vec<_>>())
-                            .await?
-                    }
-                    Reply::Error(text) => {
-                        return Err(from_server(&text).with("key", String::from_utf8_lossy(key)));
-                    }
-                    reply => reply,
-                };
-                answers.push((key.clone(), reply));
-            }
-        }
-        Ok(answers)
+        let keys: Vec<Vec<u8>> = self.keys.drain(..count).collect();
+        let replies = self.nodes.each(&keys, &[before], after).await?;
+        keys.into_iter()
+            .zip(replies)
+            .map(|(key, reply)| match reply {
+                Reply::Error(text) => {
+                    Err(from_server(&text).with("key", String::from_utf8_lossy(&key)))
+                }
+                reply => Ok((key, reply)),
+            })
+            .collect()
     }
 
     /// The next hashes, whole. Keys that are gone since they were found are left out.
@@ -243,9 +207,11 @@ impl Hashes {
             async move {
                 let count = hashes.size.min(usize::try_from(left).unwrap_or(usize::MAX));
                 if count == 0 {
+                    hashes.nodes.give_back();
                     return Ok(None);
                 }
                 let Some(batch) = hashes.next(&schema, strict, count).await? else {
+                    hashes.nodes.give_back();
                     return Ok(None);
                 };
                 let left = left - batch.num_rows() as u64;

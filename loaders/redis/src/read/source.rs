@@ -11,9 +11,11 @@ use super::hashes::{Filter, Hashes};
 use super::sql::{From, Select};
 use super::streams::Entries;
 use crate::config::{self, RedisConfig};
-use crate::key::{KeyPattern, Names};
+use crate::ledger::patterns;
 use crate::nodes::Nodes;
-use crate::target::{Own, Record};
+use crate::own::{Own, PREFIX};
+use crate::pool::Pool;
+use crate::record::{Record, Seen};
 
 /// Rows that types are inferred from.
 const SAMPLE: usize = 1_000;
@@ -21,7 +23,7 @@ const SAMPLE: usize = 1_000;
 /// Reads Redis: see the crate's page for the queries that it understands.
 #[derive(Debug)]
 pub struct RedisSource {
-    config: Arc<RedisConfig>,
+    pool: Pool,
 }
 
 /// The fields of a row, with their names, as they were found.
@@ -30,30 +32,23 @@ pub(crate) type Found = Vec<(Vec<u8>, Vec<u8>)>;
 impl RedisSource {
     /// What a target is read from, and its columns.
     async fn target(&self, nodes: &mut Nodes, target: &str) -> Result<(Vec<Filter>, Record)> {
-        let own = Own::of(target, "");
-        let Some(record) = Record::read(nodes, &own).await? else {
+        let seen = Seen::read(nodes, &Own::of(target, "")).await?;
+        let Some(record) = seen.record else {
             let message = format!(
                 "no load has been recorded for `{target}`; name the keys in quotes, as in FROM '{target}:*'"
             );
             return Err(Error::new(ErrorKind::NotFound, message));
         };
-        let key = own.generation.as_bytes();
-        let generation = nodes.call(key, &[b"GET", key]).await?.text();
-        let names = Names {
-            target,
-            load_id: "",
-            generation: generation.as_deref(),
-        };
-        let patterns = record
-            .patterns
-            .iter()
-            .filter_map(|text| KeyPattern::of_keys(text, names).ok());
-        Ok((
-            patterns
-                .map(|pattern| Filter::Pattern(Box::new(pattern)))
-                .collect(),
-            record,
-        ))
+        let patterns = patterns(&record.patterns, target, seen.generation.as_deref());
+        if let Some(pattern) = patterns.iter().find(|pattern| !pattern.is_told_apart()) {
+            let message = format!(
+                "`{target}` has keys of the pattern `{}`, which fits keys that no load has written; name the keys in quotes, as in FROM 'prefix:*'",
+                pattern.text
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let filter = |pattern| Filter::Pattern(Box::new(pattern));
+        Ok((patterns.into_iter().map(filter).collect(), record))
     }
 }
 
@@ -132,9 +127,9 @@ impl DataSource for RedisSource {
     type Config = RedisConfig;
 
     async fn connect(config: RedisConfig) -> Result<Self> {
-        let config = Arc::new(config);
-        Nodes::find(&config).await?;
-        Ok(Self { config })
+        Ok(Self {
+            pool: Pool::connect(config).await?,
+        })
     }
 
     async fn query(&self, query: &Query) -> Result<BatchStream> {
@@ -145,9 +140,14 @@ impl DataSource for RedisSource {
                 "Redis's source takes no parameters; write the values into the query",
             ));
         }
-        let mut nodes = Nodes::find(&self.config).await?;
-        let size = self.config.read_batch_size;
+        let mut nodes = self.pool.take().await?;
+        let size = self.pool.config().read_batch_size;
         let (filters, record) = match &select.from {
+            From::Stream { key, .. } if key.starts_with(PREFIX) => {
+                let message =
+                    "keys that begin with `arrowload:` are the loader's own, and are not read";
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
             From::Stream { key, first, last } => {
                 let mut entries = Entries::new(
                     nodes,
@@ -174,10 +174,10 @@ impl DataSource for RedisSource {
         match record.as_ref().map(|record| record.structure.as_str()) {
             None | Some("hash" | "vector") => {}
             Some("stream") => {
-                let key = filters.iter().find_map(|filter| match filter {
-                    Filter::Pattern(pattern) => pattern.constant().map(<[u8]>::to_vec),
-                    Filter::Glob(_) => None,
-                });
+                let key = match filters.as_slice() {
+                    [Filter::Pattern(pattern)] => pattern.constant().map(<[u8]>::to_vec),
+                    _ => None,
+                };
                 let key = key.ok_or_else(|| {
                     Error::new(
                         ErrorKind::Unsupported,
@@ -217,7 +217,10 @@ impl DataSource for RedisSource {
     }
 
     async fn ping(&self) -> Result<()> {
-        Nodes::find(&self.config).await.map(|_| ())
+        let mut nodes = self.pool.take().await?;
+        nodes.still_there().await?;
+        nodes.give_back();
+        Ok(())
     }
 
     fn config_from_url(url: &str) -> Result<Map<String, Value>> {

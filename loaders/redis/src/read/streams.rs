@@ -10,12 +10,12 @@ use arrowload_core::{BatchStream, Error, ErrorKind, Result};
 
 use super::hashes::{Row, batch, pick};
 use super::source::Found;
-use crate::nodes::Nodes;
+use crate::pool::Leased;
 use crate::resp::Reply;
 
 /// A stream that is being read.
 pub(super) struct Entries {
-    nodes: Nodes,
+    nodes: Leased,
     key: Vec<u8>,
     first: String,
     last: String,
@@ -28,7 +28,7 @@ pub(super) struct Entries {
 
 impl Entries {
     pub(super) fn new(
-        nodes: Nodes,
+        nodes: Leased,
         key: Vec<u8>,
         first: String,
         last: String,
@@ -157,9 +157,11 @@ impl Entries {
                         .size
                         .min(usize::try_from(left).unwrap_or(usize::MAX));
                     if count == 0 {
+                        entries.nodes.give_back();
                         return Ok(None);
                     }
                     let Some(batch) = entries.next(&schema, unpack, strict, count).await? else {
+                        entries.nodes.give_back();
                         return Ok(None);
                     };
                     let left = left - batch.num_rows() as u64;

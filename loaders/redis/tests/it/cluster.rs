@@ -254,7 +254,7 @@ async fn sentinel_names_the_master_and_the_replica_that_is_promoted() {
     let (killed, all) = (Arc::new(AtomicBool::new(false)), batches(5_000, 100));
     let master = Arc::new(master);
     let dies = Arc::clone(&master);
-    let input = Input::query(move || {
+    let input = Input::repeatable(move |_| {
         let (killed, dies, all) = (Arc::clone(&killed), Arc::clone(&dies), all.clone());
         let schema = all[0].schema();
         let stream =

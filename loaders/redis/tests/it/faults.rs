@@ -95,11 +95,11 @@ async fn maxmemory_ends_the_load_and_more_memory_lets_it_end_right() {
         .await
         .expect_err("too much");
     assert_eq!(
-        (error.kind(), error.get("code")),
+        (error.kind(), error.code()),
         (ErrorKind::ResourceExhausted, Some("OOM")),
         "{error}"
     );
-    assert!(error.get("row").is_some(), "{error}");
+    assert!(error.row().is_some(), "{error}");
     assert_eq!(
         server
             .cli(&["EXISTS", "arrowload:{t}:load:one"])
@@ -147,7 +147,7 @@ async fn a_server_killed_and_restarted_amid_a_load_has_every_row_once_in_the_end
         );
         let (to_test, mut middle) = tokio::sync::mpsc::unbounded_channel();
         let (go_on, resume) = tokio::sync::watch::channel(false);
-        let input = Input::query(move || {
+        let input = Input::repeatable(move |_| {
             let (batches, run) = (
                 first.clone(),
                 runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
@@ -236,7 +236,7 @@ async fn a_replica_takes_no_rows() {
         .await
         .expect_err("read only");
     assert_eq!(
-        (error.kind(), error.get("code")),
+        (error.kind(), error.code()),
         (ErrorKind::Connection, Some("READONLY")),
         "{error}"
     );

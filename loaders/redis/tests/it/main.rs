@@ -8,10 +8,14 @@
 mod cluster;
 mod config;
 mod conformance;
+mod connections;
 mod emulator;
 mod faults;
 mod hashes;
+mod leases;
 mod modes;
+mod promises;
+mod proxy;
 mod read;
 mod reader;
 mod structures;

@@ -198,8 +198,8 @@ async fn a_null_in_a_key_is_an_error_or_set_aside() {
         .await
         .expect_err("a null");
     assert_eq!(
-        (error.kind(), error.get("row"), error.get("column")),
-        (ErrorKind::NullKey, Some("1"), Some("id"))
+        (error.kind(), error.row(), error.get("column")),
+        (ErrorKind::NullKey, Some(1), Some("id"))
     );
     let options = json!({ "key_pattern": "{table}:{id}", "null_key": "skip" });
     let error = database
@@ -238,8 +238,8 @@ async fn a_row_that_the_server_refuses_is_named_or_set_aside() {
         .await
         .expect_err("the wrong type");
     assert_eq!(
-        (error.kind(), error.get("row"), error.get("code")),
-        (ErrorKind::InvalidData, Some("500"), Some("WRONGTYPE"))
+        (error.kind(), error.row(), error.code()),
+        (ErrorKind::InvalidData, Some(500), Some("WRONGTYPE"))
     );
     for options in [
         json!({ "key_pattern": "{table}:{id}" }),

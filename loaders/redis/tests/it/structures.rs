@@ -221,8 +221,8 @@ async fn sets_sorted_sets_and_places() {
         .await
         .expect_err("no numbers");
     assert_eq!(
-        (error.kind(), error.get("column"), error.get("row")),
-        (ErrorKind::InvalidData, Some("name"), Some("0"))
+        (error.kind(), error.get("column"), error.row()),
+        (ErrorKind::InvalidData, Some("name"), Some(0))
     );
 }
 

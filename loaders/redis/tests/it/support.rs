@@ -96,6 +96,12 @@ impl Database {
     }
 }
 
+pub(crate) async fn connect(url: &str) -> Loader {
+    Loader::connect(&descriptor(), &settings(url), 0)
+        .await
+        .expect("a connection")
+}
+
 /// The connection keys of a URL.
 pub(crate) fn settings(url: &str) -> Settings {
     use arrowload_core::DataLoader;
@@ -140,10 +146,48 @@ pub(crate) fn once(batch: &RecordBatch) -> Input {
 
 /// A query that can be run again.
 pub(crate) fn repeatable(batches: Vec<RecordBatch>) -> Input {
-    Input::query(move || {
-        let stream = BatchStream::from_batches(batches[0].schema(), batches.clone());
-        Box::pin(async move { Ok(stream) })
-    })
+    Input::table(batches[0].schema(), batches)
+}
+
+/// Rows that stop, once, after some batches, until they are let go on.
+pub(crate) struct Paused {
+    reached: tokio::sync::mpsc::UnboundedReceiver<()>,
+    go_on: tokio::sync::watch::Sender<bool>,
+}
+
+impl Paused {
+    pub(crate) fn input(batches: Vec<RecordBatch>, after: usize) -> (Self, Input) {
+        let (to_test, reached) = tokio::sync::mpsc::unbounded_channel();
+        let (go_on, resume) = tokio::sync::watch::channel(false);
+        let first = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let input = Input::repeatable(move |_| {
+            let is_first = first.swap(false, Ordering::Relaxed);
+            let (to_test, resume) = (to_test.clone(), resume.clone());
+            let schema = batches[0].schema();
+            let numbered = futures::stream::iter(batches.clone().into_iter().enumerate());
+            let stream = futures::StreamExt::then(numbered, move |(index, batch)| {
+                let (to_test, mut resume) = (to_test.clone(), resume.clone());
+                async move {
+                    if is_first && index == after {
+                        let _ = to_test.send(());
+                        let _ = resume.wait_for(|go| *go).await;
+                    }
+                    Ok(batch)
+                }
+            });
+            Box::pin(async move { Ok(BatchStream::new(schema, stream)) })
+        });
+        (Self { reached, go_on }, input)
+    }
+
+    /// Waits until it stops.
+    pub(crate) async fn reached(&mut self) {
+        self.reached.recv().await.expect("the middle");
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.go_on.send(true).expect("a load");
+    }
 }
 
 /// A batch of nullable columns.

@@ -1,0 +1,243 @@
+//! The record of a load, kept under its id; and what may be left to do once it is there.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arrowload_core::{Definition, Error, ErrorKind, Mark, Receipt, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::key::{KeyPattern, Names};
+use crate::nodes::Nodes;
+use crate::own::Own;
+use crate::resp::command;
+
+/// What the ledger says of a load.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Load {
+    /// Rows of the load.
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    /// Rows that were set aside.
+    #[serde(default)]
+    pub(crate) rejected: u64,
+    #[serde(default)]
+    pub(crate) definition: Option<Definition>,
+    #[serde(default)]
+    pub(crate) mark: Option<Mark>,
+    /// Seconds for which the load is remembered from when all of it is in place; 0 is for ever.
+    #[serde(default)]
+    pub(crate) ttl: u64,
+    /// What is staged and is to be moved, if that is not done yet.
+    pub(crate) moving: Option<Move>,
+    /// What the load replaces and is to be removed, if that is not done yet.
+    #[serde(default)]
+    pub(crate) removing: Option<Removal>,
+}
+
+/// How what is staged comes into place.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Move {
+    /// Tells the keys of this attempt from those of others.
+    pub(crate) nonce: String,
+    pub(crate) structure: String,
+    /// The one key, or none for all that are found.
+    pub(crate) key: Option<String>,
+    /// The key is replaced, and not added to.
+    pub(crate) replace: bool,
+    pub(crate) maxlen: Option<u64>,
+    pub(crate) minid: Option<String>,
+}
+
+/// Which keys a load replaces: those of these patterns that are not its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Removal {
+    nonce: String,
+    patterns: Vec<String>,
+    generation: Option<String>,
+    /// The pattern of the load's own keys.
+    keep: String,
+    keep_generation: Option<String>,
+}
+
+impl Removal {
+    /// What an overwrite by `keep` leaves to be removed, where there is anything.
+    pub(crate) fn of(
+        nonce: &str,
+        (patterns, generation): (&[String], Option<&str>),
+        (keep, keep_generation): (&str, Option<&str>),
+    ) -> Option<Self> {
+        let kept = |pattern: &&String| *pattern == keep && generation == keep_generation;
+        let patterns: Vec<String> = patterns
+            .iter()
+            .filter(|pattern| !kept(pattern))
+            .cloned()
+            .collect();
+        (!patterns.is_empty()).then(|| Self {
+            nonce: nonce.to_owned(),
+            patterns,
+            generation: generation.map(str::to_owned),
+            keep: keep.to_owned(),
+            keep_generation: keep_generation.map(str::to_owned),
+        })
+    }
+
+    async fn run(&self, nodes: &mut Nodes, target: &str) -> Result<()> {
+        let generation = self.generation.as_deref();
+        let old = patterns(&self.patterns, target, generation);
+        let keep = [self.keep.clone()];
+        let keep = patterns(&keep, target, self.keep_generation.as_deref());
+        remove(nodes, &old, &keep).await
+    }
+}
+
+/// Patterns of a target's keys. One with a generation that the target does not have has no keys.
+pub(crate) fn patterns(
+    texts: &[String],
+    target: &str,
+    generation: Option<&str>,
+) -> Vec<KeyPattern> {
+    let names = Names {
+        target,
+        load_id: "",
+        generation,
+    };
+    let pattern = |text: &String| KeyPattern::of_keys(text, names).ok();
+    texts.iter().filter_map(pattern).collect()
+}
+
+/// Removes every key of some patterns that is not one of others.
+pub(crate) async fn remove(
+    nodes: &mut Nodes,
+    patterns: &[KeyPattern],
+    keep: &[KeyPattern],
+) -> Result<()> {
+    let goes = |pattern: &KeyPattern, key: &[u8]| {
+        pattern.owns(key) && !keep.iter().any(|keep| keep.owns(key))
+    };
+    for pattern in patterns {
+        if let Some(key) = pattern.constant() {
+            if goes(pattern, key) {
+                nodes.unlink(&[key.to_vec()]).await?;
+            }
+            continue;
+        }
+        let glob = pattern.glob();
+        for place in nodes.topology.places.clone() {
+            let mut cursor = b"0".to_vec();
+            loop {
+                let (next, mut keys) = nodes.scan_once(&place, &cursor, &glob, None).await?;
+                keys.retain(|key| goes(pattern, key));
+                nodes.unlink(&keys).await?;
+                cursor = next;
+                if cursor == b"0" {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Load {
+    pub(crate) fn parse(text: &[u8], key: &str) -> Result<Self> {
+        serde_json::from_slice(text).map_err(|error| {
+            let message = format!("the key `{key}` is not as a load writes it");
+            Error::new(ErrorKind::Unexpected, message).with_source(error)
+        })
+    }
+
+    pub(crate) async fn find(nodes: &mut Nodes, own: &Own) -> Result<Option<Self>> {
+        let key = own.ledger.as_bytes();
+        let found = nodes.call(key, &[b"GET", key]).await?.bytes();
+        found
+            .map(|text| Self::parse(&text, &own.ledger))
+            .transpose()
+    }
+
+    pub(crate) fn receipt(&self) -> Receipt {
+        let mut receipt = Receipt::rows(self.rows);
+        (receipt.bytes, receipt.rows_rejected) = (self.bytes, self.rejected);
+        receipt.definition.clone_from(&self.definition);
+        receipt.mark.clone_from(&self.mark);
+        receipt
+    }
+
+    /// Whether all of it is in place.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.moving.is_none() && self.removing.is_none()
+    }
+
+    /// The command that records it. What is not complete never expires.
+    pub(crate) fn write(&self, own: &Own, out: &mut Vec<u8>) -> Result<()> {
+        let text = serde_json::to_string(self).map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "a load cannot be written as JSON").with_source(error)
+        })?;
+        let (ledger, ttl) = (own.ledger.as_bytes(), self.ttl.to_string());
+        let mut words = vec![b"SET".as_slice(), ledger, text.as_bytes()];
+        if self.ttl > 0 && self.is_complete() {
+            words.extend([b"EX".as_slice(), ttl.as_bytes()]);
+        }
+        command(out, &words);
+        Ok(())
+    }
+
+    /// Does what is left once the load is recorded. It may be called again at any time, by anybody: each item is moved once, and
+    /// every load of the target begins with it.
+    pub(crate) async fn finish(&self, nodes: &mut Nodes, own: &Own) -> Result<()> {
+        if let Some(movement) = &self.moving {
+            movement.run(nodes, self.rows).await?;
+        }
+        if let Some(removal) = &self.removing {
+            removal.run(nodes, own.target()).await?;
+        }
+        let movement = self.moving.as_ref().map(|movement| &movement.nonce);
+        let removal = self.removing.as_ref().map(|removal| &removal.nonce);
+        let Some(nonce) = movement.or(removal) else {
+            return Ok(());
+        };
+        let done = Self {
+            moving: None,
+            removing: None,
+            ..self.clone()
+        };
+        let mut bytes = Vec::new();
+        command(&mut bytes, &[b"MULTI"]);
+        done.write(own, &mut bytes)?;
+        let attempts = own.attempts.as_bytes();
+        command(&mut bytes, &[b"HDEL", attempts, nonce.as_bytes()]);
+        command(&mut bytes, &[b"EXEC"]);
+        nodes.ask_all(own.ledger.as_bytes(), &bytes, 4).await?;
+        Ok(())
+    }
+}
+
+/// The loads whose commit this process has sent without an answer, by their ledger key, with the time until which a record of
+/// theirs would be there; none if for ever.
+///
+/// Of these the absence of a record says that they did not commit. Of others it may say that the record has expired.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Doubts(Arc<Mutex<HashMap<String, Option<Instant>>>>);
+
+impl Doubts {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Option<Instant>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The commit is about to be sent.
+    pub(crate) fn begin(&self, own: &Own, ttl: u64) {
+        let until = (ttl > 0).then(|| Instant::now() + Duration::from_secs(ttl.min(1 << 32)));
+        self.lock().insert(own.ledger.clone(), until);
+    }
+
+    /// It is answered.
+    pub(crate) fn end(&self, own: &Own) {
+        self.lock().remove(&own.ledger);
+    }
+
+    /// Whether a record of the load would be there still, if there ever was one.
+    pub(crate) fn would_be_there(&self, own: &Own) -> bool {
+        let until = self.lock().get(&own.ledger).copied();
+        until.is_some_and(|until| until.is_none_or(|until| Instant::now() < until))
+    }
+}

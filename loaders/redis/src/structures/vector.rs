@@ -1,0 +1,34 @@
+//! A hash whose lists of floats are binary, little end first, as vector search wants them.
+
+use arrow_schema::Schema;
+use arrowload_core::Result;
+
+use super::hash::Hash;
+use super::values::Values;
+use super::{Facts, Refused, Row, Structure};
+use crate::RedisOptions;
+use crate::expiry::Expires;
+use crate::pipeline::Pipeline;
+
+pub(super) struct Vector(Hash);
+
+impl Structure for Vector {
+    const FACTS: Facts = Facts {
+        name: "vector",
+        ..Hash::FACTS
+    };
+
+    fn new(schema: &Schema, options: &RedisOptions) -> Result<Self> {
+        Hash::new(schema, options).map(|hash| Self(hash.with_vectors()))
+    }
+
+    fn write(
+        &mut self,
+        row: &Row<'_>,
+        values: &mut Values,
+        expires: Expires,
+        out: &mut Pipeline,
+    ) -> Result<(), Refused> {
+        self.0.write(row, values, expires, out)
+    }
+}
