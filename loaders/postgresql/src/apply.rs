@@ -181,7 +181,7 @@ pub(crate) async fn upsert(
     if let Some(there) = there.filter(|_| request.options.on_conflict == OnConflict::Update) {
         new = written.saturating_sub(there);
     }
-    let staged = staged_rows(client, keys, request.null_keys).await?;
+    let staged = staged_rows(client, keys, request.load.null_keys).await?;
     let counts = KeyCounts {
         inserted: new,
         updated: written - new,
@@ -281,7 +281,7 @@ pub(crate) fn within_transaction(sql: &str) -> String {
 
 /// The error of SQL of the user's.
 pub(crate) fn explain_sql(error: Error, key: &str) -> Error {
-    if error.get("sqlstate") != Some("0A000") {
+    if error.code() != Some("0A000") {
         return error.with("key", key);
     }
     let message = format!(

@@ -231,11 +231,6 @@ impl Connections {
         self.size
     }
 
-    /// Closes what is idle; what is in use closes when it is given back.
-    pub(crate) fn close(&self) {
-        self.pool.close();
-    }
-
     /// Hosts and ports.
     pub(crate) fn place(&self) -> &str {
         &self.place

@@ -62,13 +62,17 @@ fn advice(code: &str) -> &'static str {
 /// The kind and message of an error that the server sent.
 fn from_server(error: &DbError) -> Error {
     let code = error.code().code();
-    let (kind, transient) = kind_of(code);
+    let (mut kind, transient) = kind_of(code);
+    // Two that create the same thing at once meet at a key of the catalog.
+    if code == "23505" && error.schema() == Some("pg_catalog") {
+        kind = ErrorKind::TargetExists;
+    }
     let detail = error
         .detail()
         .map(|detail| format!(": {detail}"))
         .unwrap_or_default();
     let mut mapped = Error::new(kind, format!("{}{detail}{}", error.message(), advice(code)))
-        .with("sqlstate", code);
+        .with_code(code.to_owned());
     if let Some(column) = error.column() {
         mapped = mapped.with("column", column);
     }
@@ -126,7 +130,7 @@ const NO_PASSWORD: &str = "password missing";
 pub(crate) fn from_connecting(error: tokio_postgres::Error, place: &str) -> Error {
     let mapped = from_pg(error);
     let named = match mapped.kind() {
-        ErrorKind::Connection if mapped.get("sqlstate").is_none() => {
+        ErrorKind::Connection if mapped.code().is_none() => {
             let message = format!(
                 "PostgreSQL cannot be reached at {place}: {}",
                 mapped.message()
@@ -150,8 +154,8 @@ pub(crate) fn from_connecting(error: tokio_postgres::Error, place: &str) -> Erro
         // Nothing but the session's settings has been said yet.
         ErrorKind::InvalidData | ErrorKind::Query => {
             let message = format!("{}; see statement_timeout and options", mapped.message());
-            let state = mapped.get("sqlstate").unwrap_or_default().to_owned();
-            Error::new(ErrorKind::InvalidOption, message).with("sqlstate", state)
+            let code = mapped.code().unwrap_or_default().to_owned();
+            Error::new(ErrorKind::InvalidOption, message).with_code(code)
         }
         _ => mapped,
     };

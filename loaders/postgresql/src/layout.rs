@@ -4,7 +4,9 @@
 use std::collections::HashSet;
 
 use arrow_schema::{Field, Schema};
-use arrowload_core::{Error, ErrorKind, LoadRequest, Mode, NullKeys, Result, TypeSupport, Verify};
+use arrowload_core::{
+    Error, ErrorKind, LoadRequest, Mode, NullKeys, OnError, Result, TypeSupport, Verify,
+};
 
 use crate::PostgresqlOptions;
 use crate::catalog::{self, Look, Place, Reference, Table, UniqueIndex};
@@ -173,7 +175,7 @@ fn load_column(
 impl Layout {
     /// Decides everything that can be decided before rows come. `ours` says that a load has created the table.
     pub(crate) fn resolve(request: &Request, look: &Look, ours: bool) -> Result<Self> {
-        request.options.check(request.mode)?;
+        request.options.check(request.load.mode)?;
         let names = names(&request.schema, &request.options)?;
         let create = request.must_create(look.table.is_some())?;
         let mut layout = Self {
@@ -186,7 +188,7 @@ impl Layout {
             after: Vec::new(),
             added: 0,
             keys: None,
-            null_keys: request.null_keys,
+            null_keys: request.load.null_keys,
             referred: false,
         };
         layout.key_columns = request
@@ -198,43 +200,21 @@ impl Layout {
             Some(table) if !create => layout.meet(request, names, table)?,
             _ => layout.create(request, names, look.version)?,
         }
-        if request.mode == Mode::Upsert {
+        if request.load.mode == Mode::Upsert {
             layout.way = Way::Staged;
             layout.keys = Some(layout.find_keys(request, look.version, ours)?);
             layout.check_update_columns(request)?;
         }
         if let Some(table) = look.table.as_ref().filter(|_| !create) {
-            if request.mode != Mode::Upsert {
+            if request.load.mode != Mode::Upsert {
                 layout.check_keys(request, table)?;
             }
-            if request.mode == Mode::Overwrite {
+            if request.load.mode == Mode::Overwrite {
                 layout.refer(&table.references)?;
             }
         }
         layout.check_width()?;
-        layout.check_proof(request)?;
         Ok(layout)
-    }
-
-    /// `verify = checksum` proves every column, or none is loaded.
-    fn check_proof(&self, request: &Request) -> Result<()> {
-        let unproved = self
-            .columns
-            .iter()
-            .zip(request.schema.fields())
-            .find(|(column, _)| column.conversion.is_some() && column.read_back.is_none())
-            .filter(|_| request.verify == Verify::Checksum);
-        let Some((column, field)) = unproved else {
-            return Ok(());
-        };
-        let message = format!(
-            "verify = checksum cannot prove the column `{}` ({}): {} keeps it in another form; cast it in the query to a type that \
-             the column keeps as it is, leave it out, or use verify = counts",
-            field.name(),
-            field.data_type(),
-            column.pg.name
-        );
-        Err(Error::new(ErrorKind::Unsupported, message).with("column", field.name()))
     }
 
     /// No table has more columns than the server allows: not the target, and not the one that rows are staged in.
@@ -275,16 +255,19 @@ impl Layout {
         Ok(())
     }
 
-    /// The statements that create the table, here or under another name; none if it is there.
+    /// The constraint that makes the keys of a new table unique.
+    pub(crate) fn key_definition(&self) -> Option<String> {
+        let constraint = self.key_constraint?;
+        Some(format!("{constraint} ({})", self.key_list()))
+    }
+
+    /// The statements that create the table, or the same without its keys under another name; none if it is there.
     pub(crate) fn creation(&self, request: &Request, place: &Place) -> Vec<String> {
         if self.table.is_some() {
             return Vec::new();
         }
         let mut parts: Vec<String> = self.columns.iter().map(definition).collect();
-        if let Some(constraint) = self.key_constraint {
-            let columns = quote_all(self.key_columns.iter().map(String::as_str));
-            parts.push(format!("{constraint} ({columns})"));
-        }
+        parts.extend(self.key_definition().filter(|_| *place == self.place));
         let (unlogged, table) = (
             if request.options.unlogged {
                 "UNLOGGED "
@@ -310,7 +293,7 @@ impl Layout {
 
     /// Fits the load onto a table that is there.
     fn meet(&mut self, request: &Request, names: Vec<String>, table: &Table) -> Result<()> {
-        let replace = request.mode == Mode::Overwrite && request.schema_evolution;
+        let replace = request.load.mode == Mode::Overwrite && request.load.schema_evolution;
         for (field, name) in request.schema.fields().iter().zip(names) {
             let there = table.columns.iter().find(|column| column.name == name);
             let fresh = new_column(field, name.clone(), &request.options);
@@ -329,7 +312,7 @@ impl Layout {
                     self.add_column(&fresh);
                     self.columns.push(fresh);
                 }
-                None if request.schema_evolution => {
+                None if request.load.schema_evolution => {
                     // Rows that are there already have no value for it.
                     let fresh = LoadColumn {
                         not_null: fresh.not_null && replace,
@@ -389,17 +372,14 @@ impl Layout {
     /// Keys of a table that is there are its own: a load of another mode than upsert does not make them unique.
     fn check_keys(&self, request: &Request, table: &Table) -> Result<()> {
         let wanted = self.sorted_keys();
-        if wanted.is_empty()
-            || request.keys_are_defaults
-            || table.indexes.iter().any(|index| index.columns == wanted)
-        {
+        if wanted.is_empty() || table.indexes.iter().any(|index| index.columns == wanted) {
             return Ok(());
         }
         let place = self.place.sql();
         let message = format!(
             "`keys` are for mode upsert, and for a table that the load creates; {place} is there, has no unique index over them, and \
              mode {} makes none: leave them out, or CREATE UNIQUE INDEX ON {place} ({})",
-            request.mode,
+            request.load.mode,
             self.key_list()
         );
         Err(Error::new(ErrorKind::InvalidOption, message).with("key", "keys"))
@@ -428,7 +408,7 @@ impl Layout {
             .columns
             .iter()
             .any(|column| wanted.contains(&column.name) && !column.not_null);
-        let nulls_matter = nullable && request.null_keys == NullKeys::Match;
+        let nulls_matter = nullable && request.load.null_keys == NullKeys::Match;
         let fits = |index: &UniqueIndex| {
             index.columns == wanted && (index.nulls_are_equal || !nulls_matter)
         };
@@ -551,10 +531,9 @@ impl Layout {
     /// a lock stronger later, each would wait for the other.
     pub(crate) fn keeps_writers_out(&self, request: &Request) -> bool {
         let partitioned = self.table.as_ref().is_some_and(|table| table.partitioned);
-        let tells_own_rows = request.verify == Verify::Checksum && request.rejects.accepts();
-        request.mode == Mode::Overwrite
+        request.load.mode == Mode::Overwrite
             || self.changes_table()
-            || tells_own_rows
+            || tells_own_rows(request)
             || (partitioned && self.keys.is_some())
     }
 
@@ -569,28 +548,28 @@ impl Layout {
         format!("COPY {table} ({columns}) FROM STDIN (FORMAT binary{more})")
     }
 
-    /// All that would run, for a plan.
-    pub(crate) fn statements(&self, request: &Request) -> Vec<String> {
-        let mut all: Vec<String> = request.options.pre_sql.iter().cloned().collect();
-        all.extend(self.creation(request, &self.place));
-        if self.table.is_some() && request.mode == Mode::Overwrite {
-            all.push(format!("DELETE FROM {}", self.place.sql()));
+    /// What is done with the rows, for a plan.
+    pub(crate) fn statements(&self, mode: Mode) -> Vec<String> {
+        let (table, columns) = (self.place.sql(), self.column_list());
+        let mut all = Vec::new();
+        if crate::apply::overwrites(mode, self) {
+            all.push(format!("DELETE FROM {table}"));
         }
         all.extend(self.after.iter().cloned());
         all.extend(self.index_sql());
-        let verb = if request.mode == Mode::Upsert {
+        let verb = if mode == Mode::Upsert {
             "upsert"
         } else {
             "COPY"
         };
-        all.push(format!(
-            "{verb} INTO {} ({})",
-            self.place.sql(),
-            self.column_list()
-        ));
-        all.extend(request.options.post_sql.iter().cloned());
+        all.push(format!("{verb} INTO {table} ({columns})"));
         all
     }
+}
+
+/// Whether the load's rows are read back and told from others by the savepoints that they were copied under.
+pub(crate) fn tells_own_rows(request: &Request) -> bool {
+    request.load.verify == Verify::Checksum && request.load.on_error == OnError::Skip
 }
 
 fn definition(column: &LoadColumn) -> String {
@@ -608,10 +587,9 @@ fn key_constraint(request: &Request, version: u32) -> Result<&'static str> {
         .key_indices()?
         .into_iter()
         .any(|index| request.schema.field(index).is_nullable());
-    match request.null_keys {
+    match request.load.null_keys {
         NullKeys::Match if nullable && version < 150_000 => Err(no_equal_nulls()),
         NullKeys::Match if nullable => Ok("UNIQUE NULLS NOT DISTINCT"),
-        NullKeys::Refuse if nullable && request.keys_are_defaults => Ok("UNIQUE"),
         _ => Ok("PRIMARY KEY"),
     }
 }

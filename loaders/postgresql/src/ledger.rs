@@ -1,9 +1,10 @@
 //! The table that records each load, in the load's own transaction: what makes repeating a load harmless.
 
-use arrowload_core::{Error, ErrorKind, KeyCounts, Mode, Receipt, Result};
-use tokio_postgres::Client;
-use tokio_postgres::types::{ToSql, Type};
+use arrowload_core::{Definition, Error, ErrorKind, KeyCounts, LoadRequest, Mark, Receipt, Result};
+use tokio_postgres::types::{FromSqlOwned, ToSql, Type};
+use tokio_postgres::{Client, Row};
 
+use crate::PostgresqlOptions;
 use crate::catalog::{LedgerLook, Place};
 use crate::error::from_pg;
 use crate::ident::quote;
@@ -11,10 +12,33 @@ use crate::ident::quote;
 /// Its name, in the schema of the target or the one that the connection names.
 pub(crate) const TABLE: &str = "arrowload_loads";
 
+/// Columns that every version has written.
+const FIRST_COLUMNS: [&str; 7] = [
+    "target_schema",
+    "target_table",
+    "load_id",
+    "rows",
+    "rows_rejected",
+    "rows_inserted",
+    "created_table",
+];
+
+/// Columns that were added since, all of text that may be null: earlier versions leave them out and can still write.
+const ADDED_COLUMNS: [&str; 3] = ["definition", "mark_read", "mark_new"];
+
 /// The ledger that a target's loads are recorded in.
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger {
     place: Place,
+}
+
+/// Whether the table is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Missing,
+    /// An earlier version has made it: columns are to be added.
+    Old,
+    Current,
 }
 
 /// A load of a target.
@@ -23,9 +47,11 @@ pub(crate) struct Load<'a> {
     pub(crate) id: &'a str,
 }
 
+type Value<'a> = (&'a (dyn ToSql + Sync), Type);
+
 impl Load<'_> {
     /// What it is known by in the ledger.
-    fn values(&self) -> [(&(dyn ToSql + Sync), Type); 3] {
+    fn values(&self) -> [Value<'_>; 3] {
         [
             (&self.target.schema, Type::TEXT),
             (&self.target.table, Type::TEXT),
@@ -62,54 +88,62 @@ impl Ledger {
     }
 
     /// Whether the table is there, and refuses another of its name.
-    pub(crate) fn is_there(&self, look: &LedgerLook) -> Result<bool> {
+    pub(crate) fn state(&self, look: &LedgerLook) -> Result<State> {
         let Some(table) = &look.table else {
-            return Ok(false);
+            return Ok(State::Missing);
         };
-        let known = [
-            "target_schema",
-            "target_table",
-            "load_id",
-            "rows",
-            "rows_rejected",
-            "rows_inserted",
-            "created_table",
-        ];
-        if known
-            .iter()
-            .all(|name| table.columns.iter().any(|column| column == name))
-        {
-            return Ok(true);
+        let has = |name: &&str| table.columns.iter().any(|column| column == name);
+        if !FIRST_COLUMNS.iter().all(|name| has(name)) {
+            let message = format!(
+                "{} is not the table that records loads, but has its name; name another schema with the connection key `ledger_schema`",
+                self.place.sql()
+            );
+            return Err(Error::new(ErrorKind::SchemaMismatch, message));
         }
-        let message = format!(
-            "{} is not the table that records loads, but has its name; name another schema with the connection key `ledger_schema`",
-            self.place.sql()
-        );
-        Err(Error::new(ErrorKind::SchemaMismatch, message))
+        Ok(match ADDED_COLUMNS.iter().all(|name| has(name)) {
+            true => State::Current,
+            false => State::Old,
+        })
     }
 
-    /// The statement that creates it. Loads of earlier versions write the column `attempt` too.
-    fn create_sql(&self) -> String {
-        format!(
-            "CREATE TABLE IF NOT EXISTS {} (target_schema text NOT NULL, target_table text NOT NULL, load_id text NOT NULL, \
-             mode text NOT NULL, rows bigint NOT NULL, rows_rejected bigint NOT NULL, bytes bigint NOT NULL, rows_inserted bigint, \
-             rows_updated bigint, rows_duplicate bigint, created_table oid, attempt text, committed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), \
-             PRIMARY KEY (target_schema, target_table, load_id))",
-            self.place.sql()
-        )
+    /// The statement that creates it or adds columns; `None` if there is nothing to do.
+    pub(crate) fn statement(&self, state: State) -> Option<String> {
+        let table = self.place.sql();
+        match state {
+            // Loads of earlier versions write the column `attempt` too.
+            State::Missing => Some(format!(
+                "CREATE TABLE IF NOT EXISTS {table} (target_schema text NOT NULL, target_table text NOT NULL, load_id text NOT NULL, \
+                 mode text NOT NULL, rows bigint NOT NULL, rows_rejected bigint NOT NULL, bytes bigint NOT NULL, rows_inserted bigint, \
+                 rows_updated bigint, rows_duplicate bigint, created_table oid, attempt text, definition text, mark_read text, \
+                 mark_new text, committed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(), \
+                 PRIMARY KEY (target_schema, target_table, load_id))"
+            )),
+            State::Old => {
+                let added =
+                    ADDED_COLUMNS.map(|name| format!("ADD COLUMN IF NOT EXISTS {name} text"));
+                Some(format!("ALTER TABLE {table} {}", added.join(", ")))
+            }
+            State::Current => None,
+        }
     }
 
-    /// Creates it, in a transaction of its own, so that loads do not wait for each other. The lock keeps two from
-    /// creating it at once, which PostgreSQL answers with an error even under `IF NOT EXISTS`.
-    pub(crate) async fn create(&self, client: &Client) -> Result<()> {
+    /// Creates it, or adds columns, in a transaction of its own, so that loads do not wait for each other. The lock keeps two
+    /// from creating it at once, which PostgreSQL answers with an error even under `IF NOT EXISTS`.
+    pub(crate) async fn make_current(&self, client: &Client, state: State) -> Result<()> {
+        let Some(statement) = self.statement(state) else {
+            return Ok(());
+        };
         let sql = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('{TABLE}', 0)); {}; COMMIT",
-            self.create_sql()
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('{TABLE}', 0)); \
+             {statement}; COMMIT"
         );
-        client
-            .batch_execute(&sql)
-            .await
-            .map_err(|error| self.explain_creation(from_pg(error)))
+        client.batch_execute(&sql).await.map_err(|error| {
+            let error = from_pg(error);
+            match state {
+                State::Missing => self.explain_creation(error),
+                _ => error.with("statement", statement),
+            }
+        })
     }
 
     /// Says what to do where it cannot be created.
@@ -120,12 +154,25 @@ impl Ledger {
             error.message()
         );
         Error::new(error.kind(), message)
-            .with("statement", self.create_sql())
+            .with(
+                "statement",
+                self.statement(State::Missing).unwrap_or_default(),
+            )
             .with_retry(error.retry())
     }
 
+    /// Says what to do where columns cannot be added.
+    pub(crate) fn explain_migration(&self, user: &str) -> Error {
+        let message = format!(
+            "the table {} that records loads is of an earlier version, and the user {user} does not own it; run as its owner, once: {}",
+            self.place.sql(),
+            self.statement(State::Old).unwrap_or_default()
+        );
+        Error::new(ErrorKind::PermissionDenied, message)
+    }
+
     /// Waits for the commit of any attempt of this load that is under way. Held to the end of the transaction.
-    async fn lock(&self, client: &Client, load: &Load<'_>) -> Result<()> {
+    pub(crate) async fn lock(&self, client: &Client, load: &Load<'_>) -> Result<()> {
         const LOCK: &str =
             "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
         let (schema, table) = (quote(&load.target.schema), quote(&load.target.table));
@@ -137,87 +184,77 @@ impl Ledger {
             .map(drop)
     }
 
-    /// The receipt of a load that committed. In a transaction.
-    pub(crate) async fn find(&self, client: &Client, load: &Load<'_>) -> Result<Option<Receipt>> {
+    /// The receipt of a load that committed.
+    pub(crate) async fn find(
+        &self,
+        client: &Client,
+        load: &Load<'_>,
+        state: State,
+    ) -> Result<Option<Receipt>> {
+        let added = match state {
+            State::Current => ADDED_COLUMNS.join(", "),
+            _ => "NULL::text, NULL::text, NULL::text".to_owned(),
+        };
         let sql = format!(
-            "SELECT rows, bytes, rows_inserted, rows_updated, rows_duplicate, rows_rejected FROM {} \
+            "SELECT rows, bytes, rows_rejected, rows_inserted, rows_updated, rows_duplicate, {added} FROM {} \
              WHERE target_schema = $1 AND target_table = $2 AND load_id = $3",
             self.place.sql()
         );
-        let values = load.values();
-        let (locked, found) = futures::join!(
-            self.lock(client, load),
-            client.query_typed_opt(&sql, &values)
-        );
-        locked?;
-        let Some(row) = found.map_err(from_pg)? else {
-            return Ok(None);
-        };
-        let count = |index: usize| {
-            row.try_get::<_, Option<i64>>(index)
-                .map_err(from_pg)
-                .map(|count| count.map(i64::cast_unsigned))
-        };
-        let mut receipt = Receipt::rows(count(0)?.unwrap_or(0));
-        receipt.bytes = count(1)?.unwrap_or(0);
-        receipt.rows_rejected = count(5)?.unwrap_or(0);
-        if let (Some(inserted), Some(updated), Some(duplicate)) = (count(2)?, count(3)?, count(4)?)
-        {
-            receipt.keys = Some(KeyCounts {
-                inserted,
-                updated,
-                duplicate,
-                ..KeyCounts::default()
-            });
-        }
-        Ok(Some(receipt))
+        let found = client.query_typed_opt(&sql, &load.values()).await;
+        found.map_err(from_pg)?.as_ref().map(receipt).transpose()
     }
 
     /// Records a load; `false` if it is recorded already. In the load's transaction.
     pub(crate) async fn record(
         &self,
         client: &Client,
-        load: &Load<'_>,
-        mode: Mode,
+        target: &Place,
+        request: &LoadRequest<PostgresqlOptions>,
         receipt: &Receipt,
         created: Option<u32>,
     ) -> Result<bool> {
         let sql = format!(
-            "INSERT INTO {} (target_schema, target_table, load_id, mode, rows, bytes, rows_inserted, rows_updated, rows_duplicate, \
-             created_table, rows_rejected) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
-            self.place.sql()
+            "INSERT INTO {} (target_schema, target_table, load_id, mode, rows, bytes, rows_rejected, rows_inserted, rows_updated, \
+             rows_duplicate, created_table, {}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+             ON CONFLICT DO NOTHING",
+            self.place.sql(),
+            ADDED_COLUMNS.join(", ")
         );
+        let load = Load {
+            target,
+            id: &request.load_id,
+        };
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        let (rows, bytes, rejected) = (
-            count(receipt.rows),
-            count(receipt.bytes),
-            count(receipt.rows_rejected),
-        );
-        let keys = receipt.keys.map(|keys| {
-            [
-                count(keys.inserted),
-                count(keys.updated),
-                count(keys.duplicate),
-            ]
-        });
-        let [inserted, updated, duplicate] = keys.map_or([None; 3], |keys| keys.map(Some));
-        let mode = mode.name();
-        let mut values = load.values().to_vec();
+        let keys = receipt.keys.as_ref();
+        let counts = [
+            Some(count(receipt.rows)),
+            Some(count(receipt.bytes)),
+            Some(count(receipt.rows_rejected)),
+            keys.map(|keys| count(keys.inserted)),
+            keys.map(|keys| count(keys.updated)),
+            keys.map(|keys| count(keys.duplicate)),
+        ];
+        let mode = request.load.mode.name();
+        let mark = request.mark.as_ref();
+        let texts = [
+            request.definition.as_ref().map(Definition::as_str),
+            mark.and_then(|mark| mark.read.as_deref()),
+            mark.map(|mark| mark.new.as_str()),
+        ];
+        let mut values: Vec<Value<'_>> = load.values().to_vec();
         values.push((&mode, Type::TEXT));
-        values.extend([
-            (&rows as &(dyn ToSql + Sync), Type::INT8),
-            (&bytes, Type::INT8),
-        ]);
         values.extend(
-            [&inserted, &updated, &duplicate]
-                .map(|count| (count as &(dyn ToSql + Sync), Type::INT8)),
+            counts
+                .iter()
+                .map(|count| -> Value<'_> { (count, Type::INT8) }),
         );
-        values.extend([
-            (&created as &(dyn ToSql + Sync), Type::OID),
-            (&rejected, Type::INT8),
-        ]);
-        let (locked, inserted) =
-            futures::join!(self.lock(client, load), client.execute_typed(&sql, &values));
+        values.push((&created, Type::OID));
+        values.extend(texts.iter().map(|text| -> Value<'_> { (text, Type::TEXT) }));
+        // Both are on their way at once.
+        let (locked, inserted) = futures::join!(
+            self.lock(client, &load),
+            client.execute_typed(&sql, &values)
+        );
         locked?;
         Ok(inserted.map_err(from_pg)? == 1)
     }
@@ -234,4 +271,29 @@ impl Ledger {
             .map_err(from_pg)?
             .is_some())
     }
+}
+
+/// What the ledger's row says.
+fn receipt(row: &Row) -> Result<Receipt> {
+    fn get<T: FromSqlOwned>(row: &Row, index: usize) -> Result<Option<T>> {
+        row.try_get(index).map_err(from_pg)
+    }
+    let count = |index| get::<i64>(row, index).map(|count| count.map(i64::cast_unsigned));
+    let mut receipt = Receipt::rows(count(0)?.unwrap_or(0));
+    receipt.bytes = count(1)?.unwrap_or(0);
+    receipt.rows_rejected = count(2)?.unwrap_or(0);
+    if let (Some(inserted), Some(updated), Some(duplicate)) = (count(3)?, count(4)?, count(5)?) {
+        receipt.keys = Some(KeyCounts {
+            inserted,
+            updated,
+            duplicate,
+            ..KeyCounts::default()
+        });
+    }
+    receipt.definition = get::<String>(row, 6)?.map(Definition::from_text);
+    receipt.mark = match (get(row, 7)?, get::<String>(row, 8)?) {
+        (read, Some(new)) => Some(Mark::new(read, new)),
+        _ => None,
+    };
+    Ok(receipt)
 }

@@ -20,6 +20,7 @@ mod passfile;
 mod privileges;
 mod read;
 mod session;
+mod target;
 mod tls;
 mod types;
 mod verify;
@@ -30,6 +31,7 @@ pub use loader::PostgresqlLoader;
 pub use options::{Case, OnConflict, PostgresqlOptions};
 pub use read::PostgresqlSource;
 pub use session::PostgresqlSession;
+pub use target::PostgresqlTarget;
 
 arrowload_core::register_loader!(PostgresqlLoader);
 arrowload_core::register_source!(PostgresqlSource);

@@ -44,6 +44,7 @@ pub struct PostgresqlOptions {
     /// A table that is created is unlogged: faster, and empty after a crash of the server.
     pub unlogged: bool,
     /// The rows of a table that is created are frozen: no later vacuum rewrites them.
+    #[schemars(extend("x-tuning" = true))]
     pub freeze: bool,
     /// Round numbers to the scale of a `numeric(p, s)` column, half away from zero, in place of refusing them.
     pub round_decimals: bool,

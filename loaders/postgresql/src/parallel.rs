@@ -5,7 +5,7 @@
 //! would be written twice, which takes longer than one connection does.
 
 use arrow_array::RecordBatch;
-use arrowload_core::{LoadRequest, Result, Verify};
+use arrowload_core::{LoadRequest, OnError, Result, Verify};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
@@ -32,16 +32,16 @@ pub(crate) fn connections(
     layout: &Layout,
     pool: usize,
 ) -> (usize, Option<&'static str>) {
-    let wanted = request.parallelism.unwrap_or(1).max(1);
+    let wanted = request.load.parallelism.unwrap_or(1).max(1);
     // Beside those that copy, one leads.
     let most = pool.saturating_sub(1).max(1);
     let alone = if layout.table.is_some() {
         Some("the table is there, and one transaction fills it")
     } else if layout.way == Way::Staged {
         Some("an upsert stages its rows on one")
-    } else if request.rejects.accepts() {
+    } else if request.load.on_error == OnError::Skip {
         Some("on_error = skip")
-    } else if request.verify == Verify::Checksum {
+    } else if request.load.verify == Verify::Checksum {
         Some("verify = checksum")
     } else {
         None
@@ -64,10 +64,8 @@ impl Shared {
         request: &Request,
         encoder: &CopyEncoder,
     ) -> Result<Self> {
-        let (leases, place) = futures::try_join!(
-            connections.leases(count),
-            own_table(leader, &layout.place.schema)
-        )?;
+        let (leases, place) =
+            futures::try_join!(connections.leases(count), own_table(leader, &layout.place))?;
         if let Some(first) = leases.first() {
             drop_abandoned(first, &layout.place.schema).await?;
             let statements = layout.creation(request, &place).join("; ");
@@ -96,16 +94,21 @@ impl Shared {
         Ok(totals)
     }
 
-    /// In the leader's transaction: gives the table the target's name, and its constraints theirs, which begin with it.
-    pub(crate) async fn rename(&self, leader: &Lease, target: &Place) -> Result<()> {
+    /// In the leader's transaction: makes the keys unique, which connections that copied would have waited for one another over,
+    /// and gives the table the target's name, and its constraints theirs, which begin with it.
+    pub(crate) async fn settle(&self, leader: &Lease, layout: &Layout) -> Result<()> {
         const CONSTRAINTS: &str = "SELECT conname::text FROM pg_catalog.pg_constraint \
             WHERE conrelid = $1::text::pg_catalog.regclass ORDER BY 1";
-        let rename = format!(
-            "ALTER TABLE {} RENAME TO {}",
-            self.place.sql(),
-            quote(&target.table)
-        );
-        leader.run(&rename).await?;
+        let (own, target) = (self.place.sql(), &layout.place);
+        if let Some(keys) = layout.key_definition() {
+            leader.run(&format!("ALTER TABLE {own} ADD {keys}")).await?;
+        }
+        leader
+            .run(&format!(
+                "ALTER TABLE {own} RENAME TO {}",
+                quote(&target.table)
+            ))
+            .await?;
         let found = leader
             .query_typed(CONSTRAINTS, &[(&target.sql(), Type::TEXT)])
             .await
@@ -148,19 +151,24 @@ fn renamed(table: &str, rest: &str) -> String {
 /// What the names of tables begin with that loads make for themselves, and that are left if they are cut off.
 const OWN: &str = "arrowload_part_";
 
-/// The name of such a table in a schema. The transaction holds a lock on it to its end: as long as it is held, the load is
+/// The name of such a table, beside its target.
+pub(crate) fn own_name(target: &Place, digits: &str) -> Place {
+    Place {
+        schema: target.schema.clone(),
+        table: format!("{OWN}{digits}"),
+    }
+}
+
+/// The name of one that nobody else has. The transaction holds a lock on it to its end: as long as it is held, the load is
 /// under way.
-async fn own_table(client: &Client, schema: &str) -> Result<Place> {
+async fn own_table(client: &Client, target: &Place) -> Result<Place> {
     const NONCE: &str = "SELECT pg_catalog.left(pg_catalog.md5(pg_catalog.random()::text || \
         pg_catalog.clock_timestamp()::text || pg_catalog.pg_backend_pid()::text), 16)";
     const LOCK: &str =
         "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
     let row = client.query_typed_one(NONCE, &[]).await.map_err(from_pg)?;
     let digits: String = row.try_get(0).map_err(from_pg)?;
-    let place = Place {
-        schema: schema.to_owned(),
-        table: format!("{OWN}{digits}"),
-    };
+    let place = own_name(target, &digits);
     client
         .execute_typed(LOCK, &[(&place.sql(), Type::TEXT)])
         .await

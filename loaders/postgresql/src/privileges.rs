@@ -6,7 +6,7 @@ use crate::PostgresqlOptions;
 use crate::catalog::{Look, Table};
 use crate::ident::quote;
 use crate::layout::{Layout, Way};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, State};
 
 type Request = LoadRequest<PostgresqlOptions>;
 
@@ -30,7 +30,11 @@ pub(crate) fn check(
         Some(table) => {
             let name = ledger.place().sql();
             grant.check(table.privileges.insert, "INSERT", &name)?;
-            grant.check(table.privileges.select, "SELECT", &name)
+            grant.check(table.privileges.select, "SELECT", &name)?;
+            if ledger.state(&look.ledger)? == State::Old && !table.privileges.owner {
+                return Err(ledger.explain_migration(&look.user));
+            }
+            Ok(())
         }
         None => grant
             .on_schema(&ledger.place().schema, look.ledger.may_create)
@@ -40,15 +44,19 @@ pub(crate) fn check(
 
 fn on_table(grant: &Grant<'_>, table: &Table, layout: &Layout, request: &Request) -> Result<()> {
     let (name, has) = (layout.place.sql(), table.privileges);
-    let replaces = request.mode == Mode::Overwrite;
+    let replaces = request.load.mode == Mode::Overwrite;
     // Rows are counted, or read back.
-    let reads = request.mode == Mode::Upsert
-        || request.verify == Verify::Checksum
+    let reads = request.load.mode == Mode::Upsert
+        || request.load.verify == Verify::Checksum
         || (replaces && table.keeps_rows)
-        || (layout.way == Way::Staged && !request.limits.is_empty());
+        || (layout.way == Way::Staged && !request.load.limits().is_empty());
     grant.check(has.insert, "INSERT", &name)?;
     grant.check(has.delete || !replaces, "DELETE", &name)?;
-    grant.check(has.update || request.mode != Mode::Upsert, "UPDATE", &name)?;
+    grant.check(
+        has.update || request.load.mode != Mode::Upsert,
+        "UPDATE",
+        &name,
+    )?;
     grant.check(has.select || !reads, "SELECT", &name)?;
     // The lock that keeps other writers out asks for more than the right to insert.
     let locks = layout.keeps_writers_out(request);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use arrowload_core::{
     ColumnChecksum, Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt,
-    Result, Verify,
+    Rejects, Result,
 };
 use tokio_postgres::Statement;
 use tokio_postgres::types::{FromSqlOwned, Type};
@@ -20,8 +20,9 @@ use crate::connect::{Connections, Lease};
 use crate::copy::{COPY_BYTES, CopyIn};
 use crate::encode::{CopyEncoder, Field, Pieces};
 use crate::error::from_pg;
-use crate::layout::{Layout, Way};
-use crate::ledger::{Ledger, Load};
+use crate::ident::quote_all;
+use crate::layout::{Layout, Way, tells_own_rows};
+use crate::ledger::{Ledger, Load, State};
 use crate::parallel::Shared;
 use crate::verify;
 
@@ -33,6 +34,7 @@ pub struct PostgresqlSession {
     lease: Lease,
     ledger: Ledger,
     request: LoadRequest<PostgresqlOptions>,
+    rejects: Rejects,
     layout: Layout,
     encoder: CopyEncoder,
     pieces: Pieces,
@@ -75,7 +77,7 @@ impl std::fmt::Debug for PostgresqlSession {
 }
 
 /// A transaction that has been begun, and what was decided for it.
-pub(crate) struct Begun {
+pub(crate) struct Opened {
     pub(crate) lease: Lease,
     pub(crate) ledger: Ledger,
     pub(crate) layout: Layout,
@@ -112,8 +114,8 @@ struct Ready {
 }
 
 /// Creates or empties what has to be, still unseen: all on its way at once.
-async fn make_ready(begun: &Begun, request: &LoadRequest<PostgresqlOptions>) -> Result<Ready> {
-    let Begun { lease, layout, .. } = begun;
+async fn make_ready(opened: &Opened, request: &LoadRequest<PostgresqlOptions>) -> Result<Ready> {
+    let Opened { lease, layout, .. } = opened;
     let direct = layout.way == Way::Direct;
     let mut made = layout.creation(request, &layout.place);
     if !direct {
@@ -139,24 +141,22 @@ async fn make_ready(begun: &Begun, request: &LoadRequest<PostgresqlOptions>) -> 
         }
     };
     let delete = async {
-        match direct && apply::overwrites(request.mode, layout) {
+        match direct && apply::overwrites(request.load.mode, layout) {
             true => apply::delete_all(lease, layout).await,
             false => Ok(0),
         }
     };
     let floor = async {
-        let told_by_savepoints =
-            direct && request.verify == Verify::Checksum && request.rejects.accepts();
-        match told_by_savepoints {
+        match direct && tells_own_rows(request) {
             true => keep_writers_out(lease, layout).await.map(Some),
             false => Ok(None),
         }
     };
     let (made, created, deleted, floor, statement) =
         futures::join!(make, id, delete, floor, lease.prepare(&sql));
-    made.map_err(|error| explain_creation(error, layout, request.mode))?;
+    made.map_err(|error| explain_creation(error, layout, request.load.mode))?;
     let deleted = deleted?;
-    request.limits.check(0, deleted, deleted)?;
+    request.load.limits().check(0, deleted, deleted)?;
     Ok(Ready {
         created: created?,
         deleted,
@@ -179,10 +179,7 @@ async fn keep_writers_out(lease: &Lease, layout: &Layout) -> Result<String> {
 
 /// Somebody else created the table since it was looked for.
 fn explain_creation(error: Error, layout: &Layout, mode: Mode) -> Error {
-    let catalog = error
-        .get("constraint")
-        .is_some_and(|name| name.starts_with("pg_"));
-    if error.kind() != ErrorKind::TargetExists && !catalog {
+    if error.kind() != ErrorKind::TargetExists {
         return error;
     }
     let message = format!(
@@ -200,21 +197,22 @@ fn explain_creation(error: Error, layout: &Layout, mode: Mode) -> Error {
 impl PostgresqlSession {
     /// Creates or empties what has to be, still unseen, and gets ready for rows.
     pub(crate) async fn start(
-        begun: Begun,
+        opened: Opened,
         connections: &Connections,
         count: usize,
         request: LoadRequest<PostgresqlOptions>,
+        rejects: Rejects,
     ) -> Result<Self> {
-        let fields = begun
+        let fields = opened
             .layout
             .conversions(&request.schema)?
             .into_iter()
             .enumerate()
             .map(|(source, conversion)| Field { source, conversion })
             .collect();
-        let encoder = CopyEncoder::of(fields, begun.layout.keys.is_some());
+        let encoder = CopyEncoder::of(fields, opened.layout.keys.is_some());
         let ready = if count > 1 {
-            let (leader, layout) = (&begun.lease, &begun.layout);
+            let (leader, layout) = (&opened.lease, &opened.layout);
             let shared =
                 Shared::start(leader, connections, count, layout, &request, &encoder).await?;
             Ready {
@@ -224,14 +222,14 @@ impl PostgresqlSession {
                 floor: None,
             }
         } else {
-            make_ready(&begun, &request).await?
+            make_ready(&opened, &request).await?
         };
-        let Begun {
+        let Opened {
             lease,
             ledger,
             layout,
             transaction,
-        } = begun;
+        } = opened;
         Ok(Self {
             encoder,
             copying: ready.copying,
@@ -248,6 +246,7 @@ impl PostgresqlSession {
             lease,
             ledger,
             request,
+            rejects,
             layout,
             transaction,
         })
@@ -280,12 +279,12 @@ impl PostgresqlSession {
 
     /// Moves staged rows into the table, after changing its columns.
     async fn move_rows(&mut self) -> Result<Moved> {
-        let limits = self.request.limits;
+        let limits = self.request.load.limits();
         let rows_before = match limits.is_empty() || self.layout.table.is_none() {
             true => 0,
             false => apply::count_rows(&self.lease, &self.layout).await?,
         };
-        let replaces = apply::overwrites(self.request.mode, &self.layout);
+        let replaces = apply::overwrites(self.request.load.mode, &self.layout);
         if replaces && !self.layout.referred {
             self.deleted = apply::delete_all(&self.lease, &self.layout).await?;
         }
@@ -310,7 +309,7 @@ impl PostgresqlSession {
     }
 
     fn explain_keys(&self, error: Error) -> Error {
-        if error.get("sqlstate") != Some("23505") {
+        if error.code() != Some("23505") {
             return error;
         }
         let message = format!(
@@ -340,7 +339,7 @@ impl PostgresqlSession {
         format!("SELECT {columns} FROM {table} WHERE {own}")
     }
 
-    /// SQL of the user's that ended the transaction would have published part of the load.
+    /// SQL of the user's that ended the transaction would have made part of the load visible.
     async fn check_transaction(&self, which: &str) -> Result<()> {
         if transaction_id(&self.lease).await? == self.transaction {
             return Ok(());
@@ -361,9 +360,9 @@ impl PostgresqlSession {
             .with("copy", way)
             .with("connections", connections);
         receipt.bytes = self.bytes;
-        receipt.rows_rejected = self.request.rejects.rows();
+        receipt.rows_rejected = self.rejects.rows();
         receipt.keys = self.keys;
-        if apply::overwrites(self.request.mode, &self.layout) {
+        if apply::overwrites(self.request.load.mode, &self.layout) {
             receipt = receipt.with("rows_deleted", self.deleted);
         }
         receipt
@@ -371,24 +370,20 @@ impl PostgresqlSession {
 
     async fn publish(&mut self) -> Result<Receipt> {
         let receipt = self.receipt();
-        let (client, load) = (
-            &self.lease,
-            Load {
-                target: &self.layout.place,
-                id: &self.request.load_id,
-            },
-        );
-        let mode = self.request.mode;
+        let (target, request) = (&self.layout.place, &self.request);
         if !self
             .ledger
-            .record(client, &load, mode, &receipt, self.created)
+            .record(&self.lease, target, request, &receipt, self.created)
             .await?
         {
             // Another attempt was first, and its transaction is over.
-            let mut known = self.ledger.find(client, &load).await?.unwrap_or_default();
+            let load = Load {
+                target,
+                id: &request.load_id,
+            };
+            let known = self.ledger.find(&self.lease, &load, State::Current).await?;
             self.undo().await?;
-            known.already_loaded = true;
-            return Ok(known);
+            return Ok(known.unwrap_or_default().repeated());
         }
         if let Some(sql) = &self.request.options.post_sql {
             self.lease
@@ -415,14 +410,14 @@ impl PostgresqlSession {
     }
 }
 
-/// A refused commit has published nothing; a lost answer, or a server that goes down, leaves it open.
+/// A refused commit is none; a lost answer, or a server that goes down, leaves it open.
 fn commit_error(error: tokio_postgres::Error) -> Error {
     let server = error
         .as_db_error()
         .map(|server| server.code().code().to_owned());
     match server {
         Some(code) if !code.starts_with("57P") && !code.starts_with("08") => from_pg(error),
-        _ => Error::new(ErrorKind::CommitUnknown, "the answer to COMMIT was lost")
+        _ => Error::new(ErrorKind::CommitUnknown, "the response to COMMIT was lost")
             .with_source(from_pg(error)),
     }
 }
@@ -433,7 +428,7 @@ impl LoadSession for PostgresqlSession {
             Copying::Shared(shared) => shared.write(batch, self.given).await?,
             Copying::Alone(statement) => {
                 let statement = statement.clone();
-                if self.request.rejects.accepts() {
+                if self.rejects.accepts() {
                     self.copy_or_set_aside(batch, &statement).await?;
                 } else {
                     self.copy_batch(batch, &statement).await?;
@@ -448,12 +443,11 @@ impl LoadSession for PostgresqlSession {
         self.finish_copy().await?;
         if let Copying::Shared(shared) = &mut self.copying {
             (self.taken, self.bytes) = shared.finish().await?;
-            let place = &self.layout.place;
             shared
-                .rename(&self.lease, place)
+                .settle(&self.lease, &self.layout)
                 .await
-                .map_err(|error| explain_creation(error, &self.layout, self.request.mode))?;
-            self.created = table_id(&self.lease, place).await?;
+                .map_err(|error| explain_creation(error, &self.layout, self.request.load.mode))?;
+            self.created = table_id(&self.lease, &self.layout.place).await?;
         }
         if self.layout.way == Way::Staged {
             let moved = self.move_rows().await?;
@@ -464,15 +458,19 @@ impl LoadSession for PostgresqlSession {
     }
 
     async fn checksums(&mut self) -> Result<Vec<ColumnChecksum>> {
-        let columns: Vec<_> = self
-            .layout
-            .columns
-            .iter()
-            .zip(self.request.schema.fields())
-            .filter_map(|(column, field)| Some((field.name().as_str(), column.read_back.as_ref()?)))
-            .collect();
-        let list = self.layout.column_list();
-        verify::checksums(&self.lease, &columns, &self.own_rows(&list)).await
+        let fields = self.request.schema.fields();
+        let (mut columns, mut names) = (Vec::new(), Vec::new());
+        for (column, field) in self.layout.columns.iter().zip(fields) {
+            if let Some(read) = &column.read_back {
+                columns.push((field.name().as_str(), read));
+                names.push(column.name.as_str());
+            }
+        }
+        if columns.is_empty() {
+            return Ok(Vec::new());
+        }
+        let query = self.own_rows(&quote_all(names.into_iter()));
+        verify::checksums(&self.lease, &columns, &query).await
     }
 
     async fn commit(mut self) -> Result<Receipt> {

@@ -102,6 +102,33 @@ pub(crate) fn numeric_modifier(declared: u32) -> (i32, i32) {
     ((declared >> 16) as i32, (scale ^ 1_024) - 1_024)
 }
 
+/// The Arrow type that a column is read as, and that a load of it fits without a change; `None` where a load has several to
+/// choose from.
+pub(crate) fn arrow_type(kind: &Kind) -> Option<DataType> {
+    Some(match kind {
+        Kind::Bool => DataType::Boolean,
+        Kind::Int2 => DataType::Int16,
+        Kind::Int4 => DataType::Int32,
+        Kind::Int8 => DataType::Int64,
+        Kind::Float4 => DataType::Float32,
+        Kind::Float8 => DataType::Float64,
+        Kind::Numeric(Some((precision, scale))) if (0..=*precision).contains(scale) => {
+            match (u8::try_from(*precision).ok()?, i8::try_from(*scale).ok()?) {
+                (digits @ 1..=38, scale) => DataType::Decimal128(digits, scale),
+                (digits @ 39..=76, scale) => DataType::Decimal256(digits, scale),
+                _ => return None,
+            }
+        }
+        Kind::Text | Kind::Varchar(_) | Kind::Bpchar(_) | Kind::Enum => DataType::Utf8,
+        Kind::Bytea => DataType::Binary,
+        Kind::Date => DataType::Date32,
+        Kind::Time(6) => DataType::Time64(TimeUnit::Microsecond),
+        Kind::Timestamp(6) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        Kind::Timestamptz(6) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        _ => return None,
+    })
+}
+
 /// The type of a new column.
 pub(crate) struct NewType {
     pub(crate) pg: PgType,

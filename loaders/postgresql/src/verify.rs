@@ -81,7 +81,7 @@ pub(crate) fn read_back(source: &DataType, conversion: &Conversion) -> Option<Re
         Conversion::Array(target) => {
             let item = crate::matrix::list_item(source)?;
             let read = read_back(item.data_type(), &target.element)?;
-            Some(ReadType::List(Box::new(read)))
+            Some(ReadType::ListFromOne(Box::new(read)))
         }
     }
 }
@@ -106,9 +106,9 @@ pub(crate) async fn checksums(
         .map_err(from_pg)?;
     let mut copy = Box::pin(copy);
     while let Some(message) = copy.next().await.transpose().map_err(from_pg)? {
-        decoder.feed(&message)?;
+        decoder.feed(&message).map_err(differs)?;
         if decoder.is_full()
-            && let Some(batch) = decoder.finish()?
+            && let Some(batch) = decoder.finish().map_err(differs)?
         {
             checksums.add(&batch)?;
         }
@@ -117,8 +117,21 @@ pub(crate) async fn checksums(
         let message = "the server's answer was cut off";
         return Err(Error::new(ErrorKind::Connection, message).transient());
     }
-    if let Some(batch) = decoder.finish()? {
+    if let Some(batch) = decoder.finish().map_err(differs)? {
         checksums.add(&batch)?;
     }
     Ok(checksums.finish())
+}
+
+/// What cannot be read back as the type that was sent was changed on its way.
+fn differs(error: Error) -> Error {
+    if error.kind() != ErrorKind::InvalidData {
+        return error;
+    }
+    let message = format!(
+        "what the table holds is not what was sent: {}",
+        error.message()
+    );
+    let column = error.get("column").unwrap_or_default().to_owned();
+    Error::new(ErrorKind::Verification, message).with("column", column)
 }

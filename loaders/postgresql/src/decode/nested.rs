@@ -51,6 +51,8 @@ impl<'a> Reader<'a> {
 
 /// Arrays of one dimension.
 pub(super) struct Lists {
+    /// Refuses arrays whose first item has another number than 1.
+    pub(super) from_one: bool,
     pub(super) item: FieldRef,
     pub(super) items: Box<dyn Decoder>,
     pub(super) offsets: Vec<i32>,
@@ -58,15 +60,6 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    pub(super) fn new(item: FieldRef, items: Box<dyn Decoder>) -> Self {
-        Self {
-            item,
-            items,
-            offsets: vec![0],
-            nulls: NullBufferBuilder::new(1024),
-        }
-    }
-
     /// Appends the items of one array, and says how many there were.
     fn push_items(&mut self, field: &[u8]) -> Result<i32, Wrong> {
         let mut reader = Reader::new(field, "array");
@@ -74,7 +67,12 @@ impl Lists {
         match dimensions {
             0 => Ok(0),
             1 => {
-                let (length, _lower_bound) = (reader.word()?, reader.word()?);
+                let (length, first) = (reader.word()?, reader.word()?);
+                if self.from_one && first != 1 {
+                    return Err(Wrong::new(format!(
+                        "the array's first item has the number {first}"
+                    )));
+                }
                 for _ in 0..length {
                     self.items.push(reader.field()?)?;
                 }

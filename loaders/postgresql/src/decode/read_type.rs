@@ -47,6 +47,8 @@ pub(crate) enum ReadType {
     Json,
     Jsonb,
     List(Box<ReadType>),
+    /// The same, of arrays whose first item has the number 1, as those of a load have.
+    ListFromOne(Box<ReadType>),
     Struct(Vec<(String, ReadType)>),
     /// pgvector's, of this length.
     Vector(i32),
@@ -118,7 +120,9 @@ impl ReadType {
             Self::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             Self::Uuid => DataType::FixedSizeBinary(16),
-            Self::List(item) => DataType::List(Arc::new(item.field("item"))),
+            Self::List(item) | Self::ListFromOne(item) => {
+                DataType::List(Arc::new(item.field("item")))
+            }
             Self::Struct(fields) => DataType::Struct(struct_fields(fields)),
             Self::Vector(length) => DataType::FixedSizeList(Arc::new(vector_item()), *length),
         }
@@ -184,7 +188,13 @@ impl ReadType {
                 scalar::fixed::<IntervalMonthDayNanoType, 16>(data_type, "interval", interval)
             }
             Self::Uuid => Box::new(scalar::FixedBytes(FixedSizeBinaryBuilder::new(16))),
-            Self::List(item) => Box::new(Lists::new(Arc::new(item.field("item")), item.decoder())),
+            Self::List(item) | Self::ListFromOne(item) => Box::new(Lists {
+                from_one: matches!(self, Self::ListFromOne(_)),
+                item: Arc::new(item.field("item")),
+                items: item.decoder(),
+                offsets: vec![0],
+                nulls: NullBufferBuilder::new(1024),
+            }),
             Self::Struct(fields) => Box::new(Structs {
                 fields: struct_fields(fields),
                 columns: fields.iter().map(|(_, field)| field.decoder()).collect(),

@@ -69,8 +69,7 @@ impl PostgresqlSession {
             };
             refused = None;
             let named = error
-                .get("row")
-                .and_then(|row| row.parse::<u64>().ok())
+                .row()
                 .and_then(|row| row.checked_sub(first + at as u64));
             match named
                 .and_then(|row| usize::try_from(row).ok())
@@ -100,11 +99,11 @@ impl PostgresqlSession {
     }
 
     fn set_aside(&self, batch: &RecordBatch, at: usize, error: &Error) -> Result<()> {
-        self.request.rejects.set_aside(
+        self.rejects.set_aside(
             &batch.slice(at, 1),
             self.given + at as u64,
             error.message(),
-            error.get("sqlstate"),
+            error.code(),
         )
     }
 

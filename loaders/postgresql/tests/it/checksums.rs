@@ -3,76 +3,92 @@
 use std::sync::Arc;
 
 use arrow_array::*;
-use arrowload_core::ErrorKind;
+use arrowload_core::{ErrorKind, plan_load};
 use arrowload_testkit::type_cases;
 use serde_json::json;
 
 use crate::server::database;
-use crate::support::{batch, people, with};
+use crate::support::{batch, input, people, with};
 
 fn array(array: impl Array + 'static) -> ArrayRef {
     Arc::new(array)
 }
 
+/// Types whose new columns hold their values in another form: documents, and intervals for durations.
+const UNPROVED: [&str; 10] = [
+    "Duration(s)",
+    "Duration(ms)",
+    "Duration(µs)",
+    "List(List(Int32))",
+    "Struct",
+    "Struct(Struct, List)",
+    "List(Struct)",
+    "Map(Utf8, Int64)",
+    "Union(dense)",
+    "Union(sparse)",
+];
+
 #[tokio::test(flavor = "multi_thread")]
-async fn every_type_is_proved() {
+async fn every_type_is_proved_or_listed() {
     let Some(database) = database("proved").await else {
         return;
     };
-    let mut proved = 0;
+    let (mut proved, mut unproved) = (0, Vec::new());
     for (index, case) in type_cases().into_iter().enumerate() {
         let schema = Arc::new(arrow_schema::Schema::new(vec![case.field.clone()]));
         let rows = RecordBatch::try_new(schema, vec![case.values.clone()]).expect("a batch");
-        let spec = with(
-            &format!("t{index}"),
-            json!({ "verify": "checksum", "truncate_times": index % 2 == 0, "replace_nul": "?" }),
-        );
+        let spec = with(&format!("t{index}"), json!({ "verify": "checksum" }));
         match database.try_load(&spec, &rows).await {
-            Ok(report) => {
+            Ok(report) if report.unproved.is_empty() => {
                 proved += 1;
                 assert_eq!(
                     report.checksums.expect("checksums").len(),
-                    rows.num_columns(),
+                    1,
                     "{}",
                     case.name
                 );
             }
-            Err(error) => assert!(
-                matches!(
-                    error.kind(),
-                    ErrorKind::InvalidData | ErrorKind::UnsupportedType
-                ),
+            Ok(report) => {
+                assert_eq!(report.unproved, [case.field.name().as_str()]);
+                assert_eq!(report.checksums, Some(Vec::new()), "{}", case.name);
+                unproved.push(case.name);
+            }
+            // A value that no column of the type can hold.
+            Err(error) => assert_eq!(
+                error.kind(),
+                ErrorKind::InvalidData,
                 "{}: {error}",
                 case.name
             ),
         }
     }
-    assert!(proved > 50, "{proved} types were proved");
+    assert_eq!(unproved, UNPROVED);
+    assert!(proved > 45, "{proved} types were proved");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_in_another_form_are_proved_too() {
+async fn columns_that_hold_another_form_are_listed() {
     let Some(database) = database("forms").await else {
         return;
     };
     database
         .run(
-            "CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TABLE t (j jsonb, c char(5), u uuid, ip inet, net cidr, n numeric, m mood,
-             f double precision, d date, ts timestamp, l numeric(8,2)[], docs jsonb[]); INSERT INTO t DEFAULT VALUES",
+            "CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TABLE t (j jsonb, c char(5), u uuid, ip inet, net cidr, n numeric, f double precision, \
+             docs jsonb[], m mood, d date, ts timestamp, l numeric(8,2)[], doc json, i numeric(20)); INSERT INTO t DEFAULT VALUES",
         )
         .await;
-    let decimals = builder::ListBuilder::new(
+    let mut lists = builder::ListBuilder::new(
         builder::Decimal128Builder::new()
             .with_precision_and_scale(6, 1)
             .expect("a scale"),
     );
-    let mut lists = decimals;
     lists.append_value([Some(15), None]);
     lists.append_null();
     let mut docs = builder::ListBuilder::new(builder::StringBuilder::new());
     docs.append_value([Some(r#"{"b":1.0,"a":[]}"#), None]);
     docs.append_value([] as [Option<&str>; 0]);
     let text = |one: &str| array(StringArray::from(vec![Some(one), None]));
+    let seconds = array(TimestampSecondArray::from(vec![Some(86_400), None]));
     let rows = batch(vec![
         ("j", text(r#"{"z":1e2,"a":"\u00e9","z":-0.50}"#)),
         ("c", text("ab")),
@@ -80,34 +96,62 @@ async fn values_in_another_form_are_proved_too() {
         ("ip", text("::1/64")),
         ("net", text("10.0.0.0/8")),
         ("n", array(Float64Array::from(vec![Some(0.1), Some(1e300)]))),
-        ("m", text("b")),
         ("f", array(Int64Array::from(vec![Some(1 << 40), None]))),
-        (
-            "d",
-            array(TimestampSecondArray::from(vec![Some(86_400), None])),
-        ),
+        ("docs", array(docs.finish())),
+        ("m", text("b")),
+        ("d", seconds),
         ("ts", array(Date32Array::from(vec![Some(-1), None]))),
         ("l", array(lists.finish())),
-        ("docs", array(docs.finish())),
+        ("doc", text(r#"{"z":1e2,"z":2}"#)),
+        ("i", array(UInt64Array::from(vec![Some(u64::MAX), None]))),
     ]);
+    let other_form = ["j", "c", "u", "ip", "net", "n", "f", "docs"];
+    let loader = database.loader().await;
     for mode in ["append", "overwrite"] {
-        let report = database
-            .load(
-                &with("t", json!({ "verify": "checksum", "mode": mode })),
-                &rows,
-            )
-            .await;
-        assert_eq!(report.checksums.expect("checksums").len(), 12);
+        let spec = with("t", json!({ "verify": "checksum", "mode": mode }));
+        let plan = plan_load(&loader, &spec, &input(std::slice::from_ref(&rows))).await;
+        let plan = plan.expect("planned");
+        let unproved = plan
+            .columns
+            .iter()
+            .filter(|column| column.unproved.is_some());
+        let unproved: Vec<_> = unproved.map(|column| column.name.as_str()).collect();
+        assert_eq!(unproved, other_form);
+        assert!(
+            plan.to_string()
+                .contains("jsonb keeps its values in another form"),
+            "{plan}"
+        );
+        let report = database.load(&spec, &rows).await;
+        assert_eq!(report.unproved, other_form);
+        let proved = report.checksums.expect("checksums");
+        let proved: Vec<_> = proved.iter().map(|sum| sum.column.as_str()).collect();
+        assert_eq!(proved, ["m", "d", "ts", "l", "doc", "i"]);
     }
-    database.run("CREATE TABLE r (n numeric(5,1))").await;
-    let rounded = with("r", json!({ "verify": "checksum", "round_decimals": true }));
-    let error = database
-        .refused(&rounded, &batch(vec![("n", rows.column(5).clone())]))
+    // What an option lets the table change.
+    database
+        .run("CREATE TABLE r (n numeric(5,1), t time(0), s text, kept numeric(40,15))")
         .await;
-    assert!(
-        error.kind() == ErrorKind::InvalidOption && error.to_string().contains("round_decimals"),
-        "{error}"
-    );
+    let changed = json!({ "verify": "checksum", "round_decimals": true, "truncate_times": true, "replace_nul": "?" });
+    let rows = batch(vec![
+        ("n", array(Float64Array::from(vec![0.25]))),
+        ("t", array(Time64MicrosecondArray::from(vec![1_500_000]))),
+        ("s", array(StringArray::from(vec!["a\0b"]))),
+        ("kept", array(Int64Array::from(vec![7]))),
+    ]);
+    let report = database.load(&with("r", changed), &rows).await;
+    assert_eq!(report.unproved, ["n", "t", "s"]);
+    // Without the wish for a proof nothing is unproved.
+    let report = database
+        .load(
+            &with(
+                "r",
+                json!({ "replace_nul": "?", "round_decimals": true, "truncate_times": true }),
+            ),
+            &rows,
+        )
+        .await;
+    assert_eq!((report.unproved, report.checksums), (Vec::new(), None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +164,7 @@ async fn what_was_changed_on_the_way_is_found_and_not_published() {
         ("i", "bigint", "NEW.i + 1"),
         ("n", "numeric(9,2)", "NEW.n + 0.01"),
         ("s", "text", "NEW.s || ' '"),
-        ("j", "jsonb", "NEW.j || '1'"),
+        ("j", "json", "'[2]'"),
         ("f", "real", "NEW.f * 2"),
         ("d", "date", "NEW.d + 1"),
         ("u", "uuid", "gen_random_uuid()"),
@@ -131,17 +175,12 @@ async fn what_was_changed_on_the_way_is_found_and_not_published() {
     let rows = batch(vec![
         ("b", array(BooleanArray::from(vec![true]))),
         ("i", array(Int64Array::from(vec![1]))),
-        ("n", array(Float64Array::from(vec![0.5]))),
+        ("n", array(Int32Array::from(vec![5]))),
         ("s", array(StringArray::from(vec!["s"]))),
         ("j", array(StringArray::from(vec!["[1]"]))),
-        ("f", array(Int16Array::from(vec![3]))),
+        ("f", array(Float32Array::from(vec![3.0]))),
         ("d", array(Date32Array::from(vec![3]))),
-        (
-            "u",
-            array(StringArray::from(vec![
-                "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
-            ])),
-        ),
+        ("u", array(FixedSizeBinaryArray::from(vec![&[7_u8; 16]]))),
         ("l", array(list)),
         ("o", array(StringArray::from(vec!["o"]))),
     ]);
@@ -169,8 +208,8 @@ async fn what_was_changed_on_the_way_is_found_and_not_published() {
             let error = database.refused(&with("t", options), &rows).await;
             assert_eq!(error.kind(), ErrorKind::Verification, "{name}: {error}");
             assert!(
-                error.to_string().ends_with(&format!(": {name}"))
-                    || error.to_string().contains(&format!(": {name} (")),
+                error.message().ends_with(&format!(": {name}"))
+                    || error.get("column") == Some(name),
                 "{error}"
             );
         }
@@ -186,7 +225,7 @@ async fn only_the_loads_own_rows_count() {
     let Some(database) = database("own_rows").await else {
         return;
     };
-    database.run("CREATE TABLE t (id bigint CHECK (id <> 7), name jsonb, PRIMARY KEY (id)); INSERT INTO t SELECT -i, '{}' FROM generate_series(1, 50) i").await;
+    database.run("CREATE TABLE t (id bigint CHECK (id <> 7), name text, PRIMARY KEY (id)); INSERT INTO t SELECT -i, '{}' FROM generate_series(1, 50) i").await;
     let rows = |ids: std::ops::Range<i64>| {
         let people = people(ids, "");
         let names: StringArray = people

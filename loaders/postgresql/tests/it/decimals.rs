@@ -235,8 +235,8 @@ async fn a_column_with_a_scale_takes_what_fits_exactly() {
             )
             .await;
         assert_eq!(
-            (error.kind(), error.get("row"), error.get("column")),
-            (ErrorKind::InvalidData, Some("1"), Some("v")),
+            (error.kind(), error.row(), error.get("column")),
+            (ErrorKind::InvalidData, Some(1), Some("v")),
             "{error}"
         );
         assert!(error.to_string().contains(why), "{error}");

@@ -154,8 +154,8 @@ async fn a_violated_constraint_names_the_row() {
         .refused(&spec("t", Mode::Append), &people(0..100, "a"))
         .await;
     assert_eq!(
-        (error.kind(), error.get("row"), error.get("constraint")),
-        (ErrorKind::InvalidData, Some("50"), Some("small")),
+        (error.kind(), error.row(), error.get("constraint")),
+        (ErrorKind::InvalidData, Some(50), Some("small")),
         "{error}"
     );
     let error = database
@@ -172,7 +172,7 @@ async fn a_violated_constraint_names_the_row() {
         )
         .await;
     assert_eq!(
-        (error.kind(), error.get("sqlstate")),
+        (error.kind(), error.code()),
         (ErrorKind::InvalidData, Some("23505")),
         "{error}"
     );
@@ -256,7 +256,7 @@ async fn a_full_disk_leaves_the_target_as_it_was() {
         let rows = people(0..300_000, "a name of some length, to fill the disk ");
         let error = database.refused(&load_spec, &rows).await;
         assert_eq!(
-            (error.kind(), error.get("sqlstate")),
+            (error.kind(), error.code()),
             (ErrorKind::ResourceExhausted, Some("53100")),
             "{mode}: {error:?}"
         );
@@ -329,7 +329,7 @@ async fn a_deadlock_is_a_conflict_that_passes() {
             ),
             Err(error) => {
                 assert_eq!(
-                    (error.kind(), error.get("sqlstate")),
+                    (error.kind(), error.code()),
                     (ErrorKind::Conflict, Some("40P01")),
                     "{error:?}"
                 );
@@ -375,7 +375,7 @@ async fn timeouts_of_the_server_end_a_load() {
         error.kind() == ErrorKind::Timeout && error.to_string().contains("raise statement_timeout"),
         "{error:?}"
     );
-    assert_eq!(error.get("row"), None, "{error}");
+    assert_eq!(error.row(), None, "{error}");
     let holder = database.client().await;
     holder
         .batch_execute("BEGIN; LOCK TABLE t")
@@ -383,7 +383,7 @@ async fn timeouts_of_the_server_end_a_load() {
         .expect("locked");
     let error = outcome("-c lock_timeout=100ms").await.expect_err("locked");
     assert_eq!(
-        (error.kind(), error.get("sqlstate")),
+        (error.kind(), error.code()),
         (ErrorKind::Conflict, Some("55P03")),
         "{error:?}"
     );

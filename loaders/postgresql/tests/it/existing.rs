@@ -186,7 +186,7 @@ async fn each_pair_arrives_right_or_is_refused_by_name() {
                 }
                 Err(error) => {
                     refused += 1;
-                    let named = error.get("column") == Some("v") || error.get("row") == Some("0");
+                    let named = error.get("column") == Some("v") || error.row() == Some(0);
                     assert!(
                         matches!(
                             error.kind(),
@@ -285,8 +285,8 @@ async fn arrays_of_domains_and_enums_are_written_in_their_own_type() {
         .refused(&spec("t", Mode::Append), &batch(vec![("n", array(floats))]))
         .await;
     assert_eq!(
-        (error.kind(), error.get("row")),
-        (ErrorKind::InvalidData, Some("0")),
+        (error.kind(), error.row()),
+        (ErrorKind::InvalidData, Some(0)),
         "{error}"
     );
 }
@@ -485,7 +485,7 @@ async fn rare_pairs_arrive_as_the_server_reads_them_or_are_refused_by_name() {
                 }
                 Err(error) => {
                     refused += 1;
-                    let named = error.get("column") == Some("v") || error.get("row") == Some("0");
+                    let named = error.get("column") == Some("v") || error.row() == Some(0);
                     assert!(
                         matches!(
                             error.kind(),

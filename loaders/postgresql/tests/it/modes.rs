@@ -114,7 +114,7 @@ async fn an_overwrite_keeps_what_hangs_on_the_table() {
         .refused(&spec("parent", Mode::Overwrite), &people(0..2, "x"))
         .await;
     assert_eq!(
-        (error.kind(), error.get("sqlstate")),
+        (error.kind(), error.code()),
         (ErrorKind::InvalidData, Some("23503")),
         "{error}"
     );
@@ -477,40 +477,4 @@ async fn an_endless_load_that_is_dropped_leaves_no_transaction() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("a transaction is still open");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn keys_that_are_defaults_bind_no_append() {
-    let Some(database) = database("default_keys").await else {
-        return;
-    };
-    let mut spec = with("t", json!({ "keys": ["id"] }));
-    spec.load.keys_are_defaults = true;
-    let rows = |ids: Vec<Option<i64>>| {
-        let names = vec!["x"; ids.len()];
-        batch(vec![
-            ("id", Arc::new(Int64Array::from(ids)) as ArrayRef),
-            ("name", Arc::new(StringArray::from(names))),
-        ])
-    };
-    // A table that the load makes gets them, but nulls do not hurt.
-    database.load(&spec, &rows(vec![Some(1), None, None])).await;
-    assert_eq!(
-        database.rows("SELECT count(*), count(id) FROM t").await,
-        ["3|1"]
-    );
-    // One that is there needs no index over them, nor has to have them.
-    database
-        .run("CREATE TABLE there (id bigint, name text)")
-        .await;
-    spec.target = "there".into();
-    database
-        .load(&spec, &rows(vec![Some(1), Some(1), None]))
-        .await;
-    spec.load.keys = vec!["order_id".into()];
-    database.load(&spec, &rows(vec![Some(1)])).await;
-    assert_eq!(
-        database.rows("SELECT count(*), count(id) FROM there").await,
-        ["4|3"]
-    );
 }

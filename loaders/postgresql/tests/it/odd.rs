@@ -301,16 +301,16 @@ async fn constraints_of_every_kind_are_named() {
         .refused(&spec("d", Mode::Append), &people(1..60, "a"))
         .await;
     assert_eq!(
-        (error.kind(), error.get("row")),
-        (ErrorKind::InvalidData, Some("49")),
+        (error.kind(), error.row()),
+        (ErrorKind::InvalidData, Some(49)),
         "{error:?}"
     );
     let error = database
         .refused(&spec("d", Mode::Append), &longs("id", vec![5, -1]))
         .await;
     assert_eq!(
-        (error.kind(), error.get("constraint"), error.get("row")),
-        (ErrorKind::InvalidData, Some("is_positive"), Some("1")),
+        (error.kind(), error.get("constraint"), error.row()),
+        (ErrorKind::InvalidData, Some("is_positive"), Some(1)),
         "{error:?}"
     );
     let twice = RecordBatch::clone(&people(0..5, "a"));
@@ -346,8 +346,8 @@ async fn constraints_of_every_kind_are_named() {
     ]);
     let error = database.refused(&spec("n", Mode::Append), &nulls).await;
     assert_eq!(
-        (error.kind(), error.get("column"), error.get("row")),
-        (ErrorKind::InvalidData, Some("name"), Some("1")),
+        (error.kind(), error.get("column"), error.row()),
+        (ErrorKind::InvalidData, Some("name"), Some(1)),
         "{error:?}"
     );
     for table in ["d", "f", "n"] {

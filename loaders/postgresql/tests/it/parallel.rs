@@ -7,7 +7,7 @@ use arrowload_core::{BatchStream, Error, ErrorKind, Input, LoadReport, Result, l
 use serde_json::{Value, json};
 
 use crate::server::{Database, database};
-use crate::support::{batch, people, query, with};
+use crate::support::{batch, input, people, query, with};
 
 /// Many batches, so that every connection gets some.
 fn many(ids: std::ops::Range<i64>) -> Vec<RecordBatch> {
@@ -145,7 +145,7 @@ async fn a_plan_says_how_many_connections_copy_and_why() {
         ),
     ] {
         let rows = people(0..1, "a");
-        let plan = plan_load(&loader, &with(target, options), rows.schema())
+        let plan = plan_load(&loader, &with(target, options), &input(&[rows]))
             .await
             .expect("a plan");
         assert!(
@@ -161,9 +161,9 @@ async fn an_error_on_one_connection_leaves_nothing() {
     let Some(database) = database("share_error").await else {
         return;
     };
-    let is_row = |error: &Error, row: &str| {
+    let is_row = |error: &Error, row: u64| {
         assert_eq!(
-            (error.kind(), error.get("row")),
+            (error.kind(), error.row()),
             (ErrorKind::InvalidData, Some(row)),
             "{error}"
         )
@@ -174,7 +174,7 @@ async fn an_error_on_one_connection_leaves_nothing() {
     let error = database.load_many("u", keyed, twice).await;
     let error = error.expect_err("a duplicate");
     assert_eq!(
-        (error.kind(), error.get("sqlstate")),
+        (error.kind(), error.code()),
         (ErrorKind::InvalidData, Some("23505")),
         "{error}"
     );
@@ -206,7 +206,7 @@ async fn an_error_on_one_connection_leaves_nothing() {
         )
         .await
         .expect_err("a NUL byte");
-    is_row(&error, "1000");
+    is_row(&error, 1000);
     assert!(
         database
             .rows("SELECT 1 FROM pg_class WHERE relname = 'u'")

@@ -8,7 +8,7 @@ use arrowload_core::{ErrorKind, Loader, Mode, plan_load};
 use serde_json::json;
 
 use crate::server::database;
-use crate::support::{batch, descriptor, people, spec, with};
+use crate::support::{batch, descriptor, input, people, spec, with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_that_a_load_lacks_are_named() {
@@ -56,7 +56,7 @@ async fn rights_that_a_load_lacks_are_named() {
         } else {
             Vec::new()
         };
-        let error = plan_load(&loader, &planned, people(0..1, "a").schema())
+        let error = plan_load(&loader, &planned, &input(&[people(0..1, "a")]))
             .await
             .expect_err(target);
         assert!(
@@ -109,10 +109,10 @@ async fn tables_that_would_be_too_wide_are_refused() {
             "in which its rows are staged would have 1601 columns",
         ),
     ] {
-        plan_load(&loader, &planned, wide(fits).schema())
+        plan_load(&loader, &planned, &input(&[wide(fits)]))
             .await
             .unwrap_or_else(|error| panic!("{words}: {error}"));
-        let error = plan_load(&loader, &planned, wide(fits + 1).schema())
+        let error = plan_load(&loader, &planned, &input(&[wide(fits + 1)]))
             .await
             .expect_err(words);
         assert!(
@@ -133,7 +133,7 @@ async fn options_of_another_mode_are_refused() {
     };
     database.run("CREATE TABLE t (id bigint, name text); CREATE TABLE keyed (id bigint PRIMARY KEY, name text)").await;
     let loader = database.loader().await;
-    let schema = people(0..1, "a").schema();
+    let rows = people(0..1, "a");
     for (options, words) in [
         (
             json!({ "on_conflict": "ignore" }),
@@ -153,7 +153,7 @@ async fn options_of_another_mode_are_refused() {
             "CREATE UNIQUE INDEX ON \"public\".\"t\" (\"id\")",
         ),
     ] {
-        let error = plan_load(&loader, &with("t", options), schema.clone())
+        let error = plan_load(&loader, &with("t", options), &input(&[rows.clone()]))
             .await
             .expect_err(words);
         assert!(
@@ -166,7 +166,7 @@ async fn options_of_another_mode_are_refused() {
         plan_load(
             &loader,
             &with(target, json!({ "keys": "id" })),
-            schema.clone(),
+            &input(&[rows.clone()]),
         )
         .await
         .expect(target);
@@ -183,14 +183,14 @@ async fn a_load_that_is_there_already_would_write_nothing() {
     let rows = people(0..3, "a");
     let loader = database.loader().await;
     assert_eq!(
-        plan_load(&loader, &once, rows.schema())
+        plan_load(&loader, &once, &input(&[rows.clone()]))
             .await
             .expect("planned")
             .already_loaded,
         None
     );
     database.load(&once, &rows).await;
-    let again = plan_load(&loader, &once, rows.schema())
+    let again = plan_load(&loader, &once, &input(&[rows.clone()]))
         .await
         .expect("planned");
     assert!(

