@@ -5,11 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use arrowload_common_object_store::from_io;
 use arrowload_core::{Error, ErrorKind, Result};
-use tempfile::NamedTempFile;
 
-use crate::error::from_io;
-use crate::record::{Record, record_name};
+use crate::record::Record;
 
 /// How long another load's commit into the same folder is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,34 +39,45 @@ pub(crate) fn place_new(staged: &Path, target: &Path) -> io::Result<()> {
     fs::hard_link(staged, target)
 }
 
-/// Makes a record durable under a name that nobody reads; [`publish_record`] gives it its own.
-pub(crate) fn stage_record(folder: &Path, record: &Record) -> Result<NamedTempFile> {
-    let at = |error: io::Error| from_io(folder, error);
-    let mut file = tempfile::Builder::new()
-        .prefix(".arrowload-")
-        .suffix(".tmp")
-        .tempfile_in(folder)
-        .map_err(at)?;
-    io::Write::write_all(&mut file, &record.encode()?).map_err(at)?;
-    share(file.as_file()).map_err(at)?;
-    file.as_file().sync_all().map_err(at)?;
-    Ok(file)
+/// Brings a record onto the disk. A rename then gives it the name under which it is read.
+pub(crate) fn write_record(path: &Path, record: &Record) -> Result<()> {
+    let bytes = record.encode()?;
+    let written = File::create(path).and_then(|mut file| {
+        io::Write::write_all(&mut file, &bytes)?;
+        file.sync_all()
+    });
+    written.map_err(|error| from_io(path, error))
 }
 
-/// The record appears whole, by a rename. The name is durable once the folder is synced.
-pub(crate) fn publish_record(file: NamedTempFile, folder: &Path, record: &Record) -> Result<()> {
-    let placed = file.persist(folder.join(record_name(&record.load_id)));
-    placed
-        .map(drop)
-        .map_err(|error| from_io(folder, error.error))
-}
-
-/// A temporary file is its owner's alone; a record is read by everybody who reads the data.
-fn share(file: &File) -> io::Result<()> {
-    #[cfg(unix)]
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    let _ = file;
+/// Refuses a folder in which nothing may be made. Changes nothing.
+pub(crate) fn check_writable(folder: &Path) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{Access, access};
+        access(folder, Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|error| from_io(folder, error.into()))?;
+    }
+    let _ = folder;
     Ok(())
+}
+
+/// Refuses a folder that cannot be exchanged for a new one in one step, as far as that is known before it is tried.
+pub(crate) fn check_exchangeable(folder: &Path) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        // NFS, SMB, 9P and exFAT.
+        const WITHOUT: [i64; 5] = [0x6969, 0xFE53_4D42, 0xFF53_4D42, 0x0102_1997, 0x2011_BAB0];
+        let found = rustix::fs::statfs(folder).map_err(|error| from_io(folder, error.into()))?;
+        #[expect(
+            clippy::unnecessary_cast,
+            reason = "the type differs between processors"
+        )]
+        let kind = found.f_type as i64;
+        if !WITHOUT.contains(&kind) && !is_mounted(folder, &parent(folder)) {
+            return Ok(());
+        }
+    }
+    Err(cannot_exchange(folder))
 }
 
 /// Puts the new folder in the place of the old one, and the old one in the stage, which removes it.
@@ -101,7 +111,14 @@ pub(crate) fn parent(path: &Path) -> PathBuf {
 
 /// One commit at a time in each folder, also among processes. Where the file system has no locks, renames alone decide.
 pub(crate) fn make_and_lock(folder: &Path) -> Result<Option<File>> {
+    let missing: Vec<&Path> = folder
+        .ancestors()
+        .take_while(|above| !above.exists())
+        .collect();
     fs::create_dir_all(folder).map_err(|error| from_io(folder, error))?;
+    missing
+        .iter()
+        .try_for_each(|made| sync_folder(&parent(made)))?;
     let Ok(file) = File::open(folder) else {
         return Ok(None);
     };

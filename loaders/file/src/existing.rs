@@ -7,13 +7,13 @@ use std::time::SystemTime;
 
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{ArrowError, SchemaRef};
+use arrowload_common_object_store::{blocking, from_io};
 use arrowload_core::{Error, ErrorKind, LoadState, Result};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 
-use crate::error::{blocking, from_arrow, from_io};
 use crate::options::Format;
 use crate::place::Place;
-use crate::record::{History, RECORD_PREFIX, Record, record_name};
+use crate::record::{History, RECORD_PREFIX, Record, file_prefix, record_name};
 use crate::remote;
 
 /// How many folders deep a dataset may be.
@@ -49,18 +49,25 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stamp(u64, Option<SystemTime>, u64);
 
-/// Looks at a target, and changes nothing.
-pub(crate) async fn inspect(place: &Place) -> Result<Found> {
+/// Looks at a target, and changes nothing. Files in a folder that a run of the load has left which was killed are not looked at:
+/// the load replaces them.
+pub(crate) async fn inspect(place: &Place, load_id: Option<&str>) -> Result<Found> {
+    let left = load_id.map(file_prefix);
     match place {
         Place::Local(path) => {
             let path = path.clone();
-            blocking(move || inspect_local(&path)).await
+            blocking(move || inspect_local(&path, left.as_deref())).await
         }
-        Place::Store(store, path) => remote::inspect(store, path).await,
+        Place::Store(store, path) => remote::inspect(store, path, left.as_deref()).await,
     }
 }
 
-/// Whether a load committed to this target.
+/// Whether a file is one that a killed run of a load has left, whose files are called so.
+pub(crate) fn is_left(name: &str, left: Option<&str>) -> bool {
+    left.is_some_and(|prefix| name.starts_with(prefix))
+}
+
+/// Whether a load committed to this target. Changes nothing.
 pub(crate) async fn find_load(place: &Place, load_id: &str) -> Result<LoadState> {
     match place {
         Place::Local(path) => {
@@ -71,9 +78,9 @@ pub(crate) async fn find_load(place: &Place, load_id: &str) -> Result<LoadState>
     }
 }
 
-fn inspect_local(path: &Path) -> Result<Found> {
+fn inspect_local(path: &Path, left: Option<&str>) -> Result<Found> {
     if path.is_dir() {
-        return inspect_folder(path);
+        return inspect_folder(path, left);
     }
     let Some(stamp) = stamp(path)? else {
         return Ok(Found::default());
@@ -94,7 +101,7 @@ fn inspect_local(path: &Path) -> Result<Found> {
     })
 }
 
-fn inspect_folder(path: &Path) -> Result<Found> {
+fn inspect_folder(path: &Path, left: Option<&str>) -> Result<Found> {
     let empty = fs::read_dir(path)
         .map_err(|error| from_io(path, error))?
         .next()
@@ -123,7 +130,12 @@ fn inspect_folder(path: &Path) -> Result<Found> {
             .and_then(|metadata| metadata.modified())
             .ok()
     };
-    let Some(newest) = data_files(path)?.into_iter().max_by_key(age) else {
+    let mut files = data_files(path)?;
+    files.retain(|file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        !is_left(&name, left)
+    });
+    let Some(newest) = files.into_iter().max_by_key(age) else {
         return Ok(found);
     };
     let format = newest
@@ -136,7 +148,7 @@ fn inspect_folder(path: &Path) -> Result<Found> {
     })
 }
 
-/// The stamp of a file, or `None` if there is nothing.
+/// The stamp of a file, or `None` if there is nothing. Refuses what is neither a file nor a folder.
 pub(crate) fn stamp(path: &Path) -> Result<Option<Stamp>> {
     let metadata = match fs::metadata(path) {
         Err(error)
@@ -149,6 +161,14 @@ pub(crate) fn stamp(path: &Path) -> Result<Option<Stamp>> {
         }
         metadata => metadata.map_err(|error| from_io(path, error))?,
     };
+    // Reading a pipe waits for ever, and a rename would put a file in the place of a device.
+    if !metadata.is_file() && !metadata.is_dir() {
+        let message = format!(
+            "`{}` is a device, pipe or socket; name a file or a folder",
+            path.display()
+        );
+        return Err(Error::new(ErrorKind::Unsupported, message).with("path", path.display()));
+    }
     #[cfg(unix)]
     let number = std::os::unix::fs::MetadataExt::ino(&metadata);
     #[cfg(not(unix))]
@@ -164,7 +184,7 @@ pub(crate) fn find_local(path: &Path, load_id: &str) -> Result<LoadState> {
     if path.is_dir() {
         let record = read_record(&path.join(record_name(load_id)))?;
         return Ok(record.map_or(LoadState::NotCommitted, |record| {
-            LoadState::Committed(record.receipt())
+            LoadState::committed(record.receipt())
         }));
     }
     if stamp(path)?.is_none() {
@@ -173,18 +193,24 @@ pub(crate) fn find_local(path: &Path, load_id: &str) -> Result<LoadState> {
     match file_schema(path)?.1 {
         // Text has no place for it.
         None => Ok(LoadState::Unknown),
-        Some((schema, rows)) => match History::of(&schema, rows).find(load_id) {
-            LoadState::Committed(receipt) if rows.is_none() => {
-                let rows = if receipt.rows > 0 {
-                    receipt.rows
-                } else {
-                    count_rows(path)?
-                };
-                Ok(LoadState::Committed(arrowload_core::Receipt::rows(rows)))
+        Some((schema, rows)) => {
+            let mut history = History::of(&schema, rows);
+            let found = history.find(load_id);
+            if !history.lacks_rows() || matches!(found, LoadState::NotCommitted) {
+                return Ok(found);
             }
-            state => Ok(state),
-        },
+            history.set_rows(count_rows(path)?);
+            Ok(history.find(load_id))
+        }
     }
+}
+
+/// The loads that a file remembers, for one that is written in its place: each with its rows.
+pub(crate) fn complete_history(path: &Path, mut history: History) -> Result<History> {
+    if history.lacks_rows() {
+        history.set_rows(count_rows(path)?);
+    }
+    Ok(history)
 }
 
 fn read_record(path: &Path) -> Result<Option<Record>> {
@@ -318,7 +344,6 @@ fn count_rows(path: &Path) -> Result<u64> {
     crate::verify::read(path, &mut |batch| {
         rows += batch.num_rows() as u64;
         Ok(())
-    })
-    .map_err(|error| from_arrow(path, ArrowError::ExternalError(Box::new(error))))?;
+    })?;
     Ok(rows)
 }

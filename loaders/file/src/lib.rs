@@ -5,7 +5,7 @@ mod disk;
 mod error;
 mod existing;
 #[cfg(test)]
-mod faulty_store;
+mod faults;
 mod loader;
 mod local;
 mod options;
@@ -13,8 +13,11 @@ mod place;
 mod record;
 mod remote;
 mod session;
+mod stage;
 mod store_commit;
 mod target;
+#[cfg(test)]
+mod testing;
 mod types;
 mod verify;
 mod write;
@@ -23,5 +26,6 @@ pub use config::FileConfig;
 pub use loader::FileLoader;
 pub use options::{FileOptions, Format};
 pub use session::FileSession;
+pub use target::FileTarget;
 
 arrowload_core::register_loader!(FileLoader);

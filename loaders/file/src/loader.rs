@@ -1,23 +1,24 @@
 //! The loader: what files can do, and what a load would do to them.
 
 use arrow_schema::DataType;
+use arrowload_common_parquet::partition_support;
 use arrowload_core::{
-    Atomicity, BatchSize, Capabilities, DataLoader, LoadRequest, LoadState, Mode, Plan, Result,
-    TypeSupport,
+    Atomicity, BatchSize, Begun, Capabilities, DataLoader, Error, ErrorKind, LoadRequest,
+    LoadState, Mode, Plan, Rejects, Result, TargetColumns, TypeSupport,
 };
 
 use crate::config::FileConfig;
 use crate::existing;
 use crate::options::{FileOptions, Format};
-use crate::place::Place;
+use crate::place::{Place, Places};
 use crate::session::FileSession;
-use crate::target::Target;
-use crate::types::{stored, support};
+use crate::target::FileTarget;
+use crate::types::{field_support, stored, support};
 
 /// Loads into files. See the crate's page.
 #[derive(Debug)]
 pub struct FileLoader {
-    config: FileConfig,
+    places: Places,
 }
 
 impl DataLoader for FileLoader {
@@ -25,7 +26,7 @@ impl DataLoader for FileLoader {
     const URL_SCHEMES: &'static [&'static str] = &["file"];
     const CAPABILITIES: Capabilities = Capabilities::new(
         &[Mode::Create, Mode::Append, Mode::Overwrite],
-        Atomicity::Part,
+        Atomicity::Load,
     )
     .create_target()
     .schema_evolution()
@@ -40,14 +41,13 @@ impl DataLoader for FileLoader {
 
     type Config = FileConfig;
     type Options = FileOptions;
+    type Resolved = FileTarget;
     type Session = FileSession;
 
     async fn connect(config: FileConfig) -> Result<Self> {
-        Ok(Self { config })
-    }
-
-    async fn begin(&self, request: LoadRequest<FileOptions>) -> Result<FileSession> {
-        FileSession::begin(Target::of(&self.config, &request).await?, request).await
+        Ok(Self {
+            places: Places::new(config),
+        })
     }
 
     /// For Parquet, the default format; a plan says it for the format of its load.
@@ -55,40 +55,70 @@ impl DataLoader for FileLoader {
         support(Format::Parquet, data_type)
     }
 
-    async fn plan(&self, request: &LoadRequest<FileOptions>) -> Result<Plan> {
-        let target = Target::of(&self.config, request).await?;
-        let mut plan = Plan::from_types(&request.schema, |data_type| {
-            support(target.format, data_type)
-        });
+    async fn resolve(&self, request: &LoadRequest<FileOptions>) -> Result<FileTarget> {
+        FileTarget::of(self.places.find(&request.target)?, request).await
+    }
+
+    fn plan(request: &LoadRequest<FileOptions>, target: &FileTarget) -> Plan {
+        let mut plan = Plan::of::<Self>(request);
         for (column, field) in plan.columns.iter_mut().zip(request.schema.fields()) {
+            column.support = match target.partition_by.contains(field.name()) {
+                true => partition_support(field.data_type()),
+                false => field_support(target.format, field),
+            };
             column.target_type = match target.format {
                 Format::Csv | Format::Ndjson => "text".into(),
                 format => stored(format, field.data_type()).to_string(),
             };
         }
         plan.target_exists = target.exists;
-        plan.resources = vec![format!(
-            "{} ({}, {})",
-            request.target,
-            target.format.name(),
-            target.codec
-        )];
-        let adds_files = target.is_folder && target.exists && request.mode == Mode::Append;
-        let in_store = target.local().is_none() && target.is_folder;
-        plan.atomicity = Some(if adds_files || in_store {
-            Atomicity::Part
-        } else {
-            Atomicity::Load
-        });
-        plan.exactly_once = Some(target.remembers());
-        Ok(plan)
+        plan.resources = target.resources(request);
+        plan.guarantees = target.guarantees(&Self::CAPABILITIES, request);
+        plan
+    }
+
+    async fn begin(
+        &self,
+        request: LoadRequest<FileOptions>,
+        target: FileTarget,
+        _: Rejects,
+    ) -> Result<Begun<FileSession>> {
+        let target = look_again(target, &request).await?;
+        match target.find_load(&request.load_id).await? {
+            LoadState::Committed { receipt, .. } => Ok(Begun::AlreadyLoaded(receipt)),
+            _ => FileSession::begin(target, request)
+                .await
+                .map(Begun::Session),
+        }
+    }
+
+    async fn describe(&self, target: &str) -> Result<Option<TargetColumns>> {
+        let found = existing::inspect(&self.places.find(target)?, None).await?;
+        Ok(found.schema.as_deref().map(TargetColumns::of_schema))
     }
 
     async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
-        existing::find_load(&Place::find(&self.config, target)?, load_id).await
+        existing::find_load(&self.places.find(target)?, load_id).await
     }
 
     fn config_from_url(url: &str) -> Result<serde_json::Map<String, serde_json::Value>> {
         Ok([("root".to_owned(), url.into())].into_iter().collect())
+    }
+}
+
+/// Finds out whether a local target is as it was found, but for rows and files, and takes it as it is now. An object store has
+/// no locks: there the commit itself finds out.
+async fn look_again(target: FileTarget, request: &LoadRequest<FileOptions>) -> Result<FileTarget> {
+    let Place::Local(path) = &target.place else {
+        return Ok(target);
+    };
+    let changed = || {
+        let message = format!("`{}` changed while the load began", path.display());
+        Error::new(ErrorKind::Conflict, message).transient()
+    };
+    match FileTarget::of(target.place.clone(), request).await {
+        Ok(now) if now.decides_as(&target) => Ok(now),
+        Ok(_) => Err(changed()),
+        Err(error) => Err(changed().with_source(error)),
     }
 }

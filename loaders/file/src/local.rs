@@ -1,151 +1,130 @@
-//! Staging and publishing on the local disk: everything is written into a hidden folder, and appears by one rename where
-//! the target is one file or a whole folder.
+//! Publishing on the local disk: what is staged appears by one rename where the target is one file or a whole folder, and file
+//! by file where a folder is added to.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use arrowload_common_object_store::from_io;
 use arrowload_core::{Error, ErrorKind, LoadState, Mode, Receipt, Result};
-use tempfile::TempDir;
 
 use crate::disk::{
-    cannot_exchange, exchange, is_mounted, make_and_lock, parent, place_new, publish_record,
-    stage_record, sync_folder, sync_tree,
+    cannot_exchange, exchange, make_and_lock, parent, place_new, sync_folder, sync_tree,
+    write_record,
 };
-use crate::error::{commit_unknown, from_io};
+use crate::error::commit_unknown;
 use crate::existing::{Stamp, data_files, find_local, is_hidden, newest_record, records, stamp};
 use crate::options::Format;
-use crate::record::{RECORD_PREFIX, Record, file_prefix};
-
-/// A hidden folder that vanishes when it is dropped. What a killed process leaves is called `.arrowload-….tmp` and may be
-/// removed.
-#[derive(Debug)]
-pub(crate) struct Stage {
-    folder: TempDir,
-}
+use crate::record::{RECORD_PREFIX, Record, file_prefix, record_name};
+use crate::stage::{PREFIX, Stage, live_below};
 
 /// What is to be published, and what was found when the load began.
 pub(crate) struct Publication<'a> {
     pub(crate) target: &'a Path,
     pub(crate) mode: Mode,
     pub(crate) load_id: &'a str,
+    /// Whether the folder that was there is added to.
+    pub(crate) adds: bool,
     /// The file that was there.
     pub(crate) stamp: Option<&'a Stamp>,
     /// The newest record of the folder that was there.
     pub(crate) base: Option<&'a Record>,
 }
 
-impl Stage {
-    /// A stage on the target's own file system: beside it, or inside where the target is a folder that is mounted, or in
-    /// the nearest folder that exists. Makes nothing else.
-    pub(crate) fn new(target: &Path) -> Result<Self> {
-        let beside = target
-            .ancestors()
-            .skip(1)
-            .find(|folder| folder.is_dir())
-            .unwrap_or(Path::new("."));
-        let beside = if beside.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            beside
-        };
-        let within = if is_mounted(target, beside) {
-            target
-        } else {
-            beside
-        };
-        let made = tempfile::Builder::new()
-            .prefix(".arrowload-")
-            .suffix(".tmp")
-            .tempdir_in(within);
-        let stage = Self {
-            folder: made.map_err(|error| from_io(within, error))?,
-        };
-        fs::create_dir(stage.data()).map_err(|error| from_io(within, error))?;
-        Ok(stage)
+/// Publishes a single file; answers with the receipt if another run of this load was faster.
+pub(crate) fn publish_file(
+    stage: &Stage,
+    name: &str,
+    what: &Publication<'_>,
+) -> Result<Option<Receipt>> {
+    let (staged, target) = (stage.data().join(name), what.target);
+    let _lock = make_and_lock(&parent(target))?;
+    if let LoadState::Committed { receipt, .. } = find_local(target, what.load_id)? {
+        return Ok(Some(receipt));
     }
+    check_staged(1, usize::from(staged.is_file()))?;
+    let there = stamp(target)?;
+    match what.mode {
+        Mode::Overwrite if there.is_some() => {
+            if there.as_ref() != what.stamp {
+                return Err(overtaken(target));
+            }
+            fs::rename(&staged, target).map_err(|error| from_io(target, error))?;
+        }
+        _ => place_new(&staged, target).map_err(|error| from_io(target, error))?,
+    }
+    sync_folder(&parent(target)).map_err(published)?;
+    Ok(None)
+}
 
-    /// The folder that holds what will be published.
-    pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+/// Publishes a folder: at once if it is new or replaced, file by file if it is added to.
+pub(crate) fn publish_folder(
+    stage: &Stage,
+    mut record: Record,
+    what: &Publication<'_>,
+) -> Result<Option<Receipt>> {
+    let (data, target) = (stage.data(), what.target);
+    let _lock = make_and_lock(&parent(target))?;
+    if let LoadState::Committed { receipt, .. } = find_local(target, what.load_id)? {
+        return Ok(Some(receipt));
     }
+    check_staged(record.files, data_files(&data)?.len())?;
+    let filled = target.is_dir()
+        && fs::read_dir(target)
+            .map_err(|error| from_io(target, error))?
+            .next()
+            .is_some();
+    let newest = if filled { newest_record(target)? } else { None };
+    record.sequence = newest.as_ref().map_or(0, |newest| newest.sequence + 1);
+    let has_other_columns = newest.is_some_and(|newest| newest.has_overtaken(what.base, &record));
+    // What is added to a folder appears file by file, which is not what was planned for a new one.
+    let is_unplanned = filled && what.mode == Mode::Append && !what.adds;
+    if filled && what.mode != Mode::Create && (has_other_columns || is_unplanned) {
+        return Err(overtaken(target));
+    }
+    let staged = stage.beside("record");
+    write_record(&staged, &record)?;
+    match what.mode {
+        Mode::Append if filled => add(&data, target, &staged, &record)?,
+        Mode::Overwrite if filled => {
+            check_replaceable(target)?;
+            carry(target, &data)?;
+            name_record(&staged, &data, &record)?;
+            sync_tree(&data)?;
+            exchange(&data, target)?;
+            give_back(&data, target);
+        }
+        // A folder is renamed over nothing, or over an empty folder; never over files.
+        _ => {
+            name_record(&staged, &data, &record)?;
+            sync_tree(&data)?;
+            fs::rename(&data, target).map_err(|error| from_io(target, error))?;
+        }
+    }
+    sync_folder(&parent(target)).map_err(published)?;
+    Ok(None)
+}
 
-    /// Publishes a single file; answers with the receipt if another run of this load was faster.
-    pub(crate) fn publish_file(
-        &self,
-        name: &str,
-        what: &Publication<'_>,
-    ) -> Result<Option<Receipt>> {
-        let (staged, target) = (self.data().join(name), what.target);
-        let _lock = make_and_lock(&parent(target))?;
-        if let LoadState::Committed(receipt) = find_local(target, what.load_id)? {
-            return Ok(Some(receipt));
-        }
-        let there = stamp(target)?;
-        match what.mode {
-            Mode::Overwrite if there.is_some() => {
-                if there.as_ref() != what.stamp {
-                    return Err(overtaken(target));
-                }
-                fs::rename(&staged, target).map_err(|error| from_io(target, error))?;
-            }
-            _ => place_new(&staged, target).map_err(|error| from_io(target, error))?,
-        }
-        sync_folder(&parent(target)).map_err(published)?;
-        Ok(None)
+/// Another load takes a stage for that of a killed one if it was not touched for long: of a process that was stopped, say.
+fn check_staged(expected: u64, found: usize) -> Result<()> {
+    if expected == found as u64 {
+        return Ok(());
     }
+    let message = format!(
+        "of {expected} staged files {found} are left; the load was idle for so long that another one removed them"
+    );
+    Err(Error::new(ErrorKind::Conflict, message).transient())
+}
 
-    /// Publishes a folder: at once if it is new or replaced, file by file if it is added to.
-    pub(crate) fn publish_folder(
-        &self,
-        mut record: Record,
-        what: &Publication<'_>,
-    ) -> Result<Option<Receipt>> {
-        let (data, target) = (self.data(), what.target);
-        let _lock = make_and_lock(&parent(target))?;
-        if let LoadState::Committed(receipt) = find_local(target, what.load_id)? {
-            return Ok(Some(receipt));
-        }
-        let filled = target.is_dir()
-            && fs::read_dir(target)
-                .map_err(|error| from_io(target, error))?
-                .next()
-                .is_some();
-        let newest = if filled { newest_record(target)? } else { None };
-        record.sequence = newest.as_ref().map_or(0, |newest| newest.sequence + 1);
-        let moved_on = newest.as_ref().is_some_and(|newest| {
-            what.base
-                .is_none_or(|base| base.sequence != newest.sequence)
-        });
-        match what.mode {
-            Mode::Append if filled => {
-                if moved_on && newest.is_some_and(|newest| !newest.fits(&record)) {
-                    return Err(overtaken(target));
-                }
-                add(&data, target, &record)?;
-            }
-            Mode::Overwrite if filled => {
-                check_replaceable(target)?;
-                carry(target, &data)?;
-                publish_record(stage_record(&data, &record)?, &data, &record)?;
-                sync_tree(&data)?;
-                exchange(&data, target)?;
-            }
-            // A folder is renamed over nothing, or over an empty folder; never over files.
-            _ => {
-                publish_record(stage_record(&data, &record)?, &data, &record)?;
-                sync_tree(&data)?;
-                fs::rename(&data, target).map_err(|error| from_io(target, error))?;
-            }
-        }
-        sync_folder(&parent(target)).map_err(published)?;
-        Ok(None)
-    }
+/// The record appears whole. The name is durable once the folder is synced.
+fn name_record(staged: &Path, folder: &Path, record: &Record) -> Result<()> {
+    let path = folder.join(record_name(&record.load_id));
+    fs::rename(staged, &path).map_err(|error| from_io(&path, error))
 }
 
 fn overtaken(target: &Path) -> Error {
     let message = format!(
-        "another load changed `{}` while this one ran; nothing was published",
+        "another load changed `{}` while this one ran",
         target.display()
     );
     Error::new(ErrorKind::Conflict, message).transient()
@@ -162,7 +141,7 @@ fn published(error: Error) -> Error {
 /// Moves each file to its place, then gives the record its name, which says that the load is complete. What a killed attempt
 /// of the same load has left is removed first, and what this one has moved if it cannot go on. From the record on, nothing
 /// is taken back.
-fn add(data: &Path, target: &Path, record: &Record) -> Result<()> {
+fn add(data: &Path, target: &Path, staged: &Path, record: &Record) -> Result<()> {
     let prefix = file_prefix(&record.load_id);
     for file in data_files(target)? {
         if file
@@ -172,11 +151,10 @@ fn add(data: &Path, target: &Path, record: &Record) -> Result<()> {
             fs::remove_file(&file).map_err(|error| from_io(&file, error))?;
         }
     }
-    let staged = stage_record(target, record)?;
     let mut moved = Moved::default();
     if let Err(error) = moved
         .all(data, target)
-        .and_then(|()| publish_record(staged, target, record))
+        .and_then(|()| name_record(staged, target, record))
     {
         moved.undo();
         return Err(error);
@@ -241,23 +219,40 @@ fn carry(old: &Path, new: &Path) -> Result<()> {
     permissions.map_err(|error| from_io(new, error))
 }
 
-/// Refuses, before any rows are written, a folder that cannot be replaced at once.
-pub(crate) fn check_exchange(stage: &Stage, target: &Path) -> Result<()> {
-    let (one, two) = (
-        stage.folder.path().join("one"),
-        stage.folder.path().join("two"),
-    );
+/// Finds out, before any rows are written, whether the folder can be replaced at once.
+pub(crate) fn try_exchange(stage: &Stage, target: &Path) -> Result<()> {
+    let (one, two) = (stage.beside("one"), stage.beside("two"));
     fs::create_dir(&one)
         .and_then(|()| fs::create_dir(&two))
         .map_err(|error| from_io(&one, error))?;
-    if is_mounted(target, &parent(target)) {
-        return Err(cannot_exchange(target));
-    }
     exchange(&one, &two).map_err(|error| cannot_exchange(target).with_source(error))
 }
 
-/// Refuses to replace a folder that holds anything but data files: it may be the wrong folder.
+/// Moves the stages of loads that began below the old folder at this very moment into the new one.
+fn give_back(old: &Path, new: &Path) {
+    for stage in live_below(old) {
+        let place = new.join(stage.strip_prefix(old).unwrap_or(&stage));
+        let moved = fs::create_dir_all(parent(&place)).and_then(|()| fs::rename(&stage, &place));
+        if let Err(error) = moved {
+            tracing::warn!(%error, stage = %place.display(), "a load below the folder that was replaced will fail");
+        }
+    }
+}
+
+/// Refuses to replace a folder that holds anything but data files: it may be the wrong folder. What another load is staging
+/// in there is not removed.
 pub(crate) fn check_replaceable(folder: &Path) -> Result<()> {
+    if let Some(stage) = live_below(folder).first() {
+        let (folder, stage) = (folder.display(), stage.display());
+        let message = format!(
+            "`{folder}` is not replaced while another load writes into it: `{stage}` is in use"
+        );
+        return Err(Error::new(ErrorKind::Conflict, message).transient());
+    }
+    check_data_only(folder)
+}
+
+fn check_data_only(folder: &Path) -> Result<()> {
     let at = |error: io::Error| from_io(folder, error);
     for entry in fs::read_dir(folder).map_err(at)? {
         let path = entry.map_err(at)?.path();
@@ -268,15 +263,15 @@ pub(crate) fn check_replaceable(folder: &Path) -> Result<()> {
             .into_owned();
         // What we, Spark and Hadoop leave beside data.
         let known = name.starts_with(RECORD_PREFIX)
-            || name.starts_with(".arrowload-")
+            || name.starts_with(PREFIX)
             || name == "_SUCCESS"
             || name.ends_with(".crc");
         if path.is_dir() && !path.is_symlink() && !is_hidden(&name) {
-            check_replaceable(&path)?;
+            check_data_only(&path)?;
         } else if !known && (is_hidden(&name) || Format::of_name(&name).is_none()) {
             let (folder, path) = (folder.display(), path.display());
             let message = format!(
-                "`{folder}` holds `{path}`, which is no data file, so it is not replaced; remove it, or name another folder"
+                "`{folder}` holds `{path}`, which is not a data file, so it is not replaced; remove it, or name another folder"
             );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
@@ -289,22 +284,29 @@ mod tests {
     use std::sync::Arc;
 
     use arrow_array::{Int64Array, RecordBatch};
-    use arrowload_core::{DataLoader, LoadRequest, LoadSession};
+    use arrowload_core::LoadSession;
 
     use super::*;
     use crate::disk::faults;
-    use crate::{FileConfig, FileLoader, FileOptions};
+    use crate::testing::{begin, load, request};
+    use crate::{FileOptions, FileSession};
+
+    fn ids() -> RecordBatch {
+        let ids = Arc::new(Int64Array::from_iter_values(0..10));
+        RecordBatch::try_from_iter([("id", ids as _)]).expect("a batch")
+    }
 
     async fn run(target: &str, load_id: &str, mode: Mode, options: FileOptions) -> Result<Receipt> {
-        let ids = Arc::new(Int64Array::from_iter_values(0..10));
-        let batch = RecordBatch::try_from_iter([("id", ids as _)])?;
-        let loader = FileLoader::connect(FileConfig::default()).await?;
-        let mut request = LoadRequest::new(load_id, target, batch.schema(), options);
-        request.mode = mode;
-        let mut session = loader.begin(request).await?;
-        session.write(&batch).await?;
-        session.prepare().await?;
-        session.commit().await
+        load(request(load_id, target, mode, &ids(), options), &ids()).await
+    }
+
+    async fn prepared(target: &str, load_id: &str, mode: Mode) -> FileSession {
+        let options = FileOptions::default();
+        let session = begin(request(load_id, target, mode, &ids(), options)).await;
+        let mut session = session.expect("a session");
+        session.write(&ids()).await.expect("written");
+        session.prepare().await.expect("prepared");
+        session
     }
 
     fn all_below(folder: &Path) -> Vec<PathBuf> {
@@ -358,7 +360,7 @@ mod tests {
             "{name} {mode}: a record has its data"
         );
         match find_local(&path, "one").expect("an answer") {
-            LoadState::Committed(receipt) => assert_eq!(receipt.rows, 10),
+            LoadState::Committed { receipt, .. } => assert_eq!(receipt.rows, 10),
             state => assert!(
                 name == "a.csv" && matches!(state, LoadState::Unknown),
                 "{name} {mode}: {state:?}"
@@ -410,18 +412,8 @@ mod tests {
                 )
             });
             let batch = RecordBatch::try_from_iter(columns)?;
-            let loader = FileLoader::connect(FileConfig::default()).await?;
-            let mut session = loader
-                .begin(LoadRequest::new(
-                    load_id,
-                    &target,
-                    batch.schema(),
-                    options.clone(),
-                ))
-                .await?;
-            session.write(&batch).await?;
-            session.prepare().await?;
-            session.commit().await
+            let request = request(load_id, &target, Mode::Append, &batch, options.clone());
+            load(request, &batch).await
         };
         run("before").await.expect("a load");
         let before = all_below(root.path());
@@ -436,5 +428,97 @@ mod tests {
         ));
         run("one").await.expect("a repeat");
         assert_eq!(data_files(&path).expect("files").len(), 5);
+    }
+
+    #[tokio::test]
+    async fn what_was_planned_for_a_new_folder_is_not_done_to_one_that_has_appeared() {
+        let root = tempfile::tempdir().expect("a folder");
+        let target = format!("{}/folder/", root.path().display());
+        let second = prepared(&target, "two", Mode::Append).await;
+        run(&target, "one", Mode::Append, FileOptions::default())
+            .await
+            .expect("the first");
+        let error = second.commit().await.expect_err("it is not new");
+        assert_eq!(
+            (error.kind(), error.is_transient()),
+            (ErrorKind::Conflict, true),
+            "{error:?}"
+        );
+        let repeated = run(&target, "two", Mode::Append, FileOptions::default()).await;
+        assert_eq!(repeated.expect("added").rows, 10);
+        let files = data_files(&root.path().join("folder"));
+        assert_eq!(files.expect("files").len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_load_whose_stage_was_taken_away_commits_nothing() {
+        for (name, mode) in [
+            ("a.parquet", Mode::Create),
+            ("a.csv", Mode::Overwrite),
+            ("folder/", Mode::Append),
+        ] {
+            let root = tempfile::tempdir().expect("a folder");
+            let target = format!("{}/{name}", root.path().display());
+            let session = prepared(&target, "one", mode).await;
+            for left in all_below(root.path()) {
+                if left.is_file() {
+                    fs::remove_file(left).expect("removed");
+                }
+            }
+            let error = session.commit().await.expect_err("its files are gone");
+            assert_eq!(
+                (error.kind(), error.is_transient()),
+                (ErrorKind::Conflict, true),
+                "{name}: {error:?}"
+            );
+            assert!(all_below(root.path()).is_empty(), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_not_replaced_while_another_load_writes_below_it() {
+        let root = tempfile::tempdir().expect("a folder");
+        let target = format!("{}/folder/", root.path().display());
+        let run = async |load_id: &str| {
+            run(&target, load_id, Mode::Overwrite, FileOptions::default()).await
+        };
+        run("one").await.expect("a load");
+        let replacing = prepared(&target, "two", Mode::Overwrite).await;
+        let below = prepared(&format!("{target}sub/"), "below", Mode::Append).await;
+        for error in [
+            run("three").await.expect_err("it is in use"),
+            replacing.commit().await.expect_err("it is in use"),
+        ] {
+            assert_eq!(
+                (error.kind(), error.is_transient()),
+                (ErrorKind::Conflict, true),
+                "{error:?}"
+            );
+        }
+        assert_eq!(below.commit().await.expect("a load").rows, 10);
+        run("three").await.expect("nobody uses it any more");
+        assert_eq!(
+            data_files(&root.path().join("folder"))
+                .expect("files")
+                .len(),
+            1
+        );
+        assert_eq!(
+            all_below(root.path()).len(),
+            4,
+            "the folder, a file and two records"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stage_that_came_with_the_old_folder_is_given_back() {
+        let root = tempfile::tempdir().expect("a folder");
+        let target = format!("{}/new/sub/", root.path().display());
+        fs::create_dir(root.path().join("new")).expect("a folder");
+        let below = prepared(&target, "below", Mode::Append).await;
+        fs::rename(root.path().join("new"), root.path().join("old")).expect("exchanged");
+        fs::create_dir(root.path().join("new")).expect("a folder");
+        give_back(&root.path().join("old"), &root.path().join("new"));
+        assert_eq!(below.commit().await.expect("a load").rows, 10);
     }
 }

@@ -75,8 +75,10 @@ pub struct FileOptions {
     pub format: Option<Format>,
     /// Parquet: `snappy` (default), `zstd(3)`, `lz4`, `gzip(6)`, `brotli(1)`, `none`. CSV and NDJSON: `none`, `gzip`, `zstd`,
     /// by default what the ending says. Arrow: `none` (default), `lz4`, `zstd`.
+    #[schemars(extend("x-tuning" = true))]
     pub compression: Option<Compression>,
     /// Parquet: the rows of a row group, at most; 262,144 by default.
+    #[schemars(extend("x-tuning" = true))]
     pub row_group_rows: Option<usize>,
     /// Parquet: columns that become folders (`day=2024-01-01/`), outermost first. Makes the target a folder.
     pub partition_by: Vec<String>,

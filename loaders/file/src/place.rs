@@ -1,9 +1,11 @@
-//! Where a target is: on the local disk, or in an object store.
+//! Where a target is: on the local disk, or in an object store that is open.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrowload_core::{Error, ErrorKind, Result, url_scheme};
+use arrowload_common_object_store::{Location, from_io, open};
+use arrowload_core::Result;
 use object_store::ObjectStore;
 use object_store::path::Path as StorePath;
 use url::Url;
@@ -22,142 +24,53 @@ pub(crate) enum Place {
     Store(Arc<dyn ObjectStore>, StorePath),
 }
 
-impl Place {
+/// Finds places. The store that was opened last stays open: a load asks for its target several times.
+pub(crate) struct Places {
+    config: FileConfig,
+    opened: Mutex<Option<(Url, Arc<dyn ObjectStore>, StorePath)>>,
+}
+
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the URL, as it may hold a password.
+        self.config.fmt(f)
+    }
+}
+
+impl Places {
+    pub(crate) fn new(config: FileConfig) -> Self {
+        Self {
+            config,
+            opened: Mutex::default(),
+        }
+    }
+
     /// Finds a target, below the configured root if it is relative.
-    pub(crate) fn find(config: &FileConfig, target: &str) -> Result<Self> {
-        let url = match (url_scheme(target), &config.root) {
-            (Some(_), _) => parse(target)?,
-            (None, Some(root)) if !Path::new(target).is_absolute() => match url_scheme(root) {
-                Some(_) => below(parse(root)?, target)?,
-                None => return Self::local(&Path::new(root).join(target)),
-            },
-            _ => return Self::local(Path::new(target)),
-        };
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(invalid(
-                "the URL has a `?` or `#`; write them as %3F and %23 if they are part of a name"
-                    .into(),
-            ));
-        }
-        match url.scheme() {
-            "file" => {
-                let path = url
-                    .to_file_path()
-                    .map_err(|()| invalid("the file:// URL names no local file".into()))?;
-                Self::local(&path)
+    pub(crate) fn find(&self, target: &str) -> Result<Place> {
+        match Location::find(self.config.root.as_deref(), "root", target)? {
+            // A symbolic link stands for what it points to: a rename would put the data in the link's place.
+            Location::Local(path) if path.is_symlink() => {
+                let end = path.canonicalize().map_err(|error| from_io(&path, error))?;
+                Ok(Place::Local(end))
             }
+            Location::Local(path) => Ok(Place::Local(path)),
             #[cfg(test)]
-            "memory" => Ok(Self::Store(Arc::clone(&MEMORY), url.path().into())),
-            scheme => Self::store(config, scheme, &url),
+            Location::Store(url) if url.scheme() == "memory" => {
+                Ok(Place::Store(Arc::clone(&MEMORY), url.path().into()))
+            }
+            Location::Store(url) => self.open(url),
         }
     }
 
-    /// A local path. A symbolic link stands for what it points to: a rename would put the data in the link's place.
-    fn local(path: &Path) -> Result<Self> {
-        // Without a slash at the end, which would hide that it is a link.
-        let path: PathBuf = std::path::absolute(path)?.components().collect();
-        Ok(Self::Local(if path.is_symlink() {
-            path.canonicalize().unwrap_or(path)
-        } else {
-            path
-        }))
-    }
-
-    fn store(config: &FileConfig, scheme: &str, url: &Url) -> Result<Self> {
-        if scheme == "memory" {
-            return Err(invalid(
-                "files in `memory://` would be gone at once; load into the `memory` loader".into(),
-            ));
+    fn open(&self, url: Url) -> Result<Place> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, store, path)) = &*opened
+            && *known == url
+        {
+            return Ok(Place::Store(Arc::clone(store), path.clone()));
         }
-        let (store, path) = arrowload_common_object_store::open(url, &config.storage_options)?;
-        Ok(Self::Store(store.into(), path))
-    }
-}
-
-/// The message does not show the URL, as it may hold a password.
-fn parse(url: &str) -> Result<Url> {
-    Url::parse(url).map_err(|error| invalid(format!("the URL is malformed: {error}")))
-}
-
-/// A relative target below a URL, whatever characters it has.
-fn below(mut root: Url, target: &str) -> Result<Url> {
-    if target.split('/').any(|part| part == "." || part == "..") {
-        return Err(invalid(format!(
-            "`{target}` is below a URL, where `.` and `..` mean nothing"
-        )));
-    }
-    let mut segments = root
-        .path_segments_mut()
-        .map_err(|()| invalid("the root is a URL that has no path".into()))?;
-    segments.pop_if_empty().extend(target.split('/'));
-    drop(segments);
-    Ok(root)
-}
-
-fn invalid(message: String) -> Error {
-    Error::new(ErrorKind::InvalidOption, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn local(root: Option<&str>, target: &str) -> Result<PathBuf> {
-        let config = FileConfig {
-            root: root.map(Into::into),
-            ..FileConfig::default()
-        };
-        match Place::find(&config, target)? {
-            Place::Local(path) => Ok(path),
-            Place::Store(..) => Err(invalid("a store".into())),
-        }
-    }
-
-    #[test]
-    fn targets_are_below_the_root_whatever_they_are_called() {
-        assert_eq!(
-            local(Some("/data"), "a#b?/c%20d.csv").expect("a path"),
-            Path::new("/data/a#b?/c%20d.csv")
-        );
-        assert_eq!(
-            local(Some("file:///data"), "a#b?/c%20d.csv").expect("a path"),
-            Path::new("/data/a#b?/c%20d.csv")
-        );
-        assert_eq!(
-            local(Some("file:///data/"), "x y/").expect("a path"),
-            Path::new("/data/x y")
-        );
-        assert_eq!(
-            local(Some("/data"), "/other/x.csv").expect("a path"),
-            Path::new("/other/x.csv")
-        );
-        assert_eq!(
-            local(None, "file:///x%20y.csv").expect("a path"),
-            Path::new("/x y.csv")
-        );
-        assert!(local(Some("file:///data"), "../x.csv").is_err());
-        assert!(local(None, "file:///x#y.csv").is_err());
-    }
-
-    #[test]
-    fn a_missing_feature_is_named() {
-        for (url, feature) in [
-            ("s3://b/x.csv", "aws"),
-            ("gs://b/x.csv", "gcp"),
-            ("az://b/x.csv", "azure"),
-            ("https://h/x.csv", "http"),
-        ] {
-            let Err(error) = local(None, url) else {
-                panic!("no local path")
-            };
-            assert!(
-                error.kind() != ErrorKind::Unsupported || error.message().contains(feature),
-                "{error}"
-            );
-        }
-        assert_eq!(
-            local(None, "ftp://h/x.csv").expect_err("no store").kind(),
-            ErrorKind::InvalidOption
-        );
+        let (store, path) = open(&url, &self.config.storage_options)?;
+        *opened = Some((url, Arc::clone(&store), path.clone()));
+        Ok(Place::Store(store, path))
     }
 }

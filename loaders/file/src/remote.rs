@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrowload_common_object_store::from_store;
 use arrowload_core::{Error, ErrorKind, LoadState, Result};
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -9,14 +10,13 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::async_reader::ParquetObjectReader;
 
-use crate::error::from_store;
-use crate::existing::{Found, Kind, is_hidden};
+use crate::existing::{Found, Kind, is_hidden, is_left};
 use crate::options::Format;
 use crate::record::{History, RECORD_PREFIX, Record, record_name};
 
 pub(crate) type Store = Arc<dyn ObjectStore>;
 
-pub(crate) async fn inspect(store: &Store, path: &Path) -> Result<Found> {
+pub(crate) async fn inspect(store: &Store, path: &Path, left: Option<&str>) -> Result<Found> {
     if let Some(object) = head(store, path).await? {
         let format = object.location.filename().and_then(Format::of_name);
         let file = Found {
@@ -38,7 +38,7 @@ pub(crate) async fn inspect(store: &Store, path: &Path) -> Result<Found> {
             None => file,
         });
     }
-    inspect_folder(store, path).await
+    inspect_folder(store, path, left).await
 }
 
 pub(crate) async fn list(store: &Store, folder: &Path) -> Result<Vec<ObjectMeta>> {
@@ -49,8 +49,9 @@ pub(crate) async fn list(store: &Store, folder: &Path) -> Result<Vec<ObjectMeta>
         .map_err(from_store)
 }
 
-async fn inspect_folder(store: &Store, path: &Path) -> Result<Found> {
-    let objects = list(store, path).await?;
+async fn inspect_folder(store: &Store, path: &Path, left: Option<&str>) -> Result<Found> {
+    let mut objects = list(store, path).await?;
+    objects.retain(|object| !is_left(object.location.filename().unwrap_or_default(), left));
     if objects.is_empty() {
         return Ok(Found::default());
     }
@@ -159,7 +160,7 @@ async fn parquet(store: &Store, object: &ObjectMeta) -> Result<Option<ArrowReade
 
 pub(crate) async fn find_load(store: &Store, path: &Path, load_id: &str) -> Result<LoadState> {
     if let Some(record) = read_record(store, &path.clone().join(record_name(load_id))).await? {
-        return Ok(LoadState::Committed(record.receipt()));
+        return Ok(LoadState::committed(record.receipt()));
     }
     let Some(object) = head(store, path).await? else {
         return Ok(LoadState::NotCommitted);
@@ -176,11 +177,12 @@ pub(crate) async fn find_load(store: &Store, path: &Path, load_id: &str) -> Resu
 #[cfg(test)]
 mod tests {
     use arrow_array::{Int64Array, RecordBatch, StringArray};
-    use arrowload_core::{DataLoader, LoadRequest, LoadSession, Mode, Receipt, Verify};
+    use arrowload_core::{DataLoader, LoadSession, Mode, Receipt, Verify};
 
     use super::*;
+    use crate::FileOptions;
     use crate::place::MEMORY;
-    use crate::{FileConfig, FileLoader, FileOptions};
+    use crate::testing::{begin, load, loader, request};
 
     fn batch() -> RecordBatch {
         let columns: [(&str, arrow_array::ArrayRef); 2] = [
@@ -190,19 +192,13 @@ mod tests {
         RecordBatch::try_from_iter(columns).expect("a batch")
     }
 
+    fn in_memory(target: &str) -> String {
+        format!("memory:///{target}")
+    }
+
     async fn run(target: &str, load_id: &str, mode: Mode, options: FileOptions) -> Result<Receipt> {
-        let loader = FileLoader::connect(FileConfig::default()).await?;
-        let mut request = LoadRequest::new(
-            load_id,
-            format!("memory:///{target}"),
-            batch().schema(),
-            options,
-        );
-        request.mode = mode;
-        let mut session = loader.begin(request).await?;
-        session.write(&batch()).await?;
-        assert_eq!(session.prepare().await?.rows, 3);
-        session.commit().await
+        let request = request(load_id, &in_memory(target), mode, &batch(), options);
+        load(request, &batch()).await
     }
 
     async fn objects(prefix: &str) -> Vec<String> {
@@ -281,12 +277,8 @@ mod tests {
         ] {
             let mut sessions = Vec::new();
             for load_id in ["one", "two"] {
-                let loader = FileLoader::connect(FileConfig::default())
-                    .await
-                    .expect("a loader");
-                let mut request = LoadRequest::new(load_id, &target, batch().schema(), default());
-                request.mode = Mode::Create;
-                let mut session = loader.begin(request).await.expect("a session");
+                let request = request(load_id, &target, Mode::Create, &batch(), default());
+                let mut session = begin(request).await.expect("a session");
                 session.write(&batch()).await.expect("written");
                 session.prepare().await.expect("prepared");
                 sessions.push(session);
@@ -338,21 +330,10 @@ mod tests {
             let other =
                 RecordBatch::try_from_iter([("id", Arc::new(StringArray::from(vec!["x"])) as _)])
                     .expect("a batch");
-            let loader = FileLoader::connect(FileConfig::default())
-                .await
-                .expect("a loader");
-            let request = LoadRequest::new(
-                "four",
-                format!("memory:///{target}"),
-                other.schema(),
-                default(),
-            );
+            let request = request("four", &in_memory(&target), Mode::Append, &other, default());
+            let refused = loader().await.resolve(&request).await;
             assert_eq!(
-                loader
-                    .plan(&request)
-                    .await
-                    .expect_err("another type")
-                    .kind(),
+                refused.expect_err("another type").kind(),
                 ErrorKind::SchemaMismatch
             );
         }
@@ -370,40 +351,25 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_dropped_or_cannot_be_checked_leaves_nothing() {
-        let loader = FileLoader::connect(FileConfig::default())
-            .await
-            .expect("a loader");
         for (name, abort) in [
             ("gone/a.csv", true),
             ("gone/b.parquet", false),
             ("gone/c/", true),
         ] {
-            let request = LoadRequest::new(
-                "one",
-                format!("memory:///{name}"),
-                batch().schema(),
-                default(),
-            );
-            let mut session = loader.begin(request).await.expect("a session");
+            let request = request("one", &in_memory(name), Mode::Append, &batch(), default());
+            let mut session = begin(request).await.expect("a session");
             session.write(&batch()).await.expect("written");
             session.prepare().await.expect("prepared");
             if abort {
                 session.abort().await.expect("aborted");
             }
         }
-        let mut request = LoadRequest::new(
-            "one",
-            "memory:///gone/d.parquet",
-            batch().schema(),
-            default(),
-        );
-        request.verify = Verify::Checksum;
+        let target = in_memory("gone/d.parquet");
+        let mut request = request("one", &target, Mode::Append, &batch(), default());
+        request.load.verify = Verify::Checksum;
+        let refused = loader().await.resolve(&request).await;
         assert_eq!(
-            loader
-                .plan(&request)
-                .await
-                .expect_err("not readable yet")
-                .kind(),
+            refused.expect_err("not readable yet").kind(),
             ErrorKind::Unsupported
         );
         assert!(objects("gone").await.is_empty());

@@ -1,9 +1,11 @@
 //! One load into files: staged where nobody looks, then published.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use arrowload_common_object_store::blocking;
 use arrowload_common_parquet::{Destination, FileNaming, ParquetOptions, ParquetWriter, Staged};
 use arrowload_core::{
     ColumnChecksum, Error, ErrorKind, LoadRequest, LoadSession, LoadState, Mode, Prepared, Receipt,
@@ -12,15 +14,16 @@ use arrowload_core::{
 use object_store::ObjectStore;
 use object_store::path::Path as StorePath;
 
-use crate::error::{blocking, commit_unknown, from_parquet};
-use crate::existing::Kind;
-use crate::local::{Publication, Stage, check_exchange};
+use crate::error::commit_unknown;
+use crate::existing::{Kind, complete_history};
+use crate::local::{Publication, publish_file, publish_folder, try_exchange};
 use crate::options::{FileOptions, Format};
 use crate::place::Place;
-use crate::record::{Record, file_prefix};
+use crate::record::{History, Record, Recorded, file_prefix};
 use crate::remote;
+use crate::stage::Stage;
 use crate::store_commit;
-use crate::target::Target;
+use crate::target::FileTarget;
 use crate::types::stored_schema;
 use crate::verify::{self, StagedFile};
 use crate::write::{Layout, Naming, PlainWriter, Site};
@@ -30,7 +33,7 @@ const STAGED: &str = "file";
 
 /// One load into files.
 pub struct FileSession {
-    target: Target,
+    target: FileTarget,
     request: LoadRequest<FileOptions>,
     attempt: String,
     stage: Option<Arc<Stage>>,
@@ -61,28 +64,27 @@ fn torn() -> Error {
 }
 
 impl FileSession {
-    pub(crate) async fn begin(target: Target, request: LoadRequest<FileOptions>) -> Result<Self> {
+    pub(crate) async fn begin(
+        target: FileTarget,
+        request: LoadRequest<FileOptions>,
+    ) -> Result<Self> {
         let attempt = uuid::Uuid::now_v7().simple().to_string();
-        let (stage, replaces) = (
-            target.local().map(Stage::new).transpose()?,
-            request.mode == Mode::Overwrite,
-        );
-        if let (Some(stage), Some(path), true, Kind::Folder) =
-            (&stage, target.local(), replaces, target.found.kind)
-        {
-            check_exchange(stage, path)?;
-        }
+        let (stage, history) = match target.local() {
+            Some(path) => {
+                let (stage, history) = stage(&target, path, &request, &attempt).await?;
+                (Some(stage), history)
+            }
+            None => (None, target.found.history.clone()),
+        };
         let schema = match target.is_folder {
             true => Arc::clone(&target.mapping.schema),
-            false => target
-                .found
-                .history
-                .label(&target.mapping.schema, &request.load_id),
+            false => history.label(&target.mapping.schema, &request),
         };
         let (site, naming) = place(&target, &request, stage.as_ref(), &attempt)?;
         let state = match target.format {
             Format::Parquet => {
-                State::Parquet(Box::new(parquet(&target, &request, schema, site, &naming)?))
+                let settings = target.parquet(&request);
+                State::Parquet(Box::new(parquet(settings, schema, site, &naming)?))
             }
             format => {
                 let schema = if format == Format::Arrow {
@@ -99,7 +101,6 @@ impl FileSession {
                 State::Plain(Box::new(PlainWriter::new(site, naming, layout)))
             }
         };
-        let stage = stage.map(Arc::new);
         Ok(Self {
             target,
             request,
@@ -124,29 +125,30 @@ impl FileSession {
         )?;
         (record.rows, record.files, record.attempt) =
             (self.rows, self.file_count, self.attempt.clone());
+        record.recorded = Recorded::of(&self.request);
         Ok(record)
     }
 
     /// Publishes what is staged on the local disk. Once begun it goes on to its end, also when nobody waits any more.
     async fn publish_local(&mut self, stage: Arc<Stage>) -> Result<Option<Receipt>> {
         let (target, record) = (self.target.clone(), self.record()?);
-        let (mode, load_id) = (self.request.mode, self.request.load_id.clone());
+        let (mode, load_id) = (self.request.load.mode, self.request.load_id.clone());
         let publishing = blocking(move || {
             let Some(path) = target.local() else {
                 return Ok(Err(torn()));
             };
-            let (stamp, base) = (target.found.stamp.as_ref(), target.found.record.as_ref());
             let what = Publication {
                 target: path,
                 mode,
                 load_id: &load_id,
-                stamp,
-                base,
+                adds: target.adds(mode),
+                stamp: target.found.stamp.as_ref(),
+                base: target.found.record.as_ref(),
             };
             Ok(if target.is_folder {
-                stage.publish_folder(record, &what)
+                publish_folder(&stage, record, &what)
             } else {
-                stage.publish_file(STAGED, &what)
+                publish_file(&stage, STAGED, &what)
             })
         });
         publishing
@@ -161,13 +163,16 @@ impl FileSession {
         path: &StorePath,
     ) -> Result<Option<Receipt>> {
         let load_id = self.request.load_id.clone();
-        if let LoadState::Committed(receipt) = remote::find_load(store, path, &load_id).await? {
+        if let LoadState::Committed { receipt, .. } =
+            remote::find_load(store, path, &load_id).await?
+        {
             return Ok(Some(receipt));
         }
         if self.target.is_folder {
             let record = self.record()?;
+            let (mode, base) = (self.request.load.mode, self.target.found.record.clone());
             let outcome = match self.complete_uploads().await {
-                Ok(()) => store_commit::complete(store, path, record).await,
+                Ok(()) => store_commit::complete(store, path, record, mode, base.as_ref()).await,
                 Err(error) => Err(error),
             };
             if outcome
@@ -178,14 +183,14 @@ impl FileSession {
             }
             return outcome;
         }
-        if self.request.mode == Mode::Overwrite {
+        if self.request.load.mode == Mode::Overwrite {
             return self
                 .complete_uploads()
                 .await
                 .map(|()| None)
                 .map_err(store_commit::at_commit);
         }
-        let staged = store_commit::staged_name(path, &self.attempt);
+        let staged = store_commit::staged_object(path, &load_id, &self.attempt);
         if let Err(error) = self.complete_uploads().await {
             store_commit::remove(
                 store,
@@ -195,12 +200,16 @@ impl FileSession {
             .await;
             return Err(error);
         }
-        store_commit::place_new(store, &staged, path, &load_id).await
+        let placed = store_commit::place_new(store, &staged, path, &load_id).await;
+        if placed.is_ok() {
+            store_commit::sweep(store, path, &load_id).await;
+        }
+        placed
     }
 
     async fn complete_uploads(&mut self) -> Result<()> {
         match std::mem::replace(&mut self.state, State::Torn) {
-            State::StagedParquet(staged) => staged.publish().await.map(drop).map_err(from_parquet),
+            State::StagedParquet(staged) => staged.publish().await.map(drop),
             State::StagedPlain(writer) => writer.publish().await,
             _ => Err(torn()),
         }
@@ -221,11 +230,31 @@ impl FileSession {
     }
 }
 
+/// Makes a stage on the local disk, and finds out what the commit will need of it.
+async fn stage(
+    target: &FileTarget,
+    path: &Path,
+    request: &LoadRequest<FileOptions>,
+    attempt: &str,
+) -> Result<(Arc<Stage>, History)> {
+    let (path, load_id, attempt) = (path.to_owned(), request.load_id.clone(), attempt.to_owned());
+    let replaces = request.load.mode == Mode::Overwrite && target.found.kind == Kind::Folder;
+    let history = target.found.history.clone();
+    blocking(move || {
+        let stage = Stage::new(&path, &load_id, &attempt)?;
+        if replaces {
+            try_exchange(&stage, &path)?;
+        }
+        Ok((stage, complete_history(&path, history)?))
+    })
+    .await
+}
+
 /// Where this load's files are staged, and what they are called there.
 fn place(
-    target: &Target,
+    target: &FileTarget,
     request: &LoadRequest<FileOptions>,
-    stage: Option<&Stage>,
+    stage: Option<&Arc<Stage>>,
     attempt: &str,
 ) -> Result<(Site, Naming)> {
     let numbered = || {
@@ -235,20 +264,21 @@ fn place(
         )
     };
     match (&target.place, stage) {
-        (Place::Local(_), Some(stage)) if target.is_folder => {
-            Ok((Site::Local(stage.data()), numbered()))
-        }
         (Place::Local(_), Some(stage)) => {
-            Ok((Site::Local(stage.data()), Naming::Single(STAGED.into())))
+            let naming = match target.is_folder {
+                true => numbered(),
+                false => Naming::Single(STAGED.into()),
+            };
+            Ok((Site::Local(Arc::clone(stage)), naming))
         }
         (Place::Store(store, path), _) if target.is_folder => {
             Ok((Site::Store(Arc::clone(store), path.clone()), numbered()))
         }
         (Place::Store(store, path), _) => {
-            let object = if request.mode == Mode::Overwrite {
+            let object = if request.load.mode == Mode::Overwrite {
                 path.clone()
             } else {
-                store_commit::staged_name(path, attempt)
+                store_commit::staged_object(path, &request.load_id, attempt)
             };
             let parts: Vec<_> = object.parts().collect();
             let (name, folder) = parts.split_last().ok_or_else(|| {
@@ -264,39 +294,27 @@ fn place(
 }
 
 fn parquet(
-    target: &Target,
-    request: &LoadRequest<FileOptions>,
+    settings: ParquetOptions,
     schema: SchemaRef,
     site: Site,
     naming: &Naming,
 ) -> Result<ParquetWriter> {
-    let mut settings = ParquetOptions {
-        compression: target.codec,
-        write_threads: request.parallelism,
-        ..ParquetOptions::default()
-    };
-    settings.row_group_rows = request
-        .options
-        .row_group_rows
-        .unwrap_or(settings.row_group_rows);
-    settings.max_file_bytes = request.options.max_file_bytes;
-    settings.partition_by.clone_from(&target.partition_by);
     let destination = match site {
-        Site::Local(folder) => Destination::local(folder),
+        Site::Local(stage) => Destination::local_in_place(stage.data()).owned_by(stage),
         Site::Store(store, prefix) => Destination::store(store, prefix),
     };
     let naming = match naming {
         Naming::Single(name) => FileNaming::single(name.as_str()),
         Naming::Numbered(prefix, _) => FileNaming::prefix(prefix.as_str()),
     };
-    ParquetWriter::new(destination, schema, settings, naming).map_err(from_parquet)
+    ParquetWriter::new(destination, schema, settings, naming)
 }
 
 impl LoadSession for FileSession {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let batch = self.target.mapping.apply(batch, self.rows)?;
         match &mut self.state {
-            State::Parquet(writer) => writer.write(&batch).await.map_err(from_parquet)?,
+            State::Parquet(writer) => writer.write(&batch).await?,
             State::Plain(writer) => writer.write(&batch).await?,
             _ => return Err(torn()),
         }
@@ -308,7 +326,7 @@ impl LoadSession for FileSession {
         let data = self.stage.as_ref().map(|stage| stage.data());
         match std::mem::replace(&mut self.state, State::Torn) {
             State::Parquet(writer) => {
-                let staged = writer.finish().await.map_err(from_parquet)?;
+                let staged = writer.finish().await?;
                 let rows = staged.files().iter().map(|file| file.rows).sum();
                 let bytes = staged.files().iter().map(|file| file.bytes).sum();
                 let place = |path: &StorePath| {
@@ -325,29 +343,24 @@ impl LoadSession for FileSession {
                 self.set_files(files.collect(), bytes);
                 self.state = match data {
                     // Named, but in the stage.
-                    Some(_) => staged
-                        .publish()
-                        .await
-                        .map(|_| State::StagedFiles)
-                        .map_err(from_parquet)?,
+                    Some(_) => staged.publish().await.map(|_| State::StagedFiles)?,
                     None => State::StagedParquet(staged),
                 };
                 Ok(Prepared::rows(rows))
             }
             State::Plain(mut writer) => {
-                writer.finish().await?;
-                let rows = writer.rows();
+                let finished = writer.finish().await;
+                let (rows, bytes) = (writer.rows(), writer.bytes());
                 let files = writer.paths().into_iter().map(|path| StagedFile {
                     path,
                     partition: None,
                 });
-                self.set_files(files.collect(), writer.bytes());
-                self.state = if data.is_some() {
-                    State::StagedFiles
-                } else {
-                    State::StagedPlain(writer)
+                self.set_files(files.collect(), bytes);
+                self.state = match data {
+                    Some(_) if finished.is_ok() => State::StagedFiles,
+                    _ => State::StagedPlain(writer),
                 };
-                Ok(Prepared::rows(rows))
+                finished.map(|()| Prepared::rows(rows))
             }
             _ => Err(torn()),
         }
@@ -364,19 +377,22 @@ impl LoadSession for FileSession {
             (None, Place::Store(store, path)) => self.publish_in_store(&store, &path).await?,
             (None, Place::Local(_)) => return Err(torn()),
         };
-        let Some(mut receipt) = faster else {
-            return Ok(self.receipt());
-        };
-        receipt.already_loaded = true;
-        Ok(receipt)
+        Ok(faster.map_or_else(|| self.receipt(), Receipt::repeated))
     }
 
     async fn abort(self) -> Result<()> {
-        match self.state {
-            State::Parquet(writer) => writer.abort().await.map_err(from_parquet),
-            State::StagedParquet(staged) => staged.abort().await.map_err(from_parquet),
+        let aborted = match self.state {
+            State::Parquet(writer) => writer.abort().await,
+            State::StagedParquet(staged) => staged.abort().await,
             State::Plain(writer) | State::StagedPlain(writer) => writer.abort().await,
             State::StagedFiles | State::Torn => Ok(()),
-        }
+        };
+        let Some(stage) = self.stage else {
+            return aborted;
+        };
+        // What still writes there, after a call that was cancelled, removes it when it is done.
+        let removed =
+            blocking(move || Arc::into_inner(stage).map_or(Ok(()), |mut stage| stage.remove()));
+        aborted.and(removed.await)
     }
 }

@@ -1,17 +1,21 @@
 //! How a load becomes visible in an object store.
 
-use arrowload_core::{Error, ErrorKind, LoadState, Receipt, Result};
+use arrowload_common_object_store::from_store;
+use arrowload_core::{Error, ErrorKind, LoadState, Mode, Receipt, Result};
+use chrono::Utc;
+use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectMeta, ObjectStoreExt, PutMode, PutOptions};
 
-use crate::error::{commit_unknown, from_store};
+use crate::error::commit_unknown;
 use crate::record::{Record, file_prefix, record_name};
 use crate::remote::{Store, find_load, list, newest_record, read_record};
+use crate::stage::{LEASE, PREFIX, is_stage, own_prefix, staged_name};
 
 /// The name beside a target under which an object is uploaded that must not replace another.
-pub(crate) fn staged_name(target: &Path, attempt: &str) -> Path {
+pub(crate) fn staged_object(target: &Path, load_id: &str, attempt: &str) -> Path {
+    let name = staged_name(load_id, attempt);
     let parts: Vec<_> = target.parts().collect();
-    let name = format!(".arrowload-{attempt}.tmp");
     parts
         .iter()
         .take(parts.len().saturating_sub(1))
@@ -28,27 +32,72 @@ pub(crate) async fn place_new(
     target: &Path,
     load_id: &str,
 ) -> Result<Option<Receipt>> {
-    let copied = store.copy_if_not_exists(staged, target).await;
+    // A store has no lease that could be renewed: the staged object is used for half of it, or given up.
+    let copying = store.copy_if_not_exists(staged, target);
+    let Ok(copied) = tokio::time::timeout(LEASE / 2, copying).await else {
+        let late = Error::new(ErrorKind::Timeout, "the object store took too long to copy");
+        return Err(commit_unknown("the commit was not answered in time", late));
+    };
     remove(
         store,
         staged,
         "a temporary object could not be removed; remove it",
     )
     .await;
-    match copied {
-        Ok(()) => Ok(None),
-        Err(error @ object_store::Error::AlreadyExists { .. }) => {
-            let found = find_load(store, target, load_id).await;
-            if let LoadState::Committed(receipt) = found
-                .map_err(|error| commit_unknown("the target could not be read again", error))?
-            {
-                return Ok(Some(receipt));
-            }
+    let error = match copied {
+        Ok(()) => return Ok(None),
+        Err(
+            error @ (object_store::Error::AlreadyExists { .. }
+            | object_store::Error::NotFound { .. }),
+        ) => error,
+        Err(error) => return Err(at_commit(from_store(error))),
+    };
+    // Another load was faster, or a run of this load, which has removed what this one had staged.
+    let found = find_load(store, target, load_id)
+        .await
+        .map_err(|error| commit_unknown("the target could not be read again", error))?;
+    match found {
+        LoadState::Committed { receipt, .. } => Ok(Some(receipt)),
+        LoadState::NotCommitted if matches!(error, object_store::Error::NotFound { .. }) => {
+            let message = format!("what was staged for `{target}` has vanished");
+            Err(Error::new(ErrorKind::Conflict, message)
+                .with_source(error)
+                .transient())
+        }
+        _ => {
             let message =
                 format!("`{target}` has appeared while this load ran; it was not replaced");
             Err(Error::new(ErrorKind::TargetExists, message).with_source(error))
         }
-        Err(error) => Err(at_commit(from_store(error))),
+    }
+}
+
+/// Removes the objects beside a target that loads have staged that were killed: this load's own, which has committed, and
+/// others' after their lease.
+pub(crate) async fn sweep(store: &Store, target: &Path, load_id: &str) {
+    let depth = target.parts().count();
+    let folder: Path = target.parts().take(depth.saturating_sub(1)).collect();
+    let first = folder.clone().join(PREFIX);
+    // Stores list by name: what is staged comes first, and nothing else is asked for.
+    let listed = store.list_with_offset(Some(&folder), &first);
+    let staged: Result<Vec<ObjectMeta>, _> = listed
+        .try_take_while(|object| {
+            let is_staged = object.location.as_ref().starts_with(first.as_ref());
+            std::future::ready(Ok(is_staged))
+        })
+        .try_collect()
+        .await;
+    let own = own_prefix(load_id);
+    let before = Utc::now() - LEASE;
+    for object in staged.unwrap_or_else(|error| {
+        tracing::debug!(%error, %folder, "what loads that were killed have left was not looked for");
+        Vec::new()
+    }) {
+        let name = object.location.filename().unwrap_or_default();
+        let is_beside = object.location.parts().count() == depth;
+        if is_beside && is_stage(name) && (name.starts_with(&own) || object.last_modified < before) {
+            remove(store, &object.location, "what a load that was killed has left could not be removed").await;
+        }
     }
 }
 
@@ -72,13 +121,13 @@ pub(crate) fn at_commit(error: Error) -> Error {
 }
 
 /// What the objects of one run of a load are called, before their numbers.
-fn own_prefix(load_id: &str, attempt: &str) -> String {
+fn run_prefix(load_id: &str, attempt: &str) -> String {
     format!("{}{attempt}", file_prefix(load_id))
 }
 
 /// Removes the objects of a run that will have no record.
 pub(crate) async fn withdraw(store: &Store, folder: &Path, load_id: &str, attempt: &str) {
-    let own = own_prefix(load_id, attempt);
+    let own = run_prefix(load_id, attempt);
     match list(store, folder).await {
         Ok(objects) => {
             for object in objects.iter().filter(|object| {
@@ -101,19 +150,33 @@ pub(crate) async fn withdraw(store: &Store, folder: &Path, load_id: &str, attemp
     }
 }
 
-/// Writes the record of a load whose files are visible. If another run of this load was faster, its receipt is the answer,
+/// Writes the record of a load whose files are visible, unless another load has changed the folder's columns since it had the
+/// record `base`. If another run of this load was faster, its receipt is the answer,
 /// and the files of this run are removed; if not, what killed runs have left is. After an error that is no unknown commit
 /// there is no record, and the files are to be [withdrawn](withdraw).
 pub(crate) async fn complete(
     store: &Store,
     folder: &Path,
     mut record: Record,
+    mode: Mode,
+    base: Option<&Record>,
 ) -> Result<Option<Receipt>> {
     let objects = list(store, folder).await?;
-    record.sequence = newest_record(store, folder, &objects)
-        .await?
-        .map_or(0, |newest| newest.sequence + 1);
+    let newest = newest_record(store, folder, &objects).await?;
     let path = folder.clone().join(record_name(&record.load_id));
+    // Another run of this load is no other load.
+    let is_first = objects.iter().all(|object| object.location != path);
+    if let (Some(newest), true) = (&newest, is_first) {
+        if mode == Mode::Create {
+            let message = format!("`{folder}` has appeared while this load ran");
+            return Err(Error::new(ErrorKind::TargetExists, message));
+        }
+        if newest.has_overtaken(base, &record) {
+            let message = format!("another load changed `{folder}` while this one ran");
+            return Err(Error::new(ErrorKind::Conflict, message).transient());
+        }
+    }
+    record.sequence = newest.map_or(0, |newest| newest.sequence + 1);
     let payload = record.encode()?;
     let create = PutOptions {
         mode: PutMode::Create,
@@ -147,7 +210,7 @@ pub(crate) async fn complete(
         }
         Err(error) => return Err(at_commit(from_store(error))),
     };
-    let own = own_prefix(&record.load_id, &record.attempt);
+    let own = run_prefix(&record.load_id, &record.attempt);
     for object in &objects {
         let name = object.location.filename().unwrap_or_default();
         if name.starts_with(&file_prefix(&record.load_id))

@@ -1,23 +1,28 @@
-//! What a load writes: one file or a folder of files, in which format, with which columns.
+//! What a load writes: one file or a folder of files, in which format, with which columns, and what that keeps.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_schema::{FieldRef, Schema, SchemaRef};
-use arrowload_common_parquet::Compression;
-use arrowload_core::{ColumnMapping, Error, ErrorKind, LoadRequest, Mode, Result, Verify};
+use arrowload_common_object_store::blocking;
+use arrowload_common_parquet::{Compression, ParquetOptions};
+use arrowload_core::{
+    AfterFailure, Atomicity, Capabilities, ColumnMapping, Error, ErrorKind, Guarantees,
+    LoadRequest, LoadState, Mode, Result, Verify,
+};
 
-use crate::config::FileConfig;
+use crate::disk::{check_exchangeable, check_writable};
 use crate::existing::{self, Found, Kind};
 use crate::local::check_replaceable;
 use crate::options::{FileOptions, Format, invalid};
 use crate::place::Place;
+use crate::stage::home;
 use crate::types::stored;
 use crate::write::check_layout;
 
 /// A target whose name, options and present state are understood.
 #[derive(Clone, Debug)]
-pub(crate) struct Target {
+pub struct FileTarget {
     pub(crate) place: Place,
     pub(crate) is_folder: bool,
     pub(crate) found: Found,
@@ -27,6 +32,8 @@ pub(crate) struct Target {
     pub(crate) partition_by: Vec<String>,
     /// How the columns of the load fill those of the files.
     pub(crate) mapping: ColumnMapping,
+    /// The folder in which a load into a local target is staged.
+    home: Option<PathBuf>,
 }
 
 type Request = LoadRequest<FileOptions>;
@@ -35,12 +42,11 @@ fn refuse(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Unsupported, message)
 }
 
-impl Target {
+impl FileTarget {
     /// Understands the target of a load, and refuses what cannot be done there. Reads, and changes nothing.
-    pub(crate) async fn of(config: &FileConfig, request: &Request) -> Result<Self> {
+    pub(crate) async fn of(place: Place, request: &Request) -> Result<Self> {
         let (options, name) = (&request.options, request.target.as_str());
-        let place = Place::find(config, name)?;
-        let found = existing::inspect(&place).await?;
+        let found = existing::inspect(&place, Some(&request.load_id)).await?;
         let several = !options.partition_by.is_empty() || options.max_file_bytes.is_some();
         let is_folder = several
             || name.ends_with('/')
@@ -54,7 +60,7 @@ impl Target {
         // An empty folder is there for `append`, and nothing that `create` would find.
         let exists = match found.kind {
             Kind::Nothing => false,
-            Kind::EmptyFolder => request.mode != Mode::Create,
+            Kind::EmptyFolder => request.load.mode != Mode::Create,
             Kind::Folder | Kind::File => true,
         };
         let format = format(options, is_folder, &found, name)?;
@@ -63,14 +69,14 @@ impl Target {
         let codec = options.codec(format, if is_folder { "" } else { name })?;
         let partition_by = partition_by(options, &found, request)?;
         request.must_create(exists)?;
-        if found.kind == Kind::File && request.mode == Mode::Append {
+        if found.kind == Kind::File && request.load.mode == Mode::Append {
             let message = format!(
                 "`{name}` is a file, which cannot be added to; use mode overwrite, or a folder as the target (`name/`)"
             );
             return Err(refuse(message));
         }
         let mapping = mapping(request, &found, format, &partition_by)?;
-        let target = Self {
+        let mut target = Self {
             place,
             is_folder,
             found,
@@ -79,23 +85,23 @@ impl Target {
             codec,
             partition_by,
             mapping,
+            home: None,
         };
         target.check(request)?;
+        target.home = target.check_place(request.load.mode).await?;
         Ok(target)
     }
 
     fn check(&self, request: &Request) -> Result<()> {
-        let in_store = matches!(self.place, Place::Store(..));
-        if self.found.kind == Kind::Folder && request.mode == Mode::Overwrite {
-            match self.local() {
-                Some(folder) => check_replaceable(folder)?,
-                None => {
-                    let message = "a folder of an object store cannot be replaced at once; load into a new folder, or into one file";
-                    return Err(refuse(message));
-                }
-            }
+        if self.format == Format::Parquet {
+            self.parquet(request).check(&self.mapping.schema)?;
         }
-        if request.verify == Verify::Checksum && (self.format.is_text() || in_store) {
+        let in_store = self.local().is_none();
+        if in_store && self.found.kind == Kind::Folder && request.load.mode == Mode::Overwrite {
+            let message = "a folder of an object store cannot be replaced at once; load into a new folder, or into one file";
+            return Err(refuse(message));
+        }
+        if request.load.verify == Verify::Checksum && !self.has_checksums() {
             let what = if in_store {
                 "objects that are not yet visible"
             } else {
@@ -108,11 +114,115 @@ impl Target {
         Ok(())
     }
 
+    /// Refuses what the local disk would refuse, and says where a load is staged on it.
+    async fn check_place(&self, mode: Mode) -> Result<Option<PathBuf>> {
+        let Some(path) = self.local() else {
+            return Ok(None);
+        };
+        let (path, kind, adds) = (path.to_owned(), self.found.kind, self.adds(mode));
+        blocking(move || {
+            let home = home(&path)?;
+            check_writable(home)?;
+            if kind == Kind::Folder && mode == Mode::Overwrite {
+                check_replaceable(&path)?;
+                check_exchangeable(&path)?;
+            }
+            if adds {
+                check_writable(&path)?;
+            }
+            Ok(Some(home.to_owned()))
+        })
+        .await
+    }
+
+    /// How Parquet files are written.
+    pub(crate) fn parquet(&self, request: &Request) -> ParquetOptions {
+        let mut settings = ParquetOptions {
+            compression: self.codec,
+            write_threads: request.load.parallelism,
+            max_file_bytes: request.options.max_file_bytes,
+            partition_by: self.partition_by.clone(),
+            ..ParquetOptions::default()
+        };
+        settings.row_group_rows = request
+            .options
+            .row_group_rows
+            .unwrap_or(settings.row_group_rows);
+        settings
+    }
+
+    /// Whether the load's files appear one after the other beside others that are there.
+    pub(crate) fn adds(&self, mode: Mode) -> bool {
+        self.is_folder && self.found.kind == Kind::Folder && mode == Mode::Append
+    }
+
+    /// Whether what is staged can be read back.
+    fn has_checksums(&self) -> bool {
+        self.local().is_some() && !self.format.is_text()
+    }
+
     /// Whether a repeated load is known by what is kept beside its rows: in a folder, and in a schema.
-    pub(crate) fn remembers(&self) -> bool {
+    fn remembers(&self) -> bool {
         self.is_folder
             || self.format == Format::Parquet
             || (!self.format.is_text() && self.local().is_some())
+    }
+
+    /// What a load into this target keeps.
+    pub(crate) fn guarantees(&self, capabilities: &Capabilities, request: &Request) -> Guarantees {
+        let mut kept = Guarantees::of(capabilities);
+        kept.exactly_once = self.remembers();
+        kept.checksum = self.has_checksums();
+        if self.format == Format::Parquet {
+            kept.parallelism = self.parquet(request).threads();
+        }
+        // File by file, and the record that makes a load of them last.
+        if self.adds(request.load.mode) || (self.is_folder && self.local().is_none()) {
+            kept.atomicity = Atomicity::Part;
+            kept.after_failure = AfterFailure::UNCHANGED.with_new_rows();
+            if !self.exists || !self.mapping.added.is_empty() {
+                kept.after_failure = kept.after_failure.with_schema_evolved();
+            }
+        }
+        kept
+    }
+
+    /// What a load would use or make, beside the target: what is gone again after it, too.
+    pub(crate) fn resources(&self, request: &Request) -> Vec<String> {
+        let (name, format, codec) = (&request.target, self.format.name(), self.codec);
+        let mut resources = vec![format!("{name} ({format}, {codec})")];
+        if self.is_folder {
+            resources.push("a record of the load in the folder, `_arrowload-…`".into());
+        }
+        match &self.home {
+            Some(home) => resources.push(format!(
+                "a hidden folder `.arrowload-….tmp` in {}, until the load has ended",
+                home.display()
+            )),
+            None if !self.is_folder && request.load.mode != Mode::Overwrite => {
+                resources.push(
+                    "an object `.arrowload-….tmp` beside it, until the load has ended".into(),
+                );
+            }
+            None => {}
+        }
+        resources
+    }
+
+    /// Whether a load would do the same with the other one, which was found there at another time.
+    pub(crate) fn decides_as(&self, other: &Self) -> bool {
+        let decides = |target: &Self| (target.is_folder, target.exists, target.format);
+        let kind = |target: &Self| matches!(target.found.kind, Kind::Folder);
+        decides(self) == decides(other)
+            && kind(self) == kind(other)
+            && self.partition_by == other.partition_by
+            && self.mapping.schema == other.mapping.schema
+            && self.mapping.sources == other.mapping.sources
+    }
+
+    /// Whether a load has committed here.
+    pub(crate) async fn find_load(&self, load_id: &str) -> Result<LoadState> {
+        existing::find_load(&self.place, load_id).await
     }
 
     /// The ending of files in a folder.
@@ -202,8 +312,8 @@ fn mapping(
     format: Format,
     partition_by: &[String],
 ) -> Result<ColumnMapping> {
-    let replaces = request.mode == Mode::Overwrite
-        && (request.schema_evolution || (format.is_text() && found.kind == Kind::File));
+    let replaces = request.load.mode == Mode::Overwrite
+        && (request.load.schema_evolution || (format.is_text() && found.kind == Kind::File));
     let there = match (&found.schema, found.kind) {
         _ if replaces => None,
         (_, Kind::Nothing | Kind::EmptyFolder) => None,
@@ -225,7 +335,7 @@ fn mapping(
     ColumnMapping::by_name(
         &request.schema,
         &columns,
-        request.schema_evolution,
+        request.load.schema_evolution,
         |load, there| load == there,
     )
 }

@@ -35,6 +35,14 @@ pub(crate) fn support(format: Format, data_type: &DataType) -> TypeSupport {
     }
 }
 
+/// How a column arrives in files of this format: its type, and whether it may be null.
+pub(crate) fn field_support(format: Format, field: &Field) -> TypeSupport {
+    match (format, parquet_writer::supports_field(field)) {
+        (Format::Parquet, refused @ TypeSupport::Unsupported(_)) => refused,
+        _ => support(format, field.data_type()),
+    }
+}
+
 /// Whether a type has an interval at any depth.
 fn holds_interval(data_type: &DataType) -> bool {
     use DataType as T;

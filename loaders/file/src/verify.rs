@@ -9,10 +9,11 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{Field, Schema, SchemaRef};
 use arrow_select::take::take;
+use arrowload_common_object_store::from_io;
 use arrowload_core::{Checksums, ColumnChecksum, Error, ErrorKind, Result};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::error::{from_arrow, from_io};
+use crate::error::from_arrow;
 
 /// A staged file, with the values of partition columns that only its folder's name holds.
 #[derive(Debug, Clone)]

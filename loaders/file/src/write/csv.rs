@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use arrowload_common_object_store::from_io;
 use arrowload_common_text::{Csv, CsvStyle};
 use arrowload_core::Result;
 
 use super::Encoder;
 use super::output::Compressor;
-use crate::error::from_io;
 use crate::options::FileOptions;
 
 pub(super) struct CsvEncoder {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::RecordBatch;
+use arrowload_common_object_store::{blocking, from_io, from_store};
 use arrowload_core::{Error, ErrorKind, Result};
 use object_store::path::Path as StorePath;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 
 use super::output::{Buffer, Output};
 use super::{Encoder, Layout, encoder};
-use crate::error::{blocking, from_io, from_store};
 
 /// Parts of an upload that may be on their way at once.
 const PARTS_AT_ONCE: usize = 4;

@@ -7,12 +7,13 @@ use arrow_cast::cast;
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use arrow_schema::{ArrowError, SchemaRef};
+use arrowload_common_object_store::from_io;
 use arrowload_common_parquet::Compression;
 use arrowload_core::Result;
 
 use super::Encoder;
 use super::output::Output;
-use crate::error::{from_arrow, from_io};
+use crate::error::from_arrow;
 
 fn options(codec: Compression) -> Result<IpcWriteOptions, ArrowError> {
     IpcWriteOptions::default().try_with_compression(match codec {

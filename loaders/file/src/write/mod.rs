@@ -20,6 +20,7 @@ use object_store::path::Path as StorePath;
 use self::file::PlainFile;
 use self::output::{Compressor, Output};
 use crate::options::{FileOptions, Format};
+use crate::stage::Stage;
 
 /// Turns batches into bytes. Blocks.
 trait Encoder: Send {
@@ -82,7 +83,8 @@ fn encoder(output: Output, path: &Path, layout: &Layout) -> Result<Box<dyn Encod
 
 /// Where files are staged.
 pub(crate) enum Site {
-    Local(PathBuf),
+    /// Which is kept as long as files may be made in it.
+    Local(Arc<Stage>),
     Store(Arc<dyn ObjectStore>, StorePath),
 }
 
@@ -120,15 +122,14 @@ impl PlainWriter {
             Some(file) => file,
             None => self.open().await?,
         };
-        file.write(batch, self.rows).await?;
+        let written = file.write(batch, self.rows).await;
+        let is_full = self.layout.options.max_file_bytes;
+        let is_full = is_full.is_some_and(|limit| file.bytes() >= limit);
+        // Also after an error: what was begun is given up by `abort`, which is waited for.
+        self.current = Some(file);
+        written?;
         self.rows += batch.num_rows() as u64;
-        match self.layout.options.max_file_bytes {
-            Some(limit) if file.bytes() >= limit => self.close(file).await,
-            _ => {
-                self.current = Some(file);
-                Ok(())
-            }
-        }
+        if is_full { self.close().await } else { Ok(()) }
     }
 
     async fn open(&mut self) -> Result<PlainFile> {
@@ -137,7 +138,7 @@ impl PlainWriter {
             Naming::Numbered(prefix, ending) => format!("{prefix}-{:05}.{ending}", self.done.len()),
         };
         match &self.site {
-            Site::Local(folder) => PlainFile::local(&folder.join(name), &self.layout),
+            Site::Local(stage) => PlainFile::local(&stage.data().join(name), &self.layout),
             Site::Store(store, prefix) => {
                 let path: StorePath = prefix.parts().chain([name.as_str().into()]).collect();
                 PlainFile::upload(store, &path, &self.layout).await
@@ -145,22 +146,21 @@ impl PlainWriter {
         }
     }
 
-    async fn close(&mut self, mut file: PlainFile) -> Result<()> {
-        file.finish().await?;
-        self.done.push(file);
+    /// Ends the file that is written.
+    async fn close(&mut self) -> Result<()> {
+        if let Some(file) = &mut self.current {
+            file.finish().await?;
+        }
+        self.done.extend(self.current.take());
         Ok(())
     }
 
     /// Ends the last file; without rows there is one that has the columns only.
     pub(crate) async fn finish(&mut self) -> Result<()> {
-        match self.current.take() {
-            Some(file) => self.close(file).await,
-            None if self.done.is_empty() => {
-                let file = self.open().await?;
-                self.close(file).await
-            }
-            None => Ok(()),
+        if self.current.is_none() && self.done.is_empty() {
+            self.current = Some(self.open().await?);
         }
+        self.close().await
     }
 
     /// Makes uploaded objects visible, one after the other.
@@ -171,12 +171,13 @@ impl PlainWriter {
         Ok(())
     }
 
-    /// Gives up uploads.
+    /// Gives up uploads. The first failure is told after all was tried.
     pub(crate) async fn abort(self) -> Result<()> {
+        let mut first = Ok(());
         for file in self.current.into_iter().chain(self.done) {
-            file.abort().await?;
+            first = first.and(file.abort().await);
         }
-        Ok(())
+        first
     }
 
     pub(crate) fn rows(&self) -> u64 {

@@ -8,10 +8,10 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, FieldRef};
 use arrowload_core::{
-    Capabilities, DataLoader, LoadRequest, LoadState, LoaderDescriptor, Mode, Plan, Result,
-    Settings, TypeSupport,
+    Begun, Capabilities, DataLoader, LoadRequest, LoadState, LoaderDescriptor, Plan, Rejects,
+    Result, Settings, TargetColumns, TypeSupport,
 };
-use arrowload_file::{FileConfig, FileLoader, FileOptions, FileSession, Format};
+use arrowload_file::{FileConfig, FileLoader, FileOptions, FileSession, FileTarget, Format};
 use arrowload_testkit::{ConformanceReport, Subject, check_support_table, conformance, python};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -48,6 +48,7 @@ impl<const FORMAT: usize> DataLoader for By<FORMAT> {
 
     type Config = FileConfig;
     type Options = FileOptions;
+    type Resolved = FileTarget;
     type Session = FileSession;
 
     async fn connect(config: FileConfig) -> Result<Self> {
@@ -58,12 +59,20 @@ impl<const FORMAT: usize> DataLoader for By<FORMAT> {
         })
     }
 
-    async fn begin(&self, request: LoadRequest<FileOptions>) -> Result<FileSession> {
+    async fn resolve(&self, request: &LoadRequest<FileOptions>) -> Result<FileTarget> {
+        let request = in_format(FORMATS[FORMAT], request);
+        self.loader.resolve(&request).await
+    }
+
+    async fn begin(
+        &self,
+        request: LoadRequest<FileOptions>,
+        resolved: FileTarget,
+        rejects: Rejects,
+    ) -> Result<Begun<FileSession>> {
         let (path, schema) = (self.root.join(&request.target), request.schema.clone());
-        let session = self
-            .loader
-            .begin(in_format(FORMATS[FORMAT], &request))
-            .await?;
+        let request = in_format(FORMATS[FORMAT], &request);
+        let session = self.loader.begin(request, resolved, rejects).await?;
         let mut sent = SENT.lock().unwrap_or_else(PoisonError::into_inner);
         let known = sent.entry(path).or_default();
         known.retain(|field| schema.column_with_name(field.name()).is_none());
@@ -75,8 +84,12 @@ impl<const FORMAT: usize> DataLoader for By<FORMAT> {
         FORMATS[FORMAT].supports_type(data_type)
     }
 
-    async fn plan(&self, request: &LoadRequest<FileOptions>) -> Result<Plan> {
-        self.loader.plan(&in_format(FORMATS[FORMAT], request)).await
+    fn plan(request: &LoadRequest<FileOptions>, resolved: &FileTarget) -> Plan {
+        FileLoader::plan(&in_format(FORMATS[FORMAT], request), resolved)
+    }
+
+    async fn describe(&self, target: &str) -> Result<Option<TargetColumns>> {
+        self.loader.describe(target).await
     }
 
     async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
@@ -131,14 +144,13 @@ impl Subject for Targets {
     }
 
     /// A file cannot be added to. Text has no types that a checksum could be of, and a text file no place for a `load_id`.
-    fn capabilities(&self) -> Capabilities {
-        let mut capabilities = FileLoader::CAPABILITIES;
-        if self.single {
-            capabilities.modes = &[Mode::Create, Mode::Overwrite];
-            capabilities.load_ids = !self.text();
+    fn never_kept(&self) -> &[&'static str] {
+        match (self.single, self.text()) {
+            (true, true) => &["append", "checksum", "exactly_once"],
+            (true, false) => &["append"],
+            (false, true) => &["checksum"],
+            (false, false) => &[],
         }
-        capabilities.checksum = !self.text();
-        capabilities
     }
 
     /// DuckDB has no two columns whose names differ in case only.

@@ -37,10 +37,8 @@ async fn loads_add_files_and_are_known_again_after_an_overwrite() {
     }
     assert_eq!((count(&target), names(folder.path()).len()), (4, 1));
     let plan = plan(&target, rows_of(1), json!({})).await.expect("a plan");
-    assert_eq!(
-        (plan.atomicity, plan.exactly_once),
-        (Some(Atomicity::Part), Some(true))
-    );
+    let kept = plan.guarantees;
+    assert_eq!((kept.atomicity, kept.exactly_once), (Atomicity::Part, true));
 }
 
 fn rows_of(count: i64) -> &'static arrow_array::RecordBatch {

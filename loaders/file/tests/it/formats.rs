@@ -73,8 +73,8 @@ async fn csv_of_one_null_column_is_never_an_empty_line() {
         .await
         .expect_err("an empty line");
     assert_eq!(
-        (error.kind(), error.get("row")),
-        (ErrorKind::InvalidData, Some("1"))
+        (error.kind(), error.row()),
+        (ErrorKind::InvalidData, Some(1))
     );
     assert_eq!(
         text_of("a.csv", &only, json!({"null_text": "\\N"})).await,
@@ -339,8 +339,8 @@ async fn a_date_that_readers_disagree_on_is_refused() {
             .await
             .expect_err("the year 5881580");
         assert_eq!(
-            (error.kind(), error.get("column"), error.get("row")),
-            (ErrorKind::InvalidData, Some("d"), Some("1"))
+            (error.kind(), error.get("column"), error.row()),
+            (ErrorKind::InvalidData, Some("d"), Some(1))
         );
     }
 }

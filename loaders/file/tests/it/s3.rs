@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrowload_core::{
-    BatchStream, Capabilities, Error, ErrorKind, Input, LoadReport, LoadSpec, Loader,
-    LoaderDescriptor, Mode, Settings, load,
+    BatchStream, Error, ErrorKind, Input, LoadReport, LoadSpec, Loader, LoaderDescriptor, Mode,
+    Settings, load,
 };
 use arrowload_testkit::{Subject, ThrowawayS3, conformance, python};
 use futures::future::BoxFuture;
@@ -39,11 +39,10 @@ impl Subject for Bucket {
         settings
     }
 
-    /// A folder of a bucket cannot be replaced at once, and what is uploaded cannot be read before it is published.
-    fn capabilities(&self) -> Capabilities {
-        let mut capabilities = *descriptor().capabilities();
-        (capabilities.modes, capabilities.checksum) = (&[Mode::Create, Mode::Append], false);
-        capabilities
+    /// A folder of a bucket cannot be replaced at once, its files appear one after the other, and what is uploaded cannot be read
+    /// before it is published.
+    fn never_kept(&self) -> &[&'static str] {
+        &["atomicity", "checksum", "overwrite"]
     }
 
     fn target(&self, name: &str) -> String {

@@ -1,14 +1,12 @@
-//! Loads through the pipeline, as the client runs them.
+//! What the tests share.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrowload_core::{
-    BatchStream, Input, LoadReport, LoadSpec, Loader, LoaderDescriptor, Plan, Result, Settings,
-    load, plan_load,
-};
+use arrow_array::RecordBatch;
+use arrowload_core::{LoadReport, LoaderDescriptor, Plan, Result};
 use arrowload_file::FileLoader;
+use arrowload_testkit::loads;
+pub(crate) use arrowload_testkit::loads::{batch, names, rows};
 use serde_json::Value;
 
 pub(crate) fn descriptor() -> LoaderDescriptor {
@@ -21,9 +19,7 @@ pub(crate) async fn run(
     batch: &RecordBatch,
     options: Value,
 ) -> Result<LoadReport> {
-    let (loader, spec) = prepare(target.as_ref(), options).await?;
-    let stream = BatchStream::from_batches(batch.schema(), vec![batch.clone()]);
-    load(&loader, &spec, &Input::stream(stream)).await
+    loads::run::<FileLoader>(target, batch, options).await
 }
 
 pub(crate) async fn plan(
@@ -31,55 +27,7 @@ pub(crate) async fn plan(
     batch: &RecordBatch,
     options: Value,
 ) -> Result<Plan> {
-    let (loader, spec) = prepare(target.as_ref(), options).await?;
-    plan_load(&loader, &spec, batch.schema()).await
-}
-
-async fn prepare(target: &Path, options: Value) -> Result<(Loader, LoadSpec)> {
-    let descriptor = descriptor();
-    let Value::Object(options) = options else {
-        panic!("options are an object")
-    };
-    let (split, load) = descriptor.split(Settings::from_map(options, "the test"))?;
-    let mut spec = LoadSpec::new(target.to_str().expect("UTF-8"));
-    (spec.load, spec.options) = (load, split.options);
-    Ok((Loader::connect(&descriptor, &split.config, 0).await?, spec))
-}
-
-/// Rows of `id` and `name`.
-pub(crate) fn rows(ids: std::ops::Range<i64>) -> RecordBatch {
-    let names: StringArray = ids
-        .clone()
-        .map(|id| (id % 3 != 0).then(|| format!("name {id}")))
-        .collect();
-    batch([
-        (
-            "id",
-            Arc::new(Int64Array::from_iter_values(ids)) as ArrayRef,
-        ),
-        ("name", Arc::new(names)),
-    ])
-}
-
-pub(crate) fn batch<const N: usize>(columns: [(&str, ArrayRef); N]) -> RecordBatch {
-    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)))
-        .expect("a batch")
-}
-
-/// The names in a folder, hidden ones too, sorted.
-pub(crate) fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).expect("a folder");
-    let mut names: Vec<String> = entries
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
-    names.sort();
-    names
+    loads::plan::<FileLoader>(target, batch, options).await
 }
 
 /// All rows of the Parquet files of a folder or file, counted.

@@ -1,27 +1,22 @@
 //! Object stores that fail at the worst moments, and what a load says and leaves then.
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrow_array::{Int64Array, RecordBatch};
-use arrowload_core::{ErrorKind, LoadRequest, LoadSession, LoadState, Mode, Receipt, Result};
-use async_trait::async_trait;
-use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use arrowload_core::{ErrorKind, LoadSession, LoadState, Mode, Receipt, Result};
+use arrowload_testkit::{Fate, FaultyStore, StoreCall, StoreStep};
+use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, UploadPart,
-};
+use object_store::{Error, ObjectMeta, ObjectStore, PutOptions, PutPayload};
 
 use crate::place::Place;
 use crate::record::RECORD_PREFIX;
 use crate::remote::{Store, find_load};
 use crate::session::FileSession;
-use crate::target::Target;
-use crate::{FileConfig, FileOptions, Format};
+use crate::target::FileTarget;
+use crate::testing::request;
+use crate::{FileOptions, Format};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
@@ -42,144 +37,32 @@ enum Fault {
     UploadSentTwice,
     /// An object is copied, and the request sent again.
     CopySentTwice,
+    /// What is to be copied is gone.
+    CopyFindsNothing,
 }
 
-#[derive(Debug)]
-struct Faulty {
-    inner: Arc<InMemory>,
-    fault: Fault,
-    completed: Arc<AtomicU32>,
-}
-
-impl fmt::Display for Faulty {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-fn lost() -> Error {
-    Error::Generic {
-        store: "faulty",
-        source: "the connection was reset".into(),
-    }
-}
-
-fn denied(path: &Path) -> Error {
-    Error::PermissionDenied {
-        path: path.to_string(),
-        source: "not you".into(),
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Faulty {
-    async fn put_opts(
-        &self,
-        path: &Path,
-        payload: PutPayload,
-        options: PutOptions,
-    ) -> object_store::Result<PutResult> {
-        if !path
-            .filename()
-            .is_some_and(|name| name.starts_with(RECORD_PREFIX))
-        {
-            return self.inner.put_opts(path, payload, options).await;
-        }
-        match self.fault {
-            Fault::NoRecord => Err(denied(path)),
-            Fault::RecordAnswerLost => self
-                .inner
-                .put_opts(path, payload, options)
-                .await
-                .and(Err(lost())),
-            Fault::RecordSentTwice => {
-                self.inner
-                    .put_opts(path, payload.clone(), options.clone())
-                    .await?;
-                self.inner.put_opts(path, payload, options).await
+impl Fault {
+    fn fate(self, call: &StoreCall<'_>) -> Fate {
+        let gone = || Error::NotFound {
+            path: call.path.to_string(),
+            source: "it is gone".into(),
+        };
+        let name = call.path.filename();
+        let is_record = name.is_some_and(|name| name.starts_with(RECORD_PREFIX));
+        match (self, call.step) {
+            (Self::NoDelete, StoreStep::Delete) => Fate::denied(call.path),
+            (Self::NoRecord, StoreStep::Put) if is_record => Fate::denied(call.path),
+            (Self::RecordAnswerLost, StoreStep::Put) if is_record => Fate::unanswered(),
+            (Self::RecordSentTwice, StoreStep::Put) if is_record => Fate::Twice,
+            (Self::NoSecondObject, StoreStep::CompleteUpload) if call.earlier == 1 => {
+                Fate::denied(call.path)
             }
-            _ => self.inner.put_opts(path, payload, options).await,
+            (Self::UploadAnswerLost, StoreStep::CompleteUpload) => Fate::unanswered(),
+            (Self::UploadSentTwice, StoreStep::CompleteUpload) => Fate::Unanswered(gone()),
+            (Self::CopySentTwice, StoreStep::Copy) => Fate::Twice,
+            (Self::CopyFindsNothing, StoreStep::Copy) => Fate::Fails(gone()),
+            _ => Fate::Done,
         }
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        path: &Path,
-        options: PutMultipartOptions,
-    ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        let inner = self.inner.put_multipart_opts(path, options).await?;
-        Ok(Box::new(FaultyUpload {
-            inner,
-            fault: self.fault,
-            completed: Arc::clone(&self.completed),
-        }))
-    }
-
-    async fn get_opts(&self, path: &Path, options: GetOptions) -> object_store::Result<GetResult> {
-        self.inner.get_opts(path, options).await
-    }
-
-    fn delete_stream(
-        &self,
-        paths: BoxStream<'static, object_store::Result<Path>>,
-    ) -> BoxStream<'static, object_store::Result<Path>> {
-        match self.fault {
-            Fault::NoDelete => paths
-                .map(|path| path.and_then(|path| Err(denied(&path))))
-                .boxed(),
-            _ => self.inner.delete_stream(paths),
-        }
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(
-        &self,
-        from: &Path,
-        to: &Path,
-        options: CopyOptions,
-    ) -> object_store::Result<()> {
-        if self.fault == Fault::CopySentTwice {
-            self.inner.copy_opts(from, to, options.clone()).await?;
-        }
-        self.inner.copy_opts(from, to, options).await
-    }
-}
-
-#[derive(Debug)]
-struct FaultyUpload {
-    inner: Box<dyn MultipartUpload>,
-    fault: Fault,
-    completed: Arc<AtomicU32>,
-}
-
-#[async_trait]
-impl MultipartUpload for FaultyUpload {
-    fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.inner.put_part(data)
-    }
-
-    async fn complete(&mut self) -> object_store::Result<PutResult> {
-        let earlier = self.completed.fetch_add(1, Ordering::Relaxed);
-        match self.fault {
-            Fault::NoSecondObject if earlier == 1 => Err(denied(&"second".into())),
-            Fault::UploadAnswerLost => self.inner.complete().await.and(Err(lost())),
-            Fault::UploadSentTwice => self.inner.complete().await.and(Err(Error::NotFound {
-                path: "upload".into(),
-                source: "no such upload".into(),
-            })),
-            _ => self.inner.complete().await,
-        }
-    }
-
-    async fn abort(&mut self) -> object_store::Result<()> {
-        self.inner.abort().await
     }
 }
 
@@ -200,11 +83,8 @@ impl Bucket {
     }
 
     fn store(&self, fault: Fault) -> Store {
-        Arc::new(Faulty {
-            inner: Arc::clone(&self.inner),
-            fault,
-            completed: Arc::default(),
-        })
+        let inner: Store = Arc::clone(&self.inner) as _;
+        Arc::new(FaultyStore::new(inner, move |call| fault.fate(call)))
     }
 
     /// Writes two batches of ten rows: in a folder, a file of each.
@@ -226,16 +106,10 @@ impl Bucket {
             (true, _) => options.max_file_bytes = Some(1),
             _ => {}
         }
-        // The name is looked up in another store, where there is nothing.
-        let mut request = LoadRequest::new(
-            load_id,
-            format!("memory:///faulty/{}", self.target),
-            batches[0].schema(),
-            options,
-        );
-        request.mode = mode;
-        let mut target = Target::of(&FileConfig::default(), &request).await?;
-        target.place = Place::Store(self.store(fault), self.path());
+        let name = format!("memory:///faulty/{}", self.target);
+        let request = request(load_id, &name, mode, &batches[0], options);
+        let place = Place::Store(self.store(fault), self.path());
+        let target = FileTarget::of(place, &request).await?;
         let mut session = FileSession::begin(target, request).await?;
         for batch in &batches {
             session.write(batch).await?;
@@ -256,7 +130,7 @@ impl Bucket {
         let state = find_load(&self.store(Fault::None), &self.path(), load_id)
             .await
             .expect("an answer");
-        matches!(state, LoadState::Committed(receipt) if receipt.rows == 20)
+        matches!(state, LoadState::Committed { receipt, .. } if receipt.rows == 20)
     }
 
     /// Objects that are no records.
@@ -435,4 +309,84 @@ async fn a_copy_that_was_sent_twice_is_known() {
         .await
         .expect_err("it is there");
     assert_eq!(error.kind(), ErrorKind::TargetExists);
+}
+
+#[tokio::test]
+async fn a_run_whose_staged_object_is_gone_is_not_in_doubt() {
+    let bucket = Bucket::new("a.parquet", Format::Parquet);
+    let error = bucket
+        .run(Mode::Create, "one", Fault::CopyFindsNothing)
+        .await
+        .expect_err("it is gone");
+    assert_eq!(
+        (error.kind(), error.is_transient()),
+        (ErrorKind::Conflict, true)
+    );
+    let slower = bucket
+        .begin(Mode::Create, "one", Fault::CopyFindsNothing)
+        .await
+        .expect("a session");
+    bucket
+        .run(Mode::Create, "one", Fault::None)
+        .await
+        .expect("the faster");
+    assert!(slower.commit().await.expect("the faster").already_loaded);
+    assert_eq!(bucket.data().await, ["a.parquet"]);
+}
+
+#[tokio::test]
+async fn what_others_have_staged_is_not_removed() {
+    let bucket = Bucket::new("a.parquet", Format::Parquet);
+    let put = async |name: &str| {
+        let (path, payload) = (name.into(), PutPayload::from_static(b"x"));
+        let put = bucket.inner.put_opts(&path, payload, PutOptions::default());
+        put.await.expect("an object");
+    };
+    let left = crate::stage::staged_name("one", "killed");
+    let live = crate::stage::staged_name("two", "live");
+    let below = format!("folder/{left}");
+    for name in [&left, &live, &below, ".arrowload-unknown.tmp"] {
+        put(name).await;
+    }
+    bucket
+        .run(Mode::Create, "one", Fault::None)
+        .await
+        .expect("a load");
+    let mut expected = vec![live, ".arrowload-unknown.tmp".into(), below];
+    expected.push("a.parquet".into());
+    expected.sort();
+    let mut found = bucket.data().await;
+    found.sort();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn columns_that_changed_meanwhile_are_noticed() {
+    for format in FOLDERS {
+        let bucket = Bucket::new("folder/", format);
+        bucket
+            .run(Mode::Append, "one", Fault::None)
+            .await
+            .expect("a load");
+        let session = bucket.begin(Mode::Append, "two", Fault::None).await;
+        let mut record = crate::remote::inspect(&bucket.store(Fault::None), &bucket.path(), None)
+            .await
+            .expect("a folder")
+            .record
+            .expect("a record");
+        record.load_id = "three".into();
+        record.partition_by = vec!["id".into()];
+        record.sequence += 1;
+        let path = bucket.path().join(crate::record::record_name("three"));
+        let payload = record.encode().expect("a record").into();
+        let put = bucket.inner.put_opts(&path, payload, PutOptions::default());
+        put.await.expect("another load");
+        let error = session.expect("a session").commit().await;
+        let error = error.expect_err("other columns");
+        assert_eq!(
+            (error.kind(), error.is_transient()),
+            (ErrorKind::Conflict, true)
+        );
+        assert_eq!(bucket.data().await.len(), 2);
+    }
 }
