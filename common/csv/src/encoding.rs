@@ -37,6 +37,15 @@ pub(crate) fn detect(head: &[u8], whole: bool) -> &'static Encoding {
     detector.guess(None, Utf8Detection::Deny)
 }
 
+/// The encoding of a label that is known. `utf-16` leaves the order of the bytes to the mark.
+pub(crate) fn declared(label: &str, head: &[u8]) -> &'static Encoding {
+    let found = Encoding::for_label(label.as_bytes()).unwrap_or(UTF_8);
+    match Encoding::for_bom(head) {
+        Some((marked, _)) if label.trim().eq_ignore_ascii_case("utf-16") => marked,
+        _ => found,
+    }
+}
+
 /// How many characters beyond ASCII are UTF-8, and how many places are not.
 fn utf8_evidence(mut bytes: &[u8], whole: bool) -> (usize, usize) {
     let (mut good, mut bad) = (0, 0);
@@ -184,6 +193,8 @@ mod tests {
         let mut mostly = "é,ü,ß\n".repeat(20).into_bytes();
         mostly.extend(b"\xE9\n");
         assert_eq!(detect(&mostly, true), UTF_8);
+        assert_eq!(declared("UTF-16", &[0xFE, 0xFF, 0, b'a']), UTF_16BE);
+        assert_eq!(declared("UTF-16", b"a\0"), UTF_16LE);
         // A head that ends within a character.
         assert_eq!(detect(&"é".as_bytes()[..1], false), UTF_8);
     }

@@ -80,8 +80,8 @@ impl Feed {
             return Ok(None);
         }
         loop {
-            // Doubling keeps the work on a very long row in proportion.
-            let wanted = buffer.len().max(self.chunk);
+            // A step in proportion keeps the work on a very long row linear, and what is read beyond it small.
+            let wanted = (buffer.len() / 4).max(self.chunk);
             if !self.ended {
                 self.more(wanted, buffer)?;
             }

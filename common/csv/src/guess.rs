@@ -32,8 +32,10 @@ impl Row {
     }
 
     pub(crate) fn is_blank(&self, data: &[u8]) -> bool {
+        // A row of nothing but delimiters has fields, though these may be tabs.
         !self.cut
             && !self.comment
+            && self.width() == 1
             && data[self.start..self.next]
                 .iter()
                 .all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))

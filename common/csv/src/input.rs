@@ -98,7 +98,7 @@ impl Input {
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let encoding = match &options.encoding {
-            Some(label) => Encoding::for_label(label.as_bytes()).unwrap_or(UTF_8),
+            Some(label) => encoding::declared(label, &head),
             None => encoding::detect(&head, whole),
         };
         let mark = encoding::mark_length(&head, encoding);

@@ -174,7 +174,11 @@ impl Sniffer<'_> {
             Some(rows) => rows,
             None => self.find_header(text, body),
         };
-        let header_rows = header_rows.min(body.len());
+        let mut header_rows = header_rows.min(body.len());
+        let broken = self.broken(text, &rows, body, header_rows)?;
+        if broken.is_some() {
+            header_rows = 0;
+        }
         let width = body
             .iter()
             .take(header_rows)
@@ -183,7 +187,7 @@ impl Sniffer<'_> {
             .max()
             .unwrap_or(1);
         self.dialect.header_rows = header_rows;
-        let begin = body.first().map_or(text.len(), |row| row.start);
+        let begin = broken.unwrap_or_else(|| body.first().map_or(text.len(), |row| row.start));
         let end = match header_rows {
             0 => begin,
             rows => body[rows - 1].next,
@@ -214,6 +218,32 @@ impl Sniffer<'_> {
             pad: self.options.ragged == Ragged::Pad,
             max_row_bytes: self.options.max_row_bytes.unwrap_or(MAX_ROW),
         })
+    }
+
+    /// Where a row with a malformed quote stands before the table's first row: it is no preamble, and is refused when it is
+    /// read.
+    fn broken(
+        &self,
+        text: &[u8],
+        rows: &[Row],
+        body: &[&Row],
+        header_rows: usize,
+    ) -> Result<Option<usize>> {
+        if body.is_empty() && !self.whole {
+            let message = "the first row is longer than 1 MiB";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let end = match header_rows {
+            0 => body.first().map_or(text.len(), |row| row.start),
+            rows => body[rows - 1].next,
+        };
+        let broken = rows.iter().find(|row| row.cut && row.start < end);
+        if broken.is_some() && self.options.header_rows()?.is_some_and(|rows| rows > 0) {
+            let message =
+                "a quote in the header, or before it, is not closed or is followed by text";
+            return Err(Error::new(ErrorKind::InvalidData, message));
+        }
+        Ok(broken.map(|row| row.start))
     }
 
     fn rows(&self, text: &[u8]) -> Vec<Row> {
@@ -461,9 +491,13 @@ impl Sniffer<'_> {
                     for row in header {
                         let mut scratch = Vec::new();
                         let cell = cell_text(syntax, text, row, column, &mut scratch);
-                        let cell = String::from_utf8_lossy(cell).trim().to_owned();
-                        if !cell.is_empty() {
-                            parts.push(cell);
+                        let cell = std::str::from_utf8(cell).map_err(|_| {
+                            let message =
+                                "the header has bytes that are no text; declare its `encoding`";
+                            Error::new(ErrorKind::InvalidData, message)
+                        })?;
+                        if !cell.trim().is_empty() {
+                            parts.push(cell.trim().to_owned());
                         }
                     }
                     parts.join(" ")

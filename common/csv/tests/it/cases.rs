@@ -79,6 +79,22 @@ fn blank_lines_are_no_rows() {
 }
 
 #[test]
+fn rows_of_nothing_but_delimiters_are_rows() {
+    for delimiter in ["\t", " ", ","] {
+        let told = Options {
+            delim: Some(delimiter.into()),
+            header: Some(false),
+            ..options()
+        };
+        let bytes = format!("{delimiter}\n{delimiter}\n1{delimiter}2\n");
+        assert_eq!(
+            read(bytes.as_bytes(), &told).expect("reads").cells().len(),
+            3
+        );
+    }
+}
+
+#[test]
 fn an_open_quote_swallows_nothing() {
     let bytes = b"id,name\n1,Ann\n2,\"Bob\n3,Cid\n";
     assert_eq!(
@@ -87,6 +103,34 @@ fn an_open_quote_swallows_nothing() {
     );
     let found = skip(bytes, &options()).expect("reads");
     assert_eq!(found.cells(), [["1", "Ann"], ["3", "Cid"]]);
+}
+
+#[test]
+fn a_broken_row_at_the_beginning_is_no_preamble() {
+    for bytes in [
+        b"\"abc\n".as_slice(),
+        b"1,\"a\n2,b\n3,c\n",
+        b"\"id,name\n1,Ann\n2,Bob\n",
+    ] {
+        assert_eq!(
+            read(bytes, &options()).err().expect("refused").get("line"),
+            Some("1")
+        );
+        let found = skip(bytes, &options()).expect("reads");
+        assert_eq!((found.lines.skipped, found.lines.preamble), (1, 0));
+    }
+    let declared = Options {
+        header: Some(true),
+        ..options()
+    };
+    assert!(read(b"\"id,name\n1,Ann\n", &declared).is_err());
+    let latin = Options {
+        encoding: Some("utf-8".into()),
+        ..options()
+    };
+    assert!(read(b"id,n\xE4me\n1,Ann\n", &latin).is_err());
+    let long = [b"a".repeat(2 << 20), b",b\n1,2\n".to_vec()].concat();
+    assert!(read(&long, &options()).is_err());
 }
 
 #[test]
