@@ -195,11 +195,13 @@ pub(crate) struct To {
 pub(crate) struct QueryArgs {
     #[command(flatten)]
     pub(crate) from: From,
-    /// table on a terminal, else csv; by the file's name with -o. arrow is Arrow IPC: the stream format into a pipe and into
-    /// .arrows, the file format into other files. json and ndjson have "NaN", "Infinity" and "-Infinity" as texts
+    /// table on a terminal, else csv; by the file's name with -o, for which table and json are not. arrow is Arrow IPC: the
+    /// stream format into a pipe and into .arrows, the file format into other files. json and ndjson have "NaN", "Infinity"
+    /// and "-Infinity" as texts
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
-    /// A file to write, under a temporary name until it is whole
+    /// A file to write, in place of one that is there; it has a temporary name until it is whole. Its ending says the format,
+    /// and for text the compression: .csv.gz
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }
@@ -221,10 +223,11 @@ pub(crate) struct ListArgs {
     /// Only tables whose name fits, as SQL's LIKE has it
     #[arg(long, value_name = "PATTERN")]
     pub(crate) name: Option<String>,
-    /// table on a terminal, else csv; by the file's name with -o
+    /// table on a terminal, else csv; by the file's name with -o, for which table and json are not
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
-    /// A file to write, under a temporary name until it is whole
+    /// A file to write, in place of one that is there; it has a temporary name until it is whole. Its ending says the format,
+    /// and for text the compression: .csv.gz
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }

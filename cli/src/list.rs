@@ -8,11 +8,11 @@ use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 use arrowload::{BatchStream, Client, Connections, Listed, Listing, Registry};
 use futures::StreamExt;
 
-use crate::args::{Kind, ListArgs};
+use crate::args::{Common, Kind, ListArgs};
 use crate::exit::{Exit, Failure};
-use crate::query;
+use crate::output::Output;
 
-pub(crate) async fn command(args: ListArgs) -> Result<Exit, Failure> {
+pub(crate) async fn command(args: ListArgs, common: &Common) -> Result<Exit, Failure> {
     let mut listing = Listing::new(match args.what {
         Kind::Catalogs => Listed::Catalogs,
         Kind::Schemas => Listed::Schemas,
@@ -46,20 +46,16 @@ pub(crate) async fn command(args: ListArgs) -> Result<Exit, Failure> {
         .connections(Connections::discover()?)
         .source(args.from)
         .build()?;
-    let format = query::format(args.format, args.output.as_deref())?;
+    let output = Output::of(args.format, args.output)?;
     let batches = client.list(listing).await?;
     let schema = shown_schema(batches.schema());
     let shown = {
         let schema = Arc::clone(&schema);
         batches.map(move |batch| Ok(as_shown(&batch?, &schema)?))
     };
-    query::show_answer(
-        &client,
-        BatchStream::new(schema, shown),
-        format,
-        args.output.as_deref(),
-    )
-    .await
+    output
+        .take(&client, BatchStream::new(schema, shown), common.quiet)
+        .await
 }
 
 /// Columns of unions and lists are text, which every format can hold.

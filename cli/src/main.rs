@@ -5,7 +5,6 @@ mod begun;
 mod connections;
 mod describe;
 mod exit;
-mod floats;
 mod input;
 mod ipc;
 mod job;
@@ -50,8 +49,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     let common = cli.common;
     match cli.command {
         Command::Load(args) => load::command(*args, &common).await,
-        Command::Query(args) => query::command(*args).await,
-        Command::List(args) => list::command(args).await,
+        Command::Query(args) => query::command(*args, &common).await,
+        Command::List(args) => list::command(args, &common).await,
         Command::Run(args) => run::command(args, &common).await,
         Command::Replay(args) => load::replay(args, &common).await,
         Command::Loaders => describe::loaders(),

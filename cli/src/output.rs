@@ -1,95 +1,179 @@
-//! Batches as a stream of some format, to standard output or to a file under a temporary name.
+//! Where an answer goes: onto standard output, or into a file, which is a load as any other.
 
-use std::io::{BufWriter, Stdout, Write};
+use std::io::{BufWriter, IsTerminal, Stdout, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
-use arrow_ipc::writer::{FileWriter, StreamWriter};
-use arrow_json::writer::{JsonArray, LineDelimited};
-use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
-use arrowload_common_text::{Csv, CsvStyle};
-use tempfile::NamedTempFile;
+use arrow_array::RecordBatch;
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{ArrowError, Schema};
+use arrowload::core::url_scheme;
+use arrowload::{BatchStream, Client, LoadBuilder};
+use arrowload_common_text::{
+    self as text, Column, Csv, CsvStyle, Json, printable, printable_lines,
+};
+use comfy_table::Table;
+use futures::TryStreamExt;
 
 use crate::args::Format;
-use crate::exit::Failure;
-use crate::floats::Floats;
+use crate::exit::{Exit, Failure};
+use crate::show;
 
-/// Where bytes go.
-enum Place {
-    Stdout(BufWriter<Stdout>),
-    File(BufWriter<NamedTempFile>, PathBuf),
+/// Rows that a table shows; all of them are a matter for a file.
+const SHOWN: usize = 1_000;
+/// The lines of a table, as Arrow's other tools draw them.
+const LINES: &str = "||--+-++|    ++++++";
+
+/// Where an answer goes.
+pub(crate) enum Output {
+    /// Onto standard output.
+    Print(Format),
+    File(FileOutput),
 }
 
-impl Write for Place {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        match self {
-            Self::Stdout(out) => out.write(bytes),
-            Self::File(out, _) => out.write(bytes),
+/// A file, and its format if that was asked for.
+pub(crate) struct FileOutput {
+    path: PathBuf,
+    format: Option<&'static str>,
+}
+
+impl Output {
+    /// What was asked for, else by who reads it. A file's name says its format.
+    pub(crate) fn of(format: Option<Format>, file: Option<PathBuf>) -> Result<Self, Failure> {
+        if let Some(path) = file {
+            return FileOutput::of(format, path).map(Self::File);
         }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        match self {
-            Self::Stdout(out) => out.flush(),
-            Self::File(out, _) => out.flush(),
-        }
-    }
-}
-
-enum Writer {
-    Table(Vec<RecordBatch>, SchemaRef, Place),
-    Csv(Box<CsvWriter>),
-    Json(Box<arrow_json::Writer<Place, JsonArray>>),
-    Ndjson(Box<arrow_json::Writer<Place, LineDelimited>>),
-    ArrowFile(Box<FileWriter<Place>>, SchemaRef),
-    ArrowStream(Box<StreamWriter<Place>>),
-}
-
-/// CSV as the loader of files writes it.
-struct CsvWriter {
-    csv: Csv,
-    place: Place,
-    buffer: Vec<u8>,
-    rows: u64,
-}
-
-impl CsvWriter {
-    /// Writes the header, which stands there even if no row does.
-    fn open(schema: &Schema, place: Place) -> Result<Self, Failure> {
-        let csv = Csv::check(schema)
-            .and_then(|()| CsvStyle::new(None, None, None))
-            .map_err(refused)?;
-        // A null in the only column is an empty line: an answer is not refused for it.
-        let mut writer = Self {
-            csv: Csv::new(schema, csv).with_empty_lines(),
-            place,
-            buffer: Vec::new(),
-            rows: 0,
+        let terminal = std::io::stdout().is_terminal();
+        let format = match format {
+            None if terminal => Format::Table,
+            None => Format::Csv,
+            // Only a stream is of use in a pipe.
+            Some(Format::Arrow) => Format::ArrowStream,
+            Some(format) => format,
         };
-        writer.csv.header(&mut writer.buffer);
-        writer.place.write_all(&writer.buffer)?;
-        Ok(writer)
+        let text = matches!(
+            format,
+            Format::Table | Format::Csv | Format::Json | Format::Ndjson
+        );
+        if terminal && !text {
+            return Err(Failure::usage(
+                "this format is no text for a terminal; name a file with -o, or pipe it",
+            ));
+        }
+        Ok(Self::Print(format))
     }
 
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
-        self.buffer.clear();
-        self.csv
-            .lines(batch, self.rows, &mut self.buffer)
-            .map_err(refused)?;
-        self.rows += batch.num_rows() as u64;
-        Ok(self.place.write_all(&self.buffer)?)
+    /// Prints a stream, or loads it into the file.
+    pub(crate) async fn take(
+        self,
+        client: &Client,
+        batches: BatchStream,
+        quiet: bool,
+    ) -> Result<Exit, Failure> {
+        match self {
+            Self::Print(format) => print(client, batches, format).await,
+            Self::File(file) => {
+                let load = |target| client.load_stream(batches, "file", target);
+                file.load(load, quiet).await
+            }
+        }
     }
 }
 
-/// An output under way. A file that is not finished is not there.
-pub(crate) struct Sink(Writer);
-
-fn failed(error: ArrowError) -> Failure {
-    match error {
-        ArrowError::IoError(_, error) => error.into(),
-        other => refused(other),
+impl FileOutput {
+    fn of(format: Option<Format>, path: PathBuf) -> Result<Self, Failure> {
+        let shown = path.display();
+        if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            return Err(Failure::usage(format!(
+                "{shown} is a folder, and -o names a file; `arrowload load --to file` writes folders"
+            )));
+        }
+        if path.exists() && !path.is_file() {
+            return Err(Failure::usage(format!(
+                "{shown} is not a regular file, which a new one could replace; redirect standard output: > {shown}"
+            )));
+        }
+        let format = match format {
+            None => None,
+            Some(Format::Csv) => Some("csv"),
+            Some(Format::Ndjson) => Some("ndjson"),
+            Some(Format::Parquet) => Some("parquet"),
+            Some(Format::ArrowFile) => Some("arrow"),
+            Some(Format::ArrowStream) => Some("arrow_stream"),
+            Some(Format::Arrow) => Some(arrow(&path)),
+            Some(Format::Table | Format::Json) => {
+                return Err(Failure::usage(format!(
+                    "tables and JSON arrays are only printed; choose --format ndjson, or redirect standard output: > {shown}"
+                )));
+            }
+        };
+        Ok(Self { path, format })
     }
+
+    /// Replaces the file by what is loaded, and says so if there was one.
+    pub(crate) async fn load(
+        self,
+        load: impl FnOnce(String) -> LoadBuilder,
+        quiet: bool,
+    ) -> Result<Exit, Failure> {
+        let replaced = self.path.exists();
+        let mut load = load(target(&self.path)?)
+            .option("mode", "overwrite")
+            .option("schema_evolution", true);
+        if let Some(format) = self.format {
+            load = load.option("format", format);
+        }
+        load.await.map_err(|error| match error.get("key") {
+            Some("format") if self.format.is_none() => Failure::usage(format!(
+                "{} does not say its format; add --format csv, ndjson, parquet or arrow",
+                self.path.display()
+            )),
+            _ => Failure::Load(error),
+        })?;
+        if replaced && !quiet {
+            show::complain(&format!("replaced {}", self.path.display()));
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// The path as the loader of files takes it: not below the root that a connection may have.
+fn target(path: &Path) -> Result<String, Failure> {
+    let name = path
+        .to_str()
+        .ok_or_else(|| Failure::usage(format!("the name {} is not UTF-8", path.display())))?;
+    match url_scheme(name) {
+        Some(_) => Ok(name.to_owned()),
+        None => Ok(std::path::absolute(path)?.display().to_string()),
+    }
+}
+
+/// By Arrow's convention, `.arrows` is the stream format and other files are of the file format.
+fn arrow(file: &Path) -> &'static str {
+    let stream = file
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("arrows"));
+    if stream { "arrow_stream" } else { "arrow" }
+}
+
+/// Prints an answer.
+pub(crate) async fn print(
+    client: &Client,
+    batches: BatchStream,
+    format: Format,
+) -> Result<Exit, Failure> {
+    match format {
+        Format::Table => print_table(batches).await,
+        Format::Csv => print_text(Text::csv(batches.schema())?, batches).await,
+        Format::Json => print_text(Text::json(batches.schema(), true)?, batches).await,
+        Format::Ndjson => print_text(Text::json(batches.schema(), false)?, batches).await,
+        Format::Arrow | Format::ArrowStream => print_stream(batches).await,
+        Format::ArrowFile => print_file(client, batches, "arrow").await,
+        Format::Parquet => print_file(client, batches, "parquet").await,
+    }
+}
+
+fn stdout() -> BufWriter<Stdout> {
+    BufWriter::with_capacity(64 << 10, std::io::stdout())
 }
 
 fn refused(error: impl std::fmt::Display) -> Failure {
@@ -98,225 +182,150 @@ fn refused(error: impl std::fmt::Display) -> Failure {
     ))
 }
 
-impl Sink {
-    pub(crate) fn open(
-        format: Format,
-        file: Option<&Path>,
-        schema: &SchemaRef,
-    ) -> Result<Self, Failure> {
-        let place = match file {
-            None => Place::Stdout(BufWriter::with_capacity(64 << 10, std::io::stdout())),
-            Some(path) => {
-                let folder = path
-                    .parent()
-                    .filter(|folder| !folder.as_os_str().is_empty())
-                    .unwrap_or(Path::new("."));
-                let cannot = |error| {
-                    Failure::failed(format!("{} cannot be written: {error}", path.display()))
-                };
-                Place::File(
-                    BufWriter::with_capacity(
-                        1 << 20,
-                        NamedTempFile::new_in(folder).map_err(cannot)?,
-                    ),
-                    path.to_owned(),
-                )
-            }
-        };
-        Ok(Self(match format {
-            Format::Table => Writer::Table(Vec::new(), schema.clone(), place),
-            Format::Csv => Writer::Csv(Box::new(CsvWriter::open(schema, place)?)),
-            Format::Json => Writer::Json(Box::new(json().build(place))),
-            Format::Ndjson => Writer::Ndjson(Box::new(json().build(place))),
-            Format::ArrowFile => {
-                let schema = plain(schema);
-                Writer::ArrowFile(
-                    Box::new(FileWriter::try_new(place, &schema).map_err(failed)?),
-                    schema,
-                )
-            }
-            Format::Arrow | Format::ArrowStream => Writer::ArrowStream(Box::new(
-                StreamWriter::try_new(place, schema).map_err(failed)?,
-            )),
-            Format::Parquet => {
-                return Err(Failure::failed("Parquet is written by the loader of files"));
-            }
-        }))
+/// Formats that are text, written batch by batch.
+enum Text {
+    Csv(Csv),
+    /// Objects, each a line or the item of an array.
+    Json(Json, bool),
+}
+
+impl Text {
+    fn csv(schema: &Schema) -> Result<Self, Failure> {
+        let style = Csv::check(schema).and_then(|()| CsvStyle::new(None, None, None));
+        // A null in the only column is an empty line: an answer is not refused for it.
+        let csv = Csv::new(schema, style.map_err(refused)?).with_empty_lines();
+        Ok(Self::Csv(csv))
     }
 
-    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
-        if matches!(
-            &self.0,
-            Writer::Table(..) | Writer::Json(_) | Writer::Ndjson(_)
-        ) {
-            check_shown(batch)?;
-        }
-        match &mut self.0 {
-            Writer::Table(batches, ..) => {
-                batches.push(batch.clone());
-                Ok(())
-            }
-            Writer::Csv(writer) => writer.write(batch),
-            Writer::Json(writer) => writer
-                .write(&decoded(batch, &plain(batch.schema_ref()))?)
-                .map_err(failed),
-            Writer::Ndjson(writer) => writer
-                .write(&decoded(batch, &plain(batch.schema_ref()))?)
-                .map_err(failed),
-            Writer::ArrowFile(writer, schema) => {
-                writer.write(&decoded(batch, schema)?).map_err(failed)
-            }
-            Writer::ArrowStream(writer) => writer.write(batch).map_err(failed),
+    fn json(schema: &Schema, array: bool) -> Result<Self, Failure> {
+        let format = text::Format::NDJSON;
+        Json::check(schema, &format).map_err(refused)?;
+        Ok(Self::Json(Json::new(schema, format), array))
+    }
+
+    fn begin(&self, out: &mut Vec<u8>) {
+        if let Self::Csv(csv) = self {
+            csv.header(out);
         }
     }
 
-    /// Writes the end, and gives a file its name.
-    pub(crate) fn finish(self) -> Result<(), Failure> {
-        let mut place = match self.0 {
-            Writer::Table(batches, schema, mut place) => {
-                writeln!(place, "{}", arrowload::Table::new(schema, batches))?;
-                place
-            }
-            Writer::Csv(writer) => writer.place,
-            Writer::Json(mut writer) => {
-                writer.finish().map_err(failed)?;
-                let mut place = writer.into_inner();
-                place.write_all(b"\n")?;
-                place
-            }
-            Writer::Ndjson(mut writer) => {
-                writer.finish().map_err(failed)?;
-                writer.into_inner()
-            }
-            Writer::ArrowFile(mut writer, _) => {
-                writer.finish().map_err(failed)?;
-                writer.into_inner().map_err(failed)?
-            }
-            Writer::ArrowStream(writer) => writer.into_inner().map_err(failed)?,
+    fn batch(&self, batch: &RecordBatch, row: u64, out: &mut Vec<u8>) -> Result<(), Failure> {
+        let written = match self {
+            Self::Csv(csv) => csv.lines(batch, row, out),
+            Self::Json(json, false) => json.lines(batch, row, out),
+            Self::Json(json, true) => json.items(batch, row, out),
         };
-        place.flush()?;
-        if let Place::File(out, path) = place {
-            let file = out
-                .into_inner()
-                .map_err(|error| Failure::from(error.into_error()))?;
-            readable(&file)?;
-            file.persist(&path).map_err(|error| {
-                Failure::failed(format!(
-                    "{} cannot be written: {}",
-                    path.display(),
-                    error.error
-                ))
-            })?;
+        written.map_err(refused)
+    }
+
+    fn end(&self, rows: u64, out: &mut Vec<u8>) {
+        if let Self::Json(_, true) = self {
+            out.extend_from_slice(if rows == 0 { b"[]\n" } else { b"]\n" });
         }
+    }
+}
+
+async fn print_text(text: Text, mut batches: BatchStream) -> Result<Exit, Failure> {
+    let (mut out, mut buffer, mut rows) = (stdout(), Vec::new(), 0);
+    let terminal = std::io::stdout().is_terminal();
+    let mut put = |buffer: &mut Vec<u8>| -> Result<(), Failure> {
+        match terminal {
+            true => out.write_all(printable_lines(&String::from_utf8_lossy(buffer)).as_bytes())?,
+            false => out.write_all(buffer)?,
+        }
+        buffer.clear();
         Ok(())
+    };
+    text.begin(&mut buffer);
+    while let Some(batch) = batches.try_next().await? {
+        text.batch(&batch, rows, &mut buffer)?;
+        rows += batch.num_rows() as u64;
+        put(&mut buffer)?;
     }
+    text.end(rows, &mut buffer);
+    put(&mut buffer)?;
+    out.flush()?;
+    Ok(Exit::Done)
 }
 
-fn json() -> arrow_json::WriterBuilder {
-    arrow_json::WriterBuilder::new()
-        .with_explicit_nulls(true)
-        .with_encoder_factory(Arc::new(Floats))
-}
-
-/// The schema with dictionaries decoded: the IPC file format has one for the whole file, and batches come with their own; and
-/// writers of text take a null among the values of a dictionary for one.
-fn plain(schema: &SchemaRef) -> SchemaRef {
-    fn field(of: &FieldRef) -> FieldRef {
-        Arc::new(Field::clone(of).with_data_type(data_type(of.data_type())))
-    }
-    fn data_type(of: &DataType) -> DataType {
-        match of {
-            DataType::Dictionary(_, values) => data_type(values),
-            DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
-            DataType::List(item) => DataType::List(field(item)),
-            DataType::LargeList(item) => DataType::LargeList(field(item)),
-            DataType::FixedSizeList(item, size) => DataType::FixedSizeList(field(item), *size),
-            DataType::Map(entries, sorted) => DataType::Map(field(entries), *sorted),
-            other => other.clone(),
+/// Prints the first rows as a table.
+async fn print_table(mut batches: BatchStream) -> Result<Exit, Failure> {
+    let mut table = Table::new();
+    table.load_preset(LINES);
+    let names = batches.schema().fields().iter();
+    table.set_header(names.map(|field| printable(field.name()).into_owned()));
+    let (mut rows, mut more) = (0, false);
+    while let Some(batch) = batches.try_next().await? {
+        let left = SHOWN - rows;
+        more |= batch.num_rows() > left;
+        let batch = batch.slice(0, batch.num_rows().min(left));
+        add_rows(&mut table, &batch, rows)?;
+        rows += batch.num_rows();
+        if more {
+            break;
         }
     }
-    Arc::new(Schema::new_with_metadata(
-        schema.fields().iter().map(field).collect::<Vec<_>>(),
-        schema.metadata().clone(),
-    ))
+    show::print(&table.to_string())?;
+    let note = if more {
+        format!("({SHOWN} rows shown; --format csv or -o FILE for all)")
+    } else {
+        format!("({} rows)", show::count(rows as u64))
+    };
+    show::print(&note)?;
+    Ok(Exit::Done)
 }
 
-fn decoded(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Failure> {
-    let columns = batch.columns().iter().zip(schema.fields());
-    let columns = columns.map(
-        |(array, field)| match array.data_type() == field.data_type() {
-            true => Ok(Arc::clone(array)),
-            false => arrow_cast::cast(array, field.data_type()),
-        },
-    );
-    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows).map_err(failed)
-}
-
-/// Temporary files are for their owner only; a result is for whom other files are.
-#[cfg(unix)]
-fn readable(file: &NamedTempFile) -> Result<(), Failure> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(file
-        .as_file()
-        .set_permissions(std::fs::Permissions::from_mode(0o644))?)
-}
-
-#[cfg(not(unix))]
-fn readable(_: &NamedTempFile) -> Result<(), Failure> {
-    Ok(())
-}
-
-/// Refuses values that have no text, such as dates far beyond the calendar: the formats would write an error in their place.
-pub(crate) fn check_shown(batch: &RecordBatch) -> Result<(), Failure> {
-    use arrow_cast::display::{ArrayFormatter, FormatOptions};
-    let schema = batch.schema();
-    let options = FormatOptions::new().with_display_error(false);
-    for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        if !field.data_type().is_temporal() && !field.data_type().is_nested() {
-            continue;
+fn add_rows(table: &mut Table, batch: &RecordBatch, first_row: usize) -> Result<(), Failure> {
+    let columns: Vec<Column> = batch.columns().iter().map(Column::new).collect();
+    let format = text::Format {
+        unions: true,
+        map_keys: text::MapKeys::AsText,
+        ..text::Format::CSV
+    };
+    for row in 0..batch.num_rows() {
+        let mut cells = Vec::with_capacity(columns.len());
+        for (column, field) in columns.iter().zip(batch.schema_ref().fields()) {
+            let mut cell = Vec::new();
+            if !column.is_null(row) {
+                column.text(row, &format, &mut cell).map_err(|why| {
+                    refused(text::refused(field.name(), why, (first_row + row) as u64))
+                })?;
+            }
+            cells.push(printable(&String::from_utf8_lossy(&cell)).into_owned());
         }
-        let formatter = ArrayFormatter::try_new(column, &options).map_err(failed)?;
-        let mut text = String::new();
-        for row in 0..column.len() {
-            text.clear();
-            formatter.value(row).write(&mut text).map_err(|error| {
-                Failure::failed(format!(
-                    "column `{}`, row {row}: {error}; cast it to text in the query",
-                    field.name()
-                ))
-            })?;
-        }
+        table.add_row(cells);
     }
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use arrow_array::types::Int32Type;
-    use arrow_array::{ArrayRef, DictionaryArray, Int32Array, Int64Array, StructArray};
-
-    use super::*;
-
-    #[test]
-    fn nulls_among_the_values_of_a_dictionary_are_nulls() {
-        let values: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(5)]));
-        let dictionary: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::new(
-            Int32Array::from(vec![Some(0), Some(1), None]),
-            Arc::clone(&values),
-        ));
-        let field = Arc::new(Field::new("d", dictionary.data_type().clone(), true));
-        let nested: ArrayRef = Arc::new(StructArray::from(vec![(field, Arc::clone(&dictionary))]));
-        let batch =
-            RecordBatch::try_from_iter([("top", dictionary), ("nested", nested)]).expect("a batch");
-        let batch = decoded(&batch, &plain(batch.schema_ref())).expect("decoded");
-        let mut writer = arrow_json::LineDelimitedWriter::new(Vec::new());
-        writer.write(&batch).expect("written");
-        let text = String::from_utf8(writer.into_inner()).expect("text");
-        assert_eq!(
-            text,
-            "{\"nested\":{}}\n{\"top\":5,\"nested\":{\"d\":5}}\n{\"nested\":{}}\n"
-        );
+async fn print_stream(mut batches: BatchStream) -> Result<Exit, Failure> {
+    let failed = |error| match error {
+        ArrowError::IoError(_, error) => Failure::from(error),
+        other => refused(other),
+    };
+    let mut writer = StreamWriter::try_new(stdout(), batches.schema()).map_err(failed)?;
+    while let Some(batch) = batches.try_next().await? {
+        writer.write(&batch).map_err(failed)?;
     }
+    writer.finish().map_err(failed)?;
+    writer.into_inner().map_err(failed)?.flush()?;
+    Ok(Exit::Done)
+}
+
+/// Prints what has its index at the end: it is a file first.
+async fn print_file(
+    client: &Client,
+    batches: BatchStream,
+    format: &'static str,
+) -> Result<Exit, Failure> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("answer");
+    client
+        .load_stream(batches, "file", path.display().to_string())
+        .option("format", format)
+        .await?;
+    let mut out = std::io::stdout().lock();
+    std::io::copy(&mut std::fs::File::open(&path)?, &mut out)?;
+    out.flush()?;
+    Ok(Exit::Done)
 }

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use arrowload::LoadReport;
+use arrowload_common_text::printable_lines;
 use comfy_table::{ContentArrangement, Table, presets};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -11,14 +12,17 @@ use crate::exit::Failure;
 
 /// A line on standard error.
 pub(crate) fn complain(line: &str) {
-    // There is nobody left to tell if this fails.
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    // A message may quote data. There is nobody left to tell if this fails.
+    let _ = writeln!(std::io::stderr().lock(), "{}", printable_lines(line));
 }
 
 /// Text on standard output.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    match out.is_terminal() {
+        true => out.write_all(printable_lines(text).as_bytes())?,
+        false => out.write_all(text.as_bytes())?,
+    }
     if !text.ends_with('\n') {
         out.write_all(b"\n")?;
     }

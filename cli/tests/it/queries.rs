@@ -54,22 +54,107 @@ fn each_format_shows_the_same_rows() {
         table.contains("| 1  | Ada   |") && table.ends_with("(2 rows)\n"),
         "{table}"
     );
-    for (file, again) in [
-        ("out.parquet", true),
-        ("out.arrow", true),
-        ("out.csv", true),
-        ("out.ndjson", true),
-        ("out.json", false),
+    for file in [
+        "out.parquet",
+        "out.arrow",
+        "out.csv",
+        "out.csv.gz",
+        "out.ndjson",
+        "out.json",
     ] {
         assert_eq!(place.ok(&["query", "--from", "people.csv", "-o", file]), "");
-        if again {
-            assert_eq!(
-                place.ok(&["query", "--from", file, "--format", "csv"]),
-                PEOPLE,
-                "{file}"
-            );
-        }
+        assert_eq!(
+            place.ok(&["query", "--from", file, "--format", "csv"]),
+            PEOPLE,
+            "{file}"
+        );
     }
+    let none = "SELECT 1 AS a WHERE false";
+    for (format, text) in [("csv", "a\n"), ("json", "[]\n"), ("ndjson", "")] {
+        assert_eq!(
+            place.ok(&["query", "--sql", none, "--format", format]),
+            text
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_there_is_replaced_whatever_it_holds() {
+    let place = Place::new();
+    for file in ["q.parquet", "q.arrow", "q.arrows", "q.csv", "q.ndjson"] {
+        let write = |sql: &str, more: &[&str]| {
+            let ended = place.run(&[&["query", "--sql", sql, "-o", file], more].concat());
+            assert_eq!(
+                (ended.code, ended.out.as_str()),
+                (0, ""),
+                "{file}: {ended:?}"
+            );
+            ended.err
+        };
+        assert_eq!(write("SELECT 1 AS a", &[]), "");
+        assert_eq!(write("SELECT 'x' AS b", &[]), format!("replaced {file}\n"));
+        assert_eq!(
+            place.ok(&["query", "--from", file, "--format", "csv"]),
+            "b\nx\n",
+            "{file}"
+        );
+        assert_eq!(write("SELECT 'x' AS b", &["--quiet"]), "");
+    }
+}
+
+#[test]
+fn only_a_file_can_be_written() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE);
+    std::fs::create_dir(place.path().join("folder")).expect("a folder");
+    for (file, why) in [
+        ("folder", "is a folder"),
+        ("new/", "is a folder"),
+        ("/dev/null", "redirect standard output"),
+    ] {
+        let arguments = [
+            "query",
+            "--from",
+            "people.csv",
+            "-o",
+            file,
+            "--format",
+            "csv",
+        ];
+        let error = place.refused(2, &arguments);
+        assert!(error.contains(why), "{file}: {error}");
+    }
+    for format in ["table", "json"] {
+        let arguments = [
+            "query",
+            "--from",
+            "people.csv",
+            "-o",
+            "x",
+            "--format",
+            format,
+        ];
+        let error = place.refused(2, &arguments);
+        assert!(error.contains("only printed"), "{format}: {error}");
+    }
+    assert!(!place.path().join("x").exists() && !place.path().join("new").exists());
+}
+
+#[test]
+fn control_characters_never_reach_a_table() {
+    let place = Place::new();
+    let sql = "SELECT 'a' || chr(27) || '[31m' || chr(155) || chr(10) || 'b' AS \"n\u{1b}[2J\"";
+    let table = place.ok(&["query", "--sql", sql, "--format", "table"]);
+    assert!(
+        table.contains("| n\\u001b[2J") && table.contains("| a\\u001b[31m\\u009b\\nb |"),
+        "{table:?}"
+    );
+    assert!(!table.contains('\u{1b}'), "{table:?}");
+    // A pipe gets what is there.
+    let csv = place.ok(&["query", "--sql", sql, "--format", "csv"]);
+    assert_eq!(csv, "n\u{1b}[2J\n\"a\u{1b}[31m\u{9b}\nb\"\n");
+    let error = place.refused(1, &["query", "--sql", "SELECT \"\u{1b}[2J\""]);
+    assert!(error.contains("\\u001b[2J"), "{error:?}");
 }
 
 #[test]
@@ -227,6 +312,14 @@ fn floats_without_a_number_in_json_are_not_lost() {
             .ok(&["query", "--sql", sql, "--format", "json"])
             .contains("{\"f\":\"NaN\"")
     );
+    // A file holds the same, whichever command wrote it.
+    place.ok(&["query", "--sql", sql, "-o", "written.ndjson"]);
+    let load = ["load", "--sql", sql, "--to", "file", "--target"];
+    place.ok(&[&load[..], &["loaded.ndjson"]].concat());
+    assert_eq!(
+        (place.read("written.ndjson"), place.read("loaded.ndjson")),
+        (shown.clone(), shown)
+    );
 }
 
 #[test]
@@ -321,33 +414,42 @@ fn a_file_is_whole_or_not_there() {
         std::fs::read_dir(place.path()).expect("a folder").count(),
         0
     );
-    let error = place.refused(
-        1,
-        &["query", "--sql", "SELECT 1", "-o", "no/such/folder/x.csv"],
-    );
-    assert!(error.contains("no/such/folder"), "{error}");
+    place.write("file", "");
+    let error = place.refused(1, &["query", "--sql", "SELECT 1", "-o", "file/x.csv"]);
+    assert!(error.contains("file/x.csv"), "{error}");
 }
 
 #[test]
 fn a_pipe_that_closes_is_no_error() {
     use std::io::{BufRead, BufReader};
     let place = Place::new();
-    let mut child = place.spawn(&[
-        "query",
-        "--sql",
-        "SELECT * FROM generate_series(1, 5000000)",
-        "--format",
-        "csv",
-    ]);
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("a pipe"))
-        .read_line(&mut line)
-        .expect("a line");
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!((line.as_str(), output.status.code()), ("value\n", Some(0)));
-    assert!(
-        output.stderr.is_empty(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let sql = "SELECT * FROM generate_series(1, 1000000)";
+    for (format, first) in [
+        ("csv", "value\n"),
+        ("ndjson", "{\"value\":1}\n"),
+        ("json", ""),
+        ("arrow", ""),
+        ("parquet", ""),
+    ] {
+        let mut child = place.spawn(&["query", "--sql", sql, "--format", format]);
+        let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        if first.is_empty() {
+            assert!(!out.fill_buf().expect("bytes").is_empty(), "{format}");
+        } else {
+            out.read_line(&mut line).expect("a line");
+        }
+        drop(out);
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(
+            (line.as_str(), output.status.code()),
+            (first, Some(0)),
+            "{format}"
+        );
+        assert!(
+            output.stderr.is_empty(),
+            "{format}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
 }

@@ -64,6 +64,16 @@ fn a_load_shows_a_bar_and_a_query_a_table() {
         table.contains("| a |") && table.contains("(1 rows)"),
         "{table}"
     );
+    // A terminal would obey them.
+    let sql = "SELECT chr(27) || '[31m' || chr(13) || 'é' AS a";
+    for format in ["table", "csv", "ndjson"] {
+        let seen =
+            on_a_terminal(&place, &["query", "--sql", sql, "--format", format]).expect("a Python");
+        assert!(
+            seen.contains(r"\u001b[31m\ré") && !seen.contains('\u{1b}'),
+            "{format}: {seen:?}"
+        );
+    }
     let binary = on_a_terminal(
         &place,
         &["query", "--sql", "SELECT 1 AS a", "--format", "parquet"],
