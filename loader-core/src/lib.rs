@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod arrow_types;
 mod capabilities;
 mod checksum;
 mod dead_letter;
@@ -20,7 +21,6 @@ mod plan;
 mod query_progress;
 mod rebatch;
 mod registry;
-mod relabel;
 mod report;
 mod schema;
 mod secret;
@@ -30,6 +30,7 @@ mod source;
 mod stream;
 mod url;
 
+pub use arrow_types::relabel;
 pub use capabilities::{Atomicity, BatchSize, Capabilities, Mode, TypeSupport};
 pub use checksum::{Checksums, ColumnChecksum};
 pub use dead_letter::{CODE, DeadLetterOrigin, REASON, ROW, Rejects, read_dead_letters};
@@ -50,7 +51,6 @@ pub use pipeline::{
 pub use plan::{ColumnPlan, Plan, TargetColumn, TargetColumns};
 pub use query_progress::QueryProgress;
 pub use registry::{LoaderDescriptor, Registry, SourceDescriptor, is_snake_case};
-pub use relabel::relabel;
 pub use report::{KeyCounts, LoadReport, LoadState, Prepared, Progress, Receipt};
 pub use schema::ColumnMapping;
 pub use secret::Secret;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field, FieldRef, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit};
+use arrowload_core::arrow_types::holds;
 use arrowload_core::{Result, TypeSupport};
 
 use crate::error::{invalid_option, mismatch, unsupported_type, value};
@@ -250,20 +251,5 @@ fn whole_days(given: &ArrayRef, stored: &ArrayRef) -> Result<(), arrow_schema::A
 }
 
 fn holds_date64(data_type: &DataType) -> bool {
-    use DataType as D;
-    match data_type {
-        D::Date64 => true,
-        D::Dictionary(_, values) => holds_date64(values),
-        D::List(child)
-        | D::LargeList(child)
-        | D::ListView(child)
-        | D::LargeListView(child)
-        | D::FixedSizeList(child, _)
-        | D::RunEndEncoded(_, child)
-        | D::Map(child, _) => holds_date64(child.data_type()),
-        D::Struct(fields) => fields
-            .iter()
-            .any(|field: &Arc<Field>| holds_date64(field.data_type())),
-        _ => false,
-    }
+    holds(data_type, &|kind| *kind == DataType::Date64)
 }

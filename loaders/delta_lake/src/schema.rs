@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrowload_core::arrow_types::{holds, map_fields};
 use arrowload_core::{Error, ErrorKind, Result};
 use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use deltalake::kernel::{Metadata, MetadataExt, Protocol, StructType, new_metadata};
@@ -59,20 +60,11 @@ fn unexpected(what: &str, error: impl std::error::Error + Send + Sync + 'static)
 
 /// Without metadata inside of nested types, which Delta would take for its own.
 pub(crate) fn plain(schema: &Schema) -> Schema {
-    fn inner(field: &FieldRef) -> FieldRef {
-        Arc::new(Field::new(
-            field.name(),
-            data_type(field.data_type()),
-            field.is_nullable(),
-        ))
-    }
     fn data_type(of: &DataType) -> DataType {
-        match of {
-            DataType::List(item) => DataType::List(inner(item)),
-            DataType::Map(entries, sorted) => DataType::Map(inner(entries), *sorted),
-            DataType::Struct(fields) => DataType::Struct(fields.iter().map(inner).collect()),
-            other => other.clone(),
-        }
+        map_fields(of, |field| {
+            let data_type = data_type(field.data_type());
+            Arc::new(Field::new(field.name(), data_type, field.is_nullable()))
+        })
     }
     let fields: Vec<Field> = schema
         .fields()
@@ -135,12 +127,9 @@ fn check_inside(field: &FieldRef) -> Result<()> {
 
 /// Whether a type has timestamps without a zone, which a table's protocol must name.
 fn has_ntz(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Timestamp(_, None) => true,
-        DataType::List(item) | DataType::Map(item, _) => has_ntz(item.data_type()),
-        DataType::Struct(fields) => fields.iter().any(|field| has_ntz(field.data_type())),
-        _ => false,
-    }
+    holds(data_type, &|kind| {
+        matches!(kind, DataType::Timestamp(_, None))
+    })
 }
 
 /// The lowest protocol that a table of these columns needs.

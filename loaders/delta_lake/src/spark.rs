@@ -1,6 +1,7 @@
 //! Which expressions of a table mean the same here as in Spark, which wrote them: the others are refused.
 
 use arrow_schema::DataType;
+use arrowload_core::arrow_types::is_text;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
@@ -34,7 +35,7 @@ fn unlike(what: impl std::fmt::Display) -> DataFusionError {
 }
 
 fn check(part: &Expr, columns: &DFSchema) -> Result<()> {
-    let of = |part: &Expr| Ok::<_, DataFusionError>(plain(part.get_type(columns)?));
+    let of = |part: &Expr| Ok::<_, DataFusionError>(kind(part.get_type(columns)?));
     let same = |left: &Expr, right: &Expr| match comparable(left, &of(left)?, right, &of(right)?) {
         true => Ok(()),
         false => Err(unlike(format!("comparing {left} and {right}"))),
@@ -93,7 +94,7 @@ fn check(part: &Expr, columns: &DFSchema) -> Result<()> {
             }
         }
         Expr::Cast(Cast { expr, data_type })
-            if casts_alike(expr, &of(expr)?, &plain(data_type.clone())) => {}
+            if casts_alike(expr, &of(expr)?, &kind(data_type.clone())) => {}
         Expr::ScalarFunction(function) => check_function(function, &of)?,
         _ => return Err(unlike(part)),
     }
@@ -147,10 +148,11 @@ fn check_function(
 }
 
 /// One type for each kind of values.
-fn plain(data_type: DataType) -> DataType {
-    match data_type {
-        DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
-        other => other,
+fn kind(data_type: DataType) -> DataType {
+    if is_text(&data_type) {
+        DataType::Utf8
+    } else {
+        data_type
     }
 }
 

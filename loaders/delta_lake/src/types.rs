@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, FieldRef, TimeUnit};
+use arrowload_core::arrow_types::{decoded, holds};
 use arrowload_core::{Error, ErrorKind, Result, TypeSupport, relabel};
 
 use crate::options::Nanoseconds;
@@ -216,11 +217,7 @@ pub(crate) fn convert(
             .with_source(error)
     };
     // Casts of dictionaries and runs take the way through their values.
-    let plain = match array.data_type() {
-        DataType::Dictionary(_, values) => cast(array, values).map_err(failed)?,
-        DataType::RunEndEncoded(_, values) => cast(array, values.data_type()).map_err(failed)?,
-        _ => Arc::clone(array),
-    };
+    let plain = cast(array, decoded(array.data_type())).map_err(failed)?;
     let converted = match (plain.data_type(), to) {
         // The instants are the same; the zone is a label.
         (DataType::Timestamp(unit, Some(_)), DataType::Timestamp(same, Some(_)))
@@ -276,22 +273,4 @@ pub(crate) fn is_cut(data_type: &DataType, nanoseconds: Nanoseconds) -> bool {
         && holds(data_type, &|inner| {
             matches!(inner, DataType::Timestamp(TimeUnit::Nanosecond, _))
         })
-}
-
-/// Whether a type, or one inside of it, is of a kind.
-fn holds(data_type: &DataType, is_it: &dyn Fn(&DataType) -> bool) -> bool {
-    use DataType as T;
-    let inner = |field: &FieldRef| holds(field.data_type(), is_it);
-    match data_type {
-        T::List(field)
-        | T::LargeList(field)
-        | T::ListView(field)
-        | T::LargeListView(field)
-        | T::FixedSizeList(field, _)
-        | T::Map(field, _) => inner(field),
-        T::Struct(fields) => fields.iter().any(inner),
-        T::Dictionary(_, values) => holds(values, is_it),
-        T::RunEndEncoded(_, values) => inner(values),
-        other => is_it(other),
-    }
 }

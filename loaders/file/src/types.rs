@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrowload_common_parquet as parquet_writer;
 use arrowload_common_text::{self as text, is_nested, text_type};
+use arrowload_core::arrow_types::{decoded, holds, map_fields};
 use arrowload_core::{Error, Result, TypeSupport};
 
 use crate::options::Format;
@@ -20,7 +21,7 @@ impl Format {
 /// How a column of this type arrives in files of this format.
 pub(crate) fn support(format: Format, data_type: &DataType) -> TypeSupport {
     match format {
-        Format::Parquet if holds_interval(data_type) => {
+        Format::Parquet if holds(data_type, &|kind| matches!(kind, DataType::Interval(_))) => {
             TypeSupport::Unsupported("the parts of Parquet's INTERVAL have no sign, and readers disagree on it; cast it to text".into())
         }
         Format::Parquet => parquet_writer::supports_type(data_type),
@@ -40,23 +41,6 @@ pub(crate) fn field_support(format: Format, field: &Field) -> TypeSupport {
     match (format, parquet_writer::supports_field(field)) {
         (Format::Parquet, refused @ TypeSupport::Unsupported(_)) => refused,
         _ => support(format, field.data_type()),
-    }
-}
-
-/// Whether a type has an interval at any depth.
-fn holds_interval(data_type: &DataType) -> bool {
-    use DataType as T;
-    match data_type {
-        T::Interval(_) => true,
-        T::Dictionary(_, values) => holds_interval(values),
-        T::List(item)
-        | T::LargeList(item)
-        | T::ListView(item)
-        | T::LargeListView(item)
-        | T::FixedSizeList(item, _) => holds_interval(item.data_type()),
-        T::Map(item, _) | T::RunEndEncoded(_, item) => holds_interval(item.data_type()),
-        T::Struct(fields) => fields.iter().any(|field| holds_interval(field.data_type())),
-        _ => false,
     }
 }
 
@@ -92,34 +76,22 @@ pub(crate) fn stored_schema(format: Format, schema: &Schema) -> Result<SchemaRef
     )))
 }
 
-fn child(field: &FieldRef) -> FieldRef {
-    Arc::new(Field::clone(field).with_data_type(plain(field.data_type())))
-}
-
 /// The type with dictionaries decoded: the IPC file format has one dictionary for each column of the whole file, and
 /// batches come with their own.
 pub(crate) fn plain(data_type: &DataType) -> DataType {
-    use DataType as T;
     match data_type {
-        T::Dictionary(_, values) => plain(values),
-        T::List(item) => T::List(child(item)),
-        T::LargeList(item) => T::LargeList(child(item)),
-        T::ListView(item) => T::ListView(child(item)),
-        T::LargeListView(item) => T::LargeListView(child(item)),
-        T::FixedSizeList(item, size) => T::FixedSizeList(child(item), *size),
-        T::Struct(fields) => T::Struct(fields.iter().map(child).collect()),
-        T::Map(entries, sorted) => T::Map(child(entries), *sorted),
-        T::RunEndEncoded(ends, values) if values.data_type() != &plain(values.data_type()) => {
-            T::RunEndEncoded(Arc::clone(ends), child(values))
-        }
-        other => other.clone(),
+        DataType::Dictionary(_, values) => plain(values),
+        DataType::Union(..) => data_type.clone(),
+        other => map_fields(other, |field| {
+            Arc::new(Field::clone(field).with_data_type(plain(field.data_type())))
+        }),
     }
 }
 
 /// What stands in a line of text for a value that is not nested.
 fn scalar_text(data_type: &DataType) -> &'static str {
     use DataType as T;
-    match data_type {
+    match decoded(data_type) {
         T::Null => "text: always null",
         T::Boolean => "text: true or false",
         T::Date32 | T::Date64 => "text: ISO 8601 date",
@@ -129,8 +101,6 @@ fn scalar_text(data_type: &DataType) -> &'static str {
         T::Duration(_) | T::Interval(_) => "text: ISO 8601 duration",
         T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => "text: hexadecimal",
         T::Utf8 | T::LargeUtf8 | T::Utf8View => "text",
-        T::Dictionary(_, values) => scalar_text(values),
-        T::RunEndEncoded(_, values) => scalar_text(values.data_type()),
         _ => "text: decimal digits",
     }
 }
@@ -145,9 +115,7 @@ fn json_support(data_type: &DataType) -> TypeSupport {
 /// What stands in an object for a value of a type that JSON holds.
 fn json_text(data_type: &DataType) -> &'static str {
     use DataType as T;
-    match data_type {
-        T::Dictionary(_, values) => json_text(values),
-        T::RunEndEncoded(_, values) => json_text(values.data_type()),
+    match decoded(data_type) {
         T::Struct(_) | T::Map(..) => "JSON object",
         nested if nested.is_nested() => "JSON array",
         T::Null => "JSON null",

@@ -3,6 +3,7 @@
 
 use arrow_schema::{DataType, Field};
 use arrowload_core::TypeSupport;
+use arrowload_core::arrow_types::{is_binary, is_text, list_item};
 
 use crate::PostgresqlOptions;
 use crate::encode::{
@@ -52,23 +53,6 @@ pub(crate) fn for_existing_column(
         |new| new.support,
     );
     Ok((conversion, support))
-}
-
-fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
-}
-
-fn is_binary(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Binary
-            | DataType::LargeBinary
-            | DataType::BinaryView
-            | DataType::FixedSizeBinary(_)
-    )
 }
 
 /// Decimal digits before and behind the point that a number of this type can have; `None` for floats.
@@ -196,18 +180,6 @@ fn numeric(
     NumericTarget {
         limit: limit.filter(|limit| !fits(*limit)),
         round: options.round_decimals,
-    }
-}
-
-/// The items of a list of any kind.
-pub(crate) fn list_item(data_type: &DataType) -> Option<&Field> {
-    match data_type {
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item)
-        | DataType::FixedSizeList(item, _) => Some(item),
-        _ => None,
     }
 }
 

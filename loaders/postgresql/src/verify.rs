@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Schema};
+use arrowload_core::arrow_types::{decoded, list_item};
 use arrowload_core::{Checksums, ColumnChecksum, Error, ErrorKind, Result};
 use futures::StreamExt;
 use tokio_postgres::Client;
@@ -16,15 +17,6 @@ use crate::error::from_pg;
 
 /// Rows of a batch while it is read back.
 const BATCH_ROWS: usize = 1 << 14;
-
-/// The type of the values, without dictionaries and run-ends around them.
-fn plain(data_type: &DataType) -> &DataType {
-    match data_type {
-        DataType::Dictionary(_, values) => plain(values),
-        DataType::RunEndEncoded(_, values) => plain(values.data_type()),
-        other => other,
-    }
-}
 
 /// A decimal that holds every number of the type; `None` for floats.
 fn decimal(data_type: &DataType) -> Option<ReadType> {
@@ -46,7 +38,7 @@ fn decimal(data_type: &DataType) -> Option<ReadType> {
 /// The type that a column is read back as, whose values hash as those of the load; `None` if the table keeps them in another
 /// form, or an option lets it change them.
 pub(crate) fn read_back(source: &DataType, conversion: &Conversion) -> Option<ReadType> {
-    let source = plain(source);
+    let source = decoded(source);
     let keeps = |keeps: bool, read: ReadType| keeps.then_some(read);
     match conversion {
         Conversion::Null | Conversion::Bytea => Some(ReadType::Bytea),
@@ -79,7 +71,7 @@ pub(crate) fn read_back(source: &DataType, conversion: &Conversion) -> Option<Re
             ReadType::Interval,
         ),
         Conversion::Array(target) => {
-            let item = crate::matrix::list_item(source)?;
+            let item = list_item(source)?;
             let read = read_back(item.data_type(), &target.element)?;
             Some(ReadType::ListFromOne(Box::new(read)))
         }

@@ -1,6 +1,7 @@
 //! The loader: connects, looks at targets, begins loads, and knows which have committed.
 
 use arrow_schema::DataType;
+use arrowload_core::arrow_types::decoded;
 use arrowload_core::{
     Atomicity, BatchSize, Begun, Capabilities, DataLoader, Error, ErrorKind, LoadRequest,
     LoadState, Mode, Plan, Rejects, Result, TargetColumns, TypeSupport,
@@ -13,7 +14,7 @@ use crate::nodes::Nodes;
 use crate::options::RedisOptions;
 use crate::own::Own;
 use crate::pool::Pool;
-use crate::record::{Seen, decoded};
+use crate::record::Seen;
 use crate::session::RedisSession;
 use crate::target::{self, Recorded, Resolved, Target};
 use crate::{lease, modules, types};

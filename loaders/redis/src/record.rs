@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrowload_core::arrow_types::{decoded, is_binary, is_text};
 use arrowload_core::{Error, ErrorKind, LoadRequest, Mode, Result};
 
 use crate::RedisOptions;
@@ -264,13 +265,6 @@ fn together(one: &DataType, other: &DataType) -> Option<DataType> {
     if one == other {
         return Some(one.clone());
     }
-    let text = |kind: &T| matches!(kind, T::Utf8 | T::LargeUtf8 | T::Utf8View);
-    let binary = |kind: &T| {
-        matches!(
-            kind,
-            T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_)
-        )
-    };
     match (one, other) {
         (T::Null, kind) | (kind, T::Null) => Some(kind.clone()),
         (a, b) if a.is_integer() && b.is_integer() => {
@@ -278,17 +272,8 @@ fn together(one: &DataType, other: &DataType) -> Option<DataType> {
             Some(if huge { T::Decimal128(20, 0) } else { T::Int64 })
         }
         (a, b) if a.is_floating() && b.is_floating() => Some(T::Float64),
-        (a, b) if text(a) && text(b) => Some(T::LargeUtf8),
-        (a, b) if binary(a) && binary(b) => Some(T::LargeBinary),
+        (a, b) if is_text(a) && is_text(b) => Some(T::LargeUtf8),
+        (a, b) if is_binary(a) && is_binary(b) => Some(T::LargeBinary),
         _ => None,
-    }
-}
-
-/// What a dictionary or run-ends encode.
-pub(crate) fn decoded(kind: &DataType) -> &DataType {
-    match kind {
-        DataType::Dictionary(_, inner) => decoded(inner),
-        DataType::RunEndEncoded(_, inner) => decoded(inner.data_type()),
-        other => other,
     }
 }

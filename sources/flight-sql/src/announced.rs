@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_flight::{FlightInfo, IpcMessage};
-use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrowload_core::arrow_types::map_fields;
 use arrowload_core::{Error, ErrorKind, Result, relabel};
 
 use crate::error::malformed;
@@ -44,27 +45,13 @@ pub(crate) fn check(announced: &Schema, sent: &Schema) -> Result<()> {
 
 /// A type without metadata inside of it, and with nulls everywhere.
 fn bare(of: &DataType) -> DataType {
-    let field =
-        |field: &FieldRef| Arc::new(Field::new(field.name(), bare(field.data_type()), true));
     match of {
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(field).collect()),
-        DataType::List(item) => DataType::List(field(item)),
-        DataType::LargeList(item) => DataType::LargeList(field(item)),
-        DataType::ListView(item) => DataType::ListView(field(item)),
-        DataType::LargeListView(item) => DataType::LargeListView(field(item)),
-        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(field(item), *size),
-        DataType::Map(entries, sorted) => DataType::Map(field(entries), *sorted),
-        DataType::Union(fields, mode) => DataType::Union(
-            fields.iter().map(|(id, of)| (id, field(of))).collect(),
-            *mode,
-        ),
-        DataType::RunEndEncoded(ends, values) => {
-            DataType::RunEndEncoded(field(ends), field(values))
-        }
         DataType::Dictionary(keys, values) => {
             DataType::Dictionary(keys.clone(), Box::new(bare(values)))
         }
-        other => other.clone(),
+        other => map_fields(other, |field| {
+            Arc::new(Field::new(field.name(), bare(field.data_type()), true))
+        }),
     }
 }
 

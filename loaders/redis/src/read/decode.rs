@@ -9,6 +9,7 @@ use arrow_array::{
 };
 use arrow_cast::{CastOptions, cast, cast_with_options};
 use arrow_schema::{DataType, Field, IntervalUnit};
+use arrowload_core::arrow_types::is_binary;
 use arrowload_core::{Error, ErrorKind, Result};
 
 /// The type that a column is read as, where it was loaded as this one.
@@ -102,10 +103,7 @@ fn all(kind: &DataType, values: &[Option<Vec<u8>>]) -> Result<ArrayRef, String> 
         .iter()
         .for_each(|value| builder.append_option(value.as_deref()));
     let bytes: BinaryArray = builder.finish();
-    if matches!(
-        kind,
-        T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_)
-    ) {
+    if is_binary(kind) {
         let bytes: ArrayRef = Arc::new(bytes);
         return to(&bytes, kind);
     }
