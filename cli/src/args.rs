@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::to::{Destinations, SEVERAL};
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
     .literal(AnsiColor::Cyan.on_default())
     .placeholder(AnsiColor::Cyan.on_default());
 
-/// Run a SQL query on any engine, and load the answer into any store: all of it or nothing, and once.
+/// Run a SQL query on any engine, and load the answer into any store.
 #[derive(Debug, Parser)]
 #[command(name = "arrowload", version, styles = STYLES, max_term_width = 110, infer_subcommands = false)]
 #[command(after_help = "Examples:
@@ -19,7 +21,9 @@ const STYLES: Styles = Styles::styled()
   arrowload query --sql \"SELECT count(*) FROM 'logs/*.csv'\"
   arrowload describe postgresql
 
-Exit codes: 0 done, 1 failed (the target is as it was), 2 wrong use, 3 loaded but for rows in a dead-letter file, 130 interrupted.")]
+Exit codes: 0 done; 1 failed, and the target is unchanged; 2 refused before anything was done; 3 loaded, but for rows in a \
+dead-letter file; 4 failed or interrupted, and the target may have changed (standard error says how); 70 internal error; \
+130 interrupted, and each load is in its target as a whole or not at all.")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -136,11 +140,15 @@ pub(crate) enum InputFormat {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = SEVERAL)]
 pub(crate) struct LoadArgs {
     #[command(flatten)]
     pub(crate) from: From,
     #[command(flatten)]
-    pub(crate) to: To,
+    pub(crate) to: Destinations,
+    /// With several destinations: commit none of them after one has failed
+    #[arg(long, help_heading = "How")]
+    pub(crate) fail_fast: bool,
     /// Show what would happen, column by column, and change nothing
     #[arg(short = 'n', long, help_heading = "How")]
     pub(crate) dry_run: bool,
@@ -153,42 +161,6 @@ pub(crate) struct LoadArgs {
 pub(crate) enum Report {
     Text,
     Json,
-}
-
-/// Where the rows go, and how.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Where to")]
-pub(crate) struct To {
-    /// A loader, a connection, or a URL, which may name the target: postgresql://host/db?table=t
-    #[arg(short, long, value_name = "LOADER|NAME|URL", required = true)]
-    pub(crate) to: String,
-    /// The table, file or key pattern; a name is taken as it stands, upper case included
-    #[arg(short = 'T', long, value_name = "TARGET")]
-    pub(crate) target: Option<String>,
-    /// The connection, where --to names a loader
-    #[arg(short, long, value_name = "NAME")]
-    pub(crate) connection: Option<String>,
-    /// A connection key, over those of the connection
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) config: Vec<String>,
-    /// What happens to rows that are in the target; append by default
-    #[arg(short, long, value_name = "MODE", help_heading = "How", value_parser = ["create", "append", "overwrite", "upsert"])]
-    pub(crate) mode: Option<String>,
-    /// The columns that identify a row
-    #[arg(
-        short,
-        long,
-        value_name = "COLUMN,…",
-        value_delimiter = ',',
-        help_heading = "How"
-    )]
-    pub(crate) keys: Vec<String>,
-    /// An option of every load or of this loader; `arrowload describe LOADER` lists them
-    #[arg(short, long = "option", value_name = "KEY=VALUE", help_heading = "How")]
-    pub(crate) options: Vec<String>,
-    /// Identifies the load: repeating it with the same id writes nothing again
-    #[arg(long, value_name = "ID", help_heading = "How")]
-    pub(crate) load_id: Option<String>,
 }
 
 #[derive(Debug, Args)]

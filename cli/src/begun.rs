@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use crate::job::JobLoad;
-use crate::load;
+use crate::job_to::JobDestination;
+use crate::to::target_of;
 
 /// Older ones are forgotten.
 const MOST_KEPT: usize = 2_000;
 
-/// A load that began.
+/// A load into one destination that began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Load {
     pub(crate) load_id: String,
@@ -42,7 +43,13 @@ fn plain(place: &str) -> &str {
 }
 
 impl Load {
-    pub(crate) fn of(load_id: String, load: &JobLoad, file: &Path, folder: &Path) -> Self {
+    pub(crate) fn of(
+        load_id: String,
+        load: &JobLoad,
+        to: &JobDestination,
+        file: &Path,
+        folder: &Path,
+    ) -> Self {
         let sql_file = load
             .sql_file
             .as_ref()
@@ -50,10 +57,10 @@ impl Load {
         let destination = format!(
             "{:?}",
             (
-                plain(&load.to),
-                load::target_of(&load.to).1,
-                &load.target,
-                &load.connection
+                plain(&to.to),
+                target_of(&to.to).1,
+                &to.target,
+                &to.connection
             )
         );
         let read = (
@@ -63,7 +70,7 @@ impl Load {
             &load.table,
             &load.params,
         );
-        let definition = format!("{:?}", (read, &load.mode, &load.keys, &load.options));
+        let definition = format!("{:?}", (read, &to.mode, &to.keys, &to.options));
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         Self {
             load_id,

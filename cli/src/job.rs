@@ -12,6 +12,7 @@ use serde_json::Value;
 use arrowload::core::nearest;
 
 use crate::exit::Failure;
+use crate::job_to::{JobDestinations, OneOrMoreSchema};
 
 /// A job: loads that belong together. `{{ name }}` in any text stands for a variable, `{{ env.NAME }}` for one of the
 /// environment.
@@ -50,8 +51,13 @@ pub(crate) struct JobLoad {
     /// Parameters of the query: `"name" = value`, `"name:date" = "2024-01-01"`.
     #[serde(default)]
     pub(crate) params: BTreeMap<String, Value>,
-    /// A loader, a connection, or a URL.
-    pub(crate) to: String,
+    /// A loader, a connection, or a URL; or a list of destinations: of these, and of tables with a `to` and keys of their own,
+    /// which stand over those of the load.
+    #[schemars(with = "OneOrMoreSchema")]
+    pub(crate) to: JobDestinations,
+    /// With several destinations: commit none of them after one has failed.
+    #[serde(default)]
+    pub(crate) fail_fast: bool,
     /// The table, file or key pattern.
     pub(crate) target: Option<String>,
     /// The connection, where `to` names a loader.

@@ -5,32 +5,64 @@ use std::path::Path;
 use std::time::Instant;
 
 use arrowload::core::{LoadState, nearest};
-use arrowload::{LoadBuilder, LoadReport};
+use arrowload::{DestinationOutcome, Error};
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
 
-use crate::args::{Common, From, Report, RunArgs, To};
-use crate::begun::{Begun, Load};
-use crate::exit::{Exit, Failure};
+use crate::args::{Common, From, Report, RunArgs};
+use crate::begun::{self, Begun};
+use crate::exit::{Exit, Failure, say};
 use crate::input::Question;
 use crate::job::{Job, JobLoad};
-use crate::load;
+use crate::job_to::{JobDestination, texts};
+use crate::load::{self, Load};
+use crate::outcome;
 use crate::params::pair;
 use crate::progress::Display;
 use crate::show;
+use crate::watch::Watch;
 
 /// More runs of one job with the same variables are not told apart.
 const MOST_RUNS: u32 = 10_000;
 
 /// How a load ended.
 enum Ended {
-    Loaded(Box<LoadReport>),
-    Failed(String),
+    /// Each destination has its outcome.
+    Ran(Vec<DestinationOutcome>),
+    /// It did not begin.
+    Refused(String, Option<Error>),
     /// A load before it did not end well.
     Skipped(String),
 }
 
-pub(crate) async fn command(args: RunArgs, common: &Common) -> Result<Exit, Failure> {
+impl Ended {
+    fn is_well(&self) -> bool {
+        match self {
+            Self::Ran(outcomes) => outcomes.iter().all(|outcome| outcome.result.is_ok()),
+            Self::Refused(..) | Self::Skipped(_) => false,
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        let exit = match self {
+            Self::Ran(outcomes) => outcome::worst(outcomes),
+            Self::Refused(_, Some(error)) => Exit::of(error),
+            Self::Refused(_, None) | Self::Skipped(_) => Exit::Failed,
+        };
+        // Other loads of the job may have run.
+        if exit == Exit::Refused {
+            Exit::Failed
+        } else {
+            exit
+        }
+    }
+}
+
+pub(crate) async fn command(
+    args: RunArgs,
+    common: &Common,
+    watch: &Watch,
+) -> Result<Exit, Failure> {
     let vars = args
         .vars
         .iter()
@@ -39,13 +71,13 @@ pub(crate) async fn command(args: RunArgs, common: &Common) -> Result<Exit, Fail
     choose(&mut job, &args.only)?;
     let folder = args.job.parent().unwrap_or(Path::new("")).to_owned();
     if args.dry_run {
-        return dry_run(&job, &folder).await;
+        return dry_run(&job, &folder, common).await;
     }
     let number = run_number(&job, &folder, args.resume).await?;
     let display = Display::new(common);
     remember(&job, &args, &folder, number, &display).await?;
     let started = Instant::now();
-    let ended = run_all(&job, &folder, number, &display).await?;
+    let ended = run_all(&job, &folder, number, (&display, watch)).await?;
     summarise(&job, &ended, number, started, args.output)
 }
 
@@ -71,25 +103,8 @@ fn choose(job: &mut Job, only: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn texts(values: &BTreeMap<String, Value>) -> Vec<String> {
-    let text = |value: &Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
-    values
-        .iter()
-        .map(|(key, value)| format!("{key}={}", text(value)))
-        .collect()
-}
-
-/// A load as the flags of `arrowload load` would say it.
-fn build(
-    name: &str,
-    load: &JobLoad,
-    folder: &Path,
-    load_id: Option<String>,
-) -> Result<(Question, LoadBuilder), Failure> {
+/// What a load reads, as the flags of `arrowload load` would say it.
+fn ask(name: &str, load: &JobLoad, folder: &Path) -> Result<Question, Failure> {
     let from = From {
         from: load.from.clone(),
         sql: load.sql.clone(),
@@ -104,26 +119,47 @@ fn build(
         load.sql_file.is_some(),
         load.table.is_some(),
     ];
-    let place = |failure: Failure| match failure {
+    if given.into_iter().filter(|given| *given).count() > 1 {
+        let message = "give one of sql, sql_file and table";
+        return Err(of_load(name, Failure::usage(message)));
+    }
+    Question::ask(&from).map_err(|failure| of_load(name, failure))
+}
+
+fn of_load(name: &str, failure: Failure) -> Failure {
+    match failure {
         Failure::Usage(text) => Failure::Usage(format!("loads.{name}: {text}")),
         other => other,
-    };
-    if given.into_iter().filter(|given| *given).count() > 1 {
-        return Err(place(Failure::usage("give one of sql, sql_file and table")));
     }
-    let to = To {
-        to: load.to.clone(),
-        target: load.target.clone(),
-        connection: load.connection.clone(),
-        config: texts(&load.config),
-        mode: load.mode.clone(),
-        keys: load.keys.clone(),
-        options: texts(&load.options),
-        load_id,
+}
+
+/// Where a load goes, likewise.
+fn destinations(
+    name: &str,
+    question: &Question,
+    to: &[JobDestination],
+    load_id: Option<&str>,
+) -> Result<Vec<Load>, Failure> {
+    let flags = to.iter().map(|to| to.as_flags(load_id.map(str::to_owned)));
+    let flags: Vec<_> = flags.collect();
+    Load::each(question, &flags, Some(name)).map_err(|failure| of_load(name, failure))
+}
+
+/// Whether a load has committed in each destination.
+async fn find(
+    name: &str,
+    load: &JobLoad,
+    to: &[JobDestination],
+    folder: &Path,
+    load_id: &str,
+) -> Result<Vec<bool>, Failure> {
+    let question = ask(name, load, folder)?;
+    let loads = destinations(name, &question, to, Some(load_id))?;
+    let found = load::all(&question, loads.into_iter().map(|load| load.to)).find();
+    let is_there = |outcome: DestinationOutcome<LoadState>| {
+        Ok(matches!(outcome.result?, LoadState::Committed { .. }))
     };
-    let question = Question::ask(&from).map_err(place)?;
-    let builder = load::load(&question.client, question.query.clone(), &to).map_err(place)?;
-    Ok((question, builder))
+    found.await?.into_iter().map(is_there).collect()
 }
 
 fn numbered(job: &Job, name: &str, number: u32) -> String {
@@ -140,12 +176,12 @@ async fn run_number(job: &Job, folder: &Path, resume: bool) -> Result<u32, Failu
     let mut last = 0;
     for (name, load) in &job.loads {
         while last < MOST_RUNS {
-            let (_question, builder) =
-                build(name, load, folder, Some(numbered(job, name, last + 1)))?;
-            match builder.find().await? {
-                LoadState::Committed(_) => last += 1,
-                _ => break,
+            let load_id = numbered(job, name, last + 1);
+            let found = find(name, load, &load.destinations(), folder, &load_id).await?;
+            if !found.contains(&true) {
+                break;
             }
+            last += 1;
         }
     }
     Ok(if resume { last.max(1) } else { last + 1 })
@@ -164,21 +200,24 @@ async fn remember(
     };
     let mut loads = Vec::new();
     for (name, load) in &job.loads {
-        let now = Load::of(numbered(job, name, number), load, &args.job, folder);
-        let then = begun.find(&now);
-        if args.resume && then.is_none_or(|then| now.has_changed(then)) {
-            let (_question, builder) = build(name, load, folder, Some(now.load_id.clone()))?;
-            match (builder.find().await?, then) {
-                (LoadState::Committed(_), Some(then)) => return Err(changed(name, then)),
-                (LoadState::Committed(_), None) => {
+        let load_id = numbered(job, name, number);
+        for to in load.destinations() {
+            let now = begun::Load::of(load_id.clone(), load, &to, &args.job, folder);
+            let then = begun.find(&now);
+            let to = std::slice::from_ref(&to);
+            if args.resume
+                && then.is_none_or(|then| now.has_changed(then))
+                && find(name, load, to, folder, &load_id).await? == [true]
+            {
+                let Some(then) = then else {
                     display.line(&format!("{name}: loaded already, and this machine has no record of what it was then: that it is still the same cannot be told"));
                     // Nor is it known for the next time.
                     continue;
-                }
-                _ => {}
+                };
+                return Err(changed(name, then));
             }
+            loads.push(now);
         }
-        loads.push(now);
     }
     if let Err(error) = begun.keep(&loads) {
         display.line(&format!("--resume will not notice whether the job has changed, as what it is cannot be kept: {error}"));
@@ -186,7 +225,7 @@ async fn remember(
     Ok(())
 }
 
-fn changed(name: &str, then: &Load) -> Failure {
+fn changed(name: &str, then: &begun::Load) -> Failure {
     Failure::usage(format!(
         "--resume: loads.{name} was loaded as {}, and is another load now: what it reads, its mode, keys or options differ from those in \
          {} as they were then. Undo the change, leave the load out with --only, give the job a `name` of its own, or run without \
@@ -196,23 +235,40 @@ fn changed(name: &str, then: &Load) -> Failure {
     ))
 }
 
-async fn dry_run(job: &Job, folder: &Path) -> Result<Exit, Failure> {
+/// Shows every plan, also behind one that is refused: what it needs may be what a load before it brings.
+async fn dry_run(job: &Job, folder: &Path, common: &Common) -> Result<Exit, Failure> {
+    let mut worst = Exit::Done;
     for (name, load) in &job.loads {
-        let (_question, builder) = build(name, load, folder, None)?;
-        show::print(&format!("[{name}]\n{}", builder.plan().await?))?;
+        show::print(&format!("[{name}]"))?;
+        let question = ask(name, load, folder)?;
+        let loads = destinations(name, &question, &load.destinations(), None)?;
+        let planned = load::all(&question, loads.into_iter().map(|load| load.to)).plan();
+        let planned = match planned.await {
+            Ok(planned) => outcome::plans(planned, Report::Text, common),
+            Err(error) => Err(error.into()),
+        };
+        worst = worst.max(match planned {
+            Ok(exit) => exit,
+            Err(Failure::Load(error)) => {
+                say(&error, common.verbose > 0);
+                Exit::of(&error)
+            }
+            Err(other) => return Err(other),
+        });
     }
-    Ok(Exit::Done)
+    Ok(worst)
 }
 
 async fn run_all(
     job: &Job,
     folder: &Path,
     number: u32,
-    display: &Display,
+    (display, watch): (&Display, &Watch),
 ) -> Result<BTreeMap<String, Ended>, Failure> {
     // What is wrong with the job is said before its first load.
     for (name, load) in &job.loads {
-        drop(build(name, load, folder, None)?);
+        let question = ask(name, load, folder)?;
+        destinations(name, &question, &load.destinations(), None)?;
     }
     let mut waiting: BTreeSet<&String> = job.loads.keys().collect();
     let mut ended: BTreeMap<String, Ended> = BTreeMap::new();
@@ -230,43 +286,87 @@ async fn run_all(
             .collect();
         for name in ready {
             let load = &job.loads[name];
-            if let Some(failed) = load
-                .after
-                .iter()
-                .find(|before| !matches!(ended.get(*before), Some(Ended::Loaded(_))))
-            {
+            let is_well = |before: &&String| ended.get(*before).is_some_and(Ended::is_well);
+            if let Some(failed) = load.after.iter().find(|before| !is_well(before)) {
                 waiting.remove(name);
                 display.line(&format!("{name}: not run, as {failed} did not end well"));
                 ended.insert(name.clone(), Ended::Skipped(failed.clone()));
             } else if running.len() < job.at_once {
                 waiting.remove(name);
-                let (question, builder) =
-                    build(name, load, folder, Some(numbered(job, name, number)))?;
+                let question = ask(name, load, folder)?;
+                let load_id = numbered(job, name, number);
+                let loads = destinations(name, &question, &load.destinations(), Some(&load_id))?;
                 running.push(async move {
-                    let outcome = load::run(builder, name, display).await;
-                    drop(question);
-                    (name, outcome)
+                    let ended = load::run(&question, loads, load.fail_fast, display, watch);
+                    (name, ended.await)
                 });
             }
         }
         match running.next().await {
-            Some((name, Ok(report))) => {
-                display.line(show::report(&report).trim_end());
-                ended.insert(name.clone(), Ended::Loaded(Box::new(report)));
+            Some((name, Ok(outcomes))) => {
+                for outcome in &outcomes {
+                    display.line(&match &outcome.result {
+                        Ok(report) => show::report(report) + outcome::asked_again(outcome),
+                        Err(error) => format!("{name}: {error}"),
+                    });
+                }
+                ended.insert(name.clone(), Ended::Ran(outcomes));
             }
             Some((name, Err(failure))) => {
-                let text = match failure {
-                    Failure::Load(error) => error.to_string(),
-                    Failure::Usage(text) | Failure::Failed(text) => text,
+                let (text, error) = match failure {
+                    Failure::Load(error) => (error.to_string(), Some(error)),
+                    Failure::Usage(text) | Failure::Failed(text) => (text, None),
                     other => return Err(other),
                 };
                 display.line(&format!("{name}: {text}"));
-                ended.insert(name.clone(), Ended::Failed(text));
+                ended.insert(name.clone(), Ended::Refused(text, error));
             }
             None if waiting.is_empty() => return Ok(ended),
             // A load that was not run may free others from waiting.
             None => {}
         }
+    }
+}
+
+/// The end of one load as rows of a table, one for each destination, and as JSON.
+fn shown(name: &str, ended: &Ended) -> (Vec<Vec<String>>, Value) {
+    let row = |status: &str, what: String| {
+        let (rows, seconds) = (String::new(), String::new());
+        vec![name.to_owned(), status.to_owned(), rows, seconds, what]
+    };
+    match ended {
+        Ended::Ran(outcomes) => {
+            let rows = outcomes.iter().map(|outcome| match &outcome.result {
+                Ok(report) => vec![
+                    name.to_owned(),
+                    outcome::status(outcome).to_owned(),
+                    show::count(report.rows),
+                    format!("{:.2}", report.elapsed.as_secs_f64()),
+                    format!("{} {}", report.loader, report.target),
+                ],
+                Err(error) => row("failed", error.to_string()),
+            });
+            let entry = match outcomes.as_slice() {
+                [one] => outcome::outcome_json(one),
+                several => json!({
+                    "status": if ended.is_well() { "loaded" } else { "failed" },
+                    "destinations": several.iter().map(outcome::outcome_json).collect::<Vec<_>>(),
+                }),
+            };
+            (rows.collect(), entry)
+        }
+        Ended::Refused(text, error) => {
+            let error = match error {
+                Some(error) => outcome::error_json(error),
+                None => json!({ "message": text }),
+            };
+            let entry = json!({ "status": "failed", "error": error });
+            (vec![row("failed", text.clone())], entry)
+        }
+        Ended::Skipped(before) => (
+            vec![row("not run", format!("after {before}"))],
+            json!({ "status": "not run", "after": before }),
+        ),
     }
 }
 
@@ -277,78 +377,29 @@ fn summarise(
     started: Instant,
     output: Report,
 ) -> Result<Exit, Failure> {
-    let mut rows = Vec::new();
-    let (mut failed, mut rejected, mut entries) = (0, 0, serde_json::Map::new());
+    let (mut rows, mut entries) = (Vec::new(), serde_json::Map::new());
     for (name, ended) in ended {
-        let (row, entry) = match ended {
-            Ended::Loaded(report) => {
-                rejected += report.rows_rejected;
-                let what = if report.already_loaded {
-                    "already there"
-                } else {
-                    "loaded"
-                };
-                let seconds = format!("{:.2}", report.elapsed.as_secs_f64());
-                let row = [
-                    what.to_owned(),
-                    show::count(report.rows),
-                    seconds,
-                    format!("{} {}", report.loader, report.target),
-                ];
-                (row, json!({ "status": what, "report": report }))
-            }
-            Ended::Failed(text) => {
-                failed += 1;
-                (
-                    [
-                        String::from("failed"),
-                        String::new(),
-                        String::new(),
-                        text.clone(),
-                    ],
-                    json!({ "status": "failed", "error": text }),
-                )
-            }
-            Ended::Skipped(before) => {
-                failed += 1;
-                (
-                    [
-                        String::from("not run"),
-                        String::new(),
-                        String::new(),
-                        format!("after {before}"),
-                    ],
-                    json!({ "status": "not run", "after": before }),
-                )
-            }
-        };
-        rows.push(std::iter::once(name.clone()).chain(row).collect());
+        let (own_rows, entry) = shown(name, ended);
+        rows.extend(own_rows);
         entries.insert(name.clone(), entry);
     }
+    let failed = ended.values().filter(|ended| !ended.is_well()).count();
     let seconds = started.elapsed().as_secs_f64();
     match output {
         Report::Json => {
             let summary = json!({ "job": job.name, "run": number, "elapsed": seconds, "failed": failed, "loads": entries });
-            show::print(&load::json(&summary)?)?;
+            outcome::tell(&load::json(&summary)?)?;
         }
         Report::Text => {
-            show::print(&show::table(
-                &["load", "status", "rows", "seconds", ""],
-                rows,
-            ))?;
+            let mut text = show::table(&["load", "status", "rows", "seconds", ""], rows);
             let done = ended.len() - failed;
-            show::print(&format!(
-                "{done} of {} loads in {seconds:.2} s",
-                ended.len()
-            ))?;
+            text += &format!("{done} of {} loads in {seconds:.2} s\n", ended.len());
             if failed > 0 {
-                show::print("what was loaded stays; --resume goes on with the rest")?;
+                text += "what was loaded stays; --resume goes on with the rest\n";
             }
+            outcome::tell(&text)?;
         }
     }
-    Ok(match (failed, rejected) {
-        (0, 0) => Exit::Done,
-        (0, _) => Exit::Partly,
-        _ => Exit::Failed,
-    })
+    let worst = ended.values().map(Ended::exit).max();
+    Ok(worst.unwrap_or(Exit::Done))
 }

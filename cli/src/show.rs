@@ -121,6 +121,8 @@ pub(crate) fn logs(common: &Common) {
     };
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
+        // There is nobody left to tell if standard error is closed.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match common.log_format {
         LogFormat::Json => builder

@@ -59,9 +59,14 @@ impl Destination {
         self.options.overlay(setting);
     }
 
-    /// The loader and the target, as they were named.
-    pub(crate) fn names(&self) -> (String, String) {
-        (self.loader.clone(), self.target.clone())
+    /// The name of its loader.
+    pub fn loader(&self) -> &str {
+        &self.loader
+    }
+
+    /// Its target, in the loader's own terms.
+    pub fn target(&self) -> &str {
+        &self.target
     }
 
     pub(crate) fn require_connection(&mut self) {

@@ -156,24 +156,26 @@ fn prepare(client: &Client, destinations: Vec<Destination>) -> Result<Vec<Prepar
     let started = Instant::now();
     let mut prepared: Vec<Prepared> = Vec::with_capacity(destinations.len());
     for destination in destinations {
-        let (loader, target) = destination.names();
+        let (loader, target) = (
+            destination.loader().to_owned(),
+            destination.target().to_owned(),
+        );
         let one = destination
             .prepare(client, started)
             .map_err(|error| error.with("loader", loader).with("target", target))?;
         let twin =
             |other: &&Prepared| (&other.keys, &other.spec.target) == (&one.keys, &one.spec.target);
         if let Some(other) = prepared.iter().find(twin) {
-            let by = |one: &Prepared| match &one.spec.connection {
-                Some(name) => format!("connection `{name}`"),
-                None => "a connection without a name".to_owned(),
+            let name = |one: &Prepared| one.spec.connection.clone();
+            let by = match (name(other), name(&one)) {
+                (Some(one), Some(other)) if one != other => {
+                    format!(" (by the connections `{one}` and `{other}`, which are one)")
+                }
+                _ => String::new(),
             };
-            let message = format!(
-                "the target `{}` of {} is named twice, by {} and by {}; name it once",
-                one.spec.target,
-                one.descriptor.name(),
-                by(other),
-                by(&one),
-            );
+            let (target, loader) = (&one.spec.target, one.descriptor.name());
+            let message =
+                format!("the target `{target}` of {loader} is named twice{by}; name it once");
             return Err(Error::new(ErrorKind::InvalidOption, message));
         }
         prepared.push(one);

@@ -24,7 +24,7 @@ fn every_command_has_help_that_names_its_flags() {
         let own = place.ok(&[command, "--help"]);
         assert!(own.contains("Usage: arrowload"), "{own}");
     }
-    assert!(help.contains("Exit codes: 0 done, 1 failed"), "{help}");
+    assert!(help.contains("Exit codes: 0 done; 1 failed"), "{help}");
     let load = place.ok(&["load", "--help"]);
     for flag in [
         "--from",
@@ -40,6 +40,7 @@ fn every_command_has_help_that_names_its_flags() {
         "--keys",
         "--option",
         "--load-id",
+        "--fail-fast",
         "--dry-run",
         "--output",
         "--quiet",

@@ -159,6 +159,10 @@ fn a_failed_load_leaves_the_target_as_it_was() {
         error.starts_with("error: ") && error.trim_end().lines().count() == 1,
         "{error}"
     );
+    assert!(
+        error.trim_end().ends_with("; the target is unchanged"),
+        "{error}"
+    );
     assert_eq!(place.read("copy.csv"), "before");
 }
 

@@ -5,6 +5,8 @@
     reason = "a test that cannot go on says so and ends"
 )]
 
+mod destinations;
+mod ends;
 mod help;
 mod jobs;
 mod lists;

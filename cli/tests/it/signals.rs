@@ -1,6 +1,7 @@
 //! An interrupt ends a load, and leaves its target as it was.
 #![cfg(unix)]
 
+use std::io::Read;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,16 @@ fn an_interrupt_leaves_the_target_as_it_was() {
         }
         assert_eq!(code.and_then(|status| status.code()), Some(130), "{signal}");
         assert_eq!(place.read("rows.csv"), "before");
+        let mut said = String::new();
+        let err = child
+            .stderr
+            .take()
+            .map(|mut err| err.read_to_string(&mut said));
+        err.expect("standard error").expect("text");
+        assert_eq!(
+            said,
+            "interrupted: file `rows.csv`: the target is unchanged\n"
+        );
         let files: Vec<_> = std::fs::read_dir(place.path())
             .expect("a folder")
             .flatten()

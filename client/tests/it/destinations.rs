@@ -246,8 +246,7 @@ async fn one_target_is_named_once_whatever_leads_to_it() {
         .await
         .expect_err("twins");
     assert!(
-        error.message().contains("connection `one`")
-            && error.message().contains("connection `two`"),
+        error.message().contains("connections `one` and `two`"),
         "{error}"
     );
     // Another target, another database, or another loader is another destination.

@@ -1,0 +1,209 @@
+//! What is said of loads that have ended, and of plans: one destination or several, as text or as JSON.
+
+use arrowload::{DestinationOutcome, Error, LoadReport, Plan};
+use serde_json::{Map, Value, json};
+
+use crate::args::{Common, Report};
+use crate::exit::{Exit, Failure, aftermath, say};
+use crate::load;
+use crate::show::{self, complain};
+
+/// Prints what the exit code says too, so that it matters little whether somebody reads it.
+fn shown(text: &str) -> Result<(), Failure> {
+    match show::print(text) {
+        Err(Failure::BrokenPipe) => Ok(()),
+        printed => printed,
+    }
+}
+
+/// Prints what a load did, which is done.
+pub(crate) fn tell(text: &str) -> Result<(), Failure> {
+    shown(text).map_err(|failure| match failure {
+        Failure::Failed(why) => Failure::Unreported(why),
+        other => other,
+    })
+}
+
+/// The end of a load that is in its target.
+pub(crate) fn exit_of(report: &LoadReport) -> Exit {
+    if report.rows_rejected > 0 {
+        Exit::Partly
+    } else {
+        Exit::Done
+    }
+}
+
+fn exit(outcome: &DestinationOutcome) -> Exit {
+    outcome.result.as_ref().map_or_else(Exit::of, exit_of)
+}
+
+/// The worst of the ends.
+pub(crate) fn worst(outcomes: &[DestinationOutcome]) -> Exit {
+    outcomes.iter().map(exit).max().unwrap_or(Exit::Done)
+}
+
+/// What became of a load, in a word or two.
+pub(crate) fn status(outcome: &DestinationOutcome) -> &'static str {
+    match &outcome.result {
+        Ok(report) if report.already_loaded => "already there",
+        Ok(_) => "loaded",
+        Err(_) => "failed",
+    }
+}
+
+/// An error as JSON, with what became of the target.
+pub(crate) fn error_json(error: &Error) -> Value {
+    let context = error.context().iter();
+    let context: Map<String, Value> = context
+        .map(|(key, value)| ((*key).to_owned(), value.clone().into()))
+        .collect();
+    json!({
+        "kind": error.kind().to_string().replace(' ', "_"),
+        "message": error.message(),
+        "context": context,
+        "row": error.row(),
+        "code": error.code(),
+        "aftermath": aftermath(error),
+    })
+}
+
+/// What became of one of several destinations, as JSON.
+pub(crate) fn outcome_json(outcome: &DestinationOutcome) -> Value {
+    let mut shown = json!({
+        "loader": outcome.loader,
+        "target": outcome.target,
+        "connection": outcome.connection,
+        "status": status(outcome),
+        "asked_again": outcome.asked_again,
+    });
+    match &outcome.result {
+        Ok(report) => shown["report"] = json!(report),
+        Err(error) => shown["error"] = error_json(error),
+    }
+    shown
+}
+
+/// Prints the error of a load as JSON too, where its report would have stood.
+pub(crate) fn with_error_as<T>(output: Report, ended: Result<T, Failure>) -> Result<T, Failure> {
+    if let (Report::Json, Err(Failure::Load(error))) = (output, &ended) {
+        let shown = json!({ "status": "failed", "error": error_json(error) });
+        // The error itself is said in any case.
+        let _ = tell(&load::json(&shown)?);
+    }
+    ended
+}
+
+/// Says how each of several destinations has ended: what has arrived on standard output, what has failed on standard error.
+pub(crate) fn several(
+    outcomes: &[DestinationOutcome],
+    output: Report,
+    common: &Common,
+) -> Result<Exit, Failure> {
+    let failed = outcomes.iter().filter(|one| one.result.is_err()).count();
+    let mut told = Ok(());
+    for outcome in outcomes {
+        match &outcome.result {
+            Ok(_) if output == Report::Json || common.quiet => {}
+            Ok(report) => told = told.and(tell(&(show::report(report) + asked_again(outcome)))),
+            Err(error) => say(error, common.verbose > 0),
+        }
+    }
+    if output == Report::Json {
+        let shown: Vec<Value> = outcomes.iter().map(outcome_json).collect();
+        let arrived = outcomes.len() - failed;
+        let shown = json!({ "arrived": arrived, "failed": failed, "destinations": shown });
+        told = told.and(tell(&load::json(&shown)?));
+    }
+    if failed > 0 && !common.quiet {
+        complain(&how_to_go_on(outcomes, failed));
+    }
+    told.map(|()| worst(outcomes))
+}
+
+/// Why rows of one destination may be other than those of another.
+pub(crate) fn asked_again(outcome: &DestinationOutcome) -> &'static str {
+    if outcome.asked_again {
+        "  the query was run again for this destination, and may have answered otherwise than for those that had their rows before\n"
+    } else {
+        ""
+    }
+}
+
+/// A repetition serves only where every target knows what it has.
+fn how_to_go_on(outcomes: &[DestinationOutcome], failed: usize) -> String {
+    let summary = format!("{failed} of {} destinations failed", outcomes.len());
+    let mut arrived = outcomes
+        .iter()
+        .filter_map(|one| one.result.as_ref().ok())
+        .peekable();
+    let Some(first) = arrived.peek() else {
+        return summary;
+    };
+    let load_id = first.load_id.clone();
+    let is_known = |report: &LoadReport| {
+        report.load_id == load_id && report.guarantees.is_none_or(|held| held.exactly_once)
+    };
+    if arrived.all(is_known) {
+        format!(
+            "{summary}; repeat the load with --load-id {load_id}: what has arrived is not written again, and the query is run again for \
+             the others, which may answer otherwise"
+        )
+    } else {
+        format!("{summary}; load into those alone, as what has arrived would be written again")
+    }
+}
+
+/// Prints the plans, and refuses what the loads would refuse, in the same words.
+pub(crate) fn plans(
+    planned: Vec<DestinationOutcome<Plan>>,
+    output: Report,
+    common: &Common,
+) -> Result<Exit, Failure> {
+    let is_one = planned.len() == 1;
+    let (mut worst, mut entries) = (Exit::Done, Vec::new());
+    for outcome in planned {
+        let (plan, refusal) = match outcome.result {
+            Ok(plan) => {
+                let refusal = plan.check().err();
+                let refusal = refusal.map(|error| error.with("loader", &plan.loader));
+                (Some(plan), refusal)
+            }
+            Err(error) if is_one => return Err(error.into()),
+            Err(error) => (None, Some(error)),
+        };
+        if let (Some(plan), Report::Text) = (&plan, output) {
+            let note = match outcome.asked_again {
+                true => {
+                    "\n  the query would be run again for this destination, and may answer otherwise than it did for those that have \
+                     their rows already"
+                }
+                false => "",
+            };
+            shown(&format!("{plan}{note}"))?;
+        }
+        if let Some(error) = &refusal {
+            say(error, common.verbose > 0);
+            worst = worst.max(Exit::of(error));
+        }
+        entries.push(match plan {
+            Some(plan) if is_one => json!(plan),
+            plan => json!({
+                "loader": outcome.loader,
+                "target": outcome.target,
+                "connection": outcome.connection,
+                "asked_again": outcome.asked_again,
+                "plan": plan,
+                "error": refusal.as_ref().map(error_json),
+            }),
+        });
+    }
+    if output == Report::Json {
+        let whole = if is_one {
+            entries.remove(0)
+        } else {
+            json!({ "destinations": entries })
+        };
+        shown(&load::json(&whole)?)?;
+    }
+    Ok(worst)
+}

@@ -1,0 +1,148 @@
+//! The loads under way: so that an end from outside can say what became of each target.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrowload::{Aftermath, Error, LoadStatus};
+
+use crate::exit::aftermath;
+use crate::show::complain;
+
+/// Follows loads until they have ended. Clones follow the same ones.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watch(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    followed: Vec<Followed>,
+    /// A load that has ended is neither whole nor not there.
+    half_done: bool,
+}
+
+#[derive(Debug)]
+struct Followed {
+    number: usize,
+    name: String,
+    status: LoadStatus,
+}
+
+/// The loads of one call.
+#[must_use = "what is not said to have ended is told of as interrupted"]
+pub(crate) struct Following {
+    watch: Watch,
+    numbers: Vec<usize>,
+}
+
+impl Watch {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads begin: what each is called, and what follows it.
+    pub(crate) fn follow(&self, loads: Vec<(String, LoadStatus)>) -> Following {
+        let followed = &mut self.lock().followed;
+        let first = followed.last().map_or(0, |last| last.number + 1);
+        let numbers = (first..first + loads.len()).collect();
+        followed.extend(
+            loads
+                .into_iter()
+                .zip(first..)
+                .map(|((name, status), number)| Followed {
+                    number,
+                    name,
+                    status,
+                }),
+        );
+        Following {
+            watch: self.clone(),
+            numbers,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().followed.is_empty()
+    }
+
+    /// Says what became of the target of each load that has not ended, and answers whether each load is whole, or not there.
+    pub(crate) fn tell(&self, opening: &str) -> bool {
+        let mut all_whole = !self.lock().half_done;
+        for (line, is_whole) in self.lines() {
+            complain(&format!("{opening}{line}"));
+            all_whole &= is_whole;
+        }
+        all_whole
+    }
+
+    fn lines(&self) -> Vec<(String, bool)> {
+        let line = |Followed { name, status, .. }: &Followed| {
+            let aftermath = status.aftermath();
+            let is_whole = is_whole(aftermath);
+            let load_id = match status.load_id() {
+                Some(load_id) if !is_whole => format!(" (load_id: {load_id})"),
+                _ => String::new(),
+            };
+            (format!("{name}: {aftermath}{load_id}"), is_whole)
+        };
+        self.lock().followed.iter().map(line).collect()
+    }
+}
+
+impl Following {
+    /// The loads have ended, and their ends are told otherwise.
+    pub(crate) fn ended<'a>(self, failed: impl IntoIterator<Item = &'a Error>) {
+        let half_done = failed.into_iter().any(|error| !is_whole(aftermath(error)));
+        let mut state = self.watch.lock();
+        state.half_done |= half_done;
+        let is_other = |load: &Followed| !self.numbers.contains(&load.number);
+        state.followed.retain(is_other);
+    }
+}
+
+fn is_whole(aftermath: Aftermath) -> bool {
+    matches!(aftermath, Aftermath::Unchanged | Aftermath::Committed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::IntoFuture;
+
+    use super::*;
+    use crate::leaky::{WRITES, load};
+
+    #[tokio::test]
+    async fn what_has_not_ended_is_told_of() {
+        let watch = Watch::default();
+        let well = load("well");
+        let following = watch.follow(vec![("well".into(), well.status())]);
+        well.await.expect("loaded");
+        following.ended([]);
+        assert!(watch.is_empty() && watch.tell(""));
+
+        let waiting = load("waits").load_id("day 1");
+        let other = load("well");
+        let (one, two) = (
+            ("one".into(), waiting.status()),
+            ("two".into(), other.status()),
+        );
+        let _following = watch.follow(vec![one, two]);
+        tokio::select! {
+            ended = waiting.into_future() => drop(ended),
+            () = WRITES.notified() => {}
+        }
+        let expected = [
+            (
+                "one: rows of this load may remain in the target (load_id: day 1)".to_owned(),
+                false,
+            ),
+            ("two: the target is unchanged".to_owned(), true),
+        ];
+        assert_eq!(watch.lines(), expected);
+        assert!(!watch.tell("interrupted: "));
+
+        // What an earlier load of the same job has left counts too.
+        let watch = Watch::default();
+        let fails = load("fails");
+        let following = watch.follow(vec![("fails".into(), fails.status())]);
+        following.ended(fails.await.as_ref().err());
+        assert!(watch.is_empty() && !watch.tell(""));
+    }
+}
