@@ -10,7 +10,7 @@ use arrowload_testkit::{PostgresSetup, ThrowawayPostgres};
 use crate::server::{Database, database, database_on};
 use crate::support::{descriptor, input, people, query, staged_spec};
 
-const ROWS: i64 = 20_000;
+pub(crate) const ROWS: i64 = 20_000;
 
 /// Tells this program, started again, what to load.
 const CHILD: &str = "ARROWLOAD_TEST_CHILD";
@@ -42,7 +42,7 @@ async fn child_process() {
 }
 
 /// A load that this many connections share.
-fn spec_of(mode: Mode, load_id: &str, parallelism: usize) -> LoadSpec {
+pub(crate) fn spec_of(mode: Mode, load_id: &str, parallelism: usize) -> LoadSpec {
     let mut spec = staged_spec(mode, load_id);
     if parallelism > 1 {
         (spec.load.parallelism, spec.load.batch_size) = (Some(parallelism), Some(2_000));
@@ -50,7 +50,7 @@ fn spec_of(mode: Mode, load_id: &str, parallelism: usize) -> LoadSpec {
     spec
 }
 
-fn child(database: &Database, mode: Mode, load_id: &str, parallelism: usize) -> Command {
+pub(crate) fn child(database: &Database, mode: Mode, load_id: &str, parallelism: usize) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command
         .args(["--exact", "crash::child_process", "--nocapture"])
@@ -67,7 +67,7 @@ fn child(database: &Database, mode: Mode, load_id: &str, parallelism: usize) -> 
 }
 
 /// Waits until the server knows that the clients of loads are gone.
-async fn settled(database: &Database) {
+pub(crate) async fn settled(database: &Database) {
     const BUSY: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'arrowload'";
     for _ in 0..500 {
         if database.rows(BUSY).await == ["0"] {

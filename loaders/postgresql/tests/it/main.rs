@@ -5,6 +5,7 @@
     reason = "a test that cannot go on says so and ends"
 )]
 
+mod aftermath;
 mod checksums;
 mod clients;
 mod concurrent;
@@ -14,6 +15,7 @@ mod decimals;
 mod errors;
 mod existing;
 mod hostile;
+mod ledgers;
 mod memory;
 mod modes;
 mod odd;
@@ -23,6 +25,8 @@ mod proxy;
 mod random;
 mod read;
 mod reader;
+mod refusals;
+mod resolved;
 mod round_trips;
 mod server;
 mod skip;

@@ -26,7 +26,14 @@ pub(crate) enum At {
     Byte(To, u64),
     /// The byte of this number among the rows in the first message of a COPY to the server.
     Row(usize),
+    /// The message of this number, from 0, among those to the server that begin so.
+    Start(&'static [u8], usize),
 }
+
+/// What messages of a load begin with: its first rows, the end of a COPY, and the commit.
+pub(crate) const ROWS: &[u8] = b"d";
+pub(crate) const COPY_DONE: &[u8] = b"c";
+pub(crate) const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 
 /// Letter and length of a message, and the head of a COPY.
 const HEAD: usize = 5 + 19;
@@ -42,6 +49,8 @@ pub(crate) enum Fault {
     CutAfter,
     /// Nothing passes this way any more, until the sender gives up.
     Swallow,
+    /// The message passes, and no answer comes back any more.
+    Mute,
     /// The message waits.
     Delay(Duration),
     /// One bit of the byte, or of the message's last byte, is turned.
@@ -56,6 +65,8 @@ struct Plan {
     dead: bool,
     fired: bool,
     messages: [usize; 2],
+    /// Messages that began as the fault's does.
+    started: usize,
     /// The number of the last COMMIT.
     commit: usize,
     /// How many bytes of rows the first message of a COPY had.
@@ -158,7 +169,7 @@ impl Plan {
     fn meet(&mut self, to: To, message: &[u8]) -> Option<(Fault, usize)> {
         let (number, first) = (self.messages[to as usize], self.bytes[to as usize]);
         self.messages[to as usize] += 1;
-        if to == To::Server && message == b"Q\0\0\0\x0bCOMMIT\0" {
+        if to == To::Server && message == COMMIT {
             self.commit = number;
         }
         self.bytes[to as usize] += message.len() as u64;
@@ -169,6 +180,11 @@ impl Plan {
         let (at, fault) = self.fault.clone().filter(|_| !self.fired)?;
         let byte = match at {
             At::Message(way, wanted) => (way == to && wanted == number).then(|| message.len() - 1),
+            At::Start(start, wanted) => {
+                let begins = to == To::Server && message.starts_with(start);
+                self.started += usize::from(begins);
+                (begins && self.started > wanted).then(|| message.len() - 1)
+            }
             At::Row(wanted) => (copied && wanted < message.len() - HEAD).then_some(HEAD + wanted),
             At::Byte(way, wanted) => {
                 let inside = wanted
@@ -232,10 +248,11 @@ async fn pump(
                     .await
                     .map(drop);
             }
+            Some((Fault::Mute, _)) => mute.store(true, Ordering::Relaxed),
             Some((Fault::Delay(pause), _)) => tokio::time::sleep(pause).await,
             Some((Fault::Flip, byte)) => message[byte] ^= 1,
         }
-        if mute.load(Ordering::Relaxed) {
+        if mute.load(Ordering::Relaxed) && way == To::Client {
             std::future::pending::<()>().await;
         }
         to.write_all(&message).await?;
