@@ -221,7 +221,8 @@ mod tests {
         let declared = Capabilities::new(&Mode::ALL, Atomicity::Part);
         let most = Guarantees::of(&declared);
         assert!(most.check_within("x", &declared).is_ok());
-        let cases: [(&str, fn(&mut Guarantees)); 4] = [
+        type Widen = fn(&mut Guarantees);
+        let cases: [(&str, Widen); 4] = [
             ("atomicity", |wider| {
                 wider.atomicity = Atomicity::Load;
                 wider.after_failure = AfterFailure::UNCHANGED;

@@ -23,7 +23,7 @@ use crate::{
 /// What stands after a part of an attempt.
 pub(super) enum Step<T> {
     /// The load is in the target.
-    Done(LoadReport),
+    Done(Box<LoadReport>),
     /// The attempt goes on.
     Going(T),
 }
@@ -79,7 +79,9 @@ impl<'a> Attempt<'a> {
                 rejects,
                 session,
             })),
-            Ok(Begun::AlreadyLoaded(receipt)) => sink.already_loaded(receipt).map(Step::Done),
+            Ok(Begun::AlreadyLoaded(receipt)) => {
+                sink.already_loaded(receipt).map(Box::new).map(Step::Done)
+            }
             Err(error) => Err(failed(sink, stop, error)),
         }
     }

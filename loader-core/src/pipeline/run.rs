@@ -123,7 +123,7 @@ impl<'a> Run<'a> {
         let mut outcomes = Vec::with_capacity(prepared.len());
         for prepared in prepared {
             outcomes.push(match prepared {
-                Ok(Step::Done(report)) => Ok(report),
+                Ok(Step::Done(report)) => Ok(*report),
                 Ok(Step::Going(prepared)) => prepared.commit(stop).await,
                 Err(error) => Err(error),
             });

@@ -159,13 +159,14 @@ impl<'a> Sink<'a> {
                 self.loader.inner.recover(&self.spec.target, &self.load_id),
             )
         };
-        with_retries(self.spec.load.max_retries, None, &|_| (), recover)
-            .await
-            .map_err(|error| {
-                error
-                    .with_retry(crate::Retry::Never)
-                    .with_aftermath(Aftermath::Incomplete)
-            })
+        self.status().set_incomplete(true);
+        let recovered = with_retries(self.spec.load.max_retries, None, &|_| (), recover).await;
+        self.status().set_incomplete(recovered.is_err());
+        recovered.map_err(|error| {
+            error
+                .with_retry(crate::Retry::Never)
+                .with_aftermath(Aftermath::Incomplete)
+        })
     }
 
     /// A repeated load must not duplicate what an attempt that failed has left.

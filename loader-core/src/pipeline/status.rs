@@ -57,6 +57,8 @@ struct State {
     phase: Phase,
     /// What attempts that were begun may have left.
     left: Option<AfterFailure>,
+    /// It is recorded as committed, and is being completed.
+    incomplete: bool,
 }
 
 impl LoadStatus {
@@ -78,6 +80,7 @@ impl LoadStatus {
     pub fn aftermath(&self) -> Aftermath {
         let state = self.lock();
         match state.phase {
+            _ if state.incomplete => Aftermath::Incomplete,
             Phase::Committed => Aftermath::Committed,
             Phase::Committing => Aftermath::Unknown,
             _ => left(&state),
@@ -105,6 +108,11 @@ impl LoadStatus {
             old_rows_gone: before.old_rows_gone || after.old_rows_gone,
             schema_evolved: before.schema_evolved || after.schema_evolved,
         });
+    }
+
+    /// The load is recorded, and whether all of it is in place.
+    pub(crate) fn set_incomplete(&self, incomplete: bool) {
+        self.lock().incomplete = incomplete;
     }
 
     /// What is left by attempts that failed before their commit was in doubt.

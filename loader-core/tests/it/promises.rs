@@ -290,8 +290,12 @@ async fn a_load_that_was_cut_off_after_its_record_is_completed_by_loads_and_not_
         match load(&loader, &spec, &three()).await {
             Ok(report) => assert!(report.already_loaded && !is_incomplete()),
             Err(error) => assert_eq!(
-                (load_id, error.aftermath()),
-                ("beyond repair", Some(Aftermath::Incomplete))
+                (load_id, error.aftermath(), spec.status.aftermath()),
+                (
+                    "beyond repair",
+                    Some(Aftermath::Incomplete),
+                    Aftermath::Incomplete
+                )
             ),
         }
     }
