@@ -119,7 +119,7 @@ impl DataLoader for RedisLoader {
     ) -> Result<Begun<RedisSession>> {
         let mut target = match resolved {
             Resolved::New(target) => *target,
-            Resolved::Recorded(recorded) => return already_loaded(recorded).await,
+            Resolved::Recorded(recorded) => return already_loaded(*recorded).await,
         };
         if let Some(load) = enter(&mut target, &request).await? {
             let Target { nodes, own, .. } = target;

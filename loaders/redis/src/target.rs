@@ -1,5 +1,6 @@
 //! A target as it was found, and what a load is to do there: decided once, before the first row.
 
+use arrow_schema::DataType;
 use arrowload_core::{
     AfterFailure, Atomicity, Error, ErrorKind, Guarantees, LoadRequest, Mode, Plan, Result,
 };
@@ -25,7 +26,7 @@ type Request = LoadRequest<RedisOptions>;
 #[derive(Debug)]
 pub enum Resolved {
     /// The load is recorded already.
-    Recorded(Recorded),
+    Recorded(Box<Recorded>),
     /// It is to be written.
     New(Box<Target>),
 }
@@ -110,7 +111,7 @@ pub(crate) async fn resolve(pool: &Pool, request: &Request) -> Result<Resolved> 
     let seen = Seen::read(&mut nodes, &own).await?;
     if let Some(load) = seen.load {
         nodes.rest();
-        return Ok(Resolved::Recorded(Recorded { nodes, own, load }));
+        return Ok(Resolved::Recorded(Box::new(Recorded { nodes, own, load })));
     }
     // It has no such field: a server that takes no writes, or none of this user, says so now.
     let attempts = own.attempts.as_bytes();
@@ -315,10 +316,11 @@ impl Target {
     }
 
     pub(crate) fn plan(&self, request: &Request) -> Plan {
-        let mut plan = Plan::of::<RedisLoader>(request);
+        let structure = request.options.data_structure;
+        let support = |data_type: &DataType| types::support_in(structure, data_type);
+        let mut plan = Plan::with_types::<RedisLoader>(request, support);
         plan.target_exists = self.exists;
         for column in &mut plan.columns {
-            let structure = request.options.data_structure;
             column.target_type = types::target_type(structure, &column.support);
         }
         let places = self.nodes.topology.places.iter();

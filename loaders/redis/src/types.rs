@@ -1,6 +1,7 @@
 //! How Arrow's types arrive: Redis holds bytes, and what they mean stands in the target's record.
 
 use arrow_schema::DataType;
+use arrowload_common_text::Format;
 use arrowload_core::TypeSupport;
 
 use crate::options::DataStructure;
@@ -28,7 +29,22 @@ pub(crate) fn support(data_type: &DataType) -> TypeSupport {
         T::Duration(_) => widened("digits, in its unit"),
         T::Dictionary(_, inner) => support_of_inner(inner),
         T::RunEndEncoded(_, inner) => support_of_inner(inner.data_type()),
-        _ => widened("JSON"),
+        nested => match Format::REDIS.check(nested) {
+            Ok(()) => widened("JSON"),
+            Err(why) => TypeSupport::Unsupported(why.into()),
+        },
+    }
+}
+
+/// How a type arrives in a structure.
+pub(crate) fn support_in(structure: DataStructure, data_type: &DataType) -> TypeSupport {
+    let item = match data_type {
+        DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item) => item,
+        _ => return support(data_type),
+    };
+    match structure == DataStructure::Vector && item.data_type().is_floating() {
+        true => TypeSupport::Widened("floats as binary, little end first".into()),
+        false => support(data_type),
     }
 }
 

@@ -21,7 +21,7 @@ const ROWS: i64 = 3_000;
 
 /// A kind of load.
 #[derive(Clone)]
-struct Kind {
+pub(crate) struct Kind {
     name: &'static str,
     mode: Mode,
     options: Value,
@@ -31,7 +31,7 @@ struct Kind {
     finishes: Option<&'static str>,
 }
 
-fn kinds() -> Vec<Kind> {
+pub(crate) fn kinds() -> Vec<Kind> {
     let unchanged = AfterFailure::UNCHANGED;
     let kind = |name, mode, options, leaves, finishes| Kind {
         name,
@@ -94,7 +94,7 @@ fn new_rows() -> Vec<RecordBatch> {
         .collect()
 }
 
-fn spec_of(kind: &Kind, target: &str) -> LoadSpec {
+pub(crate) fn spec_of(kind: &Kind, target: &str) -> LoadSpec {
     let mut spec = spec(target, kind.mode, kind.options.clone());
     spec.load.load_id = Some("one".into());
     spec.load.max_retries = 0;

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use arrow_array::builder::{BinaryBuilder, StringBuilder};
 use arrow_array::types::IntervalMonthDayNano;
 use arrow_array::{
-    ArrayRef, IntervalMonthDayNanoArray, RecordBatch, RecordBatchOptions, StringArray,
-    new_null_array,
+    Array, ArrayRef, IntervalMonthDayNanoArray, ListArray, MapArray, RecordBatch,
+    RecordBatchOptions, StringArray, StructArray, UnionArray, new_null_array,
 };
+use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_cast::{CastOptions, cast, cast_with_options};
 use arrow_ipc::reader::StreamReader;
 use arrow_schema::{DataType, Field, Schema};
 use redis::aio::MultiplexedConnection;
+use serde_json::Value;
 
 type Hash = std::collections::HashMap<String, Vec<u8>>;
 
@@ -156,8 +158,107 @@ fn column(field: &Field, rows: &[Hash]) -> Result<ArrayRef, String> {
             &strict,
         )
         .map_err(text),
-        kind if kind.is_nested() => Ok(strings),
+        kind if kind.is_nested() => {
+            let parse = |value: Option<&str>| {
+                let json = value.map(serde_json::from_str::<Value>);
+                Ok::<_, String>(json.transpose().map_err(text)?.unwrap_or(Value::Null))
+            };
+            let rows = strings.as_any().downcast_ref::<StringArray>();
+            let rows = rows.ok_or("no text")?.iter().map(parse);
+            json(kind, &rows.collect::<Result<Vec<_>, _>>()?)
+        }
         kind => cast_with_options(&strings, kind, &strict).map_err(text),
+    }
+}
+
+/// JSON as an array of a type. Lists are of one kind, whatever kind of list they were.
+fn json(kind: &DataType, values: &[Value]) -> Result<ArrayRef, String> {
+    let nulls = NullBuffer::from_iter(values.iter().map(|value| !value.is_null()));
+    let list = |items: Vec<&[Value]>, item: &Field| {
+        let offsets = OffsetBuffer::from_lengths(items.iter().map(|items| items.len()));
+        let array = json(item.data_type(), &items.concat())?;
+        let item = Arc::new(Field::new("item", array.data_type().clone(), true));
+        let list = ListArray::try_new(item, offsets, array, Some(nulls.clone())).map_err(text)?;
+        Ok(Arc::new(list) as ArrayRef)
+    };
+    let members = |name: &str| -> Vec<Value> {
+        let member = |value: &Value| value.get(name).cloned().unwrap_or_default();
+        values.iter().map(member).collect()
+    };
+    match kind {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => {
+            let items = values.iter().map(|value| match value {
+                Value::Array(items) => Ok(items.as_slice()),
+                Value::Null => Ok(&[][..]),
+                other => Err(format!("{other} is not a list")),
+            });
+            list(items.collect::<Result<_, _>>()?, item)
+        }
+        DataType::Struct(fields) => {
+            let column = |field: &Arc<Field>| {
+                let array = json(field.data_type(), &members(field.name()))?;
+                Ok((
+                    Arc::new(Field::new(field.name(), array.data_type().clone(), true)),
+                    array,
+                ))
+            };
+            let columns = fields.iter().map(column);
+            let (fields, arrays): (Vec<_>, Vec<_>) = columns
+                .collect::<Result<Vec<_>, String>>()?
+                .into_iter()
+                .unzip();
+            let array = StructArray::try_new(fields.into(), arrays, Some(nulls));
+            Ok(Arc::new(array.map_err(text)?))
+        }
+        DataType::Map(entries, _) => {
+            let DataType::Struct(fields) = entries.data_type() else {
+                return Err("a map has no entries".into());
+            };
+            let objects = values
+                .iter()
+                .map(|value| value.as_object().cloned().unwrap_or_default());
+            let objects: Vec<_> = objects.collect();
+            let offsets = OffsetBuffer::from_lengths(objects.iter().map(|object| object.len()));
+            let (keys, items): (Vec<Value>, Vec<Value>) = objects
+                .into_iter()
+                .flatten()
+                .map(|(key, item)| (Value::String(key), item))
+                .unzip();
+            let columns = vec![
+                json(fields[0].data_type(), &keys)?,
+                json(fields[1].data_type(), &items)?,
+            ];
+            let entries = StructArray::try_new(fields.clone(), columns, None).map_err(text)?;
+            let field = Arc::new(Field::new("entries", entries.data_type().clone(), false));
+            let map = MapArray::try_new(field, offsets, entries, Some(nulls), false);
+            Ok(Arc::new(map.map_err(text)?))
+        }
+        DataType::Union(fields, _) => {
+            let id = |value: &Value| {
+                let mut ids = fields.iter();
+                let id = ids.find(|(_, field)| value.get(field.name()).is_some());
+                id.map(|(id, _)| id).ok_or(format!("{value} is no union"))
+            };
+            let ids = values.iter().map(id).collect::<Result<Vec<_>, _>>()?;
+            let column =
+                |(_, field): (i8, &Arc<Field>)| json(field.data_type(), &members(field.name()));
+            let columns = fields.iter().map(column).collect::<Result<_, _>>()?;
+            let union = UnionArray::try_new(fields.clone(), ids.into(), None, columns);
+            Ok(Arc::new(union.map_err(text)?))
+        }
+        plain => {
+            let texts = values.iter().map(|value| match value {
+                Value::Null => None,
+                Value::String(text) => Some(text.clone()),
+                other => Some(other.to_string()),
+            });
+            let texts: StringArray = texts.collect();
+            cast(&texts, plain).map_err(text)
+        }
     }
 }
 

@@ -60,6 +60,19 @@ impl Database {
         keys
     }
 
+    /// Everything that is there, with the time at which it expires.
+    pub(crate) fn dump(&self) -> String {
+        let script = "local keys = redis.call('KEYS', '*') table.sort(keys) local all = '' \
+            for _, key in ipairs(keys) do local held \
+            if redis.call('TYPE', key)['ok'] ~= 'hash' then held = redis.call('DUMP', key) else \
+                local pairs = {} local flat = redis.call('HGETALL', key) \
+                for at = 1, #flat, 2 do pairs[#pairs + 1] = flat[at] .. '=' .. flat[at + 1] end \
+                table.sort(pairs) held = table.concat(pairs, ' ') end \
+            all = all .. key .. ' ' .. redis.sha1hex(held) .. ' ' .. redis.call('PEXPIRETIME', key) .. '\\n' \
+            end return all";
+        self.cli(&["EVAL_RO", script, "0"])
+    }
+
     /// A hash, as `field=value` pairs, sorted.
     pub(crate) fn hash(&self, key: &str) -> Vec<String> {
         let printed = self.cli(&["HGETALL", key]);
