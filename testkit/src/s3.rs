@@ -12,8 +12,9 @@ use serde_json::json;
 /// Starts the server, says where, and copies objects to local folders for the readers of [`python`](crate::python).
 /// It ends when its input does, in whatever way the test's process ends.
 const SERVER: &str = r#"
-import sys, os, json, logging, threading
+import sys, os, json, logging, threading, datetime
 import boto3
+from moto.s3.models import s3_backends
 from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 one_at_a_time, handle = threading.Lock(), S3Response._key_response
@@ -37,6 +38,11 @@ def answer(request):
     if request['do'] == 'put':
         s3.upload_file(request['file'], 'arrowload', prefix)
         return json.dumps([prefix])
+    if request['do'] == 'age':
+        buckets = [p.buckets['arrowload'] for a in s3_backends.values() for p in a.values() if 'arrowload' in p.buckets]
+        for bucket in buckets:
+            for key in keys(prefix): bucket.keys[key].last_modified -= datetime.timedelta(seconds=request['seconds'])
+        return json.dumps(keys(prefix))
     if request['do'] == 'uploads':
         found = s3.list_multipart_uploads(Bucket='arrowload').get('Uploads', [])
         return json.dumps([u['Key'] for u in found if u['Key'].startswith(prefix)])
@@ -167,6 +173,16 @@ impl ThrowawayS3 {
     /// What the store says.
     pub fn put(&self, key: &str, file: &Path) -> Result<(), String> {
         self.ask(&json!({ "do": "put", "prefix": key, "file": file }))
+            .map(|_| ())
+    }
+
+    /// Makes everything below a prefix older, as if it had been written earlier.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn age(&self, prefix: &str, by: std::time::Duration) -> Result<(), String> {
+        let seconds = by.as_secs();
+        self.ask(&json!({ "do": "age", "prefix": prefix, "seconds": seconds }))
             .map(|_| ())
     }
 

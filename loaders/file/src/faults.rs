@@ -1,6 +1,7 @@
 //! Object stores that fail at the worst moments, and what a load says and leaves then.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::{Int64Array, RecordBatch};
 use arrowload_core::{ErrorKind, LoadSession, LoadState, Mode, Receipt, Result};
@@ -39,6 +40,8 @@ enum Fault {
     CopySentTwice,
     /// What is to be copied is gone.
     CopyFindsNothing,
+    /// The second object is never completed.
+    SecondObjectHangs,
 }
 
 impl Fault {
@@ -59,6 +62,9 @@ impl Fault {
             }
             (Self::UploadAnswerLost, StoreStep::CompleteUpload) => Fate::unanswered(),
             (Self::UploadSentTwice, StoreStep::CompleteUpload) => Fate::Unanswered(gone()),
+            (Self::SecondObjectHangs, StoreStep::CompleteUpload) if call.earlier == 1 => {
+                Fate::Late(Duration::MAX, Box::new(Fate::Done))
+            }
             (Self::CopySentTwice, StoreStep::Copy) => Fate::Twice,
             (Self::CopyFindsNothing, StoreStep::Copy) => Fate::Fails(gone()),
             _ => Fate::Done,
@@ -388,5 +394,38 @@ async fn columns_that_changed_meanwhile_are_noticed() {
             (ErrorKind::Conflict, true)
         );
         assert_eq!(bucket.data().await.len(), 2);
+    }
+}
+
+/// As when its process dies between two objects, or its future is dropped there.
+#[tokio::test]
+async fn a_commit_that_is_interrupted_leaves_what_the_plan_says() {
+    for mode in [Mode::Create, Mode::Append] {
+        let bucket = Bucket::new("folder/", Format::Csv);
+        if mode == Mode::Append {
+            bucket
+                .run(mode, "before", Fault::None)
+                .await
+                .expect("a load");
+        }
+        let before = bucket.data().await;
+        let session = bucket
+            .begin(mode, "one", Fault::SecondObjectHangs)
+            .await
+            .expect("a session");
+        let after = session.guarantees().after_failure;
+        assert!(after.new_rows, "rows of the load may remain");
+        assert_eq!(after.schema_evolved, before.is_empty());
+        let stopped = tokio::time::timeout(Duration::from_millis(100), session.commit()).await;
+        assert!(stopped.is_err(), "it hangs");
+        assert_eq!(bucket.data().await.len(), before.len() + 1);
+        assert!(!bucket.is_committed("one").await);
+        // Neither the plan nor the load takes it for something else.
+        let receipt = bucket
+            .run(mode, "one", Fault::None)
+            .await
+            .expect("a repeat");
+        assert_eq!(receipt.rows, 20);
+        assert_eq!(bucket.data().await.len(), before.len() + 2);
     }
 }

@@ -114,6 +114,12 @@ impl FileSession {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn guarantees(&self) -> arrowload_core::Guarantees {
+        let most = <crate::FileLoader as arrowload_core::DataLoader>::CAPABILITIES;
+        self.target.guarantees(&most, &self.request)
+    }
+
     /// The record of this load in a folder.
     fn record(&self) -> Result<Record> {
         let schema = stored_schema(self.target.format, &self.target.mapping.schema)?;

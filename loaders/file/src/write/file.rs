@@ -150,3 +150,96 @@ impl Drop for Upload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use arrow_array::Int64Array;
+    use arrowload_common_parquet::Compression;
+
+    use super::*;
+    use crate::{FileOptions, Format};
+
+    const FORMATS: [(Format, Compression); 6] = [
+        (Format::Csv, Compression::None),
+        (Format::Csv, Compression::Gzip(6)),
+        (Format::Ndjson, Compression::None),
+        (Format::Ndjson, Compression::Zstd(3)),
+        (Format::Arrow, Compression::None),
+        (Format::ArrowStream, Compression::Lz4),
+    ];
+
+    fn rows() -> RecordBatch {
+        let ids = Arc::new(Int64Array::from_iter_values(0..500_000));
+        RecordBatch::try_from_iter([("id", ids as _)]).expect("a batch")
+    }
+
+    fn layout(format: Format, codec: Compression) -> Layout {
+        Layout {
+            format,
+            codec,
+            schema: rows().schema(),
+            options: FileOptions::default(),
+        }
+    }
+
+    /// Writes to something that is no disk, and says why that failed.
+    async fn failure(to: File, layout: &Layout) -> Error {
+        let (path, bytes) = (PathBuf::from("x"), Arc::<AtomicU64>::default());
+        let written = match encoder(Output::file(to, Arc::clone(&bytes)), &path, layout) {
+            Err(error) => Err(error),
+            Ok(encoder) => {
+                let mut file = PlainFile {
+                    encoder: Some(encoder),
+                    path,
+                    upload: None,
+                    bytes,
+                };
+                match file.write(&rows(), 0).await {
+                    Ok(()) => file.finish().await,
+                    refused => refused,
+                }
+            }
+        };
+        written.expect_err("nothing can be written there")
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_full_device_and_a_closed_pipe_are_errors_with_a_kind() {
+        for (format, codec) in FORMATS {
+            let layout = layout(format, codec);
+            let full = File::options().write(true).open("/dev/full");
+            let error = failure(full.expect("a device"), &layout).await;
+            assert_eq!(
+                (error.kind(), error.is_transient()),
+                (ErrorKind::ResourceExhausted, false),
+                "{format:?} {codec}: {error:?}"
+            );
+            let (reader, writer) = std::io::pipe().expect("a pipe");
+            drop(reader);
+            let error = failure(OwnedFd::from(writer).into(), &layout).await;
+            assert_eq!(
+                (error.kind(), error.is_transient()),
+                (ErrorKind::Io, false),
+                "{format:?} {codec}: {error:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn an_encoder_that_panics_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (format, codec) in FORMATS {
+            let path = folder.path().join(format!("{format:?}{codec}"));
+            let mut file = PlainFile::local(&path, &layout(format, codec)).expect("a file");
+            let error = file.encode(|_| panic!("out of luck")).await;
+            let error = error.expect_err("it panicked");
+            assert_eq!(error.kind(), ErrorKind::Unexpected);
+            assert!(error.message().contains("out of luck"), "{error}");
+            assert!(file.write(&rows(), 0).await.is_err(), "it is broken");
+            file.abort().await.expect("aborted");
+        }
+    }
+}

@@ -1,81 +1,21 @@
 //! The process dies at any moment of a load. Readers see the old rows or the new; a load of several files may have given
 //! some of them their names. The repeated load leaves one copy of each row, and nothing else.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use arrowload_core::Atomicity;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{names, rows, run};
+use crate::gate::child;
+use crate::support::{ids, names, plan, rows, run};
 
 const OLD: std::ops::Range<i64> = 0..1_000;
 const NEW: std::ops::Range<i64> = 1_000..301_000;
 const ROUNDS: u32 = 24;
 
-/// Tells this program, started again, what to load.
-const CHILD: &str = "ARROWLOAD_TEST_CHILD";
-
-/// What the child process runs; in the test's own process it does nothing.
-#[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "the parent reads it")]
-async fn child_process() {
-    let Ok(text) = std::env::var(CHILD) else {
-        return;
-    };
-    let (target, options) = text.split_once('\n').expect("a target and options");
-    let report = run(
-        target,
-        &rows(NEW),
-        serde_json::from_str(options).expect("JSON"),
-    )
-    .await
-    .expect("a load");
-    println!("loaded {}", report.rows);
-}
-
-fn child(target: &str, options: &Value) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command
-        .args(["--exact", "crash::child_process", "--nocapture"])
-        .env(CHILD, format!("{target}\n{options}"));
-    command.stdout(Stdio::piped()).stderr(Stdio::null());
-    command
-}
-
-/// The ids that readers see, sorted: hidden files and those that begin with `_` are not read.
-fn ids(path: &Path) -> Vec<i64> {
-    let mut ids = Vec::new();
-    if path.is_dir() {
-        let visible = names(path)
-            .into_iter()
-            .filter(|name| !name.starts_with(['.', '_']));
-        ids.extend(visible.flat_map(|name| self::ids(&path.join(name))));
-    } else if let Ok(file) = std::fs::File::open(path) {
-        for batch in ParquetRecordBatchReaderBuilder::try_new(file)
-            .expect("Parquet")
-            .build()
-            .expect("rows")
-        {
-            ids.extend(
-                batch
-                    .expect("rows")
-                    .column(0)
-                    .as_primitive::<Int64Type>()
-                    .values(),
-            );
-        }
-    }
-    ids.sort_unstable();
-    ids
-}
-
-/// Kills loads into a target, with these options. `whole`: readers never see some of the load's rows.
-async fn kill(target: &str, mode: &str, options: Value, whole: bool) {
+/// Kills loads into a target, with these options. Whether readers may see some of the load's rows, the plan says.
+async fn kill(target: &str, mode: &str, options: Value) {
     let folder = tempdir().expect("a folder");
     let path = folder.path().join(target);
     let target = format!(
@@ -106,7 +46,9 @@ async fn kill(target: &str, mode: &str, options: Value, whole: bool) {
         let mut options = options.clone();
         options["mode"] = mode.into();
         let began = Instant::now();
-        let output = child(&target, &options).output().expect("started");
+        let output = child(&target, &options, NEW, None)
+            .output()
+            .expect("started");
         took = began.elapsed();
         assert!(
             String::from_utf8_lossy(&output.stdout).contains("loaded 300000"),
@@ -114,12 +56,19 @@ async fn kill(target: &str, mode: &str, options: Value, whole: bool) {
         );
         assert_eq!(ids(&path), after);
     }
+    reset().await;
+    let mut planned = options.clone();
+    planned["mode"] = mode.into();
+    let planned = plan(&target, &rows(NEW), planned).await.expect("a plan");
+    let whole = planned.guarantees.atomicity == Atomicity::Load;
     let (mut survived, mut died, mut parts) = (0, 0, 0);
     for round in 0..ROUNDS {
         reset().await;
         let mut options = options.clone();
         (options["mode"], options["load_id"]) = (mode.into(), format!("round {round}").into());
-        let mut process = child(&target, &options).spawn().expect("started");
+        let mut process = child(&target, &options, NEW, None)
+            .spawn()
+            .expect("started");
         let pause = took * (round * 4 + 8) / (ROUNDS * 4);
         tokio::time::sleep(pause).await;
         process.kill().expect("killed");
@@ -150,6 +99,8 @@ async fn kill(target: &str, mode: &str, options: Value, whole: bool) {
             again.len(),
             after.len()
         );
+        let left = names(folder.path());
+        assert_eq!(left.len(), 1, "{mode} killed after {pause:?}: {left:?}");
     }
     assert!(
         died > 0,
@@ -159,12 +110,12 @@ async fn kill(target: &str, mode: &str, options: Value, whole: bool) {
 
 #[tokio::test]
 async fn a_file_that_is_replaced_is_the_old_or_the_new() {
-    kill("rows.parquet", "overwrite", json!({}), true).await;
+    kill("rows.parquet", "overwrite", json!({})).await;
 }
 
 #[tokio::test]
 async fn a_file_that_is_added_to_a_folder_is_there_or_not() {
-    kill("rows/", "append", json!({}), true).await;
+    kill("rows/", "append", json!({})).await;
 }
 
 #[tokio::test]
@@ -173,7 +124,6 @@ async fn files_that_are_added_to_a_folder_arrive_once() {
         "rows/",
         "append",
         json!({"max_file_bytes": 100_000, "batch_size": 10_000}),
-        false,
     )
     .await;
 }
@@ -184,7 +134,6 @@ async fn a_folder_that_is_replaced_ends_with_the_new_rows() {
         "rows/",
         "overwrite",
         json!({"max_file_bytes": 100_000, "batch_size": 10_000}),
-        false,
     )
     .await;
 }

@@ -31,8 +31,8 @@ async fn loads_add_files_and_are_known_again_after_an_overwrite() {
     );
     let report = load("three", "overwrite").await.expect("a load");
     assert_eq!((report.rows, count(&target)), (4, 4));
-    for id in ["one", "two", "three"] {
-        let again = load(id, "append").await.expect("a repeat");
+    for (id, mode) in [("one", "append"), ("two", "append"), ("three", "overwrite")] {
+        let again = load(id, mode).await.expect("a repeat");
         assert_eq!((again.already_loaded, again.rows), (true, 4), "{id}");
     }
     assert_eq!((count(&target), names(folder.path()).len()), (4, 1));

@@ -10,7 +10,12 @@ mod crash;
 mod files;
 mod folders;
 mod formats;
+mod full_disk;
+mod gate;
+mod leftovers;
+mod promises;
 #[cfg(feature = "aws")]
 mod s3;
+mod said;
 mod support;
 mod text;

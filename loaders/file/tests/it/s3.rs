@@ -10,9 +10,10 @@ use arrowload_core::{
 use arrowload_testkit::{Subject, ThrowawayS3, conformance, python};
 use futures::future::BoxFuture;
 use futures::{FutureExt, stream};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{descriptor, rows};
+use crate::gate::{Point, child_at, kill_at};
+use crate::support::{self, descriptor, rows};
 
 /// Targets are folders of a bucket.
 struct Bucket(Arc<ThrowawayS3>);
@@ -170,4 +171,69 @@ async fn a_bucket_that_is_missing_or_a_wrong_key_is_said() {
         Err(error) => error,
     };
     assert!(error.to_string().contains("aws_regoin"), "{error:#}");
+}
+
+/// Two loads at once, one of which is killed, and others that come and go: what is staged and uploaded is left alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_loads_stage_in_a_bucket_is_left_alone() {
+    let Some(store) = ThrowawayS3::available() else {
+        return;
+    };
+    let options = |id: &str| {
+        let storage: serde_json::Map<String, Value> = store
+            .options()
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.into()))
+            .collect();
+        json!({"load_id": id, "mode": "create", "storage_options": storage})
+    };
+    let target = |name: &str| store.url(&format!("leftovers/{name}"));
+    let run = |name: &str, id: &str, count: i64| {
+        let (target, options, rows) = (target(name), options(id), rows(0..count));
+        async move { support::run(target, &rows, options).await }
+    };
+    for ending in [".parquet", "/"] {
+        let named = |name: &str| format!("{name}{ending}");
+        let live = named("live");
+        let mut process = child_at(&target(&live), &options("live"), 0..10, Point::Committing);
+        let killed = named("killed");
+        kill_at(
+            &target(&killed),
+            &options("killed"),
+            0..10,
+            Point::Committing,
+        );
+        let uploads = || store.uploads("leftovers/").expect("a list").len();
+        let under_way = uploads();
+        run(&named("other"), "other", 5).await.expect("a load");
+        run(&killed, "killed", 10).await.expect("a repeat");
+        assert_eq!(
+            uploads(),
+            under_way,
+            "{ending}: nobody's upload was given up"
+        );
+        process.kill().expect("killed");
+        process.wait().expect("its end");
+        run(&live, "live", 10).await.expect("a repeat");
+    }
+    // What a load leaves that is killed between its upload and its copy.
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("x");
+    std::fs::write(&file, "x").expect("a file");
+    let staged = |id: &str| format!("leftovers/.arrowload-{}-0.tmp", hash(id));
+    for id in ["again", "fresh", "old"] {
+        store.put(&staged(id), &file).expect("an object");
+    }
+    store
+        .age(&staged("old"), std::time::Duration::from_secs(2 * 60 * 60))
+        .expect("aged");
+    run("again.parquet", "again", 5).await.expect("a load");
+    let mut left = store.keys("leftovers/").expect("a list");
+    left.retain(|key| key.contains(".arrowload-"));
+    assert_eq!(left, [staged("fresh")]);
+}
+
+/// Stands for a load's id in the names of what it stages.
+fn hash(load_id: &str) -> String {
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(load_id.as_bytes()))
 }
