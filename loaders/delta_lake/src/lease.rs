@@ -99,7 +99,8 @@ impl Lease {
         let name = format!("{attempt}.{}.json", valid.as_secs().max(1));
         let facts = Facts {
             load_id: load_id.to_owned(),
-            machine: machine(),
+            // Only a lock says at once that a process of this machine has ended.
+            machine: place.local.as_ref().and_then(|_| machine()),
         };
         let text = serde_json::json!(facts).to_string();
         let (kept, dead) = match &place.local {
@@ -325,8 +326,10 @@ enum Renewal {
 impl Kept {
     fn renewal(&self) -> Result<Renewal> {
         Ok(match self {
-            Self::File { _locked, path, .. } => {
-                Renewal::File(_locked.try_clone().map_err(|error| from_io(path, error))?)
+            // Not a clone, which would keep the lock.
+            Self::File { path, .. } => {
+                let file = File::options().append(true).open(path);
+                Renewal::File(file.map_err(|error| from_io(path, error))?)
             }
             Self::Object(store, path) => Renewal::Object(Arc::clone(store), path.clone()),
         })

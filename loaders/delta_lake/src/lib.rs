@@ -6,8 +6,6 @@ mod columns;
 mod commit;
 mod config;
 mod error;
-#[cfg(test)]
-mod faults;
 mod finish;
 mod lease;
 mod ledger;
@@ -31,6 +29,8 @@ mod spark;
 mod stats;
 mod table;
 mod target;
+#[cfg(test)]
+mod tests;
 mod types;
 mod verify;
 mod versions;

@@ -55,10 +55,9 @@ impl Place {
         match Location::find(config.table_path.as_deref(), "table_path", target)? {
             Location::Local(path) => Self::local(path),
             #[cfg(test)]
-            Location::Store(url) if url.scheme() == "faulty" => Ok(Self {
-                log_store: crate::faults::log_store(url.host_str().unwrap_or_default()),
-                local: None,
-            }),
+            Location::Store(url) if url.scheme() == "faulty" => {
+                Ok(crate::tests::place(url.host_str().unwrap_or_default()))
+            }
             Location::Store(url) => Self::store(config, url),
         }
     }

@@ -81,6 +81,15 @@ impl DeltaLakeSession {
     }
 }
 
+#[cfg(test)]
+impl DeltaLakeSession {
+    /// Commits, and ends as if the process were killed before it could give its lease back.
+    pub(crate) async fn leave_behind(mut self) -> Result<()> {
+        let files = self.publish().await?;
+        self.load.commit(&files).await.map(drop)
+    }
+}
+
 impl LoadSession for DeltaLakeSession {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let batch = self.load.target.columns.run(batch, self.load.rows)?;

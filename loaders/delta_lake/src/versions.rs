@@ -96,8 +96,7 @@ impl Versions {
     fn is_readable(&self, version: u64) -> bool {
         let checkpoint = self.checkpoints.range(..=version).next_back();
         let first = checkpoint.map_or(0, |(checkpoint, _)| checkpoint + 1);
-        let commits = self.commits.range(first..=version).count() as u64;
-        commits == (version + 1).saturating_sub(first)
+        (first..=version).all(|version| self.commits.contains_key(&version))
     }
 
     /// The last version that was there at this time.

@@ -7,6 +7,7 @@
 
 mod after;
 mod conformance;
+mod contract;
 mod races;
 mod replace;
 mod rules;

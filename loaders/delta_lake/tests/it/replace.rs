@@ -128,8 +128,8 @@ async fn only_the_rows_of_the_predicate_are_replaced() {
             .await
             .expect_err("a row of another day");
         assert_eq!(
-            (error.kind(), error.get("row")),
-            (ErrorKind::InvalidData, Some("1")),
+            (error.kind(), error.row()),
+            (ErrorKind::InvalidData, Some(1)),
             "{name}: {error}"
         );
         assert_eq!(delta(&path, IDS), expected, "{name}");

@@ -77,8 +77,8 @@ async fn constraints_and_invariants_hold() {
             .await
             .expect_err("10 is not small");
         assert_eq!(
-            (error.kind(), error.get("row")),
-            (ErrorKind::InvalidData, Some("1")),
+            (error.kind(), error.row()),
+            (ErrorKind::InvalidData, Some(1)),
             "{error}"
         );
         assert!(

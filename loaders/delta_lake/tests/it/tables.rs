@@ -24,10 +24,17 @@ async fn rows_arrive_once_and_python_reads_them() {
     .await
     .expect("it loads");
     assert_eq!((first.rows, first.details["version"].as_str()), (3, "0"));
-    let again = run(&path, &rows(0..3), json!({ "load_id": "one" }))
-        .await
-        .expect("it is known");
+    let again = run(
+        &path,
+        &rows(0..3),
+        json!({ "mode": "create", "load_id": "one", "batch_size": 1 }),
+    )
+    .await
+    .expect("it is known");
     assert!(again.already_loaded && again.rows == 3);
+    let other = run(&path, &rows(0..3), json!({ "load_id": "one" })).await;
+    let other = other.expect_err("the id was another load");
+    assert!(other.message().contains("another mode"), "{other}");
     let second = run(&path, &rows(3..5), json!({})).await.expect("it loads");
     assert_eq!(second.details["version"], "1");
     assert_eq!(delta(&path, "table.version()"), json!(1));
@@ -40,8 +47,11 @@ async fn rows_arrive_once_and_python_reads_them() {
         json!(["WRITE", "WRITE"])
     );
     assert_eq!(
-        delta(&path, "table.transaction_version('arrowload:one')"),
-        json!(3)
+        delta(
+            &path,
+            "[table.transaction_version(id) for id in ['arrowload:one', 'arrowload-commit:one']]"
+        ),
+        json!([3, 0])
     );
 }
 
@@ -114,8 +124,8 @@ async fn nanoseconds_are_never_cut_without_being_asked() {
         .await
         .expect_err("no whole number");
     assert_eq!(
-        (error.kind(), error.get("row"), error.get("column")),
-        (ErrorKind::InvalidData, Some("1"), Some("at")),
+        (error.kind(), error.row(), error.get("column")),
+        (ErrorKind::InvalidData, Some(1), Some("at")),
         "{error}"
     );
     run(

@@ -1,41 +1,21 @@
 //! Loads through a store that fails, loses answers and answers late, at random: one commit a load, or none.
 
-use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrowload_core::{BatchStream, Input, load};
 use arrowload_testkit::loads::prepare;
 use arrowload_testkit::{Fate, FaultyStore};
-use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use futures::stream;
-use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use serde_json::json;
-use url::Url;
 
+use super::{place, register};
 use crate::DeltaLakeLoader;
 use crate::table::Table;
-
-/// The stores that tests have made, by the names of their tables.
-static STORES: LazyLock<Mutex<HashMap<String, Arc<dyn ObjectStore>>>> =
-    LazyLock::new(Mutex::default);
-
-/// Makes `faulty://name` a table in this store.
-pub(crate) fn register(name: &str, store: impl ObjectStore) {
-    let mut stores = STORES.lock().expect("no test panics with it");
-    stores.insert(name.to_owned(), Arc::new(store));
-}
-
-/// The log of a table in a faulty store, by its name.
-pub(crate) fn log_store(name: &str) -> LogStoreRef {
-    let store = STORES.lock().expect("no test panics with it")[name].clone();
-    let url = Url::parse(&format!("memory:///{name}")).expect("a URL");
-    default_logstore(store.clone(), store, &url, &StorageConfig::default())
-}
 
 fn rows(ids: Range<i64>) -> RecordBatch {
     RecordBatch::try_from_iter([(
@@ -57,7 +37,7 @@ async fn add(table: &str, first: i64) -> arrowload_core::Result<()> {
 }
 
 async fn count(table: &str) -> u64 {
-    let table = Table::open(&log_store(table), true).await;
+    let table = Table::open(&place(table).log_store, true).await;
     let files = table.expect("it opens").expect("a table").files();
     files
         .expect("files")
