@@ -128,7 +128,8 @@ impl ParquetOptions {
         Ok(())
     }
 
-    pub(crate) fn threads(&self) -> usize {
+    /// How many threads encode.
+    pub fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.write_threads.unwrap_or_else(cores)
     }

@@ -12,7 +12,7 @@ use arrow_row::{RowConverter, SortField};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use arrow_select::take::take_record_batch;
 
-use arrowload_core::Result;
+use arrowload_core::{Result, TypeSupport};
 
 use crate::error::{partition_value, unsupported_type};
 
@@ -58,7 +58,7 @@ impl Splitter {
                 return Err(unsupported_type(
                     field.name(),
                     field.data_type(),
-                    "values of this type cannot name a partition's folder",
+                    NO_PARTITION,
                 ));
             }
         }
@@ -152,6 +152,17 @@ impl Splitter {
         })
     }
 }
+
+/// How a partition column of this type arrives: as text in the names of folders.
+pub fn partition_support(data_type: &DataType) -> TypeSupport {
+    if is_partition_type(data_type) {
+        TypeSupport::Exact
+    } else {
+        TypeSupport::Unsupported(NO_PARTITION.into())
+    }
+}
+
+const NO_PARTITION: &str = "values of this type cannot name a partition's folder";
 
 fn is_partition_type(data_type: &DataType) -> bool {
     use DataType as D;

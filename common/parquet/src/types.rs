@@ -20,6 +20,14 @@ pub fn supports_type(data_type: &DataType) -> TypeSupport {
     }
 }
 
+/// How a column arrives in a file: its type, and that a column of nulls has to be nullable.
+pub fn supports_field(field: &Field) -> TypeSupport {
+    match storage_field(&Arc::new(field.clone())) {
+        Err(reason) => TypeSupport::Unsupported(reason.into()),
+        Ok(_) => supports_type(field.data_type()),
+    }
+}
+
 /// The schema that files of `schema` store: the same columns, each with the type it is stored as.
 ///
 /// # Errors

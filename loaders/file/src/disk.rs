@@ -68,10 +68,6 @@ pub(crate) fn check_exchangeable(folder: &Path) -> Result<()> {
         // NFS, SMB, 9P and exFAT.
         const WITHOUT: [i64; 5] = [0x6969, 0xFE53_4D42, 0xFF53_4D42, 0x0102_1997, 0x2011_BAB0];
         let found = rustix::fs::statfs(folder).map_err(|error| from_io(folder, error.into()))?;
-        #[expect(
-            clippy::unnecessary_cast,
-            reason = "the type differs between processors"
-        )]
         let kind = found.f_type as i64;
         if !WITHOUT.contains(&kind) && !is_mounted(folder, &parent(folder)) {
             return Ok(());

@@ -27,8 +27,11 @@ pub(crate) enum Place {
 /// Finds places. The store that was opened last stays open: a load asks for its target several times.
 pub(crate) struct Places {
     config: FileConfig,
-    opened: Mutex<Option<(Url, Arc<dyn ObjectStore>, StorePath)>>,
+    opened: Mutex<Option<Opened>>,
 }
+
+/// A store, with the URL for which it was opened, and where that points in it.
+type Opened = (Url, Arc<dyn ObjectStore>, StorePath);
 
 impl fmt::Debug for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
