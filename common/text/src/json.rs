@@ -9,9 +9,8 @@ use arrow_schema::Schema;
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::column::{Column, Member, Refused, Values, member};
-use crate::format::{Binary, Durations, Format, MapKeys, Nul, Times};
+use crate::format::{Format, MapKeys, Nul};
 use crate::refused;
-use crate::text::base64;
 
 /// What follows the backslash for each byte that must be escaped; `u` for those that have a number.
 const ESCAPES: [u8; 256] = {
@@ -75,7 +74,12 @@ pub fn string(mut text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Adds a JSON string with NUL bytes as the format has them.
-fn checked_string(text: &[u8], format: &Format<'_>, out: &mut Vec<u8>) -> Result<(), Refused> {
+#[inline]
+pub(crate) fn checked_string(
+    text: &[u8],
+    format: &Format<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Refused> {
     if format.nul == Nul::Escape || !text.contains(&0) {
         string(text, out);
         return Ok(());
@@ -151,50 +155,15 @@ impl Column {
             out.extend_from_slice(b"null");
             return Ok(());
         }
-        use Values as V;
-        match self.values() {
-            V::Null => out.extend_from_slice(b"null"),
-            V::Boolean(values) => {
-                out.extend_from_slice(if values.value(row) { b"true" } else { b"false" });
-            }
-            V::Utf8(_) | V::LargeUtf8(_) | V::Utf8View(_) => {
-                let text = self.bytes(row).unwrap_or_default();
-                return match format.nul {
-                    Nul::Escape => {
-                        string(text, out);
-                        Ok(())
-                    }
-                    _ => checked_string(text, format, out),
-                };
-            }
-            V::Binary(_) | V::LargeBinary(_) | V::BinaryView(_) | V::FixedSizeBinary(_) => {
-                out.push(b'"');
-                match format.binary {
-                    Binary::Raw => base64(out, self.bytes(row).unwrap_or_default()),
-                    Binary::Hex => self.text(row, format, out)?,
-                    // The backslash that it begins with.
-                    Binary::Bytea => {
-                        out.push(b'\\');
-                        self.text(row, format, out)?;
-                    }
-                }
-                out.push(b'"');
-            }
-            V::List(..) | V::Struct(..) | V::Map(..) | V::Union(..) => {
-                return self.nested(row, format, out);
-            }
-            V::Indexed(places, values) => return values.json(places[row], format, out),
-            values if is_number(values, format) => return self.number(row, format, true, out),
-            _ => {
-                out.push(b'"');
-                self.number(row, format, true, out)?;
-                out.push(b'"');
-            }
-        }
-        Ok(())
+        self.write::<true>(row, format, out)
     }
 
-    fn nested(&self, row: usize, format: &Format<'_>, out: &mut Vec<u8>) -> Result<(), Refused> {
+    pub(crate) fn nested(
+        &self,
+        row: usize,
+        format: &Format<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
         let field = |out: &mut Vec<u8>, member: &Member, row| {
             if member.has_nul {
                 checked_string(member.name.as_bytes(), format, out)?;
@@ -237,20 +206,6 @@ impl Column {
             }
             _ => Err("holds a value of a type that has no JSON"),
         }
-    }
-}
-
-/// Whether the values are numbers in JSON; what is not text, binary or nested is a string otherwise.
-#[inline]
-fn is_number(values: &Values, format: &Format<'_>) -> bool {
-    use Values as V;
-    match values {
-        V::Date(_) | V::DateMillis(_) | V::Time(..) | V::Timestamp(..) => {
-            format.times == Times::Epoch
-        }
-        V::Duration(..) => format.durations == Durations::Count,
-        V::Months(_) | V::DayTime(_) | V::MonthDayNano(_) => false,
-        _ => true,
     }
 }
 

@@ -2,15 +2,17 @@
 
 use arrow_schema::TimeUnit;
 
-use crate::column::{Column, Refused, Ticks, Values};
+use crate::column::{Column, Refused, Values};
 use crate::format::{Binary, Durations, Format, Times};
+use crate::json;
 
 const DAY: i64 = 86_400;
 
 const NOT_FINITE: Refused =
     "holds NaN or infinity, which JSON has no number for; cast it to text in the query";
 
-pub(crate) fn digits(out: &mut Vec<u8>, value: impl itoa::Integer) {
+#[inline]
+fn digits(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
@@ -247,7 +249,7 @@ fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
     }));
 }
 
-pub(crate) fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
+fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for chunk in bytes.chunks(3) {
         let word = chunk
@@ -261,6 +263,19 @@ pub(crate) fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
+/// Adds binary, within JSON or as text.
+fn binary(out: &mut Vec<u8>, bytes: &[u8], format: &Format<'_>, json: bool) {
+    match (format.binary, json) {
+        (Binary::Raw, false) => out.extend_from_slice(bytes),
+        (Binary::Raw, true) => base64(out, bytes),
+        (Binary::Hex, _) => hex(out, bytes),
+        (Binary::Bytea, json) => {
+            out.extend_from_slice(if json { b"\\\\x" } else { b"\\x" });
+            hex(out, bytes);
+        }
+    }
+}
+
 impl Column {
     /// Adds a value that is not null as text. What is nested is JSON.
     ///
@@ -268,103 +283,162 @@ impl Column {
     /// Why the format has no text for the value. What has been added by then stays.
     #[inline]
     pub fn text(&self, row: usize, format: &Format<'_>, out: &mut Vec<u8>) -> Result<(), Refused> {
-        match self.values() {
-            Values::Null => {}
-            Values::Boolean(values) => {
-                let word = format.booleans[usize::from(values.value(row))];
-                out.extend_from_slice(word.as_bytes());
-            }
-            Values::Utf8(_) | Values::LargeUtf8(_) | Values::Utf8View(_) => {
-                out.extend_from_slice(self.bytes(row).unwrap_or_default());
-            }
-            Values::Binary(_)
-            | Values::LargeBinary(_)
-            | Values::BinaryView(_)
-            | Values::FixedSizeBinary(_) => {
-                let bytes = self.bytes(row).unwrap_or_default();
-                match format.binary {
-                    Binary::Raw => out.extend_from_slice(bytes),
-                    Binary::Hex => hex(out, bytes),
-                    Binary::Bytea => {
-                        out.extend_from_slice(b"\\x");
-                        hex(out, bytes);
-                    }
-                }
-            }
-            Values::List(..) | Values::Struct(..) | Values::Map(..) | Values::Union(..) => {
-                return self.json(row, format, out);
-            }
-            Values::Indexed(places, values) => return values.text(places[row], format, out),
-            _ => return self.number(row, format, false, out),
-        }
-        Ok(())
+        self.write::<false>(row, format, out)
     }
 
-    /// Adds a number or time. `json` is about floats that are not numbers.
+    /// Adds a value that is there, as JSON or as text: the one choice by type.
     #[inline]
-    pub(crate) fn number(
+    pub(crate) fn write<const JSON: bool>(
         &self,
         row: usize,
         format: &Format<'_>,
-        json: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), Refused> {
+        use Values as V;
         match self.values() {
-            Values::Int8(values) => digits(out, values.value(row)),
-            Values::Int16(values) => digits(out, values.value(row)),
-            Values::Int32(values) => digits(out, values.value(row)),
-            Values::Int64(values) => digits(out, values.value(row)),
-            Values::UInt8(values) => digits(out, values.value(row)),
-            Values::UInt16(values) => digits(out, values.value(row)),
-            Values::UInt32(values) => digits(out, values.value(row)),
-            Values::UInt64(values) => digits(out, values.value(row)),
-            Values::Float16(values) => {
-                return float(out, values.value(row).to_f32(), format, json);
+            V::Null if JSON => out.extend_from_slice(b"null"),
+            V::Null => {}
+            V::Boolean(values) => {
+                let words = if JSON {
+                    ["false", "true"]
+                } else {
+                    format.booleans
+                };
+                out.extend_from_slice(words[usize::from(values.value(row))].as_bytes());
             }
-            Values::Float32(values) => return float(out, values.value(row), format, json),
-            Values::Float64(values) => return float(out, values.value(row), format, json),
-            Values::Decimal32(values, scale) => {
-                decimal(out, itoa::Buffer::new().format(values.value(row)), *scale)
+            V::Int8(values) => digits(out, values.value(row)),
+            V::Int16(values) => digits(out, values.value(row)),
+            V::Int32(values) => digits(out, values.value(row)),
+            V::Int64(values) => digits(out, values.value(row)),
+            V::UInt8(values) => digits(out, values.value(row)),
+            V::UInt16(values) => digits(out, values.value(row)),
+            V::UInt32(values) => digits(out, values.value(row)),
+            V::UInt64(values) => digits(out, values.value(row)),
+            V::Float16(values) => return float(out, values.value(row).to_f32(), format, JSON),
+            V::Float32(values) => return float(out, values.value(row), format, JSON),
+            V::Float64(values) => return float(out, values.value(row), format, JSON),
+            V::Decimal32(values, scale) => {
+                decimal(out, itoa::Buffer::new().format(values.value(row)), *scale);
             }
-            Values::Decimal64(values, scale) => {
-                decimal(out, itoa::Buffer::new().format(values.value(row)), *scale)
+            V::Decimal64(values, scale) => {
+                decimal(out, itoa::Buffer::new().format(values.value(row)), *scale);
             }
-            Values::Decimal128(values, scale) => {
-                decimal(out, itoa::Buffer::new().format(values.value(row)), *scale)
+            V::Decimal128(values, scale) => {
+                decimal(out, itoa::Buffer::new().format(values.value(row)), *scale);
             }
-            Values::Decimal256(values, scale) => {
-                decimal(out, &values.value(row).to_string(), *scale)
+            V::Decimal256(values, scale) => {
+                decimal(out, &values.value(row).to_string(), *scale);
             }
-            _ => return self.temporal(row, format, out),
+            V::Utf8(values) => return text::<JSON>(values.value(row), format, out),
+            V::LargeUtf8(values) => return text::<JSON>(values.value(row), format, out),
+            V::Utf8View(values) => return text::<JSON>(values.value(row), format, out),
+            V::Binary(_) | V::LargeBinary(_) | V::BinaryView(_) | V::FixedSizeBinary(_) => {
+                return quoted::<JSON>(out, |out| {
+                    binary(out, self.bytes(row).unwrap_or_default(), format, JSON);
+                    Ok(())
+                });
+            }
+            V::List(..) | V::Struct(..) | V::Map(..) | V::Union(..) => {
+                return self.nested(row, format, out);
+            }
+            V::Indexed(places, values) => {
+                return values.write_indexed::<JSON>(places[row], format, out);
+            }
+            values if is_number(values, format) => return temporal(values, row, format, out),
+            values => return quoted::<JSON>(out, |out| temporal(values, row, format, out)),
         }
         Ok(())
     }
 
-    fn temporal(&self, row: usize, format: &Format<'_>, out: &mut Vec<u8>) -> Result<(), Refused> {
-        let zeros = format.zeros;
-        match self.values() {
-            Values::Date(days) if format.times == Times::Epoch => digits(out, days.get(row)),
-            Values::Date(days) => return date(out, days.get(row), format.far_years),
-            Values::DateMillis(values) => return date_millis(out, values.get(row), format),
-            Values::Time(values, unit) => return time(out, values.get(row), *unit, format),
-            Values::Timestamp(Ticks::Wide(values), unit, zoned) => {
-                return timestamp(out, values[row], *unit, *zoned, format);
-            }
-            Values::Duration(values, unit) => duration(out, values.get(row), *unit, format),
-            Values::Months(values) => interval(out, values.value(row), 0, 0, zeros),
-            Values::DayTime(values) => {
-                let value = values.value(row);
-                let nanoseconds = i64::from(value.milliseconds) * 1_000_000;
-                interval(out, 0, value.days, nanoseconds, zeros);
-            }
-            Values::MonthDayNano(values) => {
-                let value = values.value(row);
-                interval(out, value.months, value.days, value.nanoseconds, zeros);
-            }
-            _ => return Err("holds a value of a type that has no text"),
+    /// A call of its own: what calls itself is not inlined.
+    #[inline(never)]
+    fn write_indexed<const JSON: bool>(
+        &self,
+        row: usize,
+        format: &Format<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
+        match JSON {
+            true => self.json(row, format, out),
+            false => self.text(row, format, out),
         }
-        Ok(())
     }
+}
+
+#[inline]
+fn text<const JSON: bool>(
+    text: &str,
+    format: &Format<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Refused> {
+    match JSON {
+        true => json::checked_string(text.as_bytes(), format, out),
+        false => {
+            out.extend_from_slice(text.as_bytes());
+            Ok(())
+        }
+    }
+}
+
+/// In quotes, within JSON.
+#[inline]
+fn quoted<const JSON: bool>(
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), Refused>,
+) -> Result<(), Refused> {
+    if !JSON {
+        return write(out);
+    }
+    out.push(b'"');
+    write(out)?;
+    out.push(b'"');
+    Ok(())
+}
+
+/// Whether the times and durations are numbers in JSON.
+#[inline]
+fn is_number(values: &Values, format: &Format<'_>) -> bool {
+    use Values as V;
+    match values {
+        V::Date(_) | V::DateMillis(_) | V::Time(..) | V::Timestamp(..) => {
+            format.times == Times::Epoch
+        }
+        V::Duration(..) => format.durations == Durations::Count,
+        _ => false,
+    }
+}
+
+/// Adds a date, time, timestamp, duration or interval.
+#[inline]
+fn temporal(
+    values: &Values,
+    row: usize,
+    format: &Format<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Refused> {
+    let zeros = format.zeros;
+    match values {
+        Values::Date(days) if format.times == Times::Epoch => digits(out, days.get(row)),
+        Values::Date(days) => return date(out, days.get(row), format.far_years),
+        Values::DateMillis(values) => return date_millis(out, values.get(row), format),
+        Values::Time(values, unit) => return time(out, values.get(row), *unit, format),
+        Values::Timestamp(values, unit, zoned) => {
+            return timestamp(out, values.get(row), *unit, *zoned, format);
+        }
+        Values::Duration(values, unit) => duration(out, values.get(row), *unit, format),
+        Values::Months(values) => interval(out, values.value(row), 0, 0, zeros),
+        Values::DayTime(values) => {
+            let value = values.value(row);
+            let nanoseconds = i64::from(value.milliseconds) * 1_000_000;
+            interval(out, 0, value.days, nanoseconds, zeros);
+        }
+        Values::MonthDayNano(values) => {
+            let value = values.value(row);
+            interval(out, value.months, value.days, value.nanoseconds, zeros);
+        }
+        _ => return Err("holds a value of a type that has no text"),
+    }
+    Ok(())
 }
 
 #[cfg(test)]
