@@ -1,6 +1,6 @@
 //! The record of a load, kept under its id; and what may be left to do once it is there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use crate::key::{KeyPattern, Names};
 use crate::nodes::Nodes;
 use crate::own::Own;
 use crate::resp::command;
+use crate::stage;
 
 /// What the ledger says of a load.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -58,6 +59,9 @@ pub(crate) struct Removal {
     /// The pattern of the load's own keys.
     keep: String,
     keep_generation: Option<String>,
+    /// The load's own keys are those that are staged: what else fits its pattern goes, before any of them is in place.
+    #[serde(default)]
+    before_move: bool,
 }
 
 impl Removal {
@@ -66,28 +70,33 @@ impl Removal {
         nonce: &str,
         (patterns, generation): (&[String], Option<&str>),
         (keep, keep_generation): (&str, Option<&str>),
+        before_move: bool,
     ) -> Option<Self> {
-        let kept = |pattern: &&String| *pattern == keep && generation == keep_generation;
-        let patterns: Vec<String> = patterns
-            .iter()
-            .filter(|pattern| !kept(pattern))
-            .cloned()
-            .collect();
+        let kept =
+            |pattern: &&String| !before_move && *pattern == keep && generation == keep_generation;
+        let patterns = patterns.iter().filter(|pattern| !kept(pattern));
+        let patterns: Vec<String> = patterns.cloned().collect();
         (!patterns.is_empty()).then(|| Self {
             nonce: nonce.to_owned(),
             patterns,
             generation: generation.map(str::to_owned),
             keep: keep.to_owned(),
             keep_generation: keep_generation.map(str::to_owned),
+            before_move,
         })
     }
 
     async fn run(&self, nodes: &mut Nodes, target: &str) -> Result<()> {
         let generation = self.generation.as_deref();
         let old = patterns(&self.patterns, target, generation);
+        if self.before_move {
+            let staged = stage::staged(nodes, &self.nonce).await?.into_iter();
+            let keep: HashSet<Vec<u8>> = staged.map(|(_, key)| key).collect();
+            return remove(nodes, &old, |key| keep.contains(key)).await;
+        }
         let keep = [self.keep.clone()];
         let keep = patterns(&keep, target, self.keep_generation.as_deref());
-        remove(nodes, &old, &keep).await
+        remove(nodes, &old, |key| keep.iter().any(|keep| keep.owns(key))).await
     }
 }
 
@@ -106,15 +115,13 @@ pub(crate) fn patterns(
     texts.iter().filter_map(pattern).collect()
 }
 
-/// Removes every key of some patterns that is not one of others.
+/// Removes every key of some patterns, but for those to keep.
 pub(crate) async fn remove(
     nodes: &mut Nodes,
     patterns: &[KeyPattern],
-    keep: &[KeyPattern],
+    keep: impl Fn(&[u8]) -> bool,
 ) -> Result<()> {
-    let goes = |pattern: &KeyPattern, key: &[u8]| {
-        pattern.owns(key) && !keep.iter().any(|keep| keep.owns(key))
-    };
+    let goes = |pattern: &KeyPattern, key: &[u8]| pattern.owns(key) && !keep(key);
     for pattern in patterns {
         if let Some(key) = pattern.constant() {
             if goes(pattern, key) {
@@ -185,10 +192,26 @@ impl Load {
     /// Does what is left once the load is recorded. It may be called again at any time, by anybody: each item is moved once, and
     /// every load of the target begins with it.
     pub(crate) async fn finish(&self, nodes: &mut Nodes, own: &Own) -> Result<()> {
+        let first = self.removing.as_ref().filter(|removal| removal.before_move);
+        if let Some(removal) = first {
+            removal.run(nodes, own.target()).await?;
+            // From here on, what is in place is the load's.
+            let removed = Self {
+                removing: None,
+                ..self.clone()
+            };
+            let mut bytes = Vec::new();
+            removed.write(own, &mut bytes)?;
+            nodes.ask_all(own.ledger.as_bytes(), &bytes, 1).await?;
+        }
         if let Some(movement) = &self.moving {
             movement.run(nodes, self.rows).await?;
         }
-        if let Some(removal) = &self.removing {
+        let last = self
+            .removing
+            .as_ref()
+            .filter(|removal| !removal.before_move);
+        if let Some(removal) = last {
             removal.run(nodes, own.target()).await?;
         }
         let movement = self.moving.as_ref().map(|movement| &movement.nonce);

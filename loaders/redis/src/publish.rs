@@ -63,7 +63,7 @@ impl Publication {
         let words: [&[u8]; 4] = [b"HINCRBY", record, EMPTIED, b"1"];
         let emptied = nodes.call(record, &words).await?;
         self.seen.emptied = emptied.int().unwrap_or_default();
-        remove(nodes, &old, &[]).await
+        remove(nodes, &old, |_| false).await
     }
 
     async fn check_limits(&self, nodes: &mut Nodes, request: &Request) -> Result<Vec<KeyPattern>> {
@@ -116,6 +116,7 @@ impl Publication {
             &self.nonce,
             (&record.patterns, before),
             (&self.pattern.text, generation),
+            self.manner == Manner::Replaced && self.pattern.constant().is_none(),
         )
     }
 
@@ -128,8 +129,8 @@ impl Publication {
             request.must_create(seen.record.is_some())?;
         }
         let target = &request.target;
-        let reads_generation = self.manner.generation().is_none();
-        if reads_generation && seen.generation != self.seen.generation {
+        let overwrites = request.load.mode == Mode::Overwrite && self.manner.generation().is_some();
+        if !overwrites && seen.generation != self.seen.generation {
             let message =
                 format!("another load has switched `{target}` to a new generation meanwhile");
             return Err(conflict(message));

@@ -137,14 +137,6 @@ impl Move {
             bound.as_bytes(),
         ];
         while nodes.call(key, &words).await?.int().unwrap_or_default() > 0 {}
-        if self.replace && self.structure == "stream" && !word.is_empty() {
-            nodes
-                .call(
-                    key,
-                    &[b"XTRIM", key, word.as_bytes(), b"~", bound.as_bytes()],
-                )
-                .await?;
-        }
         Ok(())
     }
 }

@@ -46,7 +46,7 @@ pub(crate) enum Manner {
     InPlace,
     /// They are staged, and added to their keys once the load is recorded.
     Moved,
-    /// They are staged under a key that takes the place of another once the load is recorded.
+    /// They are staged under keys that take the place of others once the load is recorded.
     Replaced,
     /// They are the keys of a new generation, which readers are switched to as the load is recorded.
     Generation(String),
@@ -186,10 +186,11 @@ fn pattern_text(request: &Request, seen: &Seen) -> Result<String> {
 fn manner(request: &Request, pattern: &KeyPattern, generation: Option<String>) -> Manner {
     let facts = request.options.data_structure.facts();
     let whole = matches!(request.load.mode, Mode::Create | Mode::Overwrite);
-    let one_key = facts.gathers && pattern.constant().is_some();
+    let one_key = facts.gathers && pattern.constant().is_some() && facts.module.is_none();
+    let overwrites = request.load.mode == Mode::Overwrite;
     match generation {
         Some(generation) => Manner::Generation(generation),
-        None if whole && one_key && facts.module.is_none() => Manner::Replaced,
+        None if whole && one_key || overwrites && facts.repeats => Manner::Replaced,
         None if facts.repeats => Manner::Moved,
         None => Manner::InPlace,
     }
@@ -358,8 +359,9 @@ impl Target {
         let updates = limits.is_empty() || limits.updates.is_some();
         held.change_limits = limits::uncountable(request, self, updates).is_none();
         held.after_failure = AfterFailure::UNCHANGED;
-        // An overwrite of one key by another removes the keys of other patterns after it.
-        let only_key = self.old().iter().all(|old| old.text == self.pattern.text);
+        // Where there is more than one key, they come and go one by one.
+        let one_key = self.pattern.constant().is_some();
+        let only_key = one_key && self.old().iter().all(|old| old.text == self.pattern.text);
         held.atomicity = match self.manner {
             Manner::Generation(_) => Atomicity::Load,
             Manner::Replaced if only_key => Atomicity::Load,

@@ -225,12 +225,15 @@ impl Rows {
 
     /// Writes a whole batch as one entry of a stream.
     pub(crate) fn write_batch(
-        &self,
+        &mut self,
         batch: &RecordBatch,
         key: &[u8],
         number: u64,
         out: &mut Pipeline,
     ) -> Result<()> {
-        stream::write_batch(&self.values, batch, key, number, out)
+        match &self.structure {
+            Any::Stream(stream) => stream.write_batch(&mut self.values, batch, (key, number), out),
+            _ => Err(invalid("stream_entry", "only a stream holds whole batches")),
+        }
     }
 }

@@ -12,7 +12,10 @@ use crate::options::Nulls;
 use crate::packed::ipc;
 use crate::pipeline::{Pipeline, Role};
 
-pub(super) struct Stream;
+pub(super) struct Stream {
+    /// `MAXLEN` or `MINID`, and which.
+    trim: Option<(&'static str, String)>,
+}
 
 impl Structure for Stream {
     const FACTS: Facts = Facts {
@@ -25,8 +28,10 @@ impl Structure for Stream {
         ..Facts::ITEMS
     };
 
-    fn new(_: &Schema, _: &RedisOptions) -> Result<Self> {
-        Ok(Self)
+    fn new(_: &Schema, options: &RedisOptions) -> Result<Self> {
+        let longest = options.maxlen.map(|maxlen| ("MAXLEN", maxlen.to_string()));
+        let trim = longest.or_else(|| Some(("MINID", options.minid.clone()?)));
+        Ok(Self { trim })
     }
 
     fn write(
@@ -36,8 +41,7 @@ impl Structure for Stream {
         expires: Expires,
         out: &mut Pipeline,
     ) -> Result<(), Refused> {
-        values.words.clear();
-        values.words.push(b"*");
+        self.begin(values);
         let mut is_empty = true;
         for at in 0..values.fields.len() {
             let index = values.fields[at].0;
@@ -62,28 +66,42 @@ impl Structure for Stream {
     }
 }
 
-pub(super) fn write_batch(
-    values: &Values,
-    batch: &RecordBatch,
-    key: &[u8],
-    number: u64,
-    out: &mut Pipeline,
-) -> Result<()> {
-    let (value, rows) = (
-        ipc(&batch.project(&values.indices())?)?,
-        batch.num_rows().to_string(),
-    );
-    out.begin_row(number);
-    out.rows += batch.num_rows() as u64 - 1;
-    let words: [&[u8]; 7] = [
-        b"XADD",
-        key,
-        b"*",
-        b"rows",
-        rows.as_bytes(),
-        b"arrow",
-        &value,
-    ];
-    out.command(Role::Write, number, &words);
-    Ok(())
+impl Stream {
+    /// Writes a whole batch as one entry.
+    pub(super) fn write_batch(
+        &self,
+        values: &mut Values,
+        batch: &RecordBatch,
+        (key, number): (&[u8], u64),
+        out: &mut Pipeline,
+    ) -> Result<()> {
+        let value = ipc(&batch.project(&values.indices())?)?;
+        self.begin(values);
+        values.words.push(b"rows");
+        values.words.push(batch.num_rows().to_string().as_bytes());
+        values.words.push(b"arrow");
+        values.words.push(&value);
+        out.begin_row(number);
+        out.rows += batch.num_rows() as u64 - 1;
+        let row = Row {
+            batch,
+            columns: &[],
+            row: 0,
+            key,
+            number,
+        };
+        values.words.write(Role::Write, b"XADD", &row, out);
+        Ok(())
+    }
+
+    /// Begins an entry: what the stream keeps, and that the server makes the id.
+    fn begin(&self, values: &mut Values) {
+        values.words.clear();
+        if let Some((bound, limit)) = &self.trim {
+            for word in [bound.as_bytes(), b"~", limit.as_bytes()] {
+                values.words.push(word);
+            }
+        }
+        values.words.push(b"*");
+    }
 }

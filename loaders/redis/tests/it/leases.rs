@@ -323,3 +323,29 @@ async fn what_has_expired_is_not_said_to_be_missing() {
     assert!(proxy.was_reached() && report.retries > 0 && !report.already_loaded);
     assert_eq!(database.cli(&["LLEN", "t2"]), "200");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_loads_that_make_the_first_generation_none_is_lost() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let options = json!({ "key_pattern": "{table}:{generation}:{id}", "overwrite": "generation" });
+    let (mut paused, input) = Paused::input(batches(0..500), 4);
+    let mut first = spec_of(Mode::Append, &options, "first");
+    first.load.max_retries = 3;
+    let loader = database.loader().await;
+    let meanwhile = async {
+        paused.reached().await;
+        let second = spec_of(Mode::Append, &options, "second");
+        let rows = repeatable(batches(1_000..1_100));
+        let loaded = load(&database.loader().await, &second, &rows).await;
+        loaded.expect("loaded");
+        paused.go_on();
+    };
+    let (report, ()) = tokio::join!(load(&loader, &first, &input), meanwhile);
+    assert_eq!(report.expect("loaded").retries, 1);
+    let generation = database.cli(&["GET", "arrowload:{t}:generation"]);
+    let keys = database.keys();
+    assert!(keys.iter().all(|key| key.contains(&generation)));
+    assert_eq!(keys.len(), 600);
+}

@@ -65,7 +65,21 @@ pub(crate) fn kinds() -> Vec<Kind> {
         kind("list_create", Mode::Create, list.clone(), unchanged, eval),
         kind("list_append", Mode::Append, list.clone(), unchanged, eval),
         kind("list_overwrite", Mode::Overwrite, list, unchanged, eval),
-        kind("lists_append", Mode::Append, lists, unchanged, eval),
+        kind("lists_append", Mode::Append, lists.clone(), unchanged, eval),
+        kind(
+            "lists_overwrite",
+            Mode::Overwrite,
+            lists.clone(),
+            unchanged,
+            unlink,
+        ),
+        kind(
+            "lists_replace",
+            Mode::Overwrite,
+            lists,
+            unchanged,
+            Some("\r\n{target}:1\r\n"),
+        ),
         kind("stream_append", Mode::Append, stream, unchanged, eval),
         kind(
             "scores_append",
@@ -80,9 +94,11 @@ pub(crate) fn kinds() -> Vec<Kind> {
 
 fn rows(ids: std::ops::Range<i64>, word: &str) -> RecordBatch {
     let values: Vec<String> = ids.clone().map(|id| format!("{word}-{id}")).collect();
+    // The old rows have a group that the new ones have not.
+    let groups = if word == "old" { 4 } else { 3 };
     table(vec![
         ("id", integers(ids.clone())),
-        ("g", integers(ids.map(|id| id % 3))),
+        ("g", integers(ids.map(|id| id % groups))),
         ("v", texts(values.iter().map(|value| Some(value.as_str())))),
     ])
 }
@@ -136,7 +152,7 @@ impl At {
             Self::Preparing => format!("new-{}\r\n", ROWS + 2).into_bytes(),
             Self::Committing => word("WATCH", format!("arrowload:{{{target}}}:target")),
             Self::Recorded => word("SET", format!("arrowload:{{{target}}}:load:one")),
-            Self::Finishing => kind.finishes?.into(),
+            Self::Finishing => kind.finishes?.replace("{target}", target).into_bytes(),
         })
     }
 }

@@ -253,18 +253,25 @@ async fn streams_have_each_entry_once_beside_other_writers() {
         ]
     );
     let many = table(vec![("id", integers(0..5_000))]);
-    let options = json!({ "data_structure": "stream", "maxlen": 1_000 });
-    database
-        .load("short", Mode::Append, options, &many)
-        .await
-        .expect("loaded");
-    let length: u64 = database.cli(&["XLEN", "short"]).parse().expect("a number");
-    assert!((1_000..1_200).contains(&length), "{length}");
-    assert!(
-        database
-            .cli(&["XREVRANGE", "short", "+", "-", "COUNT", "1"])
-            .ends_with("id\n4999")
-    );
+    for (mode, overwrite) in [
+        (Mode::Append, "delete"),
+        (Mode::Append, "delete"),
+        (Mode::Overwrite, "delete"),
+        (Mode::Overwrite, "generation"),
+    ] {
+        let options =
+            json!({ "data_structure": "stream", "maxlen": 1_000, "overwrite": overwrite });
+        let report = database.load("short", mode, options, &many).await;
+        let report = report.expect("loaded");
+        let key = match report.details.get("generation") {
+            Some(generation) => format!("short:{generation}"),
+            None => "short".to_owned(),
+        };
+        let length: u64 = database.cli(&["XLEN", &key]).parse().expect("a number");
+        assert!((1_000..1_200).contains(&length), "{key}: {length}");
+        let last = database.cli(&["XREVRANGE", &key, "+", "-", "COUNT", "1"]);
+        assert!(last.ends_with("id\n4999"), "{key}: {last}");
+    }
     let options =
         json!({ "data_structure": "stream", "stream_entry": "batch", "batch_size": 2_000 });
     let report = database
