@@ -595,10 +595,7 @@ mod tests {
         );
         let strict = Json::new(batch.schema_ref(), Format::POSTGRES_JSON);
         let error = strict.lines(&batch, 7, &mut out).expect_err("NaN");
-        assert_eq!(
-            (error.get("column"), error.get("row")),
-            (Some("b"), Some("8"))
-        );
+        assert_eq!((error.get("column"), error.row()), (Some("b"), Some(8)));
         assert!(
             error.to_string().contains("column `b` holds NaN"),
             "{error}"
