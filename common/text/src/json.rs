@@ -350,11 +350,12 @@ mod tests {
     use std::sync::Arc;
 
     use arrow_array::builder::{Int64Builder, MapBuilder, StringBuilder};
-    use arrow_array::types::{Float64Type, Int16Type, Int32Type};
+    use arrow_array::types::{Float64Type, Int16Type, Int32Type, IntervalMonthDayNanoType};
     use arrow_array::*;
     use arrow_schema::{DataType, Field, Fields, UnionFields};
 
     use super::*;
+    use crate::format::Times;
 
     fn written(array: impl Array + 'static, format: &Format<'_>) -> Result<Vec<String>, Refused> {
         let array: ArrayRef = Arc::new(array);
@@ -416,6 +417,30 @@ mod tests {
             let refused = written(floats([f64::NAN, 1.0, 1.0]), &format);
             assert!(refused.is_err_and(|why| why.contains("NaN")));
         }
+    }
+
+    #[test]
+    fn times_are_strings_or_numbers_as_the_format_has_them() {
+        let zoned = || TimestampMillisecondArray::from(vec![-1_500]).with_timezone("+05:30");
+        let duration = || DurationMillisecondArray::from(vec![1_500]);
+        let value = IntervalMonthDayNanoType::make_value(1, -2, 0);
+        let interval = || IntervalMonthDayNanoArray::from(vec![value]);
+        let epoch = Format {
+            times: Times::Epoch,
+            ..Format::REDIS
+        };
+        for (format, expected) in [
+            (Format::NDJSON, ["PT1.500S", "P1M-2DT0.000000000S"]),
+            (Format::POSTGRES_JSON, ["PT1.500S", "P1M-2D"]),
+        ] {
+            ok(zoned(), &format, ["\"1969-12-31T23:59:58.500Z\""]);
+            let [seconds, months] = expected.map(|text| format!("\"{text}\""));
+            ok(duration(), &format, [seconds.as_str()]);
+            ok(interval(), &format, [months.as_str()]);
+        }
+        ok(zoned(), &epoch, ["-1500"]);
+        ok(duration(), &epoch, ["1500"]);
+        ok(interval(), &epoch, ["\"P1M-2D\""]);
     }
 
     #[test]
