@@ -200,7 +200,14 @@ fn a_repetition_writes_only_where_the_load_is_missing() {
                 "format=parquet",
             ][..],
             &[
-                "--to", "file", "--target", "a", "--to", "file", "--target", "b",
+                "--to",
+                "file",
+                "--target",
+                "a.parquet",
+                "--to",
+                "file",
+                "--target",
+                "b.parquet",
             ],
             more,
         ];
@@ -224,16 +231,13 @@ fn a_repetition_writes_only_where_the_load_is_missing() {
     assert!(
         second.code == 0
             && lines[0].contains("was already there, 2 rows")
-            && lines[1].starts_with("file `b`: 1 rows")
+            && lines[1].starts_with("file `b.parquet`: 1 rows")
             && lines[2].contains("the query was run again for this destination"),
         "{second:?}"
     );
-    let rows = |folder: &str| {
-        let table = format!("{folder}/*.parquet");
-        place.ok(&["query", "--table", &table, "--format", "csv"])
-    };
+    let rows = |file: &str| place.ok(&["query", "--table", file, "--format", "csv"]);
     assert_eq!(
-        (rows("a").as_str(), rows("b").as_str()),
+        (rows("a.parquet").as_str(), rows("b.parquet").as_str()),
         (PEOPLE, "id,name\n3,Edsger\n")
     );
 }

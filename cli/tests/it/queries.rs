@@ -415,7 +415,7 @@ fn a_file_is_whole_or_not_there() {
         0
     );
     place.write("file", "");
-    let error = place.refused(1, &["query", "--sql", "SELECT 1", "-o", "file/x.csv"]);
+    let error = place.refused(2, &["query", "--sql", "SELECT 1", "-o", "file/x.csv"]);
     assert!(error.contains("file/x.csv"), "{error}");
 }
 
