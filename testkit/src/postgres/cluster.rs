@@ -16,12 +16,11 @@ use super::{PostgresPrograms, PostgresSetup};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What suits tests: nothing need outlive the machine, and many connect at once.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 4] = [
     ("listen_addresses", "127.0.0.1"),
     ("fsync", "off"),
     ("max_connections", "200"),
     ("max_wal_size", "4GB"),
-    ("max_prepared_transactions", "20"),
 ];
 
 /// Waits for the end of the test's process, however it ends, and clears away what is left of the server.
