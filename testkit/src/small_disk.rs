@@ -1,4 +1,4 @@
-//! A disk that is soon full, for tests: a file system in memory, which only the test sees.
+//! A disk that is soon full, for tests: a file system in memory.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -8,49 +8,67 @@ use std::process::{Child, Command, Stdio};
 #[derive(Debug)]
 pub struct SmallDisk {
     path: PathBuf,
+    /// Ends, and takes the file system along, when its input does.
     holder: Child,
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
+        drop(self.holder.stdin.take());
         // It may have ended already.
-        let _ = self.holder.kill();
         let _ = self.holder.wait();
     }
 }
 
 impl SmallDisk {
-    /// Mounts one in a process of its own, whose view of the file system it is in.
+    /// Mounts one: for everybody to see where the user may do that, else where only a process of ours sees it, into which `/proc`
+    /// leads. There its path is not its [canonical](std::fs::canonicalize) one.
     ///
     /// # Errors
     /// A sentence for a person: only Linux has such views, and not every machine allows them.
     pub fn mount(mebibytes: u32) -> Result<Self, String> {
-        // Whoever may not mount may still do so as the root of a view of their own.
-        let as_root = ["--mount"].as_slice();
-        let as_user = ["--user", "--map-root-user", "--mount"].as_slice();
-        Self::mount_with(as_root, mebibytes).or_else(|_| Self::mount_with(as_user, mebibytes))
+        Self::mount_for_all(mebibytes).or_else(|_| Self::mount_in_a_view(mebibytes))
     }
 
-    fn mount_with(view: &[&str], mebibytes: u32) -> Result<Self, String> {
+    fn mount_for_all(mebibytes: u32) -> Result<Self, String> {
         let script = format!(
-            "mount -t tmpfs -o size={mebibytes}m,mode=777 small /mnt && echo ready && exec cat"
+            "folder=$(mktemp -d) && mount -t tmpfs -o size={mebibytes}m,mode=777 small $folder || exit 1; \
+             echo $folder; cat; umount -l $folder; rmdir $folder"
         );
-        let mut holder = Command::new("unshare")
-            .args(view)
-            .args(["sh", "-c", &script])
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]);
+        Self::held_by(command, |_, folder| folder.into())
+    }
+
+    fn mount_in_a_view(mebibytes: u32) -> Result<Self, String> {
+        let script = format!(
+            "mount -t tmpfs -o size={mebibytes}m,mode=777 small /mnt && echo /mnt && exec cat"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
+        Self::held_by(command, |id, folder| {
+            PathBuf::from(format!("/proc/{id}/root{folder}"))
+        })
+    }
+
+    fn held_by(
+        mut command: Command,
+        path: impl FnOnce(u32, &str) -> PathBuf,
+    ) -> Result<Self, String> {
+        let mut holder = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| format!("`unshare` does not start: {error}"))?;
-        let mut line = String::new();
+            .map_err(|error| format!("{command:?} does not start: {error}"))?;
+        let mut folder = String::new();
         if let Some(output) = holder.stdout.take() {
             // Without an answer it is not ready.
-            let _ = BufReader::new(output).read_line(&mut line);
+            let _ = BufReader::new(output).read_line(&mut folder);
         }
-        let path = PathBuf::from(format!("/proc/{}/root/mnt", holder.id()));
+        let path = path(holder.id(), folder.trim());
         let disk = Self { path, holder };
-        if line.trim() == "ready" && disk.path.is_dir() {
+        if folder.starts_with('/') && disk.path.is_dir() {
             Ok(disk)
         } else {
             Err("a file system in memory cannot be mounted here".into())

@@ -269,7 +269,11 @@ fn conflict(what: &str) -> Error {
 /// An error of the storage at the one call that commits: unless it is a refusal, the commit may be there.
 fn unanswered(error: TransactionError) -> Error {
     let refused = match &error {
-        TransactionError::ObjectStore { source } => !Fault::of_store(source).transient,
+        TransactionError::ObjectStore { source } => {
+            let fault = Fault::of_store(source);
+            // A disk that fails may have done it.
+            !fault.transient && !matches!(fault.kind, ErrorKind::Io | ErrorKind::Unexpected)
+        }
         TransactionError::LogStoreError { .. } => false,
         _ => true,
     };

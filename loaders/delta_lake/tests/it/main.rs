@@ -8,6 +8,7 @@
 mod after;
 mod conformance;
 mod contract;
+mod full_disk;
 mod races;
 mod replace;
 mod rules;
