@@ -30,6 +30,7 @@ pub(crate) struct Connections {
     tls: Option<MakeRustlsConnect>,
     /// Hosts and ports, for messages.
     place: String,
+    has_password: bool,
     /// Connections at most.
     size: usize,
     /// As many as there are connections.
@@ -58,7 +59,8 @@ fn places(config: &PostgresqlConfig) -> Result<Vec<(String, u16)>> {
     let number = |text: &str| match text {
         "" => Ok(DEFAULT_PORT),
         text => text.parse().map_err(|_| {
-            Error::new(ErrorKind::InvalidOption, format!("`{text}` is no port")).with("key", "port")
+            Error::new(ErrorKind::InvalidOption, format!("invalid port `{text}`"))
+                .with("key", "port")
         }),
     };
     let host = |host: &&str| {
@@ -145,6 +147,7 @@ impl Connections {
         let places = places(config)?;
         let tls = crate::tls::connector(config)?;
         let driver = driver_config(config, &places);
+        let has_password = driver.get_password().is_some();
         let settings = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
@@ -169,6 +172,7 @@ impl Connections {
             pool,
             tls,
             place,
+            has_password,
             size,
             turns: Arc::new(Semaphore::new(size)),
         })
@@ -177,7 +181,7 @@ impl Connections {
     /// A connection of one's own.
     pub(crate) async fn lease(&self) -> Result<Lease> {
         let object = self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => from_connecting(error, &self.place),
+            PoolError::Backend(error) => from_connecting(error, &self.place, self.has_password),
             other => Error::new(
                 ErrorKind::Connection,
                 format!("no connection to {}: {other}", self.place),

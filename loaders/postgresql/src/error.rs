@@ -123,11 +123,12 @@ pub(crate) fn from_pg(error: tokio_postgres::Error) -> Error {
     .with_source(error)
 }
 
-/// What the driver says where it should send a password and has none.
-const NO_PASSWORD: &str = "password missing";
-
 /// The same, while a connection is made: what is not the server's answer means that there is none.
-pub(crate) fn from_connecting(error: tokio_postgres::Error, place: &str) -> Error {
+pub(crate) fn from_connecting(
+    error: tokio_postgres::Error,
+    place: &str,
+    has_password: bool,
+) -> Error {
     let mapped = from_pg(error);
     let named = match mapped.kind() {
         ErrorKind::Connection if mapped.code().is_none() => {
@@ -142,14 +143,14 @@ pub(crate) fn from_connecting(error: tokio_postgres::Error, place: &str) -> Erro
                 .and_then(|error| chain(error).last())
                 .map(ToString::to_string)
                 .unwrap_or_default();
-            if cause == NO_PASSWORD {
-                let message = "the server asks for a password, and there is none; set password, or see passfile";
-                return Error::new(ErrorKind::Authentication, message).with("server", place);
+            let message = format!("PostgreSQL at {place} takes no connection: {cause}");
+            match has_password {
+                true => Error::new(ErrorKind::Connection, message),
+                false => Error::new(
+                    ErrorKind::Authentication,
+                    format!("{message}; no password is set: set password, or see passfile"),
+                ),
             }
-            Error::new(
-                ErrorKind::Connection,
-                format!("PostgreSQL at {place} takes no connection: {cause}"),
-            )
         }
         // Nothing but the session's settings has been said yet.
         ErrorKind::InvalidData | ErrorKind::Query => {

@@ -49,6 +49,8 @@ pub(crate) struct Keys {
     pub(crate) columns: Vec<String>,
     /// The index is to be created first.
     pub(crate) create_index: bool,
+    /// It must take nulls for equal.
+    nulls_are_equal: bool,
 }
 
 /// What a load is to do.
@@ -67,8 +69,6 @@ pub(crate) struct Layout {
     /// How many columns those statements add.
     added: usize,
     pub(crate) keys: Option<Keys>,
-    /// Whether a unique index over the keys treats nulls as equal.
-    pub(crate) null_keys: NullKeys,
     /// Whether old rows are deleted and new ones put in one statement, as other tables refer to them.
     pub(crate) referred: bool,
 }
@@ -173,8 +173,8 @@ fn load_column(
 }
 
 impl Layout {
-    /// Decides everything that can be decided before rows come. `ours` says that a load has created the table.
-    pub(crate) fn resolve(request: &Request, look: &Look, ours: bool) -> Result<Self> {
+    /// Decides everything that can be decided before rows come.
+    pub(crate) fn resolve(request: &Request, look: &Look) -> Result<Self> {
         request.options.check(request.load.mode)?;
         let names = names(&request.schema, &request.options)?;
         let create = request.must_create(look.table.is_some())?;
@@ -188,7 +188,6 @@ impl Layout {
             after: Vec::new(),
             added: 0,
             keys: None,
-            null_keys: request.load.null_keys,
             referred: false,
         };
         layout.key_columns = request
@@ -202,7 +201,7 @@ impl Layout {
         }
         if request.load.mode == Mode::Upsert {
             layout.way = Way::Staged;
-            layout.keys = Some(layout.find_keys(request, look.version, ours)?);
+            layout.keys = Some(layout.find_keys(request, look.version)?);
             layout.check_update_columns(request)?;
         }
         if let Some(table) = look.table.as_ref().filter(|_| !create) {
@@ -395,13 +394,14 @@ impl Layout {
         quote_all(self.key_columns.iter().map(String::as_str))
     }
 
-    fn find_keys(&self, request: &Request, version: u32, ours: bool) -> Result<Keys> {
-        let keys = |create_index| Keys {
+    fn find_keys(&self, request: &Request, version: u32) -> Result<Keys> {
+        let keys = |create_index, nulls_are_equal| Keys {
             columns: self.key_columns.clone(),
             create_index,
+            nulls_are_equal,
         };
         let Some(table) = &self.table else {
-            return Ok(keys(false));
+            return Ok(keys(false, false));
         };
         let wanted = self.sorted_keys();
         let nullable = table
@@ -413,31 +413,28 @@ impl Layout {
             index.columns == wanted && (index.nulls_are_equal || !nulls_matter)
         };
         if table.indexes.iter().any(fits) {
-            return Ok(keys(false));
-        }
-        if !ours {
-            let nulls = if nulls_matter {
-                " NULLS NOT DISTINCT"
-            } else {
-                ""
-            };
-            let place = self.place.sql();
-            let message = format!(
-                "an upsert needs a unique index over its keys, and {place} has none; create one: CREATE UNIQUE INDEX ON {place} ({}){nulls}",
-                self.key_list()
-            );
-            return Err(Error::new(ErrorKind::SchemaMismatch, message));
+            return Ok(keys(false, nulls_matter));
         }
         if nulls_matter && version < 150_000 {
             return Err(no_equal_nulls());
         }
-        Ok(keys(true))
+        Ok(keys(true, nulls_matter))
+    }
+
+    /// The refusal of a table that has no index over the keys, and that no load has created.
+    pub(crate) fn no_index(&self) -> Error {
+        let message = format!(
+            "an upsert needs a unique index over its keys, and {} has none; create one: {}",
+            self.place.sql(),
+            self.index_sql().unwrap_or_default()
+        );
+        Error::new(ErrorKind::SchemaMismatch, message)
     }
 
     /// The statement that makes the keys unique, in a table that a load created.
     pub(crate) fn index_sql(&self) -> Option<String> {
         let keys = self.keys.as_ref().filter(|keys| keys.create_index)?;
-        let nulls = if self.null_keys == NullKeys::Match {
+        let nulls = if keys.nulls_are_equal {
             " NULLS NOT DISTINCT"
         } else {
             ""

@@ -93,14 +93,14 @@ impl Ledger {
             return Ok(State::Missing);
         };
         let has = |name: &&str| table.columns.iter().any(|column| column == name);
-        if !FIRST_COLUMNS.iter().all(|name| has(name)) {
+        if !FIRST_COLUMNS.iter().all(&has) {
             let message = format!(
                 "{} is not the table that records loads, but has its name; name another schema with the connection key `ledger_schema`",
                 self.place.sql()
             );
             return Err(Error::new(ErrorKind::SchemaMismatch, message));
         }
-        Ok(match ADDED_COLUMNS.iter().all(|name| has(name)) {
+        Ok(match ADDED_COLUMNS.iter().all(has) {
             true => State::Current,
             false => State::Old,
         })

@@ -137,9 +137,9 @@ impl DataLoader for PostgresqlLoader {
 
     async fn resolve(&self, request: &Request) -> Result<PostgresqlTarget> {
         let lease = self.connections.lease().await?;
-        let target = self.resolve_on(&lease, request).await?;
+        let target = self.resolve_on(&lease, request).await;
         lease.give_back();
-        Ok(target)
+        target
     }
 
     fn plan(request: &Request, target: &PostgresqlTarget) -> Plan {
@@ -161,12 +161,22 @@ impl DataLoader for PostgresqlLoader {
             .make_current(&lease, target.ledger_state)
             .await?;
         let (count, _) = target.copying;
-        let (transaction, found) = self.open(&lease, &request, &mut target).await?;
-        if let Some(receipt) = found {
-            lease.run("ROLLBACK").await?;
-            lease.give_back();
-            return Ok(Begun::AlreadyLoaded(receipt));
-        }
+        let opened = self.open(&lease, &request, &mut target).await;
+        let transaction = match opened {
+            Ok((transaction, None)) => transaction,
+            Ok((_, Some(receipt))) => {
+                lease.run("ROLLBACK").await?;
+                lease.give_back();
+                return Ok(Begun::AlreadyLoaded(receipt));
+            }
+            // It is begun again at once, and by the same connection.
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                lease.run("ROLLBACK").await?;
+                lease.give_back();
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
         // What SQL of the user's has made of the target may need fewer connections, and gets no more.
         let count = count.min(target.copying.0);
         let opened = Opened {
@@ -182,9 +192,9 @@ impl DataLoader for PostgresqlLoader {
 
     async fn describe(&self, target: &str) -> Result<Option<TargetColumns>> {
         let lease = self.connections.lease().await?;
-        let (look, _) = self.schemas.look(&lease, target).await?;
+        let looked = self.schemas.look(&lease, target).await;
         lease.give_back();
-        Ok(describe(&look))
+        looked.map(|(look, _)| describe(&look))
     }
 
     async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {

@@ -469,7 +469,7 @@ impl LoadSession for PostgresqlSession {
         if columns.is_empty() {
             return Ok(Vec::new());
         }
-        let query = self.own_rows(&quote_all(names.into_iter()));
+        let query = self.own_rows(&quote_all(names));
         verify::checksums(&self.lease, &columns, &query).await
     }
 

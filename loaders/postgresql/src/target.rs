@@ -1,7 +1,7 @@
 //! What a load finds at its target, and what it will do there: decided in one look, before anything is changed.
 
 use arrowload_core::{
-    AfterFailure, ColumnPlan, Error, ErrorKind, LoadRequest, Mode, Plan, Result, TargetColumn,
+    AfterFailure, ColumnPlan, Error, ErrorKind, LoadRequest, Plan, Result, TargetColumn,
     TargetColumns, Verify,
 };
 use tokio_postgres::Client;
@@ -74,13 +74,13 @@ impl PostgresqlTarget {
         catalog::check_schema(&look.place.schema, look.may_create)?;
         catalog::check_schema(&ledger.place().schema, look.ledger.may_create)?;
         let ledger_state = ledger.state(&look.ledger)?;
-        let ours = match &look.table {
-            Some(table) if request.load.mode == Mode::Upsert && ledger_state != State::Missing => {
-                ledger.created(client, table.oid).await?
+        let layout = Layout::resolve(request, &look)?;
+        if let (Some(table), Some(_)) = (&look.table, layout.index_sql()) {
+            let ours = ledger_state != State::Missing && ledger.created(client, table.oid).await?;
+            if !ours {
+                return Err(layout.no_index());
             }
-            _ => false,
-        };
-        let layout = Layout::resolve(request, &look, ours)?;
+        }
         privileges::check(&look, &layout, request, &ledger)?;
         let copying = parallel::connections(request, &layout, pool.0);
         if copying.0 > 1 && request.options.freeze {

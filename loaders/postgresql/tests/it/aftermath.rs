@@ -221,7 +221,7 @@ async fn compare(mode: Mode, parallelism: usize) {
     let plan = plan_load(
         &trial.database.loader().await,
         &spec,
-        &input(&[rows.clone()]),
+        &input(std::slice::from_ref(&rows)),
     )
     .await;
     let guarantees = plan.expect("planned").guarantees;

@@ -153,9 +153,13 @@ async fn options_of_another_mode_are_refused() {
             "CREATE UNIQUE INDEX ON \"public\".\"t\" (\"id\")",
         ),
     ] {
-        let error = plan_load(&loader, &with("t", options), &input(&[rows.clone()]))
-            .await
-            .expect_err(words);
+        let error = plan_load(
+            &loader,
+            &with("t", options),
+            &input(std::slice::from_ref(&rows)),
+        )
+        .await
+        .expect_err(words);
         assert!(
             error.kind() == ErrorKind::InvalidOption && error.to_string().contains(words),
             "{words}: {error}"
@@ -166,7 +170,7 @@ async fn options_of_another_mode_are_refused() {
         plan_load(
             &loader,
             &with(target, json!({ "keys": "id" })),
-            &input(&[rows.clone()]),
+            &input(std::slice::from_ref(&rows)),
         )
         .await
         .expect(target);
@@ -183,14 +187,14 @@ async fn a_load_that_is_there_already_would_write_nothing() {
     let rows = people(0..3, "a");
     let loader = database.loader().await;
     assert_eq!(
-        plan_load(&loader, &once, &input(&[rows.clone()]))
+        plan_load(&loader, &once, &input(std::slice::from_ref(&rows)))
             .await
             .expect("planned")
             .already_loaded,
         None
     );
     database.load(&once, &rows).await;
-    let again = plan_load(&loader, &once, &input(&[rows.clone()]))
+    let again = plan_load(&loader, &once, &input(std::slice::from_ref(&rows)))
         .await
         .expect("planned");
     assert!(

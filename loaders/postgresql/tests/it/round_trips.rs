@@ -16,6 +16,9 @@ use crate::support::{descriptor, input, people, with};
 /// The most round trips of a load, connecting included.
 const MOST: usize = 12;
 
+/// Those that this server does not ask for: two for a password, and one for TLS.
+const ELSEWHERE: usize = 3;
+
 /// How long an answer is held back, so that all that is sent without waiting for it has passed before it.
 const LATENCY: Duration = Duration::from_millis(15);
 
@@ -146,6 +149,11 @@ async fn a_load_makes_few_round_trips_before_its_first_row() {
             json!({ "pre_sql": "SELECT 1", "post_sql": "SELECT 1" }),
         ),
         (
+            "an upsert under an id, with SQL of the user's",
+            keyed,
+            json!({ "mode": "upsert", "keys": ["id"], "load_id": "all", "pre_sql": "SELECT 1" }),
+        ),
+        (
             "rows that are set aside",
             keyed,
             json!({ "on_error": "skip", "dead_letters": folder.path(), "verify": "checksum" }),
@@ -155,8 +163,13 @@ async fn a_load_makes_few_round_trips_before_its_first_row() {
         database
             .run(&format!("DROP TABLE IF EXISTS t; {sql}"))
             .await;
+        // SQL of the user's has an answer, too.
+        let most = MOST + usize::from(options.get("pre_sql").is_some());
         let round_trips = database.round_trips(options).await;
         println!("{what}: {round_trips} round trips");
-        assert!(round_trips <= MOST, "{what}: {round_trips} round trips");
+        assert!(
+            round_trips + ELSEWHERE <= most,
+            "{what}: {round_trips} round trips"
+        );
     }
 }
