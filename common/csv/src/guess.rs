@@ -135,13 +135,16 @@ fn quotes(sample: &[u8], delimiter: u8) -> Vec<Option<u8>> {
         let edge = |near: Option<&u8>| {
             near.is_none_or(|near| *near == delimiter || matches!(near, b'\n' | b'\r'))
         };
-        let (mut opens, mut closes) = (0, 0);
+        // A quote that a line end stands before and a delimiter after may open or close.
+        let (mut opens, mut closes, mut within) = (0, 0, 0);
         for at in memchr::memchr_iter(byte, sample) {
             let before = at.checked_sub(1).and_then(|before| sample.get(before));
-            opens += usize::from(edge(before));
-            closes += usize::from(edge(sample.get(at + 1)));
+            let (open, close) = (edge(before), edge(sample.get(at + 1)));
+            opens += usize::from(open);
+            closes += usize::from(close);
+            within += usize::from(!open && !close);
         }
-        if opens > 0 && closes > 0 && opens.abs_diff(closes) * 4 <= opens + closes {
+        if opens > 0 && closes > 0 && within <= opens + closes {
             found.push(Some(byte));
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrowload_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
-use encoding_rs::{Encoding, UTF_8};
+use encoding_rs::UTF_8;
 use futures::{Stream, StreamExt};
 
 use crate::dialect::Compression;

@@ -47,7 +47,6 @@ pub(crate) struct FoundRow {
     pub(crate) lines: u64,
     pub(crate) raw: Vec<u8>,
     pub(crate) fault: Fault,
-    pub(crate) rows_before: usize,
 }
 
 /// What came of a chunk.
@@ -174,7 +173,6 @@ impl Parser {
                 lines: self.syntax.lines(&raw),
                 raw,
                 fault: row.fault,
-                rows_before: row.rows_before,
             });
         }
         let lines = self.syntax.lines(&chunk.data[..chunk.len]);

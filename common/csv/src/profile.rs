@@ -7,7 +7,7 @@ use crate::nulls::Nulls;
 use crate::number::{self, Float, NumberStyle, Parts};
 use crate::rules::{Numbers, Rules};
 use crate::text::Text;
-use crate::time::{self, Clock, Stamp};
+use crate::time::{self, Stamp};
 use crate::types::{ColumnType, UTC, decimal};
 
 /// What one number is.
@@ -32,7 +32,7 @@ pub(crate) enum Class {
     Boolean,
     Number(Number),
     Date,
-    Time(Clock),
+    Time,
     Stamp(Stamp),
     Text,
 }
@@ -48,8 +48,8 @@ pub(crate) fn classify(value: &[u8], rules: &Rules) -> Class {
         Class::Date
     } else if let Some(stamp) = stamp_of(text, rules) {
         Class::Stamp(stamp)
-    } else if let Some(clock) = time::clock(text, false) {
-        Class::Time(clock)
+    } else if time::clock(text, false).is_some() {
+        Class::Time
     } else {
         Class::Text
     }

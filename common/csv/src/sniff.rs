@@ -630,12 +630,11 @@ impl Sniffer<'_> {
 
     /// What the values of the head are, from `start` on.
     fn profiles(&self, syntax: &Syntax, text: &[u8], start: usize, width: usize) -> Vec<Profile> {
-        let end;
-        if self.whole {
-            end = last_lines(syntax, text, self.dialect.footer).0;
+        let end = if self.whole {
+            last_lines(syntax, text, self.dialect.footer).0
         } else {
-            end = start + Framer::default().boundary(syntax, &text[start..], false);
-        }
+            start + Framer::default().boundary(syntax, &text[start..], false)
+        };
         let mut padded = text[start..end.max(start)].to_vec();
         let len = padded.len();
         padded.resize(len + crate::masks::BLOCK, 0);

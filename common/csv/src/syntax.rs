@@ -99,7 +99,7 @@ impl Syntax {
 
     /// The line ends in some bytes.
     pub(crate) fn line_ends(&self, bytes: &[u8]) -> u64 {
-        let feeds = bytes.iter().filter(|byte| **byte == b'\n').count();
+        let feeds = memchr::memchr_iter(b'\n', bytes).count();
         if !self.lone_cr {
             return feeds as u64;
         }

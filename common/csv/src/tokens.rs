@@ -10,8 +10,6 @@ pub(crate) struct Refused {
     pub(crate) start: usize,
     pub(crate) end: usize,
     pub(crate) fault: Fault,
-    /// The rows of the chunk before it.
-    pub(crate) rows_before: usize,
 }
 
 /// What the lines of some bytes are.
@@ -202,12 +200,7 @@ impl Tokens {
     #[cold]
     fn refuse(&mut self, syntax: &Syntax, data: &[u8], start: usize, end: usize, fault: Fault) {
         self.fields.truncate(self.complete);
-        self.refused.push(Refused {
-            start,
-            end,
-            fault,
-            rows_before: self.account.rows as usize,
-        });
+        self.refused.push(Refused { start, end, fault });
         self.account.refused += 1;
         self.account.refused_lines += syntax.lines(&data[start..end]);
     }

@@ -40,7 +40,7 @@ impl ColumnType {
     /// The next wider type, which holds this value, and all that this one holds as far as one type can.
     pub(crate) fn wider(&self, value: &[u8], rules: &Rules) -> Self {
         let data_type = match (&self.data_type, classify(value, rules)) {
-            (DataType::Time64(TimeUnit::Microsecond) | DataType::Time32(_), Class::Time(_)) => {
+            (DataType::Time64(TimeUnit::Microsecond) | DataType::Time32(_), Class::Time) => {
                 DataType::Time64(TimeUnit::Nanosecond)
             }
             (DataType::Timestamp(unit, zone), Class::Stamp(stamp))

@@ -1,5 +1,10 @@
 //! Whole files, as they are found: written by us, by Python and by a small writer of any dialect.
 
+#![expect(
+    clippy::expect_used,
+    reason = "tests stop at the first thing that is not as expected"
+)]
+
 mod cases;
 mod dialects;
 mod mutations;

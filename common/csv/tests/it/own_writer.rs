@@ -18,6 +18,14 @@ fn written(batch: &RecordBatch, style: CsvStyle, header: bool) -> Vec<u8> {
     out
 }
 
+#[test]
+fn a_quote_that_closes_at_the_beginning_of_a_line() {
+    let line = "'Dear \"x\",\nline\r\n\n',1840-12-02\n";
+    let text = format!("c0,c1\n{line},1970-01-01\n{line},1999-10-15\n,\n,1926-05-21\n");
+    let found = read(text.as_bytes(), &Options::default()).expect("reads");
+    assert_eq!(found.cells()[0][0], "Dear \"x\",\nline\r\n\n");
+}
+
 proptest! {
     #[test]
     fn with_its_defaults(batch in table(3..40)) {
