@@ -29,7 +29,7 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
             format!("{root}; raise memory_limit, or give it a spill_folder with room")
         }
         (ErrorKind::InvalidData, root) => format!(
-            "{place}a file is broken, not of the format that its ending says, or holds a value unlike its first rows: {root}"
+            "{place}a file is gone, broken, not of the format that its ending says, or holds a value unlike its first rows: {root}"
         ),
         (_, root) => format!("{place}{root}"),
     };

@@ -6,6 +6,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, new_nu
 use arrow_cast::cast;
 use arrow_schema::{DataType, FieldRef, SchemaRef};
 use arrow_select::take::take;
+use arrowload_common_object_store::Fault;
 use arrowload_core::{Error, ErrorKind, Result, relabel};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -67,12 +68,12 @@ impl Scan {
         let failed = |uri: &str| {
             let uri = uri.to_owned();
             move |error: parquet::errors::ParquetError| {
-                Error::new(
-                    ErrorKind::InvalidData,
-                    format!("a data file of the table could not be read: {error}"),
-                )
-                .with("file", &uri)
-                .with_source(error)
+                let message = format!("a data file of the table could not be read: {error}");
+                let failed = match Fault::beneath(&error) {
+                    Some(fault) => fault.error(message, error),
+                    None => Error::new(ErrorKind::InvalidData, message).with_source(error),
+                };
+                failed.with("file", &uri)
             }
         };
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);

@@ -138,7 +138,8 @@ impl Tables for DeltaTables {
             opened
                 .and_then(|()| table.update_datafusion_session(session))
                 .map_err(from_delta)?;
-            let provider = table.table_provider().await;
+            let session = Arc::new(session.clone());
+            let provider = table.table_provider().with_session(session).await;
             return provider.map(Some).map_err(from_datafusion);
         }
         Ok(None)

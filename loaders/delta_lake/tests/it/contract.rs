@@ -12,7 +12,7 @@ use arrowload_delta_lake::{DeltaLakeConfig, DeltaLakeLoader, DeltaLakeOptions};
 use arrowload_testkit::python;
 use serde_json::{Value, json};
 
-use crate::support::{ask, batch, delta, plan, prepare, rows, run};
+use crate::support::{ask, batch, delta, plan, prepare, refused, rows, run};
 
 /// Every file below a folder, with what it holds.
 fn dump(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
@@ -442,21 +442,338 @@ async fn a_plan_names_what_would_be_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_is_no_table() {
+async fn what_a_load_refuses_its_plan_refuses_in_the_same_words() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("file"), "x").expect("written");
-    for target in ["file", "file/below"] {
-        let path = folder.path().join(target);
-        let planned = plan(&path, &rows(0..1), json!({}))
-            .await
-            .expect_err("a file");
-        let loaded = run(&path, &rows(0..1), json!({}))
-            .await
-            .expect_err("a file");
-        assert_eq!(
-            (planned.kind(), planned.message()),
-            (loaded.kind(), loaded.message())
-        );
-        assert!(planned.message().contains("is a file"), "{planned}");
+    let at = |name: &str| folder.path().join(name);
+    run(at("there"), &rows(0..3), json!({}))
+        .await
+        .expect("it loads");
+    run(
+        at("parts"),
+        &rows(0..3),
+        json!({ "partition_by": ["name"] }),
+    )
+    .await
+    .expect("it loads");
+    std::fs::write(at("file"), "x").expect("written");
+    let upsert = |more: Value| merged(&json!({ "mode": "upsert", "keys": ["id"] }), &more);
+    let overwrite = |more: Value| merged(&json!({ "mode": "overwrite" }), &more);
+    use ErrorKind as K;
+    let cases = [
+        // Options that contradict each other, or that the mode has no use for.
+        (
+            "there",
+            json!({ "keys": ["id"] }),
+            K::InvalidOption,
+            "mode upsert",
+        ),
+        (
+            "there",
+            json!({ "overwrite_partitions": true }),
+            K::InvalidOption,
+            "mode overwrite",
+        ),
+        (
+            "there",
+            json!({ "replace_where": "id = 1" }),
+            K::InvalidOption,
+            "mode overwrite",
+        ),
+        (
+            "there",
+            json!({ "when_matched": "delete" }),
+            K::InvalidOption,
+            "mode upsert",
+        ),
+        (
+            "there",
+            json!({ "when_not_matched": "ignore" }),
+            K::InvalidOption,
+            "mode upsert",
+        ),
+        (
+            "there",
+            json!({ "when_not_matched_by_source": "delete" }),
+            K::InvalidOption,
+            "mode upsert",
+        ),
+        (
+            "there",
+            json!({ "key_memory_bytes": 1 }),
+            K::InvalidOption,
+            "mode upsert",
+        ),
+        (
+            "there",
+            json!({ "max_file_bytes": 0 }),
+            K::InvalidOption,
+            "at least 1",
+        ),
+        (
+            "there",
+            json!({ "row_group_rows": 0 }),
+            K::InvalidOption,
+            "at least 1",
+        ),
+        (
+            "there",
+            json!({ "checkpoint_interval": 0 }),
+            K::InvalidOption,
+            "at least 1",
+        ),
+        (
+            "there",
+            upsert(json!({ "key_memory_bytes": 0 })),
+            K::InvalidOption,
+            "at least 1",
+        ),
+        (
+            "there",
+            json!({ "vacuum_retention": "soon" }),
+            K::InvalidOption,
+            "7 days",
+        ),
+        (
+            "there",
+            json!({ "vacuum_retention": "1 hour" }),
+            K::InvalidOption,
+            "168 hours",
+        ),
+        (
+            "missing",
+            json!({ "vacuum_retention": "1 hour" }),
+            K::InvalidOption,
+            "168 hours",
+        ),
+        (
+            "there",
+            json!({ "lease": "never" }),
+            K::InvalidOption,
+            "1 hour",
+        ),
+        (
+            "there",
+            json!({ "optimize_after_write": true, "z_order_by": ["id"] }),
+            K::InvalidOption,
+            "z_order_by",
+        ),
+        (
+            "there",
+            json!({ "z_order_by": ["nothing"] }),
+            K::InvalidOption,
+            "nothing",
+        ),
+        (
+            "there",
+            overwrite(json!({ "overwrite_partitions": true, "replace_where": "id = 1" })),
+            K::InvalidOption,
+            "set one of them",
+        ),
+        (
+            "there",
+            overwrite(json!({ "replace_where": "id = 1", "schema_evolution": true })),
+            K::InvalidOption,
+            "another schema",
+        ),
+        (
+            "there",
+            overwrite(json!({ "overwrite_partitions": true })),
+            K::InvalidOption,
+            "not partitioned",
+        ),
+        (
+            "there",
+            overwrite(json!({ "replace_where": "nothing = 1" })),
+            K::InvalidOption,
+            "nothing",
+        ),
+        (
+            "there",
+            overwrite(json!({ "replace_where": "id + 1" })),
+            K::InvalidOption,
+            "neither true nor false",
+        ),
+        (
+            "there",
+            overwrite(json!({ "replace_where": "id = 1", "verify": "checksum" })),
+            K::Unsupported,
+            "verify = counts",
+        ),
+        (
+            "there",
+            upsert(json!({ "verify": "checksum" })),
+            K::Unsupported,
+            "verify = counts",
+        ),
+        (
+            "there",
+            json!({ "on_error": "skip" }),
+            K::Unsupported,
+            "on_error",
+        ),
+        // What the table has, or has not.
+        (
+            "there",
+            json!({ "mode": "create" }),
+            K::TargetExists,
+            "exists already",
+        ),
+        (
+            "missing",
+            json!({ "create_table": false }),
+            K::TargetNotFound,
+            "does not exist",
+        ),
+        (
+            "there",
+            json!({ "partition_by": ["name"] }),
+            K::InvalidOption,
+            "not partitioned",
+        ),
+        (
+            "parts",
+            json!({ "partition_by": ["id"] }),
+            K::InvalidOption,
+            "partitioned by name",
+        ),
+        (
+            "missing",
+            json!({ "partition_by": ["nothing"] }),
+            K::InvalidOption,
+            "`nothing`",
+        ),
+        (
+            "missing",
+            json!({ "partition_by": ["id", "id"] }),
+            K::InvalidOption,
+            "twice",
+        ),
+        (
+            "missing",
+            json!({ "partition_by": ["id", "name"] }),
+            K::InvalidOption,
+            "at least one column",
+        ),
+        ("file", json!({}), K::InvalidOption, "is a file"),
+        ("file/below", json!({}), K::InvalidOption, "is a file"),
+    ];
+    for (target, options, kind, part) in cases {
+        let before = dump(folder.path());
+        let error = refused(at(target), &rows(0..1), options.clone()).await;
+        assert_eq!(error.kind(), kind, "{options}: {error:#}");
+        assert!(error.message().contains(part), "{options}: {error}");
+        assert_eq!(dump(folder.path()), before, "{options}");
     }
+
+    // Columns that do not fit.
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+    let time: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1]));
+    for (target, batch, kind, part) in [
+        (
+            "there",
+            batch([("id", text.clone())]),
+            K::SchemaMismatch,
+            "`id`",
+        ),
+        (
+            "there",
+            batch([("id", ids.clone()), ("more", ids.clone())]),
+            K::SchemaMismatch,
+            "`more`",
+        ),
+        (
+            "missing",
+            batch([("a b", ids.clone())]),
+            K::SchemaMismatch,
+            "`a b`",
+        ),
+        (
+            "missing",
+            batch([("a", ids.clone()), ("A", ids.clone())]),
+            K::SchemaMismatch,
+            "another case",
+        ),
+        (
+            "missing",
+            batch([("at", time)]),
+            K::UnsupportedType,
+            "nanoseconds = exact",
+        ),
+    ] {
+        let error = refused(at(target), &batch, json!({})).await;
+        assert_eq!(error.kind(), kind, "{error:#}");
+        assert!(error.message().contains(part), "{error}");
+    }
+}
+
+fn merged(one: &Value, other: &Value) -> Value {
+    let all = [one, other].into_iter().filter_map(Value::as_object);
+    Value::Object(all.flat_map(Clone::clone).collect())
+}
+
+/// A user who may not write the folder.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_may_not_be_written_is_refused_by_plan_and_load() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+    const FOLDER: &str = "ARROWLOAD_DELTA_READ_ONLY";
+    if let Ok(folder) = std::env::var(FOLDER) {
+        for target in ["there", "there/below"] {
+            let error = refused(Path::new(&folder).join(target), &rows(0..1), json!({})).await;
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:#}");
+        }
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    run(folder.path().join("there"), &rows(0..1), json!({}))
+        .await
+        .expect("it loads");
+    let set = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+    };
+    for path in [
+        folder.path().join("there/_delta_log"),
+        folder.path().join("there"),
+        folder.path().to_owned(),
+    ] {
+        set(&path, 0o555);
+    }
+    // Root may write everything, and becomes somebody else; another user stays who it is.
+    let this = std::env::current_exe().expect("this program");
+    let copy = tempfile::tempdir().expect("a folder");
+    set(copy.path(), 0o755);
+    let program = copy.path().join("it");
+    std::fs::hard_link(&this, &program)
+        .or_else(|_| std::fs::copy(&this, &program).map(drop))
+        .expect("copied");
+    let mut command = match rustix::process::geteuid().is_root() {
+        true => {
+            let mut command = Command::new("setpriv");
+            command
+                .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+                .arg(&program);
+            command
+        }
+        false => Command::new(&program),
+    };
+    let name = "contract::a_table_that_may_not_be_written_is_refused_by_plan_and_load";
+    let output = command
+        .args(["--exact", name])
+        .env(FOLDER, folder.path())
+        .output();
+    for path in [
+        folder.path().to_owned(),
+        folder.path().join("there"),
+        folder.path().join("there/_delta_log"),
+    ] {
+        set(&path, 0o755);
+    }
+    let output = output.expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
 }

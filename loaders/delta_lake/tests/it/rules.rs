@@ -8,7 +8,7 @@ use arrowload_core::ErrorKind;
 use arrowload_testkit::python;
 use serde_json::{Value, json};
 
-use crate::support::{ask, batch, delta, run};
+use crate::support::{ask, batch, delta, refused, run};
 
 /// Makes a table whose first entry of the log is written by hand.
 fn table(path: &Path, protocol: &Value, fields: &Value, configuration: &Value) {
@@ -259,7 +259,7 @@ async fn what_is_not_known_is_refused_by_name_before_anything_is_written() {
         if mode == "upsert" {
             options["keys"] = json!(["id"]);
         }
-        let error = run(&path, &people(&[1]), options).await.expect_err(name);
+        let error = refused(&path, &people(&[1]), options).await;
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}: {error:#}");
         assert!(
             format!("{error:#}").contains(name),

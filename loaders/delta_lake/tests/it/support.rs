@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use arrow_array::RecordBatch;
-use arrowload_core::{LoadReport, LoadSpec, Loader, LoaderDescriptor, Plan, Result};
+use arrowload_core::{Error, LoadReport, LoadSpec, Loader, LoaderDescriptor, Plan, Result};
 use arrowload_delta_lake::DeltaLakeLoader;
-pub(crate) use arrowload_testkit::loads::{batch, names, rows};
+pub(crate) use arrowload_testkit::loads::{batch, rows};
 use arrowload_testkit::{loads, python};
 use serde_json::Value;
 
@@ -28,6 +28,24 @@ pub(crate) async fn plan(
     options: Value,
 ) -> Result<Plan> {
     loads::plan::<DeltaLakeLoader>(target, batch, options).await
+}
+
+/// Why a load is refused before its first row: the plan says it in the same words.
+pub(crate) async fn refused(
+    target: impl AsRef<Path>,
+    batch: &RecordBatch,
+    options: Value,
+) -> Error {
+    let at = options.to_string();
+    let planned = match plan(&target, batch, options.clone()).await {
+        Ok(plan) => plan.check(),
+        Err(error) => Err(error),
+    };
+    let planned = planned.expect_err(&at);
+    let loaded = run(&target, batch, options).await.expect_err(&at);
+    let words = |error: &Error| (error.kind(), error.message().to_owned());
+    assert_eq!(words(&planned), words(&loaded), "{at}");
+    loaded
 }
 
 pub(crate) async fn prepare(target: &Path, options: Value) -> Result<(Loader, LoadSpec)> {
