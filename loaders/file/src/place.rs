@@ -18,10 +18,20 @@ pub(crate) static MEMORY: std::sync::LazyLock<Arc<dyn ObjectStore>> =
     std::sync::LazyLock::new(|| Arc::new(object_store::memory::InMemory::new()));
 
 /// A place that a target names.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Place {
     Local(PathBuf),
     Store(Arc<dyn ObjectStore>, StorePath),
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(path) => write!(f, "{}", path.display()),
+            // A store's Display names the bucket and no credentials.
+            Self::Store(store, path) => write!(f, "{store}, {path}"),
+        }
+    }
 }
 
 /// Finds places. The store that was opened last stays open: a load asks for its target several times.

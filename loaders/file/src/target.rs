@@ -220,8 +220,15 @@ impl FileTarget {
             && self.mapping.sources == other.mapping.sources
     }
 
-    /// Whether a load has committed here.
+    /// Whether a load has committed here, as far as what was found leaves that open.
     pub(crate) async fn find_load(&self, load_id: &str) -> Result<LoadState> {
+        let is_known = match self.is_folder {
+            true => self.exists,
+            false => !matches!(self.found.history.find(load_id), LoadState::NotCommitted),
+        };
+        if !is_known {
+            return Ok(LoadState::NotCommitted);
+        }
         existing::find_load(&self.place, load_id).await
     }
 
