@@ -65,7 +65,7 @@ fn meaning(code: &str) -> (ErrorKind, bool, &'static str) {
             false,
             "the key holds another data structure",
         ),
-        "UNBLOCKED" => (K::Connection, true, "the server is no master any more"),
+        "UNBLOCKED" => (K::Connection, true, "the server is no longer the master"),
         "TSDB:" => (K::InvalidData, false, ""),
         "ERR" => (K::InvalidData, false, ""),
         _ => (K::Unexpected, false, ""),
@@ -91,7 +91,7 @@ pub(crate) fn from_server(text: &str) -> Error {
             kind = ErrorKind::ResourceExhausted;
         } else if text.starts_with("ERR This instance has cluster support disabled") {
             kind = ErrorKind::InvalidOption;
-            advice = "the server is no cluster; set cluster = false".into();
+            advice = "the server is not a cluster; set cluster = false".into();
         }
     }
     let message = if advice.is_empty() {

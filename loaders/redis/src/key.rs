@@ -1,6 +1,6 @@
 //! Keys: a pattern with columns in braces, escaped so that two rows never have one key by accident.
 //!
-//! In the text of a column, `%` and every sign of the pattern's own text that is no letter or digit are written as `%XX`; a
+//! In the text of a column, `%` and every sign of the pattern's own text that is neither a letter nor a digit are written as `%XX`; a
 //! null that equals other nulls is `%N`. Two columns have such a sign between them. So a key can be taken apart in one way
 //! only, and the keys of a target are told from those of any other of the same pattern.
 
@@ -192,7 +192,7 @@ impl KeyPattern {
                             .map(|field| field.name().as_str())
                             .collect();
                         let why = format!(
-                            "names `{name}`, which is no column; there are: {}, table, uuid, row",
+                            "names `{name}`, which is not a column; there are: {}, table, uuid, row",
                             columns.join(", ")
                         );
                         refused(pattern, &why)
@@ -386,7 +386,7 @@ impl KeyPattern {
                     None => return false,
                 },
                 _ => {
-                    // A value ends where the text behind it begins, which holds a sign that values never have.
+                    // A value ends where the text after it begins, which holds a sign that values never have.
                     let end = match self.parts.get(index + 1) {
                         Some(Part::Text(text)) => match find(rest, text) {
                             Some(end) => end,

@@ -165,7 +165,7 @@ impl Attempt {
         if let Some((generation, pattern)) = &self.generation {
             let texts = [pattern.clone()];
             let made = patterns(&texts, own.target(), Some(generation));
-            remove(nodes, &made, |_| false).await?;
+            remove(nodes, made).await?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The record of a load, kept under its id; and what may be left to do once it is there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,6 @@ use crate::key::{KeyPattern, Names};
 use crate::nodes::Nodes;
 use crate::own::Own;
 use crate::resp::command;
-use crate::stage;
 
 /// What the ledger says of a load.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -59,9 +58,6 @@ pub(crate) struct Removal {
     /// The pattern of the load's own keys.
     keep: String,
     keep_generation: Option<String>,
-    /// The load's own keys are those that are staged: what else fits its pattern goes, before any of them is in place.
-    #[serde(default)]
-    before_move: bool,
 }
 
 impl Removal {
@@ -70,10 +66,8 @@ impl Removal {
         nonce: &str,
         (patterns, generation): (&[String], Option<&str>),
         (keep, keep_generation): (&str, Option<&str>),
-        before_move: bool,
     ) -> Option<Self> {
-        let kept =
-            |pattern: &&String| !before_move && *pattern == keep && generation == keep_generation;
+        let kept = |pattern: &&String| *pattern == keep && generation == keep_generation;
         let patterns = patterns.iter().filter(|pattern| !kept(pattern));
         let patterns: Vec<String> = patterns.cloned().collect();
         (!patterns.is_empty()).then(|| Self {
@@ -82,21 +76,25 @@ impl Removal {
             generation: generation.map(str::to_owned),
             keep: keep.to_owned(),
             keep_generation: keep_generation.map(str::to_owned),
-            before_move,
         })
     }
 
-    async fn run(&self, nodes: &mut Nodes, target: &str) -> Result<()> {
-        let generation = self.generation.as_deref();
-        let old = patterns(&self.patterns, target, generation);
-        if self.before_move {
-            let staged = stage::staged(nodes, &self.nonce).await?.into_iter();
-            let keep: HashSet<Vec<u8>> = staged.map(|(_, key)| key).collect();
-            return remove(nodes, &old, |key| keep.contains(key)).await;
+    async fn run(&self, nodes: &mut Nodes, own: &Own) -> Result<()> {
+        let of = |texts: &[String], generation: &Option<String>| {
+            patterns(texts, own.target(), generation.as_deref())
+        };
+        let old = of(&self.patterns, &self.generation);
+        let keep = of(std::slice::from_ref(&self.keep), &self.keep_generation);
+        let mut keys = Keys::of(old, keep);
+        while let Some(some) = keys.next(nodes).await? {
+            // Others may have done it meanwhile, and loads after this one have written such keys again.
+            let load = Load::find(nodes, own).await?;
+            if load.is_none_or(|load| load.removing.is_none()) {
+                return Ok(());
+            }
+            nodes.unlink(&some).await?;
         }
-        let keep = [self.keep.clone()];
-        let keep = patterns(&keep, target, self.keep_generation.as_deref());
-        remove(nodes, &old, |key| keep.iter().any(|keep| keep.owns(key))).await
+        Ok(())
     }
 }
 
@@ -115,33 +113,53 @@ pub(crate) fn patterns(
     texts.iter().filter_map(pattern).collect()
 }
 
-/// Removes every key of some patterns, but for those to keep.
-pub(crate) async fn remove(
-    nodes: &mut Nodes,
-    patterns: &[KeyPattern],
-    keep: impl Fn(&[u8]) -> bool,
-) -> Result<()> {
-    let goes = |pattern: &KeyPattern, key: &[u8]| pattern.owns(key) && !keep(key);
-    for pattern in patterns {
-        if let Some(key) = pattern.constant() {
-            if goes(pattern, key) {
-                nodes.unlink(&[key.to_vec()]).await?;
-            }
-            continue;
+/// The keys of some patterns that are not those of others, found piece by piece; some may come twice.
+pub(crate) struct Keys {
+    patterns: Vec<KeyPattern>,
+    keep: Vec<KeyPattern>,
+    /// Which pattern is searched, on which node, and where that scan is.
+    at: (usize, usize, Vec<u8>),
+}
+
+impl Keys {
+    pub(crate) fn of(patterns: Vec<KeyPattern>, keep: Vec<KeyPattern>) -> Self {
+        Self {
+            patterns,
+            keep,
+            at: (0, 0, b"0".to_vec()),
         }
-        let glob = pattern.glob();
-        for place in nodes.topology.places.clone() {
-            let mut cursor = b"0".to_vec();
-            loop {
-                let (next, mut keys) = nodes.scan_once(&place, &cursor, &glob, None).await?;
-                keys.retain(|key| goes(pattern, key));
-                nodes.unlink(&keys).await?;
-                cursor = next;
-                if cursor == b"0" {
-                    break;
-                }
-            }
+    }
+
+    /// The next keys, perhaps none; nothing at the end.
+    pub(crate) async fn next(&mut self, nodes: &mut Nodes) -> Result<Option<Vec<Vec<u8>>>> {
+        let (index, place, cursor) = &mut self.at;
+        let Some(pattern) = self.patterns.get(*index) else {
+            return Ok(None);
+        };
+        let mut keys = vec![pattern.constant().unwrap_or_default().to_vec()];
+        if pattern.constant().is_some() {
+            *index += 1;
+        } else {
+            let places = &nodes.topology.places;
+            let Some(asked) = places.get(*place).cloned() else {
+                (*index, *place) = (*index + 1, 0);
+                return Ok(Some(Vec::new()));
+            };
+            let glob = pattern.glob();
+            (*cursor, keys) = nodes.scan_once(&asked, cursor, &glob, None).await?;
+            *place += usize::from(cursor == b"0");
         }
+        let keep = |key: &Vec<u8>| self.keep.iter().any(|keep| keep.owns(key));
+        keys.retain(|key| pattern.owns(key) && !keep(key));
+        Ok(Some(keys))
+    }
+}
+
+/// Removes every key of some patterns.
+pub(crate) async fn remove(nodes: &mut Nodes, patterns: Vec<KeyPattern>) -> Result<()> {
+    let mut keys = Keys::of(patterns, Vec::new());
+    while let Some(some) = keys.next(nodes).await? {
+        nodes.unlink(&some).await?;
     }
     Ok(())
 }
@@ -192,27 +210,11 @@ impl Load {
     /// Does what is left once the load is recorded. It may be called again at any time, by anybody: each item is moved once, and
     /// every load of the target begins with it.
     pub(crate) async fn finish(&self, nodes: &mut Nodes, own: &Own) -> Result<()> {
-        let first = self.removing.as_ref().filter(|removal| removal.before_move);
-        if let Some(removal) = first {
-            removal.run(nodes, own.target()).await?;
-            // From here on, what is in place is the load's.
-            let removed = Self {
-                removing: None,
-                ..self.clone()
-            };
-            let mut bytes = Vec::new();
-            removed.write(own, &mut bytes)?;
-            nodes.ask_all(own.ledger.as_bytes(), &bytes, 1).await?;
-        }
         if let Some(movement) = &self.moving {
-            movement.run(nodes, self.rows).await?;
+            movement.run(nodes).await?;
         }
-        let last = self
-            .removing
-            .as_ref()
-            .filter(|removal| !removal.before_move);
-        if let Some(removal) = last {
-            removal.run(nodes, own.target()).await?;
+        if let Some(removal) = &self.removing {
+            removal.run(nodes, own).await?;
         }
         let movement = self.moving.as_ref().map(|movement| &movement.nonce);
         let removal = self.removing.as_ref().map(|removal| &removal.nonce);

@@ -1,4 +1,4 @@
-//! The servers behind one configuration: a single one, the master that Sentinel names, or the masters of a cluster.
+//! The servers of one configuration: a single one, the master that Sentinel names, or the masters of a cluster.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -176,7 +176,7 @@ impl Nodes {
             .ok_or_else(|| Error::new(ErrorKind::Unexpected, "a connection vanished"))
     }
 
-    /// Closes every connection: after an error nobody knows what they are about to answer.
+    /// Closes every connection: after an error it is unknown what they are about to answer.
     pub(crate) fn close(&mut self) {
         self.connections.clear();
     }
@@ -494,7 +494,7 @@ async fn ask_sentinel(config: &RedisConfig, sentinel: &Place, name: &str) -> Res
         Some("master") => Ok(place),
         _ => Err(Error::new(
             ErrorKind::Connection,
-            format!("{place}, which Sentinel names, is no master yet"),
+            format!("{place}, which Sentinel names, is not the master yet"),
         )
         .transient()),
     }

@@ -81,7 +81,7 @@ fn lock(idle: &Idle) -> std::sync::MutexGuard<'_, Vec<Kept>> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Connections that are in use. Dropped amid their work, as after an error, they are closed, since nobody knows what they are
+/// Connections that are in use. Dropped amid their work, as after an error, they are closed, since it is unknown what they are
 /// about to answer; dropped [at rest](Self::rest), they go back to the pool.
 #[derive(Debug)]
 pub(crate) struct Leased {

@@ -1,12 +1,14 @@
 //! What a load does around its rows: it empties its target before the first, and is recorded and put in place after the last.
 
+use std::collections::HashSet;
+
 use arrowload_core::{Error, ErrorKind, LoadRequest, Mode, Result};
 
 use crate::RedisOptions;
 use crate::error::from_server;
 use crate::key::KeyPattern;
 use crate::lease::{self, Attempt};
-use crate::ledger::{Doubts, Load, Move, Removal, remove};
+use crate::ledger::{Doubts, Keys, Load, Move, Removal, remove};
 use crate::limits;
 use crate::nodes::Nodes;
 use crate::own::Own;
@@ -63,7 +65,7 @@ impl Publication {
         let words: [&[u8]; 4] = [b"HINCRBY", record, EMPTIED, b"1"];
         let emptied = nodes.call(record, &words).await?;
         self.seen.emptied = emptied.int().unwrap_or_default();
-        remove(nodes, &old, |_| false).await
+        remove(nodes, old).await
     }
 
     async fn check_limits(&self, nodes: &mut Nodes, request: &Request) -> Result<Vec<KeyPattern>> {
@@ -72,10 +74,18 @@ impl Publication {
         Ok(old)
     }
 
-    /// Proves what can still be proved before the load is recorded.
-    pub(crate) async fn prepare(&self, nodes: &mut Nodes, request: &Request) -> Result<()> {
+    /// Proves what can still be proved before the load is recorded, and stages the removal of what it replaces by nothing.
+    pub(crate) async fn prepare(
+        &self,
+        nodes: &mut Nodes,
+        request: &Request,
+        rows: u64,
+    ) -> Result<()> {
         if !self.starts(request) {
-            self.check_limits(nodes, request).await?;
+            let old = self.check_limits(nodes, request).await?;
+            if self.manner == Manner::Replaced && request.load.mode == Mode::Overwrite {
+                self.stage_removal(nodes, old, rows).await?;
+            }
         }
         if self.manner == Manner::Moved {
             let keys = match self.pattern.constant() {
@@ -88,6 +98,31 @@ impl Publication {
             check_kind(nodes, request, &keys).await?;
         }
         wait_for_replicas(nodes, request.options.wait_replicas).await
+    }
+
+    async fn stage_removal(
+        &self,
+        nodes: &mut Nodes,
+        old: Vec<KeyPattern>,
+        rows: u64,
+    ) -> Result<()> {
+        let nonce = &self.nonce;
+        if let Some(key) = self.pattern.constant() {
+            let keys = if rows == 0 {
+                vec![key.to_vec()]
+            } else {
+                Vec::new()
+            };
+            return stage::stage_removal(nodes, &keys, nonce).await;
+        }
+        let staged = stage::staged(nodes, nonce).await?;
+        let new: HashSet<Vec<u8>> = staged.into_iter().map(|(_, key)| key).collect();
+        let mut found = Keys::of(old, Vec::new());
+        while let Some(mut keys) = found.next(nodes).await? {
+            keys.retain(|key| !new.contains(key));
+            stage::stage_removal(nodes, &keys, nonce).await?;
+        }
+        Ok(())
     }
 
     /// What is to be moved once the load is recorded.
@@ -107,7 +142,8 @@ impl Publication {
     /// What is to be removed once the load is recorded.
     fn removal(&self, request: &Request, seen: &Seen) -> Option<Removal> {
         let record = seen.record.as_ref()?;
-        if request.load.mode != Mode::Overwrite || self.manner == Manner::InPlace {
+        let is_staged = self.manner == Manner::Replaced && self.pattern.constant().is_none();
+        if request.load.mode != Mode::Overwrite || self.manner == Manner::InPlace || is_staged {
             return None;
         }
         let before = seen.generation.as_deref();
@@ -116,7 +152,6 @@ impl Publication {
             &self.nonce,
             (&record.patterns, before),
             (&self.pattern.text, generation),
-            self.manner == Manner::Replaced && self.pattern.constant().is_none(),
         )
     }
 

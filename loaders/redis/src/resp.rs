@@ -69,7 +69,7 @@ fn malformed(why: &str) -> Error {
     Error::new(
         ErrorKind::Connection,
         format!(
-            "the server's answer is no RESP: {why}; is this Redis's port, and is tls set as the server has it?"
+            "the server's answer is not RESP: {why}; is this Redis's port, and is tls set as the server has it?"
         ),
     )
 }

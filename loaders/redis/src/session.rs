@@ -219,8 +219,8 @@ impl LoadSession for RedisSession {
         self.start().await?;
         self.sender.drain().await?;
         self.sender.disconnect().await?;
-        let nodes = &mut self.sender.nodes;
-        self.publication.prepare(nodes, &self.request).await?;
+        let (nodes, rows) = (&mut self.sender.nodes, self.sender.taken);
+        self.publication.prepare(nodes, &self.request, rows).await?;
         self.sender.keep_alive().await?;
         Ok(Prepared::rows(self.sender.taken))
     }

@@ -3,8 +3,10 @@
 
 use arrowload_core::{Error, ErrorKind, Result};
 
+use crate::error::from_server;
 use crate::ledger::Move;
 use crate::nodes::{Nodes, slot};
+use crate::resp::Reply;
 
 /// Moves up to `ARGV[1]` items of the list `KEYS[1]` to the end of `KEYS[2]`, and answers with how many are left.
 const MOVE_LIST: &str = "local items = redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1) \
@@ -31,8 +33,10 @@ const MOVE_STREAM: &str = "local entries = redis.call('XRANGE', KEYS[1], '-', '+
     if left == 0 then redis.call('DEL', KEYS[1]) end \
     return left";
 
-/// Replaces `KEYS[2]` by `KEYS[1]`; nothing if that was done before.
-const REPLACE: &str = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('RENAME', KEYS[1], KEYS[2]) end return 0";
+/// Replaces `KEYS[2]` by `KEYS[1]`, or removes both if that is a mark; nothing if it was done before.
+const REPLACE: &str = "local kind = redis.call('TYPE', KEYS[1])['ok'] \
+    if kind == 'string' then redis.call('DEL', KEYS[1]) redis.call('UNLINK', KEYS[2]) \
+    elseif kind ~= 'none' then redis.call('RENAME', KEYS[1], KEYS[2]) end return 0";
 
 /// Items that one step moves: other clients wait that long.
 const STEP: &str = "1000";
@@ -95,9 +99,24 @@ pub(crate) async fn staged(nodes: &mut Nodes, nonce: &str) -> Result<Vec<(Vec<u8
     Ok(found.into_iter().collect())
 }
 
+/// Stages the removal of keys: a mark, which is a string, as no staged key is, stands for each.
+pub(crate) async fn stage_removal(nodes: &mut Nodes, keys: &[Vec<u8>], nonce: &str) -> Result<()> {
+    let mut marks = Vec::with_capacity(keys.len());
+    for key in keys {
+        let mark = stage_key(key, nonce);
+        check(nodes, key, &mark)?;
+        marks.push(mark);
+    }
+    let replies = nodes.each(&marks, &[b"SET"], &[b""]).await?;
+    match replies.iter().find_map(Reply::error) {
+        Some(text) => Err(from_server(text)),
+        None => Ok(()),
+    }
+}
+
 impl Move {
     /// Moves what is staged into place. It may be called again at any time, by anybody: each item is moved once.
-    pub(crate) async fn run(&self, nodes: &mut Nodes, rows: u64) -> Result<()> {
+    pub(crate) async fn run(&self, nodes: &mut Nodes) -> Result<()> {
         let pairs = match &self.key {
             Some(key) => vec![(
                 stage_key(key.as_bytes(), &self.nonce),
@@ -107,9 +126,6 @@ impl Move {
         };
         for (stage, key) in pairs {
             self.one(nodes, &stage, &key).await?;
-            if self.replace && rows == 0 {
-                nodes.unlink(&[key]).await?;
-            }
         }
         Ok(())
     }

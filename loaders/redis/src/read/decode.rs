@@ -107,10 +107,10 @@ fn all(kind: &DataType, values: &[Option<Vec<u8>>]) -> Result<ArrayRef, String> 
         let bytes: ArrayRef = Arc::new(bytes);
         return to(&bytes, kind);
     }
-    let texts = StringArray::try_from_binary(bytes).map_err(|_| "it is no UTF-8".to_owned())?;
+    let texts = StringArray::try_from_binary(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     if matches!(kind, T::Interval(_)) {
         let parsed = texts.iter().map(|text| {
-            text.map(|text| interval(text).ok_or(format!("`{text}` is no interval")))
+            text.map(|text| interval(text).ok_or(format!("invalid interval `{text}`")))
                 .transpose()
         });
         return Ok(Arc::new(

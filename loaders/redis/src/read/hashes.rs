@@ -183,7 +183,7 @@ impl Hashes {
         for (key, reply) in answers {
             let values: Vec<Option<Vec<u8>>> =
                 reply.array().into_iter().map(Reply::bytes).collect();
-            // A hash without any of the fields is a row of nulls; one that is gone is no row.
+            // A hash without any of the fields is a row of nulls; one that is gone is not a row.
             if values.iter().all(Option::is_none)
                 && self.nodes.call(&key, &[b"EXISTS", &key]).await?.int() == Some(0)
             {

@@ -107,7 +107,7 @@ fn schema(
             fields.extend(own.map(|own| Field::new(own, DataType::Utf8, true)));
             for (name, _) in sample.iter().flatten() {
                 let Ok(name) = std::str::from_utf8(name) else {
-                    let message = "a field's name is no UTF-8; name the columns in the query";
+                    let message = "a field's name is not UTF-8; name the columns in the query";
                     return Err(Error::new(ErrorKind::Unsupported, message));
                 };
                 if !fields.iter().any(|field| field.name() == name) {

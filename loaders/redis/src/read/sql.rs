@@ -137,7 +137,7 @@ impl Parser {
         match self.take() {
             Some(Token::Word(word)) => word
                 .parse()
-                .map_err(|_| refused(&format!("`{word}` is no number"))),
+                .map_err(|_| refused(&format!("invalid number `{word}`"))),
             _ => Err(refused("a number is missing")),
         }
     }
@@ -182,7 +182,7 @@ impl Parser {
                 let scale = if self.sign(',') { self.number()? } else { 0 };
                 if !self.sign(')') || !(1..=38).contains(&precision) || scale > precision {
                     return Err(refused(
-                        "decimal has 1 to 38 digits, and no more of them behind the point",
+                        "decimal has 1 to 38 digits, and at most as many of them after the point",
                     ));
                 }
                 DataType::Decimal128(precision as u8, scale as i8)
@@ -246,7 +246,7 @@ impl Select {
             Some(Token::Word(word) | Token::Name(word)) => {
                 Err(refused(&format!("`{word}` is too much")))
             }
-            Some(_) => Err(refused("there is something behind its end")),
+            Some(_) => Err(refused("there is text after its end")),
         }
     }
 }

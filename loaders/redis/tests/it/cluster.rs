@@ -98,19 +98,17 @@ async fn keys_go_to_the_nodes_of_their_slots() {
     assert_eq!(ids(&nodes, "t:*"), (0..10).collect::<Vec<_>>());
     // What is built aside is in the slot of its key.
     let options = json!({ "data_structure": "list", "encoding": "raw", "value_columns": ["id"], "key_pattern": "{table}:{{{id}}}" });
-    let report = load(
-        &loader,
-        &spec("lists", Mode::Append, options),
-        &once(&batches(50, 50)[0]),
-    )
-    .await
-    .expect("loaded");
-    assert_eq!(report.rows, 50);
-    let whole: String = nodes
-        .iter()
-        .map(|node| node.cli(&["KEYS", "lists:*"]).expect("redis-cli") + "\n")
-        .collect();
-    assert_eq!(whole.lines().filter(|line| !line.is_empty()).count(), 50);
+    for (mode, rows) in [(Mode::Append, 50), (Mode::Overwrite, 10)] {
+        let spec = spec("lists", mode, options.clone());
+        let report = load(&loader, &spec, &once(&batches(rows, rows)[0])).await;
+        assert_eq!(report.expect("loaded").rows, rows as u64);
+        let whole: String = nodes
+            .iter()
+            .map(|node| node.cli(&["KEYS", "lists:*"]).expect("redis-cli") + "\n")
+            .collect();
+        let keys = whole.lines().filter(|line| !line.is_empty()).count();
+        assert_eq!(keys, rows as usize);
+    }
     // A client that knows nothing of clusters is told so.
     let alone = connect(nodes[0].url()).await;
     let error = load(

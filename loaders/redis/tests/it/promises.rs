@@ -69,13 +69,6 @@ pub(crate) fn kinds() -> Vec<Kind> {
         kind(
             "lists_overwrite",
             Mode::Overwrite,
-            lists.clone(),
-            unchanged,
-            unlink,
-        ),
-        kind(
-            "lists_replace",
-            Mode::Overwrite,
             lists,
             unchanged,
             Some("\r\n{target}:1\r\n"),
