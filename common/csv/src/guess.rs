@@ -334,6 +334,10 @@ pub(crate) fn guess(
                 if best.as_ref().is_none_or(|(known, _)| value > *known + 1e-9) {
                     best = Some((value, tried));
                 }
+                // Nothing is left to explain: a rarer escape or line end could only make more rows of the same text.
+                if score.uniform {
+                    break;
+                }
             }
         }
     }

@@ -26,6 +26,14 @@ fn a_quote_that_closes_at_the_beginning_of_a_line() {
     assert_eq!(found.cells()[0][0], "Dear \"x\",\nline\r\n\n");
 }
 
+#[test]
+fn a_backslash_in_quotes_is_no_escape_where_all_rows_fit() {
+    let text = "c0,c1\nx,y\n\"\\\",\",\r,\t\"\nz,\n";
+    let found = read(text.as_bytes(), &Options::default()).expect("reads");
+    assert_eq!(found.cells()[1], ["\\", ",\r,\t"]);
+    assert_eq!(found.cells().len(), 3);
+}
+
 proptest! {
     #[test]
     fn with_its_defaults(batch in table(3..40)) {
