@@ -85,7 +85,9 @@ impl LoadAllBuilder {
             arrowload_core::plan_load(&loader, &one.spec, input).await
         }));
         let reading = |plan: &Plan| u32::from(plan.already_loaded.is_none());
-        let ended = planned.await.into_iter().map(|planned| {
+        let planned = planned.await;
+        Plan::check_distinct(planned.iter().flatten())?;
+        let ended = planned.into_iter().map(|planned| {
             let reading = planned.as_ref().ok().map(reading);
             (planned, reading)
         });
@@ -111,8 +113,7 @@ impl LoadAllBuilder {
         // One id is enough to repeat the load.
         let made_up = uuid::Uuid::now_v7().to_string();
         for one in &mut prepared {
-            let load_id = &mut one.spec.load.load_id;
-            load_id.get_or_insert_with(|| made_up.clone());
+            one.spec.new_load_id = Some(made_up.clone());
         }
         let readings: Vec<_> = prepared.iter_mut().map(note_reading).collect();
         let connecting = prepared.iter().map(|one| one.connect(&self.client));

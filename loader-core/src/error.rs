@@ -300,6 +300,9 @@ impl StdError for Error {
 
 impl From<arrow_schema::ArrowError> for Error {
     fn from(error: arrow_schema::ArrowError) -> Self {
+        if let arrow_schema::ArrowError::IoError(_, cause) = error {
+            return cause.into();
+        }
         Self::new(ErrorKind::Unexpected, "an Arrow operation failed").with_source(error)
     }
 }

@@ -1,5 +1,6 @@
 //! What a load would do, column by column, before it does it.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use arrow_schema::{DataType, Field, Schema};
@@ -54,6 +55,9 @@ pub struct Plan {
     pub mode: Mode,
     /// Whether the target is there already.
     pub target_exists: bool,
+    /// What tells the target from all others, however it was named: two destinations of one run that have the same are refused.
+    /// `None` where the loader cannot tell.
+    pub identity: Option<String>,
     /// The columns of the load, in their order.
     pub columns: Vec<ColumnPlan>,
     /// The statements that would run.
@@ -87,6 +91,7 @@ impl Plan {
             target: request.target.clone(),
             mode: request.load.mode,
             target_exists: false,
+            identity: None,
             columns,
             ddl: Vec::new(),
             resources: Vec::new(),
@@ -107,6 +112,7 @@ impl Plan {
             target: target.into(),
             mode,
             target_exists: true,
+            identity: None,
             columns: Vec::new(),
             ddl: Vec::new(),
             resources: Vec::new(),
@@ -192,12 +198,35 @@ impl Plan {
         }
     }
 
+    /// Refuses plans of one run of which two are of one target.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`], naming the target.
+    pub fn check_distinct<'a>(plans: impl IntoIterator<Item = &'a Self>) -> Result<()> {
+        let mut known = HashSet::new();
+        for plan in plans {
+            let Some(identity) = &plan.identity else {
+                continue;
+            };
+            if !known.insert((&plan.loader, identity)) {
+                return Err(named_twice(&plan.loader, &plan.target));
+            }
+        }
+        Ok(())
+    }
+
     /// The columns that have no checksum.
     pub(crate) fn unproved(&self) -> Vec<String> {
         let unproved = |column: &&ColumnPlan| column.unproved.is_some();
         let columns = self.columns.iter().filter(unproved);
         columns.map(|column| column.name.clone()).collect()
     }
+}
+
+/// The error for a target that two destinations of one run have.
+pub(crate) fn named_twice(loader: &str, target: &str) -> Error {
+    let message = format!("the target `{target}` of {loader} is named twice; name it once");
+    Error::new(ErrorKind::InvalidOption, message)
 }
 
 impl fmt::Display for Plan {

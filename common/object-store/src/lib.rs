@@ -9,6 +9,6 @@ mod task;
 
 pub use error::{Fault, from_io, from_store};
 pub use keys::{check_key, settings};
-pub use location::{Location, check_scheme};
+pub use location::{Location, check_scheme, real_path};
 pub use open::open;
 pub use task::{blocking, from_join};

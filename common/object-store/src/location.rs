@@ -52,6 +52,21 @@ impl Location {
     }
 }
 
+/// A path as the disk has it, so that two names of one place are equal: links are followed as far as there is something.
+pub fn real_path(path: &Path) -> PathBuf {
+    let known = path
+        .ancestors()
+        .find_map(|known| Some((known, known.canonicalize().ok()?)));
+    match known {
+        Some((known, real)) => match path.strip_prefix(known) {
+            Ok(rest) if rest.as_os_str().is_empty() => real,
+            Ok(rest) => real.join(rest),
+            Err(_) => path.to_owned(),
+        },
+        None => path.to_owned(),
+    }
+}
+
 /// Without a slash at the end, which would hide that it is a link.
 fn local(path: &Path) -> Result<Location> {
     let path = std::path::absolute(path).map_err(|error| crate::from_io(path, error))?;
@@ -133,6 +148,19 @@ mod tests {
             let found = find(Some("s3://bucket/data/"), target).expect(target);
             assert_eq!(found, Location::Store(url.clone()), "{target}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn two_names_of_a_place_are_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        std::fs::create_dir(&real).expect("a folder");
+        std::os::unix::fs::symlink(&real, &link).expect("a link");
+        for name in ["", "new/table"] {
+            assert_eq!(real_path(&link.join(name)), real_path(&real.join(name)));
+        }
+        assert_ne!(real_path(&link.join("a")), real_path(&real.join("b")));
     }
 
     #[test]

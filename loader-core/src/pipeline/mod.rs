@@ -19,6 +19,7 @@ pub use self::input::{Input, Operator, Rename};
 use self::run::Run;
 use self::sink::Sink;
 pub use self::status::{LoadStatus, Phase};
+use crate::plan::named_twice;
 use crate::{
     Error, ErrorKind, LoadOptions, LoadReport, LoadState, Loader, LoaderDescriptor, Mark, Plan,
     Progress, Result, Settings,
@@ -41,6 +42,9 @@ pub struct LoadSpec {
     pub load: LoadOptions,
     /// The loader's own options.
     pub options: Settings,
+    /// The id of a load that was not given one, where the caller makes it up: no load can have committed under it, so that the
+    /// store is not asked.
+    pub new_load_id: Option<String>,
     /// The high-water mark of an incremental load.
     pub mark: Option<Mark>,
     /// The name of the connection, for dead letters.
@@ -63,6 +67,7 @@ impl LoadSpec {
             target: target.into(),
             load: LoadOptions::default(),
             options: Settings::new(),
+            new_load_id: None,
             mark: None,
             connection: None,
             connection_is_inline: false,
@@ -125,12 +130,7 @@ pub async fn load_all(
             other.spec.target == one.spec.target && other.loader.is_same(one.loader)
         };
         if destinations[..index].iter().any(|other| twin(&other)) {
-            let message = format!(
-                "the target `{}` of {} is named twice; name it once",
-                one.spec.target,
-                one.loader.descriptor.name()
-            );
-            return Err(Error::new(ErrorKind::InvalidOption, message));
+            return Err(named_twice(one.loader.descriptor.name(), &one.spec.target));
         }
     }
     let sinks = destinations

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use arrow_schema::SchemaRef;
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +13,7 @@ use super::retry::{Pauses, at_least};
 use super::sink::Sink;
 use super::{Input, Phase};
 use crate::{
-    BatchStream, Error, ErrorKind, LoadReport, QueryProgress, Result, Retry, panics::caught,
+    BatchStream, Error, ErrorKind, LoadReport, Plan, QueryProgress, Result, Retry, panics::caught,
 };
 
 /// How long to wait for a query between reports of its progress.
@@ -97,6 +98,9 @@ impl<'a> Run<'a> {
         let stop = CancellationToken::new();
         let stop = self.fail_fast.then_some(&stop);
         let (schema, expected) = (stream.schema().clone(), stream.expected_rows());
+        if let Err(error) = check_distinct(sinks, &schema).await {
+            return sinks.iter().map(|_| Err(error.clone())).collect();
+        }
         let begin = |meter| Attempt::begin(meter, schema.clone(), expected, stop);
         let begun = join_all(meters.iter().map(begin)).await;
         let going = |begun: &Result<Step<Attempt<'_>>>| match begun {
@@ -160,6 +164,20 @@ impl<'a> Run<'a> {
             None => opening.await,
         }
     }
+}
+
+/// Looks at the targets of several destinations before any of them begins: two names of one target are refused. What else is
+/// wrong with a target is left to its own beginning.
+async fn check_distinct(sinks: &[&Sink<'_>], schema: &SchemaRef) -> Result<()> {
+    if sinks.len() < 2 {
+        return Ok(());
+    }
+    let looks = join_all(sinks.iter().map(|sink| async move {
+        let request = sink.request(schema.clone()).ok()?;
+        let look = sink.within_timeout(sink.resolve(request)).await.ok()?;
+        Some(look.plan().clone())
+    }));
+    Plan::check_distinct(looks.await.iter().flatten())
 }
 
 /// Whether the whole load is not run again after this error.

@@ -44,7 +44,8 @@ impl<'a> Sink<'a> {
     pub(crate) fn new(destination: &Destination<'a>, input: &Input) -> Self {
         let Destination { loader, spec } = *destination;
         let made_up = || uuid::Uuid::now_v7().to_string();
-        let load_id = spec.load.load_id.clone().unwrap_or_else(made_up);
+        let given = spec.load.load_id.as_ref().or(spec.new_load_id.as_ref());
+        let load_id = given.cloned().unwrap_or_else(made_up);
         let known = loader.descriptor.options_schema();
         Self {
             loader,

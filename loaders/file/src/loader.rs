@@ -72,6 +72,7 @@ impl DataLoader for FileLoader {
             };
         }
         plan.target_exists = target.exists;
+        plan.identity = Some(target.identity().to_owned());
         plan.resources = target.resources(request);
         plan.guarantees = target.guarantees(&Self::CAPABILITIES, request);
         plan

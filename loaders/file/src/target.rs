@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_schema::{FieldRef, Schema, SchemaRef};
-use arrowload_common_object_store::blocking;
+use arrowload_common_object_store::{blocking, real_path};
 use arrowload_common_parquet::{Compression, ParquetOptions};
 use arrowload_core::{
     AfterFailure, Atomicity, Capabilities, ColumnMapping, Error, ErrorKind, Guarantees,
@@ -34,6 +34,8 @@ pub struct FileTarget {
     pub(crate) mapping: ColumnMapping,
     /// The folder in which a load into a local target is staged.
     home: Option<PathBuf>,
+    /// What tells it from other targets.
+    identity: String,
 }
 
 type Request = LoadRequest<FileOptions>;
@@ -86,9 +88,14 @@ impl FileTarget {
             partition_by,
             mapping,
             home: None,
+            identity: String::new(),
         };
         target.check(request)?;
         target.home = target.check_place(request.load.mode).await?;
+        target.identity = match target.local() {
+            Some(path) => real_path(path).display().to_string(),
+            None => format!("{:?}", target.place),
+        };
         Ok(target)
     }
 
@@ -154,6 +161,11 @@ impl FileTarget {
     /// Whether the load's files appear one after the other beside others that are there.
     pub(crate) fn adds(&self, mode: Mode) -> bool {
         self.is_folder && self.found.kind == Kind::Folder && mode == Mode::Append
+    }
+
+    /// What tells it from other targets, however it was named.
+    pub(crate) fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// Whether what is staged can be read back.

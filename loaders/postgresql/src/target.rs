@@ -110,6 +110,12 @@ impl PostgresqlTarget {
         let (layout, (count, why)) = (&self.layout, self.copying);
         let mut plan = Plan::of::<PostgresqlLoader>(request);
         plan.target_exists = layout.table.is_some();
+        plan.identity = Some(format!(
+            "{}/{} {}",
+            self.server,
+            self.look.database,
+            layout.place.sql()
+        ));
         plan.ddl = self.statements(request);
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         plan.resources = vec![match count {

@@ -21,7 +21,7 @@ use crate::context::{CaseResult, Context, Verdict};
 use crate::{CaseOutcome, ConformanceReport, Subject};
 
 /// No case may take longer: what hangs has failed.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 type Case = (
     &'static str,
