@@ -53,11 +53,15 @@ impl DataLoader for DeltaLakeLoader {
 
     async fn resolve(&self, request: &LoadRequest<DeltaLakeOptions>) -> Result<DeltaLakeTarget> {
         let place = Place::find(&self.config, &request.target)?;
-        resolve(place, request).await.map(DeltaLakeTarget)
+        let identity = place.identity();
+        let found = resolve(place, request).await?;
+        Ok(DeltaLakeTarget { found, identity })
     }
 
     fn plan(request: &LoadRequest<DeltaLakeOptions>, found: &DeltaLakeTarget) -> Plan {
-        planned(request, &found.0)
+        let mut plan = planned(request, &found.found);
+        plan.identity = Some(found.identity.clone());
+        plan
     }
 
     async fn begin(
@@ -66,7 +70,7 @@ impl DataLoader for DeltaLakeLoader {
         found: DeltaLakeTarget,
         _: Rejects,
     ) -> Result<Begun<DeltaLakeSession>> {
-        let Found::Fits(target) = found.0 else {
+        let Found::Fits(target) = found.found else {
             let message = "the load has a column whose type Delta cannot hold";
             return Err(Error::new(ErrorKind::UnsupportedType, message));
         };
@@ -101,4 +105,8 @@ impl DataLoader for DeltaLakeLoader {
 }
 
 /// A table as it was found, and what a load would make of it.
-pub struct DeltaLakeTarget(Found);
+pub struct DeltaLakeTarget {
+    found: Found,
+    /// What tells it from other targets.
+    identity: String,
+}

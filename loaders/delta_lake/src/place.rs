@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use arrowload_common_object_store::{Location, check_key, check_scheme, settings};
+use arrowload_common_object_store::{Location, check_key, check_scheme, real_path, settings};
 use arrowload_common_parquet::Destination;
 use arrowload_core::{Error, ErrorKind, Result};
 use deltalake::DeltaTableBuilder;
@@ -50,6 +50,14 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// What tells the table from others, however it was named.
+    pub(crate) fn identity(&self) -> String {
+        match &self.local {
+            Some(path) => real_path(path).display().to_string(),
+            None => self.log_store.root_url().to_string(),
+        }
+    }
+
     /// Finds a target, below the configured path if it is relative.
     pub(crate) fn find(config: &DeltaLakeConfig, target: &str) -> Result<Self> {
         match Location::find(config.table_path.as_deref(), "table_path", target)? {
