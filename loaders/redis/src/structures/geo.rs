@@ -4,9 +4,8 @@ use arrow_schema::Schema;
 use arrowload_core::Result;
 
 use super::values::Values;
-use super::{Facts, Refused, Row, Structure, maybe, wanted};
+use super::{Facts, Row, Structure, Written, maybe, wanted};
 use crate::RedisOptions;
-use crate::expiry::Expires;
 use crate::pipeline::Pipeline;
 
 pub(super) struct Geo {
@@ -33,13 +32,7 @@ impl Structure for Geo {
         })
     }
 
-    fn write(
-        &mut self,
-        row: &Row<'_>,
-        values: &mut Values,
-        expires: Expires,
-        out: &mut Pipeline,
-    ) -> Result<(), Refused> {
+    fn write(&mut self, row: &Row<'_>, values: &mut Values, out: &mut Pipeline) -> Written {
         values.words.clear();
         if self.if_not_exists {
             values.words.push(b"NX");
@@ -47,7 +40,7 @@ impl Structure for Geo {
         values.push_number(row, self.longitude)?;
         values.push_number(row, self.latitude)?;
         values.push_member(row, self.member)?;
-        values.command(b"GEOADD", row, expires, out);
+        values.command(b"GEOADD", row, out);
         Ok(())
     }
 }

@@ -4,10 +4,9 @@ use arrow_schema::Schema;
 use arrowload_core::Result;
 
 use super::values::{Values, expire};
-use super::{Facts, Refused, Row, Structure};
+use super::{Facts, Refused, Row, Structure, Written};
 use crate::RedisOptions;
 use crate::encode::{floats, length};
-use crate::expiry::Expires;
 use crate::options::Nulls;
 use crate::pipeline::{Pipeline, Role};
 use crate::resp::bulk;
@@ -40,13 +39,7 @@ impl Structure for Hash {
         })
     }
 
-    fn write(
-        &mut self,
-        row: &Row<'_>,
-        values: &mut Values,
-        expires: Expires,
-        out: &mut Pipeline,
-    ) -> Result<(), Refused> {
+    fn write(&mut self, row: &Row<'_>, values: &mut Values, out: &mut Pipeline) -> Written {
         let fields = values.fields.iter();
         let nulls = fields.filter(|(index, _)| is_null(row, *index)).count();
         let omitted = match values.nulls {
@@ -60,10 +53,10 @@ impl Structure for Hash {
             return Err(Refused::row(why));
         }
         if self.if_not_exists {
-            return self.write_once(row, values, written, expires, out);
+            return self.write_once(row, values, written, out);
         }
         let (key, number) = (row.key, row.number);
-        let transaction = expires.is_some() || omitted > 0;
+        let transaction = values.expires.is_some() || omitted > 0;
         let role = match transaction {
             true => Role::Extra,
             false => Role::Write,
@@ -86,7 +79,7 @@ impl Structure for Hash {
                 out.bytes.extend_from_slice(name);
             }
         }
-        expire(row, expires, out);
+        expire(row, values.expires, out);
         if transaction {
             out.end_transaction(number);
         }
@@ -114,14 +107,13 @@ impl Hash {
         row: &Row<'_>,
         values: &mut Values,
         written: usize,
-        expires: Expires,
         out: &mut Pipeline,
-    ) -> Result<(), Refused> {
+    ) -> Written {
         if written > MOST {
             let why = format!("it has more than {MOST} fields, which if_not_exists cannot write");
             return Err(Refused::row(why));
         }
-        let (command, when) = expires.unwrap_or_default();
+        let (command, when) = values.expires.unwrap_or_default();
         out.begin_command(Role::Write, row.number);
         length(&mut out.bytes, b'*', 7 + 2 * written);
         let (script, mut digits) = (IF_NOT_EXISTS.as_bytes(), itoa::Buffer::new());
@@ -142,12 +134,7 @@ impl Hash {
 
     /// The fields of a hash and their values.
     #[inline]
-    fn fields(
-        &self,
-        row: &Row<'_>,
-        values: &mut Values,
-        out: &mut Pipeline,
-    ) -> Result<(), Refused> {
+    fn fields(&self, row: &Row<'_>, values: &mut Values, out: &mut Pipeline) -> Written {
         for (index, name) in &values.fields {
             let column = &row.columns[*index];
             if is_null(row, *index) {

@@ -4,9 +4,8 @@ use arrow_schema::Schema;
 use arrowload_core::Result;
 
 use super::values::Values;
-use super::{Facts, IfNotExists, Refused, Row, Structure};
+use super::{Facts, IfNotExists, Row, Structure, Written};
 use crate::RedisOptions;
-use crate::expiry::Expires;
 use crate::pipeline::Pipeline;
 
 pub(super) struct Json {
@@ -27,13 +26,7 @@ impl Structure for Json {
         })
     }
 
-    fn write(
-        &mut self,
-        row: &Row<'_>,
-        values: &mut Values,
-        expires: Expires,
-        out: &mut Pipeline,
-    ) -> Result<(), Refused> {
+    fn write(&mut self, row: &Row<'_>, values: &mut Values, out: &mut Pipeline) -> Written {
         values.object(row)?;
         values.words.clear();
         values.words.push(b"$");
@@ -41,7 +34,7 @@ impl Structure for Json {
         if self.if_not_exists {
             values.words.push(b"NX");
         }
-        values.command(b"JSON.SET", row, expires, out);
+        values.command(b"JSON.SET", row, out);
         Ok(())
     }
 }

@@ -4,9 +4,8 @@ use arrow_schema::Schema;
 use arrowload_core::Result;
 
 use super::values::Values;
-use super::{Facts, IfNotExists, Refused, Row, Structure};
+use super::{Facts, IfNotExists, Row, Structure, Written};
 use crate::RedisOptions;
-use crate::expiry::Expires;
 use crate::pipeline::Pipeline;
 
 pub(super) struct List;
@@ -25,16 +24,10 @@ impl Structure for List {
         Ok(Self)
     }
 
-    fn write(
-        &mut self,
-        row: &Row<'_>,
-        values: &mut Values,
-        expires: Expires,
-        out: &mut Pipeline,
-    ) -> Result<(), Refused> {
+    fn write(&mut self, row: &Row<'_>, values: &mut Values, out: &mut Pipeline) -> Written {
         values.words.clear();
         values.push_member(row, None)?;
-        values.command(b"RPUSH", row, expires, out);
+        values.command(b"RPUSH", row, out);
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use arrow_schema::Schema;
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::encode::Column;
-use crate::expiry::{Expires, Expiry, expiry};
+use crate::expiry::{Expiry, expiry};
 use crate::options::{DataStructure, RedisOptions};
 use crate::pipeline::Pipeline;
 pub(crate) use values::Refused;
@@ -86,6 +86,9 @@ pub(crate) struct Row<'a> {
     pub(crate) number: u64,
 }
 
+/// Whether the commands of a row could be written.
+type Written = Result<(), Refused>;
+
 /// How the rows of a load are written as one structure.
 trait Structure: Sized {
     const FACTS: Facts;
@@ -93,14 +96,8 @@ trait Structure: Sized {
     /// Reads its options, whose columns are there.
     fn new(schema: &Schema, options: &RedisOptions) -> Result<Self>;
 
-    /// Writes the commands of one row.
-    fn write(
-        &mut self,
-        row: &Row<'_>,
-        values: &mut Values,
-        expires: Expires,
-        out: &mut Pipeline,
-    ) -> Result<(), Refused>;
+    /// Writes the commands of one row, and with them the time of expiry that its values have.
+    fn write(&mut self, row: &Row<'_>, values: &mut Values, out: &mut Pipeline) -> Written;
 }
 
 /// Lets a structure be chosen by the option of its name.
@@ -116,15 +113,9 @@ macro_rules! structures {
             }
 
             #[inline]
-            fn write(
-                &mut self,
-                row: &Row<'_>,
-                values: &mut Values,
-                expires: Expires,
-                out: &mut Pipeline,
-            ) -> Result<(), Refused> {
+            fn write(&mut self, row: &Row<'_>, values: &mut Values, out: &mut Pipeline) -> Written {
                 match self {
-                    $(Self::$name(structure) => structure.write(row, values, expires, out)),*
+                    $(Self::$name(structure) => structure.write(row, values, out)),*
                 }
             }
         }
@@ -218,9 +209,9 @@ impl Rows {
 
     /// Writes the commands of one row whose key is known.
     #[inline]
-    pub(crate) fn write(&mut self, row: &Row<'_>, out: &mut Pipeline) -> Result<(), Refused> {
-        let expires = self.expiry.of(row, &self.values.names)?;
-        self.structure.write(row, &mut self.values, expires, out)
+    pub(crate) fn write(&mut self, row: &Row<'_>, out: &mut Pipeline) -> Written {
+        self.values.expires = self.expiry.of(row, &self.values.names)?;
+        self.structure.write(row, &mut self.values, out)
     }
 
     /// Writes a whole batch as one entry of a stream.

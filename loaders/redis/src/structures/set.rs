@@ -4,9 +4,8 @@ use arrow_schema::Schema;
 use arrowload_core::Result;
 
 use super::values::Values;
-use super::{Facts, Refused, Row, Structure, maybe};
+use super::{Facts, Row, Structure, Written, maybe};
 use crate::RedisOptions;
-use crate::expiry::Expires;
 use crate::pipeline::Pipeline;
 
 pub(super) struct Set {
@@ -27,16 +26,10 @@ impl Structure for Set {
         })
     }
 
-    fn write(
-        &mut self,
-        row: &Row<'_>,
-        values: &mut Values,
-        expires: Expires,
-        out: &mut Pipeline,
-    ) -> Result<(), Refused> {
+    fn write(&mut self, row: &Row<'_>, values: &mut Values, out: &mut Pipeline) -> Written {
         values.words.clear();
         values.push_member(row, self.member)?;
-        values.command(b"SADD", row, expires, out);
+        values.command(b"SADD", row, out);
         Ok(())
     }
 }

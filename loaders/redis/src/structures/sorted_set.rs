@@ -4,9 +4,8 @@ use arrow_schema::Schema;
 use arrowload_core::Result;
 
 use super::values::Values;
-use super::{Facts, Refused, Row, Structure, maybe, wanted};
+use super::{Facts, Row, Structure, Written, maybe, wanted};
 use crate::RedisOptions;
-use crate::expiry::Expires;
 use crate::pipeline::Pipeline;
 
 pub(super) struct SortedSet {
@@ -30,20 +29,14 @@ impl Structure for SortedSet {
         })
     }
 
-    fn write(
-        &mut self,
-        row: &Row<'_>,
-        values: &mut Values,
-        expires: Expires,
-        out: &mut Pipeline,
-    ) -> Result<(), Refused> {
+    fn write(&mut self, row: &Row<'_>, values: &mut Values, out: &mut Pipeline) -> Written {
         values.words.clear();
         if self.if_not_exists {
             values.words.push(b"NX");
         }
         values.push_number(row, self.score)?;
         values.push_member(row, self.member)?;
-        values.command(b"ZADD", row, expires, out);
+        values.command(b"ZADD", row, out);
         Ok(())
     }
 }

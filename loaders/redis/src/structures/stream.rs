@@ -5,9 +5,8 @@ use arrow_schema::Schema;
 use arrowload_core::Result;
 
 use super::values::Values;
-use super::{Facts, IfNotExists, Refused, Row, Structure};
+use super::{Facts, IfNotExists, Refused, Row, Structure, Written};
 use crate::RedisOptions;
-use crate::expiry::Expires;
 use crate::options::Nulls;
 use crate::packed::ipc;
 use crate::pipeline::{Pipeline, Role};
@@ -34,13 +33,7 @@ impl Structure for Stream {
         Ok(Self { trim })
     }
 
-    fn write(
-        &mut self,
-        row: &Row<'_>,
-        values: &mut Values,
-        expires: Expires,
-        out: &mut Pipeline,
-    ) -> Result<(), Refused> {
+    fn write(&mut self, row: &Row<'_>, values: &mut Values, out: &mut Pipeline) -> Written {
         self.begin(values);
         let mut is_empty = true;
         for at in 0..values.fields.len() {
@@ -61,7 +54,7 @@ impl Structure for Stream {
             let why = "all of its values are null, and an entry has at least one field";
             return Err(Refused::row(why));
         }
-        values.command(b"XADD", row, expires, out);
+        values.command(b"XADD", row, out);
         Ok(())
     }
 }

@@ -4,9 +4,8 @@ use arrow_schema::Schema;
 use arrowload_core::Result;
 
 use super::values::Values;
-use super::{Facts, Refused, Row, Structure};
+use super::{Facts, Row, Structure, Written};
 use crate::RedisOptions;
-use crate::expiry::Expires;
 use crate::pipeline::{Pipeline, Role};
 
 pub(super) struct Text {
@@ -26,20 +25,14 @@ impl Structure for Text {
         })
     }
 
-    fn write(
-        &mut self,
-        row: &Row<'_>,
-        values: &mut Values,
-        expires: Expires,
-        out: &mut Pipeline,
-    ) -> Result<(), Refused> {
+    fn write(&mut self, row: &Row<'_>, values: &mut Values, out: &mut Pipeline) -> Written {
         values.words.clear();
         values.push_member(row, None)?;
         if self.if_not_exists {
             values.words.push(b"NX");
         }
         // One command does both.
-        if let Some((command, when)) = expires {
+        if let Some((command, when)) = values.expires {
             let word: &[u8] = if command == "EXPIRE" { b"EX" } else { b"PXAT" };
             values.words.push(word);
             let mut digits = itoa::Buffer::new();

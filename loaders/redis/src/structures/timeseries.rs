@@ -7,10 +7,9 @@ use arrowload_core::Result;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::values::{Values, Words};
-use super::{Facts, IfNotExists, Refused, Row, Structure, column, wanted};
+use super::{Facts, IfNotExists, Refused, Row, Structure, Written, column, wanted};
 use crate::RedisOptions;
 use crate::encode::milliseconds;
-use crate::expiry::Expires;
 use crate::pipeline::{Pipeline, Role};
 
 /// Series that are remembered; beyond, a series is created once more, which changes nothing.
@@ -53,13 +52,7 @@ impl Structure for Timeseries {
         })
     }
 
-    fn write(
-        &mut self,
-        row: &Row<'_>,
-        values: &mut Values,
-        expires: Expires,
-        out: &mut Pipeline,
-    ) -> Result<(), Refused> {
+    fn write(&mut self, row: &Row<'_>, values: &mut Values, out: &mut Pipeline) -> Written {
         values.words.clear();
         let time = milliseconds(&row.columns[self.time], row.row)
             .map_err(|why| Refused::at(&values.names[self.time], why))?;
@@ -68,19 +61,14 @@ impl Structure for Timeseries {
         values.words.push(b"ON_DUPLICATE");
         values.words.push(self.policy.as_bytes());
         self.create(row, values, out)?;
-        values.command(b"TS.ADD", row, expires, out);
+        values.command(b"TS.ADD", row, out);
         Ok(())
     }
 }
 
 impl Timeseries {
     /// Creates the series of a sample, with its labels, when it is met first. That it is there already is not an error.
-    fn create(
-        &mut self,
-        row: &Row<'_>,
-        values: &mut Values,
-        out: &mut Pipeline,
-    ) -> Result<(), Refused> {
+    fn create(&mut self, row: &Row<'_>, values: &mut Values, out: &mut Pipeline) -> Written {
         let hash = xxh3_64(row.key);
         if self.series.contains(&hash) {
             return Ok(());

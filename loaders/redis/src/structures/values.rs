@@ -3,7 +3,7 @@
 use arrow_schema::Schema;
 use arrowload_core::Result;
 
-use super::{Row, column, invalid};
+use super::{Row, Written, column, invalid};
 use crate::encode::{Format, format, key, length, object};
 use crate::expiry::Expires;
 use crate::options::{Encoding, Nulls, RedisOptions};
@@ -73,6 +73,8 @@ pub(super) struct Values {
     pub(super) encoding: Encoding,
     pub(super) format: Format<'static>,
     pub(super) nulls: Nulls,
+    /// When the key of the row expires.
+    pub(super) expires: Expires,
     /// The columns that are values, with the name of each as Redis takes it.
     pub(super) fields: Vec<(usize, Vec<u8>)>,
     /// The keys of those columns in JSON.
@@ -112,6 +114,7 @@ impl Values {
             encoding: options.encoding,
             format: format(options),
             nulls: options.nulls,
+            expires: None,
             fields: chosen.iter().map(field).collect(),
             keys: chosen.iter().map(|index| key(name(index))).collect(),
             names: all.map(|field| field.name().clone()).collect(),
@@ -121,7 +124,7 @@ impl Values {
     }
 
     /// Puts the row together as one value.
-    pub(super) fn value(&mut self, row: &Row<'_>) -> Result<(), Refused> {
+    pub(super) fn value(&mut self, row: &Row<'_>) -> Written {
         let arrow = |error: &dyn std::fmt::Display| Refused::row(error.to_string());
         self.scratch.clear();
         match self.encoding {
@@ -150,7 +153,7 @@ impl Values {
     }
 
     /// Puts the row together as a JSON object.
-    pub(super) fn object(&mut self, row: &Row<'_>) -> Result<(), Refused> {
+    pub(super) fn object(&mut self, row: &Row<'_>) -> Written {
         self.scratch.clear();
         let chosen = self.keys.iter().zip(&self.fields);
         let chosen = chosen.map(|(key, (index, _))| (key.as_slice(), &row.columns[*index]));
@@ -159,7 +162,7 @@ impl Values {
     }
 
     /// Takes one column's value as text or as its bytes.
-    pub(super) fn plain(&mut self, row: &Row<'_>, index: usize) -> Result<(), Refused> {
+    pub(super) fn plain(&mut self, row: &Row<'_>, index: usize) -> Written {
         let column = &row.columns[index];
         self.scratch.clear();
         if column.is_null(row.row) {
@@ -171,7 +174,7 @@ impl Values {
     }
 
     /// Adds one column's value, which is a number.
-    pub(super) fn push_number(&mut self, row: &Row<'_>, index: usize) -> Result<(), Refused> {
+    pub(super) fn push_number(&mut self, row: &Row<'_>, index: usize) -> Written {
         if !row.columns[index].is_null(row.row) && !row.columns[index].is_numeric() {
             return Err(Refused::at(&self.names[index], "is not a number"));
         }
@@ -181,11 +184,7 @@ impl Values {
     }
 
     /// Adds a member of a set: a column, or the whole row.
-    pub(super) fn push_member(
-        &mut self,
-        row: &Row<'_>,
-        member: Option<usize>,
-    ) -> Result<(), Refused> {
+    pub(super) fn push_member(&mut self, row: &Row<'_>, member: Option<usize>) -> Written {
         match member {
             Some(index) => self.plain(row, index)?,
             None => self.value(row)?,
@@ -195,13 +194,13 @@ impl Values {
     }
 
     /// Writes a command with the words that were added, and with it the key's time of expiry, in one transaction.
-    pub(super) fn command(&self, name: &[u8], row: &Row<'_>, expires: Expires, out: &mut Pipeline) {
-        if expires.is_none() {
+    pub(super) fn command(&self, name: &[u8], row: &Row<'_>, out: &mut Pipeline) {
+        if self.expires.is_none() {
             return self.words.write(Role::Write, name, row, out);
         }
         out.begin_transaction(row.number);
         self.words.write(Role::Extra, name, row, out);
-        expire(row, expires, out);
+        expire(row, self.expires, out);
         out.end_transaction(row.number);
     }
 }

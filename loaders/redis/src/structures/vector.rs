@@ -5,9 +5,8 @@ use arrowload_core::Result;
 
 use super::hash::Hash;
 use super::values::Values;
-use super::{Facts, Refused, Row, Structure};
+use super::{Facts, Row, Structure, Written};
 use crate::RedisOptions;
-use crate::expiry::Expires;
 use crate::pipeline::Pipeline;
 
 pub(super) struct Vector(Hash);
@@ -22,13 +21,7 @@ impl Structure for Vector {
         Hash::new(schema, options).map(|hash| Self(hash.with_vectors()))
     }
 
-    fn write(
-        &mut self,
-        row: &Row<'_>,
-        values: &mut Values,
-        expires: Expires,
-        out: &mut Pipeline,
-    ) -> Result<(), Refused> {
-        self.0.write(row, values, expires, out)
+    fn write(&mut self, row: &Row<'_>, values: &mut Values, out: &mut Pipeline) -> Written {
+        self.0.write(row, values, out)
     }
 }
