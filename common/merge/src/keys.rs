@@ -79,7 +79,7 @@ impl KeyHasher {
 
 /// Takes a part of what is a hash already.
 #[derive(Default)]
-struct Same(u64);
+pub(crate) struct Same(u64);
 
 impl Hasher for Same {
     fn finish(&self) -> u64 {
@@ -98,9 +98,12 @@ impl Hasher for Same {
     }
 }
 
+/// A map by keys.
+pub(crate) type KeyMap<T> = HashMap<KeyHash, T, BuildHasherDefault<Same>>;
+
 /// Some of the keys of a load: each with the last row that has it.
 pub(crate) struct Keys {
-    places: HashMap<KeyHash, u32, BuildHasherDefault<Same>>,
+    places: KeyMap<u32>,
     rows: Vec<u64>,
     matched: Vec<AtomicBool>,
 }

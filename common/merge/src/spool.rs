@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_buffer::NullBuffer;
@@ -11,6 +12,7 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, SchemaRef};
 use arrowload_common_object_store::blocking;
 use arrowload_core::Result;
+use futures::TryStreamExt;
 use futures::stream::{self, Stream};
 
 use crate::keys::{KeyHash, KeyHasher};
@@ -36,6 +38,7 @@ pub struct Spooled {
 
 /// What is known of the rows beside themselves.
 struct Facts {
+    schema: SchemaRef,
     keys: Vec<usize>,
     types: Vec<DataType>,
     seed: u64,
@@ -52,6 +55,10 @@ impl Spool {
     pub fn new(schema: &SchemaRef, keys: Vec<usize>) -> Result<Self> {
         // The standard library draws it at random.
         let seed = RandomState::new().build_hasher().finish();
+        Self::with_seed(schema, keys, seed)
+    }
+
+    pub(crate) fn with_seed(schema: &SchemaRef, keys: Vec<usize>, seed: u64) -> Result<Self> {
         let key_types = keys
             .iter()
             .map(|key| schema.field(*key).data_type().clone());
@@ -62,6 +69,7 @@ impl Spool {
             hashes: BufWriter::with_capacity(BUFFER, tempfile::tempfile()?),
             hasher: KeyHasher::new(&types, seed)?,
             spooled: Facts {
+                schema: Arc::clone(schema),
                 keys,
                 types,
                 seed,
@@ -140,17 +148,50 @@ impl Spooled {
         }))
     }
 
-    /// The hashes of the keys, in the order of the rows.
+    /// The batches with the hashes of their keys.
+    pub(crate) fn hashed_batches(
+        &self,
+    ) -> Result<impl Stream<Item = Result<(RecordBatch, Vec<KeyHash>)>> + Send + 'static> {
+        let mut hashes = self.hashes.try_clone()?;
+        hashes.rewind()?;
+        let hashes = BufReader::with_capacity(BUFFER, hashes);
+        let batches = Box::pin(self.batches()?);
+        Ok(stream::try_unfold(
+            (batches, hashes),
+            async |(mut batches, mut hashes)| {
+                let Some(batch) = batches.try_next().await? else {
+                    return Ok(None);
+                };
+                let rows = batch.num_rows();
+                let read = move || {
+                    let read = (0..rows).map(|_| read_hash(&mut hashes));
+                    Ok((read.collect::<Result<Vec<_>>>()?, hashes))
+                };
+                let (read, hashes) = blocking(read).await?;
+                Ok(Some(((batch, read), (batches, hashes))))
+            },
+        ))
+    }
+
+    /// The hashes of the keys, in the order of the rows. This blocks on the disk.
     pub(crate) fn hashes(&self, mut each: impl FnMut(u64, KeyHash)) -> Result<()> {
         let mut file = &self.hashes;
         file.rewind()?;
         let mut reader = BufReader::with_capacity(BUFFER, file);
-        let mut bytes = [0; 16];
         for row in 0..self.facts.rows {
-            reader.read_exact(&mut bytes)?;
-            each(row, KeyHash::from_bytes(bytes));
+            each(row, read_hash(&mut reader)?);
         }
         Ok(())
+    }
+
+    /// How many bytes the rows take on the disk.
+    pub(crate) fn bytes(&self) -> Result<u64> {
+        Ok(self.batches.metadata()?.len())
+    }
+
+    /// A spool for other rows with the same keys, whose hashes are the same.
+    pub(crate) fn sibling(&self, schema: &SchemaRef, keys: Vec<usize>) -> Result<Spool> {
+        Spool::with_seed(schema, keys, self.facts.seed)
     }
 
     /// What hashes keys as those of the load were.
@@ -158,8 +199,24 @@ impl Spooled {
         KeyHasher::new(&self.facts.types, self.facts.seed)
     }
 
+    /// The schema of the batches.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.facts.schema
+    }
+
+    /// The places of the key columns.
+    pub(crate) fn keys(&self) -> &[usize] {
+        &self.facts.keys
+    }
+
     /// The types of the key columns.
     pub(crate) fn key_types(&self) -> &[DataType] {
         &self.facts.types
     }
+}
+
+fn read_hash(reader: &mut impl Read) -> Result<KeyHash> {
+    let mut bytes = [0; 16];
+    reader.read_exact(&mut bytes)?;
+    Ok(KeyHash::from_bytes(bytes))
 }

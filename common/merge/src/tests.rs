@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrowload_core::{Error, ErrorKind, Result};
@@ -12,7 +14,7 @@ use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
 use crate::keys::KEY_BYTES;
-use crate::{Counts, Spool, Spooled, Target, meet};
+use crate::{Counts, OldValuesSpool, Spool, Spooled, Target, meet};
 
 /// A key of two columns.
 type Key = (Option<i64>, String);
@@ -124,6 +126,64 @@ proptest! {
             prop_assert_eq!(seen.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
         }
 
+    }
+}
+
+/// Rows of the target: a key, and what the load does not bring.
+fn with_old(parts: &[Vec<Key>]) -> Vec<Vec<(Key, i64)>> {
+    let numbered = |part: usize, row: usize| (part * 1000 + row) as i64;
+    let part = |(part, rows): (usize, &Vec<Key>)| {
+        let rows = rows.iter().cloned().enumerate();
+        rows.map(|(row, key)| (key, numbered(part, row))).collect()
+    };
+    parts.iter().enumerate().map(part).collect()
+}
+
+proptest! {
+    #[test]
+    fn columns_that_the_load_lacks_keep_their_values(
+        load in rows(60),
+        parts in proptest::collection::vec(rows(30), 0..5),
+        batch_rows in 1..20_usize,
+        memory in prop_oneof![Just(500_usize), Just(5000), Just(1 << 20)],
+    ) {
+        let spooled = spool(&load, batch_rows);
+        let target = Arc::new(Memory { parts: parts.clone(), batch_rows });
+        let runtime = Runtime::new()?;
+        let numbers = (0..parts.len()).collect();
+        let meeting = runtime.block_on(meet(&spooled, &target, numbers, 1 << 20)).expect("they meet");
+
+        let mut old = OldValuesSpool::new(&spooled, vec![0]).expect("a spool");
+        let all = with_old(&parts);
+        for (part, rows) in meeting.parts.iter().zip(&all) {
+            let Some(matched) = part.matched() else { continue };
+            for ((key, value), _) in rows.iter().zip(matched).filter(|(_, matched)| *matched) {
+                let row = batch(std::slice::from_ref(key), *value as usize);
+                old.write(&row.project(old.places()).expect("columns")).expect("written");
+            }
+        }
+        let old = old.finish().expect("finished");
+        let filled = old.fill(&spooled, &meeting, (true, true), memory).expect("filled");
+        let filled: Vec<(RecordBatch, Vec<u64>)> =
+            runtime.block_on(filled.try_collect()).expect("filled");
+        let mut seen: Vec<(u64, Option<i64>)> = Vec::new();
+        for (batch, rows) in filled {
+            prop_assert_eq!(batch.num_rows(), rows.len());
+            seen.extend(rows.into_iter().zip(batch.column(0).as_primitive::<Int64Type>()));
+        }
+        seen.sort_unstable();
+
+        let last: HashMap<&Key, usize> = load.iter().enumerate().map(|(row, key)| (key, row)).collect();
+        let mut first: HashMap<&Key, i64> = HashMap::new();
+        for (key, value) in all.iter().flatten() {
+            first.entry(key).or_insert(*value);
+        }
+        let mut expected: Vec<(u64, Option<i64>)> = last
+            .iter()
+            .map(|(key, row)| (*row as u64, first.get(key).copied()))
+            .collect();
+        expected.sort_unstable();
+        prop_assert_eq!(seen, expected);
     }
 }
 

@@ -6,6 +6,25 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use arrowload_core::{Result, relabel};
 
+/// The numbers of a batch's rows in the load.
+#[derive(Clone, Copy)]
+pub(crate) enum RowNumbers<'a> {
+    /// They follow each other from here on.
+    From(u64),
+    /// These.
+    Of(&'a [u64]),
+}
+
+impl RowNumbers<'_> {
+    /// The number of a row of the batch.
+    pub(crate) fn of(self, row: u64) -> u64 {
+        match self {
+            Self::From(first) => first + row,
+            Self::Of(numbers) => numbers.get(row as usize).copied().unwrap_or(row),
+        }
+    }
+}
+
 /// A batch of these columns, also of none.
 pub(crate) fn build(
     schema: &SchemaRef,

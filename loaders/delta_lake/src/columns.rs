@@ -6,7 +6,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
 use arrowload_core::{ColumnMapping, Error, ErrorKind, Result};
 
-use crate::batch::build;
+use crate::batch::{RowNumbers, build};
 use crate::options::Nanoseconds;
 use crate::predicate::{Expression, first_false};
 use crate::rules::Rules;
@@ -22,6 +22,8 @@ pub(crate) struct ColumnProgram {
     rules: Rules,
     /// What every row must fulfil, as `replace_where` asks.
     must_hold: Option<Expression>,
+    /// Rows will get values of the rows that they replace, and the rules are for what comes of it.
+    keeps_values: bool,
 }
 
 /// How one column of the table is filled.
@@ -55,7 +57,23 @@ impl ColumnProgram {
             nanoseconds,
             rules,
             must_hold,
+            keeps_values: false,
         }
+    }
+
+    /// The columns that the load lacks, and that keep the values of the rows that it replaces.
+    pub(crate) fn keep_values(&mut self) -> Vec<usize> {
+        let lacks = |(column, step): (usize, &ColumnStep)| {
+            (step.source.is_none() && !self.rules.generates(column)).then_some(column)
+        };
+        let kept: Vec<usize> = self.steps.iter().enumerate().filter_map(lacks).collect();
+        self.keeps_values = !kept.is_empty();
+        kept
+    }
+
+    /// What is to be done with rows that have the values that they keep.
+    pub(crate) fn finish(&self, batch: RecordBatch, rows: &[u64]) -> Result<RecordBatch> {
+        self.rules.apply(batch, RowNumbers::Of(rows))
     }
 
     /// A batch with the columns and types of the table. `first_row` is the number of its first row in the load.
@@ -66,7 +84,10 @@ impl ColumnProgram {
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let arranged = build(&self.schema, columns, batch.num_rows())?;
-        let arranged = self.rules.apply(arranged, first_row)?;
+        if self.keeps_values {
+            return Ok(arranged);
+        }
+        let arranged = self.rules.apply(arranged, RowNumbers::From(first_row))?;
         let Some(expression) = &self.must_hold else {
             return Ok(arranged);
         };

@@ -143,6 +143,8 @@ impl Load {
             spooled: &Arc::new(spooled),
             keys: self.keys()?,
             scan: self.target.scan(),
+            kept: &self.target.kept,
+            columns: &self.target.columns,
             options: &self.request.options,
         };
         let mut rewriter = Rewriter {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_buffer::BooleanBuffer;
 use arrow_select::filter::filter_record_batch;
-use arrowload_common_merge::{Meeting, Part, Spooled, Target, meet};
+use arrowload_common_merge::{Meeting, OldValues, OldValuesSpool, Part, Spooled, Target, meet};
+use arrowload_common_object_store::blocking;
 use arrowload_core::{KeyCounts, Result};
 use futures::stream::BoxStream;
 use futures::{TryStreamExt, pin_mut};
 
+use crate::columns::ColumnProgram;
 use crate::commit::Scope;
 use crate::options::{DeltaLakeOptions, WhenMatched, WhenNotMatched, WhenNotMatchedBySource};
 use crate::removal::{Removal, Rewriter};
@@ -25,6 +27,9 @@ pub(crate) struct Merge<'a> {
     /// The key columns, as places in the table's schema.
     pub(crate) keys: Vec<usize>,
     pub(crate) scan: Scan,
+    /// The columns in which rows of the load keep the values of those that they replace.
+    pub(crate) kept: &'a [usize],
+    pub(crate) columns: &'a ColumnProgram,
     pub(crate) options: &'a DeltaLakeOptions,
 }
 
@@ -65,6 +70,10 @@ impl Merge<'_> {
             deleted: 0,
             written: 0,
         };
+        let old = match self.kept {
+            [] => None,
+            kept => Some(self.old_values(kept.to_vec(), &meeting.parts).await?),
+        };
         let mut met = 0;
         for file in std::mem::take(&mut meeting.parts) {
             met += self.rewrite(file, &mut merged, writer).await?;
@@ -75,7 +84,10 @@ impl Merge<'_> {
             WhenMatched::Delete => merged.deleted += met,
             WhenMatched::Ignore => {}
         }
-        self.write_rows(&meeting, &mut merged, writer).await?;
+        merged.written = match old {
+            None => self.write_rows(&meeting, writer).await?,
+            Some(old) => self.write_filled(&meeting, &old, memory, writer).await?,
+        };
         Ok(merged)
     }
 
@@ -125,18 +137,43 @@ impl Merge<'_> {
         Ok(met as u64)
     }
 
-    /// Writes the rows of the load that replace others, and those that are new.
+    /// What the rows that are replaced have in the columns that the load lacks.
+    async fn old_values(&self, kept: Vec<usize>, files: &[Part<TableFile>]) -> Result<OldValues> {
+        let spooled = Arc::clone(self.spooled);
+        let mut old = blocking(move || OldValuesSpool::new(&spooled, kept)).await?;
+        let scan = self.scan.project(old.places())?;
+        for file in files {
+            let Some(matched) = file.matched() else {
+                continue;
+            };
+            let matched = BooleanArray::new(matched.clone(), None);
+            let mut batches = scan.read(&file.part).await?;
+            let mut row = 0;
+            while let Some(batch) = batches.try_next().await? {
+                let rows = filter_record_batch(&batch, &matched.slice(row, batch.num_rows()))?;
+                row += batch.num_rows();
+                old = blocking(move || old.write(&rows).map(|()| old)).await?;
+            }
+        }
+        blocking(move || old.finish()).await
+    }
+
+    /// Which rows of the load are written: those that replace others, and those that are new.
+    fn choice(&self) -> (bool, bool) {
+        let replaces = self.options.when_matched == WhenMatched::Update;
+        let inserts = self.options.when_not_matched == WhenNotMatched::Insert;
+        (replaces, inserts)
+    }
+
     async fn write_rows(
         &self,
         meeting: &Meeting<TableFile>,
-        merged: &mut Merged,
         writer: &mut Rewriter<'_>,
-    ) -> Result<()> {
-        let replaces = self.options.when_matched == WhenMatched::Update;
-        let inserts = self.options.when_not_matched == WhenNotMatched::Insert;
+    ) -> Result<u64> {
+        let (replaces, inserts) = self.choice();
         let batches = self.spooled.batches()?;
         pin_mut!(batches);
-        let mut row = 0;
+        let (mut row, mut written) = (0, 0);
         while let Some(batch) = batches.try_next().await? {
             let chosen = meeting.chosen(row, batch.num_rows(), replaces, inserts);
             row += batch.num_rows() as u64;
@@ -144,9 +181,28 @@ impl Merge<'_> {
                 true => batch,
                 false => filter_record_batch(&batch, &chosen)?,
             };
-            merged.written += chosen.num_rows() as u64;
+            written += chosen.num_rows() as u64;
             writer.write(&chosen).await?;
         }
-        Ok(())
+        Ok(written)
+    }
+
+    /// Writes the rows of the load with the values that they keep.
+    async fn write_filled(
+        &self,
+        meeting: &Meeting<TableFile>,
+        old: &OldValues,
+        memory: usize,
+        writer: &mut Rewriter<'_>,
+    ) -> Result<u64> {
+        let filled = old.fill(self.spooled, meeting, self.choice(), memory)?;
+        pin_mut!(filled);
+        let mut written = 0;
+        while let Some((batch, rows)) = filled.try_next().await? {
+            let batch = self.columns.finish(batch, &rows)?;
+            written += batch.num_rows() as u64;
+            writer.write(&batch).await?;
+        }
+        Ok(written)
     }
 }

@@ -9,7 +9,7 @@ use arrow_schema::SchemaRef;
 use arrowload_core::{Error, ErrorKind, Result};
 use deltalake::kernel::{MetadataValue, StructField, StructType, StructTypeExt};
 
-use crate::batch::build;
+use crate::batch::{RowNumbers, build};
 use crate::predicate::{Expression, first_false};
 use crate::table::Table;
 
@@ -93,26 +93,32 @@ impl Rules {
         Ok(())
     }
 
+    /// Whether a column is generated.
+    pub(crate) fn generates(&self, column: usize) -> bool {
+        let mut generated = self.generated.iter();
+        generated.any(|generated| generated.column == column)
+    }
+
     /// Fills generated columns, and refuses a row that breaks a rule.
-    pub(crate) fn apply(&self, batch: RecordBatch, first_row: u64) -> Result<RecordBatch> {
-        let batch = self.fill(batch, first_row)?;
+    pub(crate) fn apply(&self, batch: RecordBatch, rows: RowNumbers<'_>) -> Result<RecordBatch> {
+        let batch = self.fill(batch, rows)?;
         for (what, check) in &self.checks {
             if let Some(row) = first_false(&check.holds(&batch)?) {
                 let message = format!("a row breaks {what} of the table: {}", check.sql());
-                return Err(Error::new(ErrorKind::InvalidData, message).at_row(first_row + row));
+                return Err(Error::new(ErrorKind::InvalidData, message).at_row(rows.of(row)));
             }
         }
         Ok(batch)
     }
 
     /// Generated columns do not read each other.
-    fn fill(&self, batch: RecordBatch, first_row: u64) -> Result<RecordBatch> {
+    fn fill(&self, batch: RecordBatch, rows: RowNumbers<'_>) -> Result<RecordBatch> {
         if self.generated.is_empty() {
             return Ok(batch);
         }
         let mut columns = batch.columns().to_vec();
         for generated in &self.generated {
-            columns[generated.column] = generated.compute(&batch, first_row)?;
+            columns[generated.column] = generated.compute(&batch, rows)?;
         }
         build(batch.schema_ref(), columns, batch.num_rows())
     }
@@ -131,7 +137,7 @@ fn longest_text(field: &StructField) -> Option<u32> {
 
 impl Generated {
     /// The column, whose values are those of the load if it brings them.
-    fn compute(&self, batch: &RecordBatch, first_row: u64) -> Result<ArrayRef> {
+    fn compute(&self, batch: &RecordBatch, rows: RowNumbers<'_>) -> Result<ArrayRef> {
         let field = batch.schema_ref().field(self.column);
         let strict = CastOptions {
             safe: false,
@@ -152,7 +158,7 @@ impl Generated {
                 );
                 return Err(Error::new(ErrorKind::InvalidData, message)
                     .with("column", field.name())
-                    .at_row(first_row + row));
+                    .at_row(rows.of(row)));
             }
             return Ok(Arc::clone(given));
         }

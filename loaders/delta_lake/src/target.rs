@@ -7,7 +7,7 @@ use arrowload_core::{ColumnMapping, Error, ErrorKind, LoadRequest, Mode, Result}
 use deltalake::kernel::{Metadata, Protocol, StructType};
 
 use crate::columns::ColumnProgram;
-use crate::options::{DeltaLakeOptions, invalid};
+use crate::options::{DeltaLakeOptions, WhenMatched, invalid};
 use crate::physical::{file_schema, is_mapped};
 use crate::place::Place;
 use crate::predicate::Expression;
@@ -39,6 +39,8 @@ pub(crate) struct Target {
     pub(crate) columns: ColumnProgram,
     /// Which rows of the table go.
     pub(crate) replaces: Option<Expression>,
+    /// The columns in which the rows of an upsert keep the values of those that they replace.
+    pub(crate) kept: Vec<usize>,
 }
 
 impl Target {
@@ -121,6 +123,7 @@ impl Target {
             protocol,
             metadata: Some(metadata),
             replaces: None,
+            kept: Vec::new(),
         })
     }
 
@@ -171,8 +174,16 @@ impl Target {
                 Some(with_schema(table.state.metadata(), &schema)?)
             }
         };
+        let mut columns = program(&mapping, request, rules, replaces.clone());
+        let updates = request.load.mode == Mode::Upsert
+            && request.options.when_matched == WhenMatched::Update;
         Ok(Self {
-            columns: program(&mapping, request, rules, replaces.clone()),
+            kept: if updates {
+                columns.keep_values()
+            } else {
+                Vec::new()
+            },
+            columns,
             place,
             file_schema: file_schema(&table, &mapping.schema)?,
             table: Some(table),

@@ -271,7 +271,6 @@ struct Stop {
     options: Value,
     expected: Vec<String>,
     point: Point,
-    local: bool,
 }
 
 impl Stop {

@@ -374,3 +374,54 @@ async fn texts_are_no_longer_than_their_columns() {
         "{error:#}"
     );
 }
+
+/// An upsert of some columns: the rules are for the rows as they will be, with the values that they keep.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_keep_values_are_checked_with_them() {
+    if !python::available() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let fields = json!([
+        field("id", "long", json!({})),
+        field("name", "string", json!({})),
+        field("size", "long", json!({})),
+        field(
+            "next",
+            "long",
+            json!({ "delta.generationExpression": "size + 1" })
+        )
+    ]);
+    let protocol = json!({ "minReaderVersion": 1, "minWriterVersion": 4 });
+    let named = json!({ "delta.constraints.named": "name IS NOT NULL" });
+    table(folder.path(), &protocol, &fields, &named);
+    let numbers = |numbers: &[i64]| Arc::new(Int64Array::from(numbers.to_vec())) as ArrayRef;
+    let names: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+    let old = batch([
+        ("id", numbers(&[1, 2])),
+        ("name", names),
+        ("size", numbers(&[10, 20])),
+    ]);
+    run(folder.path(), &old, json!({})).await.expect("it loads");
+    let upsert = json!({ "mode": "upsert", "keys": ["id"] });
+    let sizes = batch([("id", numbers(&[2, 2])), ("size", numbers(&[0, 21]))]);
+    run(folder.path(), &sizes, upsert.clone())
+        .await
+        .expect("it loads");
+    let all = "[[row['id'], row['name'], row['size'], row['next']] for row in rows]";
+    let expected = json!([[1, "a", 10, 11], [2, "b", 21, 22]]);
+    assert_eq!(delta(folder.path(), all), expected);
+    // A new row has no name to keep. The row that is replaced by a later one is not written, and breaks nothing.
+    let sizes = batch([
+        ("id", numbers(&[1, 9, 1, 9])),
+        ("size", numbers(&[0, 0, 11, 90])),
+    ]);
+    let error = run(folder.path(), &sizes, upsert)
+        .await
+        .expect_err("no name");
+    assert!(
+        error.message().contains("`named`") && error.row() == Some(3),
+        "{error}"
+    );
+    assert_eq!(delta(folder.path(), all), expected);
+}

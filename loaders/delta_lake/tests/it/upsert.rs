@@ -200,3 +200,83 @@ async fn rows_that_the_table_has_twice_of_a_key_are_counted_as_they_go() {
     assert_eq!(report.details["rows_deleted"].as_str(), "2");
     assert_eq!(delta(folder.path(), ROWS), json!([[1, "new"], [2, "d"]]));
 }
+
+/// A column that the load lacks keeps its value in rows that exist, and is null in new ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_the_load_lacks_keep_their_values() {
+    if !python::available() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let old = |ids: &[i64]| {
+        let texts = |prefix: &str| -> ArrayRef {
+            Arc::new(
+                ids.iter()
+                    .map(|id| Some(format!("{prefix}{id}")))
+                    .collect::<StringArray>(),
+            )
+        };
+        let ids: ArrayRef = Arc::new(Int64Array::from(ids.to_vec()));
+        batch([("id", ids), ("name", texts("n")), ("city", texts("c"))])
+    };
+    let new = people(&[
+        (Some(2), "early"),
+        (Some(4), "new"),
+        (Some(2), "late"),
+        (Some(3), "x"),
+    ]);
+    let all = "[[row['id'], row['name'], row['city']] for row in rows]";
+    let cases = [
+        (
+            json!({}),
+            json!([
+                [1, "n1", "c1"],
+                [2, "late", "c2"],
+                [3, "x", "c3"],
+                [4, "new", null],
+                [9, "n9", "c9"]
+            ]),
+        ),
+        (
+            json!({ "when_not_matched": "ignore" }),
+            json!([
+                [1, "n1", "c1"],
+                [2, "late", "c2"],
+                [3, "x", "c3"],
+                [9, "n9", "c9"]
+            ]),
+        ),
+        (
+            json!({ "when_not_matched_by_source": "delete" }),
+            json!([[2, "late", "c2"], [3, "x", "c3"], [4, "new", null]]),
+        ),
+        (
+            json!({ "when_matched": "ignore" }),
+            json!([
+                [1, "n1", "c1"],
+                [2, "n2", "c2"],
+                [3, "n3", "c3"],
+                [4, "new", null],
+                [9, "n9", "c9"]
+            ]),
+        ),
+    ];
+    for (index, (options, expected)) in cases.into_iter().enumerate() {
+        for memory in [json!({}), json!({ "key_memory_bytes": 64 })] {
+            let few = memory.as_object().map_or(0, serde_json::Map::len);
+            let path = folder.path().join(format!("{index}{few}"));
+            for ids in [&[1, 2, 3][..], &[9]] {
+                run(&path, &old(ids), json!({})).await.expect("it loads");
+            }
+            let mut options = upsert(options.clone());
+            options
+                .as_object_mut()
+                .expect("an object")
+                .extend(memory.as_object().expect("an object").clone());
+            let report = run(&path, &new, options.clone()).await;
+            let report = report.unwrap_or_else(|error| panic!("{options}: {error:#}"));
+            assert_eq!(report.rows, 4);
+            assert_eq!(delta(&path, all), expected, "{options}");
+        }
+    }
+}
