@@ -60,7 +60,7 @@ impl DataLoader for DeltaLakeLoader {
 
     fn plan(request: &LoadRequest<DeltaLakeOptions>, found: &DeltaLakeTarget) -> Plan {
         let mut plan = planned(request, &found.found);
-        plan.identity = Some(found.identity.clone());
+        plan.identity.clone_from(&found.identity);
         plan
     }
 
@@ -74,7 +74,7 @@ impl DataLoader for DeltaLakeLoader {
             let message = "the load has a column whose type Delta cannot hold";
             return Err(Error::new(ErrorKind::UnsupportedType, message));
         };
-        let target = target.as_it_is_now(&request).await?;
+        let target = target.refreshed(&request).await?;
         if let Some(table) = &target.table
             && let Some(recorded) = table.find_load(&request.load_id).await?
         {
@@ -108,5 +108,5 @@ impl DataLoader for DeltaLakeLoader {
 pub struct DeltaLakeTarget {
     found: Found,
     /// What tells it from other targets.
-    identity: String,
+    identity: Option<String>,
 }

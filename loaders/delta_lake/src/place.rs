@@ -50,12 +50,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// What tells the table from others, however it was named.
-    pub(crate) fn identity(&self) -> String {
-        match &self.local {
-            Some(path) => real_path(path).display().to_string(),
-            None => self.log_store.root_url().to_string(),
-        }
+    /// What tells the table from others on the local disk, however it was named. Those of object stores have nothing of the kind:
+    /// equal buckets may be of two servers.
+    pub(crate) fn identity(&self) -> Option<String> {
+        let path = self.local.as_deref()?;
+        Some(real_path(path).display().to_string())
     }
 
     /// Finds a target, below the configured path if it is relative.

@@ -61,7 +61,7 @@ impl Target {
 
     /// The same target with the table's newest version, unless what decides has changed: then the load has to look again. Rows
     /// that came or went do not count.
-    pub(crate) async fn as_it_is_now(
+    pub(crate) async fn refreshed(
         mut self,
         request: &LoadRequest<DeltaLakeOptions>,
     ) -> Result<Self> {

@@ -1,7 +1,6 @@
 //! Object stores behind URLs, set up from the environment and the connection when a query first names one.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use arrowload_core::{Error, ErrorKind, Secret};
 use datafusion::datasource::listing::ListingTableUrl;
@@ -25,7 +24,7 @@ pub(crate) fn register(
     }
     let (store, _) = arrowload_common_object_store::open(url.as_ref(), given)
         .map_err(|error| DataFusionError::External(Box::new(error)))?;
-    runtime.register_object_store(url.object_store().as_ref(), Arc::from(store));
+    runtime.register_object_store(url.object_store().as_ref(), store);
     Ok(())
 }
 

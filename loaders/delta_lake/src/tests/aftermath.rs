@@ -1,6 +1,6 @@
 //! What is said of a load that failed, was interrupted or was killed is what Python sees in its table.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -394,7 +394,7 @@ async fn a_process_that_stops() {
         .into_iter()
         .find(|point| format!("{point:?}") == text("point"))
         .expect("a point");
-    let said = || println!("\nstopped");
+    let said = || writeln!(std::io::stdout(), "\nstopped").expect("somebody reads it");
     let (name, folder) = (text("name"), PathBuf::from(text("folder")));
     register_folder(&name, &folder, true, move |call| {
         if !point.stops(call, true) {

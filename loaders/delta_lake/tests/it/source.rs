@@ -254,7 +254,7 @@ async fn the_engine_has_the_keys_and_answers_of_the_source_of_files() {
 
     let unused =
         Query::new("SELECT * FROM delta").with_params(Params::Positional(vec![Param::from(1)]));
-    let error = limited.query(&unused).await.err().expect("it is not used");
+    let error = limited.query(&unused).await.expect_err("it is not used");
     assert!(error.message().contains("given for $1, "), "{error}");
     let schema = limited
         .schema(&Query::new("SELECT * FROM delta"))
