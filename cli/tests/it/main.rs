@@ -18,6 +18,7 @@ mod settings;
 mod signals;
 mod snapshots;
 mod terminal;
+mod twins;
 
 use std::path::Path;
 use std::process::Stdio;

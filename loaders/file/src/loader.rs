@@ -72,7 +72,7 @@ impl DataLoader for FileLoader {
             };
         }
         plan.target_exists = target.exists;
-        plan.identity = Some(target.identity().to_owned());
+        plan.identity = target.identity();
         plan.resources = target.resources(request);
         plan.guarantees = target.guarantees(&Self::CAPABILITIES, request);
         plan

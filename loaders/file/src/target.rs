@@ -34,8 +34,8 @@ pub struct FileTarget {
     pub(crate) mapping: ColumnMapping,
     /// The folder in which a load into a local target is staged.
     home: Option<PathBuf>,
-    /// What tells it from other targets.
-    identity: String,
+    /// What tells it from other targets on the local disk. Objects have none: equal buckets may be of two servers.
+    identity: Option<String>,
 }
 
 type Request = LoadRequest<FileOptions>;
@@ -88,14 +88,13 @@ impl FileTarget {
             partition_by,
             mapping,
             home: None,
-            identity: String::new(),
+            identity: None,
         };
         target.check(request)?;
         target.home = target.check_place(request.load.mode).await?;
-        target.identity = match target.local() {
-            Some(path) => real_path(path).display().to_string(),
-            None => format!("{:?}", target.place),
-        };
+        target.identity = target
+            .local()
+            .map(|path| real_path(path).display().to_string());
         Ok(target)
     }
 
@@ -164,8 +163,8 @@ impl FileTarget {
     }
 
     /// What tells it from other targets, however it was named.
-    pub(crate) fn identity(&self) -> &str {
-        &self.identity
+    pub(crate) fn identity(&self) -> Option<String> {
+        self.identity.clone()
     }
 
     /// Whether what is staged can be read back.
