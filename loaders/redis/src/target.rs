@@ -326,27 +326,26 @@ impl Target {
         }
         let places = self.nodes.topology.places.iter();
         let places: Vec<String> = places.map(ToString::to_string).collect();
-        plan.resources = vec![format!("1 connection to each of {}", places.join(", "))];
-        plan.ddl = vec![format!("keys `{}`", self.pattern.text)];
-        if let Some(index) = &request.options.index {
-            plan.ddl.push(format!("search index `{index}`"));
-        }
-        plan.ddl.push(format!("key `{}`", self.own.record));
-        plan.ddl.push(format!("key `{}`", self.own.ledger));
+        let own = &self.own;
+        let mut used = vec![format!("1 connection to each of {}", places.join(", "))];
+        used.push(format!("keys `{}`", self.pattern.text));
+        used.push(format!("keys `{}` and `{}`", own.record, own.ledger));
         if self.manner.generation().is_some() {
-            plan.ddl.push(format!("key `{}`", self.own.generation));
+            used.push(format!("key `{}`", own.generation));
         }
         if self.attempt.is_some() {
-            let lease = self.own.lease("…");
-            let names = format!("keys `{}`, `{lease}`", self.own.attempts);
-            plan.ddl.push(match self.manner.stages() {
-                true => format!(
-                    "{names} and `{}…`, until the load is in place",
-                    stage::START
-                ),
-                false => format!("{names}, until the commit"),
-            });
+            let (attempts, lease) = (&own.attempts, own.lease("…"));
+            let staged = match self.manner.stages() {
+                true => format!(", `{}…`", stage::START),
+                false => String::new(),
+            };
+            used.push(format!(
+                "keys `{attempts}`, `{lease}`{staged}, until the load is in place"
+            ));
         }
+        plan.resources = used;
+        let index = request.options.index.as_ref();
+        plan.ddl = index.map_or_else(Vec::new, |index| vec![format!("FT.CREATE {index}")]);
         plan.guarantees = self.guarantees(request, plan.guarantees);
         plan
     }
