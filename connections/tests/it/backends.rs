@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use arrow_schema::DataType;
-use arrowload_core::memory::{MemoryConfig, MemoryLoader, MemoryOptions, MemorySession};
+use arrowload_core::memory::{MemoryOptions, MemorySession};
 use arrowload_core::{
-    Atomicity, BatchStream, Capabilities, DataLoader, DataSource, Error, ErrorKind, LoadRequest,
-    LoaderDescriptor, Mode, Query, Registry, Result, Secret, SourceDescriptor, TypeSupport,
+    Atomicity, BatchStream, Begun, Capabilities, DataLoader, DataSource, Error, ErrorKind,
+    LoadRequest, LoaderDescriptor, Mode, Plan, Query, Registry, Rejects, Result, Secret,
+    SourceDescriptor, TypeSupport,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -60,6 +61,11 @@ pub(crate) struct PgOptions {
 
 pub(crate) struct Pg;
 
+/// The backends of these tests are looked up, and never used.
+fn not_here() -> Error {
+    Error::new(ErrorKind::Unsupported, "nothing is loaded or queried here")
+}
+
 impl DataLoader for Pg {
     const NAME: &'static str = "postgresql";
     const URL_SCHEMES: &'static [&'static str] = &["postgresql", "postgres"];
@@ -69,15 +75,28 @@ impl DataLoader for Pg {
 
     type Config = PgConfig;
     type Options = PgOptions;
+    type Resolved = ();
     type Session = MemorySession;
 
     async fn connect(_: PgConfig) -> Result<Self> {
         Ok(Self)
     }
 
-    async fn begin(&self, request: LoadRequest<PgOptions>) -> Result<MemorySession> {
-        let memory = <MemoryLoader as DataLoader>::connect(MemoryConfig::default()).await?;
-        memory.begin(request.with_options(MemoryOptions {})).await
+    async fn resolve(&self, _: &LoadRequest<PgOptions>) -> Result<()> {
+        Err(not_here())
+    }
+
+    fn plan(request: &LoadRequest<PgOptions>, (): &()) -> Plan {
+        Plan::of::<Self>(request)
+    }
+
+    async fn begin(
+        &self,
+        _: LoadRequest<PgOptions>,
+        (): (),
+        _: Rejects,
+    ) -> Result<Begun<MemorySession>> {
+        Err(not_here())
     }
 
     fn supports_type(_: &DataType) -> TypeSupport {
@@ -97,10 +116,7 @@ impl DataSource for Pg {
     }
 
     async fn query(&self, _: &Query) -> Result<BatchStream> {
-        Err(Error::new(
-            ErrorKind::Unsupported,
-            "nothing is queried here",
-        ))
+        Err(not_here())
     }
 }
 
@@ -129,17 +145,28 @@ impl DataLoader for Redis {
 
     type Config = RedisConfig;
     type Options = MemoryOptions;
+    type Resolved = ();
     type Session = MemorySession;
 
     async fn connect(_: RedisConfig) -> Result<Self> {
         Ok(Self)
     }
 
-    async fn begin(&self, request: LoadRequest<MemoryOptions>) -> Result<MemorySession> {
-        <MemoryLoader as DataLoader>::connect(MemoryConfig::default())
-            .await?
-            .begin(request)
-            .await
+    async fn resolve(&self, _: &LoadRequest<MemoryOptions>) -> Result<()> {
+        Err(not_here())
+    }
+
+    fn plan(request: &LoadRequest<MemoryOptions>, (): &()) -> Plan {
+        Plan::of::<Self>(request)
+    }
+
+    async fn begin(
+        &self,
+        _: LoadRequest<MemoryOptions>,
+        (): (),
+        _: Rejects,
+    ) -> Result<Begun<MemorySession>> {
+        Err(not_here())
     }
 
     fn supports_type(_: &DataType) -> TypeSupport {
