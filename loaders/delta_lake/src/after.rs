@@ -20,9 +20,12 @@ const CHECKPOINT_INTERVAL: u64 = 100;
 const OPTIMIZE_MEMORY: usize = 256 << 20;
 
 /// Does what the options ask for after the commit of `version`, and says what came of it.
+///
+/// `checkpoint_interval` is what the table's own properties say.
 pub(crate) async fn tidy(
     log_store: &LogStoreRef,
     options: &DeltaLakeOptions,
+    checkpoint_interval: Option<u64>,
     version: u64,
     max_file_bytes: u64,
 ) -> BTreeMap<String, String> {
@@ -40,7 +43,10 @@ pub(crate) async fn tidy(
         optimize(log_store, options, max_file_bytes).await,
     );
     note("vacuum", vacuum(log_store, options).await);
-    note("checkpoint", checkpoint(log_store, options, version).await);
+    note(
+        "checkpoint",
+        checkpoint(log_store, options, checkpoint_interval, version).await,
+    );
     said
 }
 
@@ -96,14 +102,15 @@ async fn vacuum(log_store: &LogStoreRef, options: &DeltaLakeOptions) -> Result<O
 async fn checkpoint(
     log_store: &LogStoreRef,
     options: &DeltaLakeOptions,
+    of_table: Option<u64>,
     version: u64,
 ) -> Result<Option<String>> {
-    // Most loads need not look at the table again.
-    if options
+    let interval = options
         .checkpoint_interval
-        .is_some_and(|interval| !version.is_multiple_of(interval))
-        || version == 0
-    {
+        .or(of_table)
+        .unwrap_or(CHECKPOINT_INTERVAL);
+    // Most loads need not look at the table again.
+    if version == 0 || !version.is_multiple_of(interval.max(1)) {
         return Ok(None);
     }
     let mut table = DeltaTable::new(
@@ -114,20 +121,6 @@ async fn checkpoint(
         },
     );
     table.load_version(version).await.map_err(from_delta)?;
-    let configured = table
-        .snapshot()
-        .map_err(from_delta)?
-        .metadata()
-        .configuration()
-        .get("delta.checkpointInterval")
-        .cloned();
-    let interval = options
-        .checkpoint_interval
-        .or_else(|| configured.and_then(|text| text.parse().ok()))
-        .unwrap_or(CHECKPOINT_INTERVAL);
-    if !version.is_multiple_of(interval.max(1)) {
-        return Ok(None);
-    }
     checkpoints::create_checkpoint(&table, None)
         .await
         .map_err(from_delta)?;

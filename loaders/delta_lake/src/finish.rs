@@ -12,7 +12,7 @@ use crate::ledger::Facts;
 use crate::load::Load;
 use crate::options::{WhenMatched, WhenNotMatched, WhenNotMatchedBySource};
 use crate::stats::{Indexed, add_action};
-use crate::table::TableFile;
+use crate::table::{Table, TableFile};
 
 impl Load {
     /// Commits files that have their names, and which no commit names yet.
@@ -61,7 +61,10 @@ impl Load {
         let mut receipt = self.receipt(files, version);
         let log_store = &self.target.place.log_store;
         let options = &self.request.options;
-        let followed = tidy(log_store, options, version, self.max_file_bytes()).await;
+        let table = self.target.table.as_ref();
+        let interval = table.and_then(Table::checkpoint_interval);
+        let followed = tidy(log_store, options, interval, version, self.max_file_bytes());
+        let followed = followed.await;
         receipt.details.extend(followed);
         receipt
     }

@@ -4,6 +4,8 @@
 //! `arrowload-commit:ID`, whose version is that of the commit. The commit's own description has the facts: the attempt, the
 //! definition, and the mark. It goes when the log is cleaned up, so that the last marks are in a property of the table too.
 
+use std::sync::{Mutex, PoisonError};
+
 use arrowload_core::{Definition, LoadRequest, LoadState, Mark, Receipt, Result};
 use deltalake::kernel::{Action, Metadata, MetadataExt, Transaction};
 use deltalake::logstore::{LogStoreRef, get_actions};
@@ -173,13 +175,49 @@ impl Table {
     }
 }
 
-/// Whether a load committed to the table at this place.
-pub(crate) async fn find_load(log_store: &LogStoreRef, load_id: &str) -> Result<LoadState> {
-    let Some(table) = Table::open(log_store, false).await? else {
-        return Ok(LoadState::NotCommitted);
-    };
-    let recorded = table.find_load(load_id).await?;
-    Ok(recorded.map_or(LoadState::NotCommitted, |recorded| {
-        LoadState::committed(recorded.receipt)
-    }))
+/// Which load was last found not to have committed, and to which version of which table: the log need not be read for it again
+/// when that load begins.
+#[derive(Debug, Default)]
+pub(crate) struct Absent(Mutex<Option<Sighting>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Sighting {
+    load_id: String,
+    table_id: String,
+    version: u64,
+}
+
+impl Sighting {
+    fn of(table: &Table, load_id: &str) -> Self {
+        Self {
+            load_id: load_id.to_owned(),
+            table_id: table.state.metadata().id().to_owned(),
+            version: table.version(),
+        }
+    }
+}
+
+impl Absent {
+    /// Whether a load committed to the table at this place.
+    pub(crate) async fn find_load(
+        &self,
+        log_store: &LogStoreRef,
+        load_id: &str,
+    ) -> Result<LoadState> {
+        let Some(table) = Table::open(log_store, false).await? else {
+            return Ok(LoadState::NotCommitted);
+        };
+        if let Some(recorded) = table.find_load(load_id).await? {
+            return Ok(LoadState::committed(recorded.receipt));
+        }
+        let absent = Some(Sighting::of(&table, load_id));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = absent;
+        Ok(LoadState::NotCommitted)
+    }
+
+    /// Whether it is known that the load has not committed to this version of the table.
+    pub(crate) fn is_known(&self, table: &Table, load_id: &str) -> bool {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref() == Some(&Sighting::of(table, load_id))
+    }
 }

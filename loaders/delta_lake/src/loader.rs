@@ -7,7 +7,7 @@ use arrowload_core::{
 };
 
 use crate::config::DeltaLakeConfig;
-use crate::ledger;
+use crate::ledger::Absent;
 use crate::options::{DeltaLakeOptions, Nanoseconds};
 use crate::place::Place;
 use crate::plan::{described, planned};
@@ -20,6 +20,7 @@ use crate::types::support;
 #[derive(Debug)]
 pub struct DeltaLakeLoader {
     config: DeltaLakeConfig,
+    absent: Absent,
 }
 
 impl DataLoader for DeltaLakeLoader {
@@ -44,7 +45,8 @@ impl DataLoader for DeltaLakeLoader {
     type Session = DeltaLakeSession;
 
     async fn connect(config: DeltaLakeConfig) -> Result<Self> {
-        Ok(Self { config })
+        let absent = Absent::default();
+        Ok(Self { config, absent })
     }
 
     fn supports_type(data_type: &DataType) -> TypeSupport {
@@ -76,6 +78,7 @@ impl DataLoader for DeltaLakeLoader {
         };
         let target = target.refreshed(&request).await?;
         if let Some(table) = &target.table
+            && !self.absent.is_known(table, &request.load_id)
             && let Some(recorded) = table.find_load(&request.load_id).await?
         {
             return Ok(Begun::AlreadyLoaded(recorded.receipt));
@@ -93,7 +96,7 @@ impl DataLoader for DeltaLakeLoader {
 
     async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
         let place = Place::find(&self.config, target)?;
-        ledger::find_load(&place.log_store, load_id).await
+        self.absent.find_load(&place.log_store, load_id).await
     }
 
     fn config_from_url(url: &str) -> Result<serde_json::Map<String, serde_json::Value>> {

@@ -137,6 +137,12 @@ impl Table {
         })
     }
 
+    /// After how many commits the table wants a checkpoint, if it says so.
+    pub(crate) fn checkpoint_interval(&self) -> Option<u64> {
+        let properties = self.state.metadata().configuration();
+        properties.get("delta.checkpointInterval")?.parse().ok()
+    }
+
     /// The data files of this version; none if it was opened without them.
     pub(crate) fn files(&self) -> Result<Vec<TableFile>> {
         if !self.state.load_config().require_files {

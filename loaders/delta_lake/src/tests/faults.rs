@@ -8,7 +8,7 @@ use std::time::Duration;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrowload_core::{BatchStream, Input, load};
 use arrowload_testkit::loads::prepare;
-use arrowload_testkit::{Fate, FaultyStore};
+use arrowload_testkit::{Fate, FaultyStore, StoreStep};
 use futures::stream;
 use object_store::memory::InMemory;
 use serde_json::json;
@@ -95,5 +95,23 @@ async fn a_store_that_fails_at_random_holds_each_load_once() {
     assert!(
         failed > 0 && failed < loads,
         "{failed} of {loads} loads failed"
+    );
+}
+
+/// Twice to answer whether the load has committed, once to look at the table; no more to begin, commit and tidy up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_reads_the_log_three_times() {
+    let store = FaultyStore::new(Arc::new(InMemory::new()), |_| Fate::Done);
+    register("calls", store.clone());
+    let commits = 20;
+    for first in 0..commits {
+        add("calls", first * 10).await.expect("it loads");
+    }
+    let before = store.calls(StoreStep::Get);
+    add("calls", commits * 10).await.expect("it loads");
+    let read = store.calls(StoreStep::Get) - before;
+    assert!(
+        read <= 3 * commits as u64 + 5,
+        "{read} reads of {commits} commits"
     );
 }
