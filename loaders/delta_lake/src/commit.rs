@@ -16,8 +16,7 @@ use uuid::Uuid;
 use crate::error::from_delta;
 use crate::ledger::Facts;
 use crate::partitions::Partitions;
-use crate::physical::tolerate;
-use crate::table::{Table, properties};
+use crate::table::{Table, properties, tolerate};
 
 /// How often a commit is tried while other writers are faster.
 const ATTEMPTS: u32 = 200;

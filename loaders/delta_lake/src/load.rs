@@ -8,6 +8,7 @@ use arrowload_common_parquet::{FileInfo, FileNaming, ParquetOptions, ParquetWrit
 use arrowload_core::{Error, ErrorKind, KeyCounts, LoadRequest, Result};
 
 use crate::commit::Scope;
+use crate::lease::file_prefix;
 use crate::merge::Merge;
 use crate::options::DeltaLakeOptions;
 use crate::partitions::Partitions;
@@ -73,7 +74,7 @@ impl Load {
         settings.max_file_bytes = Some(self.max_file_bytes());
         settings.sync = request.options.sync.unwrap_or(settings.sync);
         settings.partition_by = target.partitions_in_files()?;
-        let naming = FileNaming::prefix(format!("part-{}", self.attempt));
+        let naming = FileNaming::prefix(file_prefix(&self.attempt));
         ParquetWriter::new(
             target.place.destination(),
             target.file_schema.clone(),

@@ -61,7 +61,9 @@ impl DataLoader for DeltaLakeLoader {
     }
 
     fn plan(request: &LoadRequest<DeltaLakeOptions>, found: &DeltaLakeTarget) -> Plan {
-        let mut plan = planned(request, &found.found);
+        let nanoseconds = request.options.nanoseconds;
+        let new = Plan::with_types::<Self>(request, |data_type| support(data_type, nanoseconds));
+        let mut plan = planned(new, request, &found.found);
         plan.identity.clone_from(&found.identity);
         plan
     }

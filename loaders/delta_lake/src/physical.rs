@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrowload_core::{Error, ErrorKind, Result};
-use deltalake::kernel::transaction::TransactionError;
 use deltalake::kernel::{DataType as DeltaType, MetadataValue, StructField, StructType};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
 use crate::table::Table;
 
-const FEATURE: &str = "columnMapping";
 const NAME: &str = "delta.columnMapping.physicalName";
 const ID: &str = "delta.columnMapping.id";
 
@@ -22,20 +20,6 @@ pub(crate) fn is_mapped(table: &Table) -> bool {
         .configuration()
         .get("delta.columnMapping.mode");
     mode.is_some_and(|mode| !mode.eq_ignore_ascii_case("none"))
-}
-
-/// The library refuses to write tables with this feature; this loader knows it.
-pub(crate) fn tolerate(outcome: Result<(), TransactionError>) -> Result<(), TransactionError> {
-    let Err(TransactionError::UnsupportedTableFeatures(mut features)) = outcome else {
-        return outcome;
-    };
-    features.retain(|feature| feature.to_string() != FEATURE);
-    features.sort_by_key(ToString::to_string);
-    if features.is_empty() {
-        Ok(())
-    } else {
-        Err(TransactionError::UnsupportedTableFeatures(features))
-    }
 }
 
 /// The columns as files have them: those of the table, or what it maps them to, with their ids.

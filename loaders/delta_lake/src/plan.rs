@@ -6,7 +6,6 @@ use std::thread::available_parallelism;
 use arrow_schema::FieldRef;
 use arrowload_core::{LoadRequest, Mode, Plan, Result, TargetColumn, TargetColumns, TypeSupport};
 
-use crate::loader::DeltaLakeLoader;
 use crate::options::DeltaLakeOptions;
 use crate::resolve::Found;
 use crate::schema::to_arrow;
@@ -14,11 +13,13 @@ use crate::table::Table;
 use crate::target::Target;
 use crate::types::{is_cut, name, support};
 
-/// The plan of a load into a table as it was found.
-pub(crate) fn planned(request: &LoadRequest<DeltaLakeOptions>, found: &Found) -> Plan {
+/// The plan of a load into a table as it was found, of one into a table that would be made for it.
+pub(crate) fn planned(
+    mut plan: Plan,
+    request: &LoadRequest<DeltaLakeOptions>,
+    found: &Found,
+) -> Plan {
     let nanoseconds = request.options.nanoseconds;
-    let mut plan =
-        Plan::with_types::<DeltaLakeLoader>(request, |data_type| support(data_type, nanoseconds));
     plan.guarantees.checksum = !request.options.mixes_rows(request.load.mode);
     plan.guarantees.parallelism = request
         .load

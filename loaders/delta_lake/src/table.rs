@@ -6,7 +6,7 @@ use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrowload_core::{Error, ErrorKind, Result};
 use deltalake::DeltaTableConfig;
-use deltalake::kernel::transaction::PROTOCOL;
+use deltalake::kernel::transaction::{PROTOCOL, TransactionError};
 use deltalake::kernel::{EagerSnapshot, Metadata, Remove, StructType};
 use deltalake::logstore::LogStoreRef;
 use deltalake::table::config::TablePropertiesExt;
@@ -14,7 +14,6 @@ use deltalake::table::state::DeltaTableState;
 use serde_json::{Value, json};
 
 use crate::error::from_delta;
-use crate::physical::tolerate;
 
 /// One version of a table.
 #[derive(Clone)]
@@ -206,4 +205,18 @@ pub(crate) fn properties(metadata: &Metadata) -> BTreeMap<&str, &str> {
     all.filter(|(key, _)| key.as_str() != MARKS)
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect()
+}
+
+/// The library refuses to write tables with this feature; this loader knows it.
+pub(crate) fn tolerate(outcome: Result<(), TransactionError>) -> Result<(), TransactionError> {
+    let Err(TransactionError::UnsupportedTableFeatures(mut features)) = outcome else {
+        return outcome;
+    };
+    features.retain(|feature| feature.to_string() != "columnMapping");
+    features.sort_by_key(ToString::to_string);
+    if features.is_empty() {
+        Ok(())
+    } else {
+        Err(TransactionError::UnsupportedTableFeatures(features))
+    }
 }
