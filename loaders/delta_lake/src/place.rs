@@ -142,11 +142,14 @@ impl Place {
     }
 }
 
+/// Whether nothing forbids it. Systems that cannot be asked let the first write find out.
 #[cfg(unix)]
 fn may_write(folder: &Path) -> bool {
     use rustix::fs::{Access, AtFlags, CWD, accessat};
+    use rustix::io::Errno;
     let asked = Access::WRITE_OK | Access::EXEC_OK;
-    accessat(CWD, folder, asked, AtFlags::EACCESS).is_ok()
+    let answer = accessat(CWD, folder, asked, AtFlags::EACCESS);
+    !matches!(answer, Err(Errno::ACCESS | Errno::ROFS))
 }
 
 #[cfg(not(unix))]
