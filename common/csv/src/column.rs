@@ -10,15 +10,13 @@ use arrow_array::{
 };
 use arrow_buffer::{BooleanBufferBuilder, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, TimeUnit};
+use arrowload_common_text_files::number::{self, NumberStyle};
+use arrowload_common_text_files::time::{self, per_second};
+use arrowload_common_text_files::{ColumnType, Rules, Text};
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::nulls::Nulls;
-use crate::number::{self, NumberStyle};
-use crate::rules::Rules;
 use crate::syntax::Syntax;
-use crate::text::Text;
-use crate::time;
-use crate::types::ColumnType;
 use crate::walk::{Field, unescape};
 
 /// Some rows of a chunk, of which a column takes its field.
@@ -288,44 +286,6 @@ fn numbers<T: ArrowPrimitiveType>(
         style.normalise(text.bytes(), &mut plain)?;
         parse(Text::of(&plain))
     })
-}
-
-/// The units of a second.
-pub(crate) fn per_second(unit: TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    }
-}
-
-/// Types that a column may have; anything else is refused by name.
-pub(crate) fn is_supported(data_type: &DataType) -> bool {
-    use DataType as T;
-    matches!(
-        data_type,
-        T::Boolean
-            | T::Int8
-            | T::Int16
-            | T::Int32
-            | T::Int64
-            | T::UInt8
-            | T::UInt16
-            | T::UInt32
-            | T::UInt64
-            | T::Float32
-            | T::Float64
-            | T::Date32
-            | T::Time32(TimeUnit::Second | TimeUnit::Millisecond)
-            | T::Time64(TimeUnit::Microsecond | TimeUnit::Nanosecond)
-            | T::Timestamp(..)
-            | T::Utf8
-            | T::LargeUtf8
-            | T::Utf8View
-            | T::Binary
-            | T::LargeBinary
-    ) || matches!(data_type, T::Decimal32(_, scale) | T::Decimal64(_, scale) | T::Decimal128(_, scale) | T::Decimal256(_, scale) if *scale >= 0)
 }
 
 /// An empty column for about so many rows.

@@ -3,11 +3,10 @@
 use std::fmt;
 
 use arrow_schema::DataType;
+use arrowload_common_text_files::{ColumnType, Mark, shown};
 use arrowload_core::{Error, ErrorKind};
 
-use crate::layout::Mark;
 use crate::syntax::Fault;
-use crate::types::ColumnType;
 
 /// A value that does not fit the type of its column.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,6 +126,6 @@ impl RefusedRow {
         Error::new(ErrorKind::InvalidData, message)
             .with("file", &self.file)
             .with("line", self.line)
-            .with("row", crate::profile::shown(&self.raw).escape_debug())
+            .with("row", shown(&self.raw).escape_debug())
     }
 }

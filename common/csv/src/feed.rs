@@ -2,10 +2,10 @@
 
 use std::io::Read;
 
+use arrowload_common_text_files::{Chunks, Input, from_io, read_up_to};
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::frame::Framer;
-use crate::input::{Input, from_io, read_up_to};
 use crate::layout::Layout;
 use crate::masks::BLOCK;
 use crate::syntax::Syntax;
@@ -28,24 +28,23 @@ pub(crate) struct Feed {
     max_row_bytes: usize,
     chunk: usize,
     pub(crate) footer_lines: u64,
-    pub(crate) next: u64,
 }
 
 impl Feed {
     pub(crate) fn new(input: Input, layout: &Layout, syntax: Syntax) -> Self {
+        let (head, rest) = input.into_parts();
         Self {
             syntax,
             framer: Framer::default(),
-            at: layout.start.min(input.head.len()),
-            head: input.head,
-            rest: input.rest,
+            at: layout.start.min(head.len()),
+            head,
+            rest,
             carry: Vec::new(),
             ended: false,
             footer: layout.dialect.footer,
             max_row_bytes: layout.max_row_bytes,
             chunk: CHUNK,
             footer_lines: 0,
-            next: 0,
         }
     }
 
@@ -72,8 +71,19 @@ impl Feed {
         Ok(())
     }
 
+    fn cut_footer(&mut self, buffer: &mut Vec<u8>) {
+        let (end, lines) = last_lines(&self.syntax, buffer, self.footer);
+        self.footer_lines = lines;
+        buffer.truncate(end);
+    }
+}
+
+impl Chunks for Feed {
+    /// How many bytes of the chunk count.
+    type Note = usize;
+
     /// Fills the buffer with the next chunk and a block of padding, and says how many bytes of it count; `None` at the end.
-    pub(crate) fn fill(&mut self, buffer: &mut Vec<u8>) -> Result<Option<usize>> {
+    fn fill(&mut self, buffer: &mut Vec<u8>) -> Result<Option<usize>> {
         buffer.clear();
         buffer.append(&mut self.carry);
         if self.ended && buffer.is_empty() {
@@ -111,14 +121,7 @@ impl Feed {
         }
         let len = buffer.len();
         buffer.resize(len + BLOCK, 0);
-        self.next += 1;
         Ok(Some(len))
-    }
-
-    fn cut_footer(&mut self, buffer: &mut Vec<u8>) {
-        let (end, lines) = last_lines(&self.syntax, buffer, self.footer);
-        self.footer_lines = lines;
-        buffer.truncate(end);
     }
 }
 

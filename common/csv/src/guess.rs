@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::dialect::{Dialect, Escape, LineEnd};
 use crate::options::Options;
-use crate::profile::{Class, classify};
-use crate::rules::Rules;
 use crate::syntax::Syntax;
 use crate::walk::{Field, Walk, Walked};
+use arrowload_common_text_files::{Class, Rules, classify};
 use arrowload_core::Result;
 
 /// The bytes that are tried with every dialect.

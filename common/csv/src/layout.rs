@@ -3,22 +3,10 @@
 use std::sync::Arc;
 
 use arrow_schema::{Field, Schema, SchemaRef};
+use arrowload_common_text_files::{ColumnType, Mark, Rules};
 
 use crate::dialect::Dialect;
 use crate::fault::Misfit;
-use crate::rules::Rules;
-use crate::types::ColumnType;
-
-/// How sure a column's type is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Mark {
-    /// The user said so.
-    Declared,
-    /// The values of a sample fit. A later one may not, and is an error then.
-    Sampled,
-    /// Every value of the file fits.
-    Proved,
-}
 
 /// A column as it will be read.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,19 +2,15 @@
 
 mod column;
 mod dialect;
-mod encoding;
 mod fault;
 mod feed;
 mod frame;
 mod guess;
-mod input;
 mod layout;
 mod masks;
 mod nulls;
-mod number;
 mod options;
 mod parse;
-mod pool;
 mod profile;
 mod reader;
 mod rules;
@@ -22,21 +18,16 @@ mod rules;
 mod scan_tests;
 mod sniff;
 mod syntax;
-mod text;
-mod time;
 mod tokens;
-mod types;
-mod unpack;
 mod walk;
-mod zip;
 
-pub use dialect::{BlankLines, Compression, Dialect, Empty, Escape, LineEnd};
+pub use arrowload_common_text_files::{
+    All, ColumnType, Compression, InferRows, Input, Mark, Numbers, Types, parse_type,
+};
+pub use dialect::{BlankLines, Dialect, Empty, Escape, LineEnd};
 pub use fault::{Misfit, Misfits, RefusedRow, misfits};
-pub use input::Input;
-pub use layout::{ColumnPlan, Layout, Mark};
-pub use options::{All, InferRows, Options, Ragged, Texts, Types};
+pub use layout::{ColumnPlan, Layout};
+pub use options::{Options, Ragged, Texts};
 pub use reader::{Aside, Lines, ReadOptions, Reader, prove};
-pub use rules::Numbers;
 pub use sniff::{layout, looks_like, sniff};
 pub use syntax::Fault;
-pub use types::{ColumnType, parse_type};

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use arrow_schema::DataType;
-use arrowload_core::{Error, ErrorKind, Result};
+use arrowload_common_text_files::{Compression, InferRows, Numbers, Opening, Types, invalid};
+use arrowload_core::Result;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::dialect::{BlankLines, Compression, Empty, Escape, LineEnd};
-use crate::rules::Numbers;
+use crate::dialect::{BlankLines, Empty, Escape, LineEnd};
 
 /// What happens to a row that does not have the fields of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -19,44 +19,6 @@ pub enum Ragged {
     Error,
     /// Fields that are missing are null. A row that is too long is refused.
     Pad,
-}
-
-/// How many rows types are found from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum InferRows {
-    /// Those of the file's first MiB.
-    #[default]
-    #[serde(skip)]
-    Head,
-    /// So many.
-    Rows(u64),
-    /// `"all"`: types are proved on the whole file before it is read.
-    All(All),
-}
-
-/// The word `all`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum All {
-    /// Every row.
-    All,
-}
-
-/// Types that are declared.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Types {
-    /// One type for all columns.
-    All(String),
-    /// Types by the names of columns; the others are found.
-    Columns(BTreeMap<String, String>),
-}
-
-impl Default for Types {
-    fn default() -> Self {
-        Self::Columns(BTreeMap::new())
-    }
 }
 
 /// One text or several.
@@ -144,11 +106,6 @@ pub struct Options {
     pub declared: BTreeMap<String, DataType>,
 }
 
-/// An error about one option.
-pub(crate) fn invalid(key: &'static str, message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::InvalidOption, message).with("key", key)
-}
-
 fn ascii(key: &'static str, text: &str) -> Result<Option<u8>> {
     match text.as_bytes() {
         [] => Ok(None),
@@ -230,14 +187,15 @@ impl Options {
                 "`max_row_bytes` must be less than 1 GiB",
             ));
         }
-        if let Some(name) = &self.encoding
-            && encoding_rs::Encoding::for_label(name.as_bytes()).is_none()
-        {
-            return Err(invalid(
-                "encoding",
-                format!("`{name}` is no known encoding"),
-            ));
+        Opening::from(self).check()
+    }
+}
+
+impl From<&Options> for Opening {
+    fn from(options: &Options) -> Self {
+        Self {
+            encoding: options.encoding.clone(),
+            compression: options.compression,
         }
-        Ok(())
     }
 }

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
+use arrowload_common_text_files::{ColumnType, Profile, Work, shown};
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::column::{Cells, Column, column};
+use crate::feed::Feed;
 use crate::layout::Layout;
 use crate::nulls::Nulls;
-use crate::profile::{Profile, shown};
+use crate::profile;
 use crate::syntax::{Fault, Syntax};
 use crate::tokens::{Account, Chunk, Refused, Tokens};
-use crate::types::ColumnType;
 use crate::walk::Field;
 
 /// Rows whose fields are found at once.
@@ -113,7 +114,14 @@ impl Parser {
             let cells = self.cells(chunk, &tokens.fields);
             for (profile, index) in parsed.profiles.iter_mut().zip(&self.projection) {
                 let line = |at: usize| self.syntax.line_ends(&chunk.data[..at]);
-                profile.add(cells, *index, &self.other_nulls, &self.layout.rules, line);
+                profile::add(
+                    profile,
+                    cells,
+                    *index,
+                    &self.other_nulls,
+                    &self.layout.rules,
+                    line,
+                );
             }
             Ok(true)
         })?;
@@ -184,6 +192,31 @@ impl Parser {
             return Err(Error::new(ErrorKind::Unexpected, message));
         }
         Ok(())
+    }
+}
+
+/// What is made of the chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Product {
+    Batches,
+    Profile,
+}
+
+/// The work on a file.
+pub(crate) struct Job {
+    pub(crate) parser: Parser,
+    pub(crate) product: Product,
+}
+
+impl Work<Feed> for Job {
+    type Done = Parsed;
+
+    fn work(&self, data: &[u8], len: usize) -> Result<Parsed> {
+        let chunk = Chunk { data, len };
+        match self.product {
+            Product::Batches => self.parser.batches(chunk),
+            Product::Profile => self.parser.profile(chunk),
+        }
     }
 }
 

@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
+use arrowload_common_text_files::{Input, Mark, Pool, Profile, check_supported, cores};
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::fault::{Misfit, RefusedRow, misfit_error};
 use crate::feed::Feed;
-use crate::input::Input;
-use crate::layout::{Layout, Mark};
-use crate::parse::{FoundMisfit, FoundRow, Parsed, Parser};
-use crate::pool::{Pool, Work};
-use crate::profile::Profile;
+use crate::layout::Layout;
+use crate::parse::{FoundMisfit, FoundRow, Job, Parsed, Parser, Product};
 use crate::syntax::Syntax;
 
 /// Takes the rows that do not fit the table.
@@ -72,7 +70,7 @@ impl Lines {
 ///
 /// It ends with the first error. Rows that do not fit are errors, unless [`set_aside`](Self::set_aside) takes them.
 pub struct Reader {
-    pool: Pool,
+    pool: Pool<Feed, Job>,
     file: Arc<str>,
     batches: VecDeque<RecordBatch>,
     lines: Lines,
@@ -87,10 +85,6 @@ impl std::fmt::Debug for Reader {
             .field("lines", &self.lines)
             .finish_non_exhaustive()
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl Reader {
@@ -115,7 +109,7 @@ impl Reader {
             Some(wanted) => {
                 let fields = wanted.iter().map(|index| {
                     schema.fields().get(*index).cloned().ok_or_else(|| {
-                        let message = format!("`{}` has no column {index}", input.name);
+                        let message = format!("`{}` has no column {index}", input.name());
                         Error::new(ErrorKind::InvalidOption, message)
                     })
                 });
@@ -124,16 +118,20 @@ impl Reader {
             }
         };
         for column in &layout.columns {
-            crate::types::check_supported(&column.name, &column.kind.data_type)?;
+            check_supported("CSV", &column.name, &column.kind.data_type)?;
         }
         let batch_rows = options.batch_rows.unwrap_or(65_536).max(1);
         let parser = Parser::new(layout.clone(), projection, schema, batch_rows);
-        let file = Arc::clone(&input.name);
+        let file: Arc<str> = input.name().into();
         let feed = feed(input, parser.syntax.clone());
         let threads = options.threads.unwrap_or_else(cores);
+        let job = Job {
+            parser,
+            product: Product::Batches,
+        };
         let before = layout.before;
         Ok(Self {
-            pool: Pool::new(feed, parser, Work::Batches, threads)?,
+            pool: Pool::new("csv", feed, job, threads)?,
             file,
             batches: VecDeque::new(),
             lines: Lines {
@@ -160,7 +158,7 @@ impl Reader {
 
     /// The columns of the batches.
     pub fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.pool.parser().schema)
+        Arc::clone(&self.pool.work().parser.schema)
     }
 
     /// What the lines were up to the last batch; at the end, all lines of the file.
@@ -213,12 +211,12 @@ impl Reader {
             lines: row.lines,
             raw: row.raw,
             fault: row.fault,
-            expected: self.pool.parser().width(),
+            expected: self.pool.work().parser.width(),
         }
     }
 
     fn misfit(&self, found: FoundMisfit, before: u64) -> Misfit {
-        let plan = &self.pool.parser().layout.columns[found.index];
+        let plan = &self.pool.work().parser.layout.columns[found.index];
         Misfit {
             file: self.file.to_string(),
             line: before + found.line + 1,
@@ -248,7 +246,7 @@ impl Iterator for Reader {
                 Some(Err(error)) => Err(error),
                 None => {
                     self.ended = true;
-                    self.lines.footer = self.pool.footer_lines();
+                    self.lines.footer = self.pool.chunks(|feed| feed.footer_lines);
                     return None;
                 }
             };
@@ -281,9 +279,13 @@ pub fn prove(
     }
     let schema = layout.schema();
     let parser = Parser::new(layout.clone(), undeclared.clone(), schema, usize::MAX);
-    let file = Arc::clone(&input.name);
+    let file: Arc<str> = input.name().into();
     let feed = Feed::new(input, layout, parser.syntax.clone());
-    let mut pool = Pool::new(feed, parser, Work::Profile, threads.unwrap_or_else(cores))?;
+    let job = Job {
+        parser,
+        product: Product::Profile,
+    };
+    let mut pool = Pool::new("csv", feed, job, threads.unwrap_or_else(cores))?;
     let mut profiles = vec![Profile::default(); undeclared.len()];
     let (mut lines, mut seen, mut mark) = (layout.before.lines(), 0, Mark::Proved);
     while let Some(parsed) = pool.next() {

@@ -27,7 +27,7 @@ fn reader(bytes: &[u8], options: &Options, chunk: usize, threads: usize) -> Read
 
 fn text() -> Options {
     Options {
-        types: crate::options::Types::All("text".into()),
+        types: crate::Types::All("text".into()),
         delim: Some(",".into()),
         quote: Some("\"".into()),
         header: Some(true),
@@ -129,7 +129,7 @@ fn a_misfit_says_where_and_what_would_fit() {
     }
     bytes.extend(b"1500,2.5\nx,7\n");
     let options = Options {
-        infer_rows: crate::options::InferRows::Rows(100),
+        infer_rows: crate::InferRows::Rows(100),
         ..Options::default()
     };
     let opened = input(&bytes, &options);

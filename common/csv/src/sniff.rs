@@ -4,6 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow_schema::DataType;
+use arrowload_common_text_files::{
+    Class, ColumnType, InferRows, Input, Mark, Profile, Rules, Text, Types, check_supported,
+    classify, invalid, parse_type,
+};
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::column::Cells;
@@ -11,15 +15,10 @@ use crate::dialect::Dialect;
 use crate::feed::last_lines;
 use crate::frame::Framer;
 use crate::guess::{Row, guess, rows};
-use crate::input::Input;
-use crate::layout::{Before, ColumnPlan, Layout, Mark};
+use crate::layout::{Before, ColumnPlan, Layout};
 use crate::nulls::Nulls;
-use crate::options::{InferRows, Options, Ragged, Types, invalid};
-use crate::profile::Profile;
-use crate::rules::Rules;
+use crate::options::{Options, Ragged};
 use crate::syntax::Syntax;
-use crate::text::Text;
-use crate::types::{ColumnType, check_supported, parse_type};
 
 /// Rows that the structure of a file is found from.
 const STRUCTURE_ROWS: usize = 2_000;
@@ -62,7 +61,7 @@ pub fn looks_like(head: &[u8]) -> Option<&'static str> {
 /// # Errors
 /// When the file is empty or no CSV, an option is wrong, or a declared column is not there.
 pub fn sniff(input: &Input, options: &Options) -> Result<Layout> {
-    find(input, options).map_err(|error| error.with("file", &input.name))
+    find(input, options).map_err(|error| error.with("file", &input.name()))
 }
 
 /// As [`sniff`], for a file that can be opened several times: with `infer_rows`, types are proved on as many rows as it says.
@@ -86,21 +85,21 @@ pub fn layout(open: impl Fn() -> Result<Input>, options: &Options) -> Result<Lay
 
 fn find(input: &Input, options: &Options) -> Result<Layout> {
     options.check()?;
-    let rules = Rules::new(options)?;
+    let rules = crate::rules::rules(options)?;
     if options.delim.is_none()
-        && let Some(what) = looks_like(&input.head)
+        && let Some(what) = looks_like(input.head())
     {
         let message = format!("the file looks like {what}, not like CSV; set `delim` if it is CSV");
         return Err(Error::new(ErrorKind::InvalidData, message));
     }
-    if input.head.is_empty() {
+    if input.head().is_empty() {
         return Err(Error::new(ErrorKind::InvalidData, "the file is empty"));
     }
     let mut dialect = Dialect {
         blank_lines: options.blank_lines,
         empty: options.empty,
-        encoding: input.encoding,
-        compression: input.compression,
+        encoding: input.encoding(),
+        compression: input.compression(),
         footer: options.skip_footer.unwrap_or(0),
         comment: options.comment.clone().filter(|text| !text.is_empty()),
         null_text: options
@@ -110,17 +109,17 @@ fn find(input: &Input, options: &Options) -> Result<Layout> {
             .unwrap_or_default(),
         ..Dialect::default()
     };
-    let skipped = skip_lines(&input.head, options.skip.unwrap_or(0), options);
+    let skipped = skip_lines(input.head(), options.skip.unwrap_or(0), options);
     guess(
-        &input.head[skipped..],
-        input.whole,
+        &input.head()[skipped..],
+        input.is_whole(),
         options,
         &rules,
         &mut dialect,
     )?;
     Sniffer {
-        head: &input.head,
-        whole: input.whole,
+        head: input.head(),
+        whole: input.is_whole(),
         options,
         rules,
         dialect,
@@ -391,11 +390,7 @@ impl Sniffer<'_> {
                 empty += 1;
                 continue;
             }
-            let alone = sample.is_empty()
-                && !matches!(
-                    crate::profile::classify(&cell, &self.rules),
-                    crate::profile::Class::Text
-                );
+            let alone = sample.is_empty() && !matches!(classify(&cell, &self.rules), Class::Text);
             let again = sample.iter().any(|row| {
                 let mut scratch = Vec::new();
                 cell_text(syntax, text, row, column, &mut scratch) == cell
@@ -583,7 +578,7 @@ impl Sniffer<'_> {
         for (name, profile) in names.iter().zip(profiles) {
             columns.push(match declared.get(name.as_str()) {
                 Some(data_type) => {
-                    check_supported(name, data_type)?;
+                    check_supported("CSV", name, data_type)?;
                     ColumnPlan {
                         name: name.clone(),
                         kind: ColumnType::declared(data_type.clone()),
@@ -655,7 +650,7 @@ impl Sniffer<'_> {
         let mut profiles = vec![Profile::default(); width];
         for (index, profile) in profiles.iter_mut().enumerate() {
             let line = |at: usize| syntax.line_ends(&padded[..at]);
-            profile.add(cells, index, &nulls, &self.rules, line);
+            crate::profile::add(profile, cells, index, &nulls, &self.rules, line);
         }
         profiles
     }

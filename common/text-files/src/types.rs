@@ -3,13 +3,13 @@
 use arrow_schema::{DataType, TimeUnit};
 use arrowload_core::Result;
 
-use crate::column::{is_supported, per_second};
 use crate::options::invalid;
 use crate::profile::{Class, Number, classify};
 use crate::rules::Rules;
+use crate::time::per_second;
 
 /// The zone of timestamps with an offset.
-pub(crate) const UTC: &str = "UTC";
+pub const UTC: &str = "UTC";
 
 /// How a column is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct ColumnType {
 
 impl ColumnType {
     /// A type that was found.
-    pub(crate) fn found(data_type: DataType) -> Self {
+    pub fn found(data_type: DataType) -> Self {
         Self {
             data_type,
             strict: true,
@@ -30,7 +30,7 @@ impl ColumnType {
     }
 
     /// A type that was declared.
-    pub(crate) fn declared(data_type: DataType) -> Self {
+    pub fn declared(data_type: DataType) -> Self {
         Self {
             data_type,
             strict: false,
@@ -38,7 +38,7 @@ impl ColumnType {
     }
 
     /// The next wider type, which holds this value, and all that this one holds as far as one type can.
-    pub(crate) fn wider(&self, value: &[u8], rules: &Rules) -> Self {
+    pub fn wider(&self, value: &[u8], rules: &Rules) -> Self {
         let data_type = match (&self.data_type, classify(value, rules)) {
             (DataType::Time64(TimeUnit::Microsecond) | DataType::Time32(_), Class::Time) => {
                 DataType::Time64(TimeUnit::Nanosecond)
@@ -109,7 +109,7 @@ fn wider_number(known: &DataType, number: Number) -> DataType {
 }
 
 /// The widest decimal for so many digits before and after the point.
-pub(crate) fn decimal(whole: usize, scale: usize) -> Option<DataType> {
+pub fn decimal(whole: usize, scale: usize) -> Option<DataType> {
     match whole + scale {
         0..=38 => Some(DataType::Decimal128(38, scale as i8)),
         39..=76 => Some(DataType::Decimal256(76, scale as i8)),
@@ -184,12 +184,43 @@ fn unknown(name: &str) -> arrowload_core::Error {
     invalid("types", message)
 }
 
-/// Refuses a type that a CSV column cannot have.
-pub(crate) fn check_supported(column: &str, data_type: &DataType) -> Result<()> {
+/// Types that a column may have; anything else is refused by name.
+pub fn is_supported(data_type: &DataType) -> bool {
+    use DataType as T;
+    matches!(
+        data_type,
+        T::Boolean
+            | T::Int8
+            | T::Int16
+            | T::Int32
+            | T::Int64
+            | T::UInt8
+            | T::UInt16
+            | T::UInt32
+            | T::UInt64
+            | T::Float32
+            | T::Float64
+            | T::Date32
+            | T::Time32(TimeUnit::Second | TimeUnit::Millisecond)
+            | T::Time64(TimeUnit::Microsecond | TimeUnit::Nanosecond)
+            | T::Timestamp(..)
+            | T::Utf8
+            | T::LargeUtf8
+            | T::Utf8View
+            | T::Binary
+            | T::LargeBinary
+    ) || matches!(data_type, T::Decimal32(_, scale) | T::Decimal64(_, scale) | T::Decimal128(_, scale) | T::Decimal256(_, scale) if *scale >= 0)
+}
+
+/// Refuses a type that a column of this format cannot have.
+///
+/// # Errors
+/// [`UnsupportedType`](arrowload_core::ErrorKind::UnsupportedType), naming the column.
+pub fn check_supported(format: &str, column: &str, data_type: &DataType) -> Result<()> {
     if is_supported(data_type) {
         return Ok(());
     }
-    let message = format!("column `{column}` cannot be read from CSV as {data_type}");
+    let message = format!("column `{column}` cannot be read from {format} as {data_type}");
     Err(
         arrowload_core::Error::new(arrowload_core::ErrorKind::UnsupportedType, message)
             .with("column", column),

@@ -3,11 +3,22 @@
 use chrono::format::{Item, Parsed, StrftimeItems};
 use chrono::{NaiveDate, Timelike};
 
+use arrow_schema::TimeUnit;
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::text::{Text, digits, two};
 
 const DAY: i64 = 86_400;
+
+/// The units of a second.
+pub fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
 
 /// The days from 1970-01-01 to a day of the proleptic Gregorian calendar, if there is such a day.
 ///
@@ -39,7 +50,7 @@ fn year(text: Text<'_>, at: usize) -> Option<u32> {
 
 /// `YYYY-MM-DD`, `YYYY/MM/DD` or `DD.MM.YYYY`, as days from 1970-01-01.
 #[inline]
-pub(crate) fn date(text: Text<'_>) -> Option<i32> {
+pub fn date(text: Text<'_>) -> Option<i32> {
     if text.len() != 10 {
         return None;
     }
@@ -55,15 +66,18 @@ pub(crate) fn date(text: Text<'_>) -> Option<i32> {
 
 /// A time of day, and how many digits its fraction has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Clock {
-    pub(crate) seconds: u32,
-    pub(crate) nanoseconds: u32,
-    pub(crate) places: u8,
+pub struct Clock {
+    /// Whole seconds from midnight.
+    pub seconds: u32,
+    /// What is left of the last second.
+    pub nanoseconds: u32,
+    /// The digits of the fraction.
+    pub places: u8,
 }
 
 impl Clock {
     /// In units of which a second has `per_second`, if that is exact.
-    pub(crate) fn units(self, per_second: i64) -> Option<i64> {
+    pub fn units(self, per_second: i64) -> Option<i64> {
         let each = 1_000_000_000 / per_second;
         let nanoseconds = i64::from(self.nanoseconds);
         (nanoseconds % each == 0).then(|| i64::from(self.seconds) * per_second + nanoseconds / each)
@@ -72,7 +86,7 @@ impl Clock {
 
 /// `HH:MM:SS`, with up to nine digits after a point; the seconds are optional if `short` is set.
 #[inline]
-pub(crate) fn clock(text: Text<'_>, short: bool) -> Option<Clock> {
+pub fn clock(text: Text<'_>, short: bool) -> Option<Clock> {
     let (hour, minute) = (two(text, 0)?, two(text, 3)?);
     if text.at(2) != b':' || hour > 23 || minute > 59 {
         return None;
@@ -107,20 +121,20 @@ pub(crate) fn clock(text: Text<'_>, short: bool) -> Option<Clock> {
 
 /// A point in time: of some clock if it has no offset, in UTC if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub struct Stamp {
     /// Seconds from 1970-01-01.
     seconds: i64,
     nanoseconds: u32,
     /// Digits of the fraction.
-    pub(crate) places: u8,
+    pub places: u8,
     /// Whether it had an offset, which is taken off.
-    pub(crate) zoned: bool,
+    pub zoned: bool,
 }
 
 impl Stamp {
     /// In units of which a second has `per_second`, if that is exact and in range.
     #[inline]
-    pub(crate) fn units(self, per_second: i64) -> Option<i64> {
+    pub fn units(self, per_second: i64) -> Option<i64> {
         let each = 1_000_000_000 / per_second;
         let nanoseconds = i64::from(self.nanoseconds);
         if nanoseconds % each != 0 {
@@ -156,7 +170,7 @@ fn offset(text: Text<'_>) -> Option<i64> {
 
 /// A date, `T` or a space, a time, and perhaps an offset.
 #[inline]
-pub(crate) fn stamp(text: Text<'_>) -> Option<Stamp> {
+pub fn stamp(text: Text<'_>) -> Option<Stamp> {
     let len = text.len();
     if len < 16 || !matches!(text.at(10), b'T' | b' ') {
         return None;
@@ -181,13 +195,17 @@ pub(crate) fn stamp(text: Text<'_>) -> Option<Stamp> {
 
 /// A format that was declared, in the language of `strftime`.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Format {
+pub struct Format {
     items: Vec<Item<'static>>,
     zoned: bool,
 }
 
 impl Format {
-    pub(crate) fn new(key: &'static str, format: &str) -> Result<Self> {
+    /// A format that an option `key` has.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`], if it is no format.
+    pub fn new(key: &'static str, format: &str) -> Result<Self> {
         let items = StrftimeItems::new(format).parse_to_owned();
         let items = items.map_err(|_| {
             let message =
@@ -207,13 +225,15 @@ impl Format {
         Some(parsed)
     }
 
-    pub(crate) fn date(&self, text: Text<'_>) -> Option<i32> {
+    /// A date in this format, as days from 1970-01-01.
+    pub fn date(&self, text: Text<'_>) -> Option<i32> {
         let date = self.parse(text)?.to_naive_date().ok()?;
         let days = date.signed_duration_since(NaiveDate::default()).num_days();
         i32::try_from(days).ok()
     }
 
-    pub(crate) fn stamp(&self, text: Text<'_>) -> Option<Stamp> {
+    /// A timestamp in this format.
+    pub fn stamp(&self, text: Text<'_>) -> Option<Stamp> {
         let parsed = self.parse(text)?;
         let utc = if self.zoned {
             parsed.to_datetime().ok()?.naive_utc()

@@ -2,7 +2,7 @@
 
 /// The bytes of a value. The slice may go on after it, so that eight bytes can be loaded at once.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Text<'a> {
+pub struct Text<'a> {
     tail: &'a [u8],
     len: usize,
 }
@@ -10,38 +10,50 @@ pub(crate) struct Text<'a> {
 impl<'a> Text<'a> {
     /// The first `len` bytes of `tail`.
     #[inline]
-    pub(crate) fn new(tail: &'a [u8], len: usize) -> Self {
+    pub fn new(tail: &'a [u8], len: usize) -> Self {
         let len = len.min(tail.len());
         Self { tail, len }
     }
 
-    pub(crate) fn of(bytes: &'a [u8]) -> Self {
+    /// All of `bytes`.
+    #[inline]
+    pub fn of(bytes: &'a [u8]) -> Self {
         Self::new(bytes, bytes.len())
     }
 
+    /// Its bytes.
     #[inline]
-    pub(crate) fn len(self) -> usize {
+    pub fn len(self) -> usize {
         self.len
     }
 
+    /// Whether it is empty.
     #[inline]
-    pub(crate) fn bytes(self) -> &'a [u8] {
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes themselves.
+    #[inline]
+    pub fn bytes(self) -> &'a [u8] {
         &self.tail[..self.len]
     }
 
+    /// The first byte.
     #[inline]
-    pub(crate) fn first(self) -> Option<u8> {
+    pub fn first(self) -> Option<u8> {
         self.bytes().first().copied()
     }
 
+    /// The byte at a place, 0 beyond the end.
     #[inline]
-    pub(crate) fn at(self, index: usize) -> u8 {
+    pub fn at(self, index: usize) -> u8 {
         self.bytes().get(index).copied().unwrap_or(0)
     }
 
     /// Without its first `count` bytes.
     #[inline]
-    pub(crate) fn skip(self, count: usize) -> Self {
+    pub fn skip(self, count: usize) -> Self {
         let count = count.min(self.len);
         Self {
             tail: &self.tail[count..],
@@ -51,13 +63,13 @@ impl<'a> Text<'a> {
 
     /// Its first `count` bytes.
     #[inline]
-    pub(crate) fn take(self, count: usize) -> Self {
+    pub fn take(self, count: usize) -> Self {
         Self::new(self.tail, count.min(self.len))
     }
 
     /// A leading `-`, and what follows.
     #[inline]
-    pub(crate) fn sign(self) -> (bool, Self) {
+    pub fn sign(self) -> (bool, Self) {
         if self.first() == Some(b'-') {
             (true, self.skip(1))
         } else {

@@ -9,9 +9,11 @@ use crate::text::{Text, digits, wide_digits};
 
 /// How numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NumberStyle {
-    pub(crate) point: u8,
-    pub(crate) thousands: Option<u8>,
+pub struct NumberStyle {
+    /// What stands before the fraction.
+    pub point: u8,
+    /// What stands between groups of three digits.
+    pub thousands: Option<u8>,
 }
 
 impl Default for NumberStyle {
@@ -24,12 +26,14 @@ impl Default for NumberStyle {
 }
 
 impl NumberStyle {
-    pub(crate) fn is_plain(self) -> bool {
+    /// Whether numbers are written as everyone writes them.
+    #[inline]
+    pub fn is_plain(self) -> bool {
         self == Self::default()
     }
 
     /// The number as everyone writes it, if its separators stand where they may: between groups of three digits.
-    pub(crate) fn normalise(self, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    pub fn normalise(self, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
         out.clear();
         let unsigned = text.strip_prefix(b"-").or(text.strip_prefix(b"+"));
         let start = text.len() - unsigned.unwrap_or(text).len();
@@ -81,7 +85,7 @@ const POWERS: [u64; 20] = {
 
 /// `0|-?[1-9][0-9]*`, within 64 bits.
 #[inline]
-pub(crate) fn strict_integer(text: Text<'_>) -> Option<i64> {
+pub fn strict_integer(text: Text<'_>) -> Option<i64> {
     let (negative, magnitude) = text.sign();
     if magnitude.first() == Some(b'0') && (negative || magnitude.len() > 1) {
         return None;
@@ -96,7 +100,7 @@ pub(crate) fn strict_integer(text: Text<'_>) -> Option<i64> {
 
 /// `[+-]?[0-9]+`, within 128 bits.
 #[inline]
-pub(crate) fn integer(text: Text<'_>) -> Option<i128> {
+pub fn integer(text: Text<'_>) -> Option<i128> {
     let (negative, magnitude) = text.sign();
     let magnitude = if !negative && magnitude.first() == Some(b'+') {
         magnitude.skip(1)
@@ -120,17 +124,21 @@ pub(crate) fn integer(text: Text<'_>) -> Option<i128> {
 
 /// The parts of a number with a point, before anything is computed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Parts<'a> {
-    pub(crate) negative: bool,
-    pub(crate) whole: Text<'a>,
-    pub(crate) fraction: Text<'a>,
-    pub(crate) pointed: bool,
+pub struct Parts<'a> {
+    /// Whether it begins with `-`.
+    pub negative: bool,
+    /// What stands before the point.
+    pub whole: Text<'a>,
+    /// What stands after it.
+    pub fraction: Text<'a>,
+    /// Whether there is a point.
+    pub pointed: bool,
 }
 
 impl<'a> Parts<'a> {
     /// Splits at the point; `scale` is where it is likely to be, counted from the end. The digits are not looked at.
     #[inline]
-    pub(crate) fn of(text: Text<'a>, scale: usize, strict: bool) -> Option<Self> {
+    pub fn of(text: Text<'a>, scale: usize, strict: bool) -> Option<Self> {
         let (negative, mut magnitude) = text.sign();
         if !strict && !negative && magnitude.first() == Some(b'+') {
             magnitude = magnitude.skip(1);
@@ -157,13 +165,13 @@ impl<'a> Parts<'a> {
             },
         };
         // `1.` and `.` are no numbers, `.5` is.
-        let empty = parts.fraction.len() == 0 && (parts.pointed || parts.whole.len() == 0);
+        let empty = parts.fraction.is_empty() && (parts.pointed || parts.whole.is_empty());
         let zeros = strict && parts.whole.len() > 1 && parts.whole.first() == Some(b'0');
         (!empty && !zeros).then_some(parts)
     }
 
     /// Whether all is digits.
-    pub(crate) fn is_number(self) -> bool {
+    pub fn is_number(self) -> bool {
         let bytes = self.whole.bytes().iter().chain(self.fraction.bytes());
         let mut bytes = bytes.peekable();
         bytes.peek().is_some() && bytes.all(u8::is_ascii_digit)
@@ -173,7 +181,7 @@ impl<'a> Parts<'a> {
 /// A decimal with `scale` digits after the point, as the integer of all its digits. Digits beyond the scale must be zeros,
 /// and the result has at most `precision` digits. A strict decimal has no leading zeros, no `+`, and no `-0`.
 #[inline]
-pub(crate) fn decimal(text: Text<'_>, precision: u8, scale: usize, strict: bool) -> Option<i128> {
+pub fn decimal(text: Text<'_>, precision: u8, scale: usize, strict: bool) -> Option<i128> {
     let parts = Parts::of(text, scale, strict)?;
     let mut fraction = parts.fraction;
     if fraction.len() > scale {
@@ -223,12 +231,7 @@ pub(crate) fn decimal(text: Text<'_>, precision: u8, scale: usize, strict: bool)
 }
 
 /// As [`decimal`], for up to 76 digits.
-pub(crate) fn wide_decimal(
-    text: Text<'_>,
-    precision: u8,
-    scale: usize,
-    strict: bool,
-) -> Option<i256> {
+pub fn wide_decimal(text: Text<'_>, precision: u8, scale: usize, strict: bool) -> Option<i256> {
     let parts = Parts::of(text, scale, strict)?;
     if !parts.is_number() {
         return None;
@@ -259,21 +262,26 @@ pub(crate) fn wide_decimal(
 
 /// A number in its parts, or what is none but a float.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Float {
+pub enum Float {
     /// `digits × 10^exponent`; `exact` if no digit was left out.
     Finite {
+        /// Whether it begins with `-`.
         negative: bool,
+        /// Its significant digits, the first 19 of them.
         mantissa: u64,
+        /// The power of ten.
         exponent: i32,
         /// Significant digits: without leading and trailing zeros.
         significant: u32,
+        /// Whether it has an `e`.
         written_exponent: bool,
     },
+    /// `NaN` or an infinity.
     Special(f64),
 }
 
 /// `-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?`, strictly without leading zeros, or `NaN`, `inf`, `Infinity`.
-pub(crate) fn float_parts(text: Text<'_>, strict: bool) -> Option<Float> {
+pub fn float_parts(text: Text<'_>, strict: bool) -> Option<Float> {
     let bytes = text.bytes();
     let (negative, mut rest) = match bytes {
         [b'-', rest @ ..] => (true, rest),
@@ -357,7 +365,7 @@ const EXACT: [f64; 23] = [
 ];
 
 /// The float nearest to the number; none if that is infinite, or zero though the number is not.
-pub(crate) fn nearest(text: Text<'_>, strict: bool) -> Option<f64> {
+pub fn nearest(text: Text<'_>, strict: bool) -> Option<f64> {
     let (negative, mantissa, exponent, significant) = match float_parts(text, strict)? {
         Float::Special(value) => return Some(value),
         Float::Finite {
@@ -392,7 +400,7 @@ pub(crate) fn nearest(text: Text<'_>, strict: bool) -> Option<f64> {
 }
 
 /// The single float nearest to the number, as [`nearest`].
-pub(crate) fn nearest_single(text: Text<'_>) -> Option<f32> {
+pub fn nearest_single(text: Text<'_>) -> Option<f32> {
     match float_parts(text, false)? {
         Float::Special(value) => Some(value as f32),
         Float::Finite { significant: 0, .. } => nearest(text, false).map(|zero| zero as f32),
@@ -406,7 +414,7 @@ pub(crate) fn nearest_single(text: Text<'_>) -> Option<f32> {
 }
 
 /// The float that the text is, if its shortest form is the same number: nothing is rounded.
-pub(crate) fn exact(text: Text<'_>) -> Option<f64> {
+pub fn exact(text: Text<'_>) -> Option<f64> {
     let parts = float_parts(text, true)?;
     let value = nearest(text, true)?;
     let Float::Finite {

@@ -7,22 +7,46 @@ use std::thread::JoinHandle;
 
 use arrowload_core::{Error, ErrorKind, Result};
 
-use crate::feed::Feed;
-use crate::parse::{Parsed, Parser};
-use crate::tokens::Chunk;
+/// Cuts a file into chunks.
+pub trait Chunks: Send + 'static {
+    /// What is to be known of a chunk besides its bytes.
+    type Note: Send;
 
-/// What is made of the chunks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Work {
-    Batches,
-    Profile,
+    /// Puts the next chunk into the buffer, whose content is of no use; `None` after the last.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or not be cut. No chunk is asked for then.
+    fn fill(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Self::Note>>;
 }
 
-struct Shared {
-    parser: Parser,
-    work: Work,
-    feed: Mutex<Feed>,
-    results: Mutex<Results>,
+/// What is made of each chunk, on whichever thread.
+pub trait Work<C: Chunks>: Send + Sync + 'static {
+    /// What comes of a chunk.
+    type Done: Send + 'static;
+
+    /// Works on one chunk.
+    ///
+    /// # Errors
+    /// Those that the chunk has; the chunks before it are handed on first.
+    fn work(&self, chunk: &[u8], note: C::Note) -> Result<Self::Done>;
+}
+
+/// The threads that parse if nobody says how many: as many as there are cores.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The chunks that are still to be cut.
+struct Source<C> {
+    chunks: C,
+    /// The number of the next one.
+    next: u64,
+}
+
+struct Shared<C: Chunks, W: Work<C>> {
+    work: W,
+    source: Mutex<Source<C>>,
+    results: Mutex<Results<W::Done>>,
     /// A result is there, or a worker ended.
     came: Condvar,
     /// A result was taken, or the workers shall stop.
@@ -30,8 +54,8 @@ struct Shared {
     stop: AtomicBool,
 }
 
-struct Results {
-    ready: BTreeMap<u64, Result<Parsed>>,
+struct Results<D> {
+    ready: BTreeMap<u64, Result<D>>,
     /// Chunks that may still be begun: it bounds the memory.
     room: usize,
     working: usize,
@@ -40,8 +64,8 @@ struct Results {
 }
 
 /// The workers of a file.
-pub(crate) struct Pool {
-    shared: Arc<Shared>,
+pub struct Pool<C: Chunks, W: Work<C>> {
+    shared: Arc<Shared<C, W>>,
     workers: Vec<JoinHandle<()>>,
     next: u64,
 }
@@ -51,13 +75,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Pool {
-    pub(crate) fn new(feed: Feed, parser: Parser, work: Work, threads: usize) -> Result<Self> {
+impl<C: Chunks, W: Work<C>> Pool<C, W> {
+    /// Begins to work. Memory is bounded by three chunks a thread, and what came of them.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn new(name: &str, chunks: C, work: W, threads: usize) -> Result<Self> {
         let threads = threads.max(1);
         let shared = Arc::new(Shared {
-            parser,
             work,
-            feed: Mutex::new(feed),
+            source: Mutex::new(Source { chunks, next: 0 }),
             results: Mutex::new(Results {
                 ready: BTreeMap::new(),
                 room: threads * 2,
@@ -76,9 +103,9 @@ impl Pool {
         for _ in 0..threads {
             let shared = Arc::clone(&pool.shared);
             let worker = std::thread::Builder::new()
-                .name("csv".into())
+                .name(name.into())
                 .spawn(move || {
-                    let _leave = Leave(&shared);
+                    let _leave = Leave(&*shared);
                     shared.run();
                 });
             pool.workers.push(worker.map_err(Error::from)?);
@@ -86,17 +113,22 @@ impl Pool {
         Ok(pool)
     }
 
-    pub(crate) fn parser(&self) -> &Parser {
-        &self.shared.parser
+    /// The work that is done.
+    pub fn work(&self) -> &W {
+        &self.shared.work
     }
 
-    /// The lines of the footer, at the end.
-    pub(crate) fn footer_lines(&self) -> u64 {
-        lock(&self.shared.feed).footer_lines
+    /// Asks whoever cuts the chunks; whoever is about to cut one waits.
+    pub fn chunks<T>(&self, ask: impl FnOnce(&C) -> T) -> T {
+        ask(&lock(&self.shared.source).chunks)
     }
+}
 
-    /// What came of the next chunk; `None` after the last.
-    pub(crate) fn next(&mut self) -> Option<Result<Parsed>> {
+/// What came of the chunks, in the order of the file.
+impl<C: Chunks, W: Work<C>> Iterator for Pool<C, W> {
+    type Item = Result<W::Done>;
+
+    fn next(&mut self) -> Option<Self::Item> {
         let mut results = lock(&self.shared.results);
         loop {
             if let Some(result) = results.ready.remove(&self.next) {
@@ -123,7 +155,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl<C: Chunks, W: Work<C>> Drop for Pool<C, W> {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         // Whoever waits looks at the flag under this lock.
@@ -137,9 +169,9 @@ impl Drop for Pool {
 }
 
 /// Says that a worker ended, however it did.
-struct Leave<'a>(&'a Shared);
+struct Leave<'a, C: Chunks, W: Work<C>>(&'a Shared<C, W>);
 
-impl Drop for Leave<'_> {
+impl<C: Chunks, W: Work<C>> Drop for Leave<'_, C, W> {
     fn drop(&mut self) {
         lock(&self.0.results).working -= 1;
         self.0.came.notify_all();
@@ -147,26 +179,21 @@ impl Drop for Leave<'_> {
     }
 }
 
-impl Shared {
+impl<C: Chunks, W: Work<C>> Shared<C, W> {
     fn run(&self) {
         let mut buffer = Vec::new();
         while self.enter() {
-            let mut feed = lock(&self.feed);
-            let number = feed.next;
-            let filled = feed.fill(&mut buffer);
-            drop(feed);
+            let mut source = lock(&self.source);
+            let number = source.next;
+            let filled = source.chunks.fill(&mut buffer);
+            source.next += u64::from(matches!(filled, Ok(Some(_))));
+            drop(source);
             let result = match filled {
                 Ok(None) => {
                     self.end(number);
                     return;
                 }
-                Ok(Some(len)) => {
-                    let chunk = Chunk { data: &buffer, len };
-                    match self.work {
-                        Work::Batches => self.parser.batches(chunk),
-                        Work::Profile => self.parser.profile(chunk),
-                    }
-                }
+                Ok(Some(note)) => self.work.work(&buffer, note),
                 Err(error) => {
                     lock(&self.results).ready.insert(number, Err(error));
                     self.end(number + 1);

@@ -1,9 +1,49 @@
 //! Compression, by content.
 
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 
-use crate::dialect::Compression;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::zip::Unzip;
+
+/// What a file is packed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// Nothing.
+    None,
+    /// One or several gzip members.
+    Gzip,
+    /// One or several Zstandard frames.
+    Zstd,
+    /// One or several bzip2 streams.
+    Bzip2,
+    /// One or several xz streams.
+    Xz,
+    /// One or several LZ4 frames.
+    Lz4,
+    /// Snappy's framing format.
+    Snappy,
+    /// A zip file with one member.
+    Zip,
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
+            Self::Lz4 => "lz4",
+            Self::Snappy => "snappy",
+            Self::Zip => "zip",
+        })
+    }
+}
 
 /// Bytes that tell what a file is packed with.
 pub(crate) const MAGIC: usize = 10;

@@ -10,24 +10,47 @@ use bytes::Bytes;
 use encoding_rs::UTF_8;
 use futures::{Stream, StreamExt};
 
-use crate::dialect::Compression;
 use crate::encoding::{self, Decoded};
-use crate::options::Options;
-use crate::unpack::{self, MAGIC, unpack};
+use crate::options::invalid;
+use crate::unpack::{self, Compression, MAGIC, unpack};
 
-/// The bytes from which dialect and types are found.
-pub(crate) const HEAD: usize = 1 << 20;
+/// The bytes of the text that are at hand, from which its form and types are found.
+pub const HEAD: usize = 1 << 20;
+
+/// What is declared about the bytes of a file. What is left out is found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// The encoding, by its name in the WHATWG's list.
+    pub encoding: Option<String>,
+    /// What the file is packed with.
+    pub compression: Option<Compression>,
+}
+
+impl Opening {
+    /// Refuses an encoding that is not known.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`], naming the option.
+    pub fn check(&self) -> Result<()> {
+        match &self.encoding {
+            Some(name) if encoding_rs::Encoding::for_label(name.as_bytes()).is_none() => Err(
+                invalid("encoding", format!("`{name}` is no known encoding")),
+            ),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// A file that was opened. Its beginning is known, the rest is read when it is needed.
 pub struct Input {
-    pub(crate) name: Arc<str>,
-    pub(crate) compression: Compression,
-    pub(crate) encoding: &'static str,
+    name: Arc<str>,
+    compression: Compression,
+    encoding: &'static str,
     /// The first bytes of the text.
-    pub(crate) head: Vec<u8>,
+    head: Vec<u8>,
     /// Whether the head is the whole text.
-    pub(crate) whole: bool,
-    pub(crate) rest: Box<dyn Read + Send>,
+    whole: bool,
+    rest: Box<dyn Read + Send>,
 }
 
 impl std::fmt::Debug for Input {
@@ -45,20 +68,25 @@ impl Input {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn path(path: impl AsRef<Path>, options: &Options) -> Result<Self> {
+    pub fn path(path: impl AsRef<Path>, opening: impl Into<Opening>) -> Result<Self> {
         let path = path.as_ref();
         let name = path.display().to_string();
         let file = File::open(path).map_err(|error| Error::from(error).with("file", &name))?;
-        Self::read(&name, file, options)
+        Self::read(&name, file, opening)
     }
 
     /// Bytes from anywhere; `name` stands in errors. The first MiB is read.
     ///
     /// # Errors
     /// When bytes cannot be read, unpacked or decoded, or an option is wrong.
-    pub fn read(name: &str, reader: impl Read + Send + 'static, options: &Options) -> Result<Self> {
-        options.check()?;
-        Self::begin(name, reader, options).map_err(|error| error.with("file", name))
+    pub fn read(
+        name: &str,
+        reader: impl Read + Send + 'static,
+        opening: impl Into<Opening>,
+    ) -> Result<Self> {
+        let opening = opening.into();
+        opening.check()?;
+        Self::begin(name, reader, &opening).map_err(|error| error.with("file", name))
     }
 
     /// Bytes that come asynchronously. Called within a Tokio runtime, it must be on a thread that may block, such as that of
@@ -69,35 +97,35 @@ impl Input {
     pub fn stream(
         name: &str,
         stream: impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static,
-        options: &Options,
+        opening: impl Into<Opening>,
     ) -> Result<Self> {
         let reader = Streamed {
             runtime: tokio::runtime::Handle::try_current().ok(),
             stream,
             current: Bytes::new(),
         };
-        Self::read(name, reader, options)
+        Self::read(name, reader, opening)
     }
 
     fn begin(
         name: &str,
         mut reader: impl Read + Send + 'static,
-        options: &Options,
+        opening: &Opening,
     ) -> Result<Self> {
         let mut magic = Vec::with_capacity(MAGIC);
         read_up_to(&mut reader, MAGIC, &mut magic).map_err(|error| from_io(&error))?;
-        let compression = options
+        let compression = opening
             .compression
             .unwrap_or_else(|| unpack::detect(&magic));
         let packed = Cursor::new(magic).chain(reader);
         let mut plain = unpack(packed, compression).map_err(|error| from_io(&error))?;
         let mut head = Vec::new();
         let whole = read_up_to(&mut plain, HEAD, &mut head).map_err(|error| from_io(&error))?;
-        if encoding::is_utf32(&head) && options.encoding.is_none() {
+        if encoding::is_utf32(&head) && opening.encoding.is_none() {
             let message = "the file is UTF-32, which is not read; convert it to UTF-8";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let encoding = match &options.encoding {
+        let encoding = match &opening.encoding {
             Some(label) => encoding::declared(label, &head),
             None => encoding::detect(&head, whole),
         };
@@ -130,10 +158,33 @@ impl Input {
     pub fn head(&self) -> &[u8] {
         &self.head
     }
+
+    /// Whether the head is the whole text.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// What the file is packed with.
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// The name of the encoding, as the WHATWG has it.
+    pub fn encoding(&self) -> &'static str {
+        self.encoding
+    }
+
+    /// The head, and a reader of what follows it.
+    pub fn into_parts(self) -> (Vec<u8>, Box<dyn Read + Send>) {
+        (self.head, self.rest)
+    }
 }
 
 /// Reads so many bytes, or all there are; whether those were all.
-pub(crate) fn read_up_to(
+///
+/// # Errors
+/// Those of the reader.
+pub fn read_up_to(
     reader: &mut (impl Read + ?Sized),
     count: usize,
     out: &mut Vec<u8>,
@@ -143,7 +194,7 @@ pub(crate) fn read_up_to(
 }
 
 /// An error of a file that cannot be read or unpacked.
-pub(crate) fn from_io(error: &io::Error) -> Error {
+pub fn from_io(error: &io::Error) -> Error {
     let kind = match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
             ErrorKind::InvalidData
