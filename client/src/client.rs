@@ -14,6 +14,7 @@ use futures::FutureExt;
 use serde_json::Value;
 
 use crate::connected::ConnectedLoaders;
+use crate::destination::log_connecting;
 use crate::{Destination, LoadBuilder, QueryBuilder};
 
 /// The source that a client without a URL queries, if it is linked in.
@@ -196,7 +197,13 @@ impl Client {
             Error::new(ErrorKind::SourceNotFound, message)
         };
         let (descriptor, config) = self.inner.source.as_ref().ok_or_else(missing)?;
-        let connect = || Source::connect(descriptor, config, LoadOptions::default().max_retries);
+        let connect = || {
+            let connection = self
+                .connections()
+                .effective(&descriptor.config_schema(), config);
+            log_connecting(descriptor.name(), &connection);
+            Source::connect(descriptor, config, LoadOptions::default().max_retries)
+        };
         self.inner.connected_source.get_or_try_init(connect).await
     }
 
@@ -207,20 +214,27 @@ impl Client {
     /// The rows of a query. The source is connected to when they are asked for.
     pub(crate) fn input(&self, query: Query) -> Input {
         let definition = query.definition();
+        let source = self.inner.source.as_ref();
+        let finds_types = source.is_some_and(|(descriptor, _)| descriptor.finds_types());
         let asked = (self.clone(), Arc::new(query));
         let schema_of = asked.clone();
-        Input::repeatable(move |progress| {
+        Input::repeatable(move |reading| {
             let (client, query) = asked.clone();
             async move {
-                let query = Query::clone(&query).with_progress(progress);
+                let query = Query::clone(&query).with_reading(reading);
                 client.source().await?.query(&query).await
             }
             .boxed()
         })
-        .with_schema(move || {
+        .with_schema(move |reading| {
             let (client, query) = schema_of.clone();
-            async move { client.source().await?.schema(&query).await }.boxed()
+            async move {
+                let query = Query::clone(&query).with_reading(reading);
+                client.source().await?.schema(&query).await
+            }
+            .boxed()
         })
+        .finding_types(finds_types)
         .defined_as(definition)
     }
 

@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
 use crate::options::LOAD_ID_LIMIT;
-use crate::{BatchStream, Checksums, Error, ErrorKind, Mode, NullKeys, Result};
+use crate::{BatchStream, Checksums, Error, ErrorKind, Mode, NullKeys, Result, Unparsed};
 
 /// The column with the row's number in the load, from 0.
 pub const ROW: &str = "_arrowload_row";
@@ -155,9 +155,32 @@ impl Rejects {
             .zip(values)
             .filter_map(|(key, value)| Some((key.to_owned(), value?.clone())));
         metadata.extend(entries.collect::<HashMap<_, _>>());
+        Self::to_file_of(
+            folder,
+            stem(&origin.load_id, &origin.loader, &origin.target),
+            schema,
+            (fields, metadata),
+        )
+    }
+
+    /// A file of rows that could not be parsed.
+    pub(crate) fn unparsed_to_folder(folder: &Path, origin: &DeadLetterOrigin) -> Self {
+        let rejects = Self::to_folder(folder, &Unparsed::schema(), origin);
+        if let Some(mut writer) = rejects.writer() {
+            writer.stem.push_str("-unparsed");
+        }
+        rejects
+    }
+
+    fn to_file_of(
+        folder: &Path,
+        stem: String,
+        schema: &Schema,
+        (fields, metadata): (Vec<FieldRef>, HashMap<String, String>),
+    ) -> Self {
         Self(Some(Arc::new(Mutex::new(Writer {
             folder: folder.to_owned(),
-            stem: stem(&origin.load_id, &origin.loader, &origin.target),
+            stem,
             schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
             out: None,
             waiting: Vec::new(),
@@ -232,15 +255,31 @@ impl Rejects {
         let Some(mut writer) = self.writer() else {
             return Ok(None);
         };
-        writer.flush()?;
-        let Some(out) = writer.out.take() else {
+        let folder = writer.folder.clone();
+        writer.publish().map_err(|error| in_folder(error, &folder))
+    }
+
+    fn writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        self.0
+            .as_ref()
+            .map(|writer| writer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Says where dead letters could not be written.
+fn in_folder(error: Error, folder: &Path) -> Error {
+    error.with("dead-letter folder", folder.display())
+}
+
+impl Writer {
+    fn publish(&mut self) -> Result<Option<PathBuf>> {
+        self.flush()?;
+        let Some(out) = self.out.take() else {
             return Ok(None);
         };
         // Its own name: two runs of one load, or an earlier one that did not come to its end, may have a file here.
         let unique = uuid::Uuid::now_v7().simple().to_string();
-        let path = writer
-            .folder
-            .join(format!("{}-{unique}.arrows", writer.stem));
+        let path = self.folder.join(format!("{}-{unique}.arrows", self.stem));
         let file = out
             .into_inner()?
             .into_inner()
@@ -251,14 +290,6 @@ impl Rejects {
         Ok(Some(path))
     }
 
-    fn writer(&self) -> Option<MutexGuard<'_, Writer>> {
-        self.0
-            .as_ref()
-            .map(|writer| writer.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Writer {
     fn source_row(&self, written: u64) -> u64 {
         // The k-th hidden row lies before the wanted one if at most `written` visible rows precede it.
         let (mut low, mut high) = (0, self.hidden.len());
@@ -299,6 +330,12 @@ impl Writer {
 
     /// Writes what waits as one batch: rows are often set aside one by one.
     fn flush(&mut self) -> Result<()> {
+        let folder = self.folder.clone();
+        self.write_waiting()
+            .map_err(|error| in_folder(error, &folder))
+    }
+
+    fn write_waiting(&mut self) -> Result<()> {
         if self.waiting.is_empty() {
             return Ok(());
         }
@@ -309,15 +346,11 @@ impl Writer {
             Err(_) => waiting,
         };
         if self.out.is_none() {
-            let cannot = |error: std::io::Error| {
-                Error::from(error).with("dead-letter folder", self.folder.display())
-            };
-            std::fs::create_dir_all(&self.folder).map_err(cannot)?;
+            std::fs::create_dir_all(&self.folder)?;
             let file = tempfile::Builder::new()
                 .prefix(".arrowload-")
                 .suffix(".tmp")
-                .tempfile_in(&self.folder)
-                .map_err(cannot)?;
+                .tempfile_in(&self.folder)?;
             self.out = Some(StreamWriter::try_new(BufWriter::new(file), &self.schema)?);
         }
         if let Some(out) = &mut self.out {

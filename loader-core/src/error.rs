@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::Aftermath;
+use crate::frames::without_frames;
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -56,7 +57,7 @@ pub enum ErrorKind {
     Timeout,
     /// Another writer got there first.
     Conflict,
-    /// The store asks to slow down, or is out of a resource.
+    /// The store asks to slow down, or is out of a resource; or a local disk is full.
     ResourceExhausted,
     /// The answer to a commit was lost: the load may or may not have been published.
     CommitUnknown,
@@ -64,7 +65,7 @@ pub enum ErrorKind {
     Verification,
     /// The load was stopped because another destination of the same run failed.
     Stopped,
-    /// A local file could not be read or written: the disk is full, or failed.
+    /// A local file could not be read or written.
     Io,
     /// A defect, in this library or in what it talks to.
     Unexpected,
@@ -94,6 +95,9 @@ pub enum Retry {
         /// How long the other side asked to wait.
         after: Option<Duration>,
     },
+    /// The same rows must be opened again, at once: a value does not fit the type that a sample of the input gave its column. The
+    /// source has remembered the type that it needs.
+    Reopen,
 }
 
 /// What went wrong, where, and what to do.
@@ -122,7 +126,7 @@ impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
-            message: message.into(),
+            message: without_frames(message.into()),
             context: Vec::new(),
             source: None,
             retry: Retry::Never,
@@ -268,7 +272,7 @@ impl fmt::Display for Error {
         if f.alternate() {
             let mut cause = StdError::source(self);
             while let Some(error) = cause {
-                write!(f, ": {error}")?;
+                write!(f, ": {}", without_frames(error.to_string()))?;
                 cause = error.source();
             }
         }
@@ -282,7 +286,7 @@ impl fmt::Debug for Error {
         write!(f, "{}: {self}", self.0.kind)?;
         let mut cause = StdError::source(self);
         while let Some(error) = cause {
-            write!(f, "\n  caused by: {error}")?;
+            write!(f, "\n  caused by: {}", without_frames(error.to_string()))?;
             cause = error.source();
         }
         Ok(())
@@ -312,9 +316,16 @@ impl From<std::io::Error> for Error {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             std::io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                ErrorKind::ResourceExhausted
+            }
             _ => ErrorKind::Io,
         };
-        Self::new(kind, format!("a local file could not be used: {error}")).with_source(error)
+        let what = match kind {
+            ErrorKind::ResourceExhausted => "a local file does not fit on its disk",
+            _ => "a local file could not be used",
+        };
+        Self::new(kind, format!("{what}: {error}")).with_source(error)
     }
 }
 
@@ -350,6 +361,16 @@ mod tests {
             error.to_string(),
             "no (row: 3, code: 22003); the target is unchanged"
         );
+    }
+
+    #[test]
+    fn a_full_disk_is_named() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let written = arrow_schema::ArrowError::from(full());
+        for error in [Error::from(full()), Error::from(written)] {
+            assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
+            assert!(error.message().contains("does not fit on its disk"));
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod dead_letter;
 mod definition;
 mod erased;
 mod error;
+mod frames;
 mod guarantees;
 mod handle;
 mod keys;
@@ -19,6 +20,7 @@ mod params;
 mod pipeline;
 mod plan;
 mod query_progress;
+mod reading;
 mod rebatch;
 mod registry;
 mod report;
@@ -46,15 +48,21 @@ pub use options::{
 pub use params::{Param, Params, Query};
 pub use pipeline::{
     Destination, Input, LoadSpec, LoadStatus, OnProgress, Operator, Phase, Rename, load, load_all,
-    plan as plan_load,
+    plan as plan_load, plan_all,
 };
 pub use plan::{ColumnPlan, Plan, TargetColumn, TargetColumns};
 pub use query_progress::QueryProgress;
-pub use registry::{LoaderDescriptor, Registry, SourceDescriptor, is_snake_case};
+pub use reading::{
+    Found, Reading, UNPARSED_BYTES, UNPARSED_FILE, UNPARSED_LINE, UNPARSED_OPTIONS, Unparsed,
+    UnparsedRow,
+};
+pub use registry::{
+    LoaderDescriptor, Registry, SourceDescriptor, is_snake_case, not_linked,
+};
 pub use report::{KeyCounts, LoadReport, LoadState, Prepared, Progress, Receipt};
 pub use schema::ColumnMapping;
 pub use secret::Secret;
-pub use settings::{KeySchema, Setting, Settings, looks_secret, nearest};
+pub use settings::{ConnectionKey, KeySchema, Setting, Settings, looks_secret, nearest};
 pub use size::batch_bytes;
 pub use source::DataSource;
 pub use stream::BatchStream;

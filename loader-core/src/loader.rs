@@ -188,6 +188,9 @@ pub struct LoadRequest<O> {
     pub load: LoadOptions,
     /// The loader's own options.
     pub options: O,
+    /// How many destinations of the same run are loaded by this connection at the same time, this one counted: what the
+    /// connection can do at once is for all of them.
+    pub destinations: usize,
 }
 
 impl<O> LoadRequest<O> {
@@ -207,6 +210,7 @@ impl<O> LoadRequest<O> {
             schema,
             load: LoadOptions::default(),
             options,
+            destinations: 1,
         }
     }
 
@@ -220,6 +224,7 @@ impl<O> LoadRequest<O> {
             schema: self.schema,
             load: self.load,
             options,
+            destinations: self.destinations,
         }
     }
 

@@ -10,7 +10,7 @@ use arrow_array::{
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::DataType;
 
-use crate::{Error, ErrorKind, QueryProgress, Result};
+use crate::{Error, ErrorKind, Reading, Result};
 
 /// One bound value: an Arrow array of length 1, so that it can be of any Arrow type.
 #[derive(Debug, Clone)]
@@ -103,8 +103,8 @@ pub struct Query {
     pub sql: String,
     /// What is bound to it.
     pub params: Params,
-    /// Takes how far the engine is, before the first rows.
-    pub progress: QueryProgress,
+    /// What a load asks of this reading, and what the source says of it.
+    pub reading: Reading,
 }
 
 impl Query {
@@ -123,10 +123,10 @@ impl Query {
         self
     }
 
-    /// The same statement, which says here how far it is.
+    /// The same statement, for this reading of its rows.
     #[must_use]
-    pub fn with_progress(mut self, progress: QueryProgress) -> Self {
-        self.progress = progress;
+    pub fn with_reading(mut self, reading: Reading) -> Self {
+        self.reading = reading;
         self
     }
 

@@ -7,8 +7,8 @@ use arrow_schema::{DataType, Field, Schema};
 use serde::Serialize;
 
 use crate::{
-    Capabilities, DataLoader, Error, ErrorKind, Guarantees, LoadRequest, Mode, OnError, Result,
-    TypeSupport, Verify,
+    Capabilities, ConnectionKey, DataLoader, Error, ErrorKind, Guarantees, LoadRequest, Mode,
+    OnError, Result, TypeSupport, Verify,
 };
 
 /// How one column of the load arrives in the target.
@@ -66,8 +66,14 @@ pub struct Plan {
     pub resources: Vec<String>,
     /// What holds for this load.
     pub guarantees: Guarantees,
+    /// How the target's store is reached, as far as is known: where to, and which layer says so.
+    pub connection: Vec<ConnectionKey>,
     /// A load with this `load_id` has committed, of this many rows: nothing would be written, and nothing else was looked at.
     pub already_loaded: Option<u64>,
+    /// That load was cut off before all of its rows were in place: the load would put them there, and write nothing else.
+    pub incomplete: bool,
+    /// What the source has found out about its input: formats, dialects, where types come from.
+    pub input: Vec<String>,
 }
 
 impl Plan {
@@ -96,7 +102,10 @@ impl Plan {
             ddl: Vec::new(),
             resources: Vec::new(),
             guarantees: Guarantees::of(&L::CAPABILITIES),
+            connection: Vec::new(),
             already_loaded: None,
+            incomplete: false,
+            input: Vec::new(),
         }
     }
 
@@ -105,7 +114,7 @@ impl Plan {
         (loader, capabilities): (&str, &Capabilities),
         target: &str,
         mode: Mode,
-        rows: u64,
+        (rows, incomplete): (u64, bool),
     ) -> Self {
         Self {
             loader: loader.into(),
@@ -117,7 +126,10 @@ impl Plan {
             ddl: Vec::new(),
             resources: Vec::new(),
             guarantees: Guarantees::of(capabilities),
+            connection: Vec::new(),
             already_loaded: Some(rows),
+            incomplete,
+            input: Vec::new(),
         }
     }
 
@@ -242,9 +254,15 @@ impl fmt::Display for Plan {
             self.mode, self.loader, self.target
         )?;
         if let Some(rows) = self.already_loaded {
+            let then = match self.incomplete {
+                true => {
+                    "not all of them in place yet: they would be put there, and nothing else written"
+                }
+                false => "nothing would be written",
+            };
             return write!(
                 f,
-                "  a load with this load_id is there already, {rows} rows: nothing would be written"
+                "  a load with this load_id is there already, {rows} rows: {then}"
             );
         }
         let width = |get: fn(&ColumnPlan) -> usize| self.columns.iter().map(get).max().unwrap_or(0);
@@ -264,11 +282,17 @@ impl fmt::Display for Plan {
             }
             f.write_str("\n")?;
         }
+        for remark in &self.input {
+            writeln!(f, "  reads: {remark}")?;
+        }
         for statement in &self.ddl {
             writeln!(f, "  would run: {statement}")?;
         }
         for resource in &self.resources {
             writeln!(f, "  would use: {resource}")?;
+        }
+        for key in &self.connection {
+            writeln!(f, "  connects by: {key}")?;
         }
         write!(f, "  promises: {}", self.guarantees)
     }

@@ -130,6 +130,7 @@ pub struct SourceDescriptor {
     version: &'static str,
     url_schemes: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
+    finds_types: bool,
     config_schema: fn() -> KeySchema,
     check_config: fn(&Settings) -> Result<()>,
     config_from_url: fn(&str) -> Result<Map<String, Value>>,
@@ -145,6 +146,7 @@ impl SourceDescriptor {
             version,
             url_schemes: S::URL_SCHEMES,
             environment: S::ENVIRONMENT,
+            finds_types: S::FINDS_TYPES,
             config_schema: KeySchema::of::<S::Config>,
             check_config: |settings| settings.parse::<S::Config>(S::NAME).map(drop),
             config_from_url: S::config_from_url,
@@ -175,6 +177,11 @@ impl SourceDescriptor {
     /// Environment variables that the engine's own tools read, and the keys they set.
     pub fn environment(&self) -> &'static [(&'static str, &'static str)] {
         self.environment
+    }
+
+    /// Whether it heeds the types of a target's columns.
+    pub fn finds_types(&self) -> bool {
+        self.finds_types
     }
 
     /// The keys to connect with.
@@ -385,9 +392,15 @@ fn not_found<'a>(
         list.join(", ")
     };
     let message = format!(
-        "no {role} `{name}` is linked in{hint}{full_stop} Linked in: {linked}. Switch on its cargo feature, or name its crate with `use … as _;`"
+        "no {role} `{name}` is linked in{hint}{full_stop} Linked in: {linked}"
     );
-    Error::new(kind, message)
+    Error::new(kind, message).with_source(not_linked())
+}
+
+/// What a programmer has to do, whom the users of a program need not hear of: the cause of an error.
+pub fn not_linked() -> Error {
+    let message = "a program has what it links in: switch on the cargo feature, or name the crate with `use … as _;`";
+    Error::new(ErrorKind::Unsupported, message)
 }
 
 /// Whether a name is `snake_case`: a letter, then letters, digits and single underscores.

@@ -132,6 +132,11 @@ pub struct LoadReport {
     pub rows_rejected: u64,
     /// Where the rows that were set aside are, as an Arrow IPC stream.
     pub dead_letters: Option<PathBuf>,
+    /// Rows of the input that could not be parsed, and were set aside under `on_error = skip`. They are not among the rows read. 0 for
+    /// a load that had committed already.
+    pub rows_unparsed: u64,
+    /// Where those rows are, as an Arrow IPC stream of their bytes.
+    pub unparsed: Option<PathBuf>,
     /// Bytes sent to or written by the store; the Arrow bytes where the store does not say.
     pub bytes: u64,
     /// Batches handed to the store.
@@ -142,6 +147,8 @@ pub struct LoadReport {
     pub already_loaded: bool,
     /// How often something was tried again.
     pub retries: u32,
+    /// Why the load was begun again with wider types: each value that did not fit the type that a sample gave its column.
+    pub reopened: Vec<String>,
     /// Wall-clock time from the call to the commit; seconds when serialised.
     #[serde(serialize_with = "seconds")]
     pub elapsed: Duration,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, schema_for};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -20,6 +21,39 @@ pub struct Setting {
     pub origin: Arc<str>,
     /// Whether no error may show the value, whatever its key: a reference such as `${env:NAME}` stood for it.
     pub hidden: bool,
+}
+
+/// One key of a connection as people read it: its value, `***` for a secret, and the layer that it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ConnectionKey {
+    /// The key.
+    pub key: String,
+    /// Its value, unless that may be secret.
+    pub value: String,
+    /// The layer that it came from.
+    pub origin: String,
+}
+
+impl ConnectionKey {
+    /// A key with its value and origin.
+    pub fn new(
+        key: impl Into<String>,
+        value: impl Into<String>,
+        origin: impl Into<String>,
+    ) -> Self {
+        Self {
+            key: key.into(),
+            value: value.into(),
+            origin: origin.into(),
+        }
+    }
+}
+
+impl fmt::Display for ConnectionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {} ({})", self.key, self.value, self.origin)
+    }
 }
 
 /// Keys with values and origins. `Debug` shows keys and origins only, as values may be secret.

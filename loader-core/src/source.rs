@@ -17,6 +17,9 @@ pub trait DataSource: Sized + Send + Sync + 'static {
     const URL_SCHEMES: &'static [&'static str] = &[];
     /// Environment variables, as in [`DataLoader::ENVIRONMENT`](crate::DataLoader::ENVIRONMENT).
     const ENVIRONMENT: &'static [(&'static str, &'static str)] = &[];
+    /// Whether it has to find types itself, as readers of CSV do, and heeds [`Reading::types`](crate::Reading::types): only then
+    /// is a target asked for them.
+    const FINDS_TYPES: bool = false;
 
     /// How to connect. Denies unknown fields; its doc comments are the reference documentation.
     type Config: DeserializeOwned + JsonSchema + Send + 'static;

@@ -37,6 +37,8 @@ pub struct ConnectionUrl {
     pub query: Vec<(String, String)>,
 }
 
+const JDBC: &str = "jdbc:";
+
 /// What the user has to do where a character may be of a password.
 const UNESCAPED: &str = "percent-encode the password, and other parts as well: @ as %40, # as %23, / as %2F, ? as %3F, % as %25";
 
@@ -219,10 +221,14 @@ pub fn url_to_config(url: &str) -> Result<Map<String, Value>> {
     Ok(keys)
 }
 
-/// The scheme of a connection URL, in lower case: what stands before `://`.
+/// The scheme of a connection URL, in lower case: what stands before `://`. That of a URL of JDBC's has two parts, as in
+/// `jdbc:postgresql`.
 pub fn url_scheme(url: &str) -> Option<String> {
     let (scheme, _) = url.split_once("://")?;
-    let mut letters = scheme.chars();
+    let is_jdbc = scheme
+        .get(..JDBC.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(JDBC));
+    let mut letters = scheme[if is_jdbc { JDBC.len() } else { 0 }..].chars();
     let well_formed = letters
         .next()
         .is_some_and(|first| first.is_ascii_alphabetic())
@@ -372,6 +378,11 @@ mod tests {
     #[test]
     fn schemes() {
         assert_eq!(url_scheme("GRPC+tls://x").as_deref(), Some("grpc+tls"));
+        assert_eq!(
+            url_scheme("jdbc:PostgreSQL://x").as_deref(),
+            Some("jdbc:postgresql")
+        );
+        assert_eq!(url_scheme("a:b://x"), None);
         assert_eq!(url_scheme("my_pg"), None);
         assert_eq!(url_scheme("://x"), None);
     }

@@ -16,8 +16,9 @@ use crate::dead_letter::DeadLetterOrigin;
 use crate::erased::DynSession;
 use crate::panics::caught;
 use crate::{
-    Aftermath, BatchSize, Begun, Checksums, ColumnChecksum, Error, ErrorKind, LoadReport, NullKeys,
-    OnError, Receipt, Rejects, Result, Setting, Verify, keys, looks_secret,
+    Aftermath, Atomicity, BatchSize, Begun, Checksums, ColumnChecksum, Error, ErrorKind,
+    Guarantees, LoadReport, NullKeys, OnError, Reading, Receipt, Rejects, Result, Retry, Setting,
+    Verify, keys, looks_secret,
 };
 
 /// What stands after a part of an attempt.
@@ -33,6 +34,7 @@ pub(super) struct Attempt<'a> {
     meter: &'a Meter<'a>,
     schema: SchemaRef,
     rejects: Rejects,
+    unparsed: Rejects,
     session: Box<dyn DynSession>,
 }
 
@@ -52,6 +54,8 @@ impl<'a> Attempt<'a> {
         meter: &'a Meter<'a>,
         schema: SchemaRef,
         expected_rows: Option<u64>,
+        reading: &Reading,
+        unparsed: Rejects,
         stop: Stop<'_>,
     ) -> Result<Step<Attempt<'a>>> {
         let sink = meter.sink;
@@ -66,6 +70,7 @@ impl<'a> Attempt<'a> {
             sink.retrying(|| async {
                 let resolved = sink.resolve(request.clone()).await?;
                 resolved.plan().check()?;
+                prove_first(sink, &resolved.plan().guarantees, reading)?;
                 sink.status()
                     .begin(resolved.plan().guarantees.after_failure);
                 caught(sink.name(), resolved.begin(rejects.clone())).await
@@ -77,6 +82,7 @@ impl<'a> Attempt<'a> {
                 meter,
                 schema,
                 rejects,
+                unparsed,
                 session,
             })),
             Ok(Begun::AlreadyLoaded(receipt)) => {
@@ -101,11 +107,20 @@ impl<'a> Attempt<'a> {
             sink.within_timeout(work).await
         };
         let published = written.and_then(|(acknowledged, checksums)| {
-            let dead_letters = self.rejects.publish()?;
-            meter.settle(Settled {
-                dead_letters,
+            meter.rows_unparsed.store(self.unparsed.rows(), Relaxed);
+            let mut settled = Settled {
+                dead_letters: self.rejects.publish()?,
+                unparsed: None,
                 checksums,
-            });
+            };
+            match self.unparsed.publish() {
+                Ok(unparsed) => settled.unparsed = unparsed,
+                Err(error) => {
+                    settled.take_back();
+                    return Err(error);
+                }
+            }
+            meter.settle(settled);
             Ok(acknowledged)
         });
         match published {
@@ -299,16 +314,39 @@ async fn give_up(session: Box<dyn DynSession>, sink: &Sink<'_>) {
     }
 }
 
-fn rejects(sink: &Sink<'_>, schema: &SchemaRef) -> Rejects {
-    let spec = sink.spec;
-    if spec.load.on_error == OnError::Fail {
-        return Rejects::none();
+/// Under a type that a later value disproves, a target that cannot take rows back would hold some of them: the whole input is
+/// proved before the first.
+fn prove_first(sink: &Sink<'_>, guarantees: &Guarantees, reading: &Reading) -> Result<()> {
+    if guarantees.atomicity == Atomicity::Load || reading.prove || !reading.found.is_sampled() {
+        return Ok(());
     }
+    sink.needs_proof.store(true, Relaxed);
+    let message = "the types of the input are those of a sample, and rows that were loaded under them could not be taken back";
+    Err(Error::new(ErrorKind::SchemaMismatch, message).with_retry(Retry::Reopen))
+}
+
+/// The file of the rows of the input that cannot be parsed, if this destination skips rows.
+pub(super) fn unparsed(sink: &Sink<'_>) -> Rejects {
+    match sink.spec.load.on_error {
+        OnError::Fail => Rejects::none(),
+        OnError::Skip => Rejects::unparsed_to_folder(&sink.spec.load.dead_letters, &origin(sink)),
+    }
+}
+
+fn rejects(sink: &Sink<'_>, schema: &SchemaRef) -> Rejects {
+    match sink.spec.load.on_error {
+        OnError::Fail => Rejects::none(),
+        OnError::Skip => Rejects::to_folder(&sink.spec.load.dead_letters, schema, &origin(sink)),
+    }
+}
+
+fn origin(sink: &Sink<'_>) -> DeadLetterOrigin {
+    let spec = sink.spec;
     let known = sink.loader.descriptor.options_schema();
     let shown = |(key, setting): &(&str, &Setting)| {
         !setting.hidden && !known.holds_secrets(key) && !looks_secret(key)
     };
-    let origin = DeadLetterOrigin {
+    DeadLetterOrigin {
         load_id: sink.load_id.clone(),
         loader: sink.name().into(),
         target: spec.target.clone(),
@@ -323,8 +361,7 @@ fn rejects(sink: &Sink<'_>, schema: &SchemaRef) -> Rejects {
             .filter(shown)
             .map(|(key, setting)| (key.to_owned(), setting.value.clone()))
             .collect(),
-    };
-    Rejects::to_folder(&spec.load.dead_letters, schema, &origin)
+    }
 }
 
 /// What was found before the commit: rows acknowledged, and checksums that are equal.

@@ -10,23 +10,26 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::Mutex;
 
 use crate::dead_letter::read_dead_letters;
-use crate::{BatchStream, Error, ErrorKind, Query, QueryProgress, Result, Source};
+use crate::{BatchStream, Error, ErrorKind, Query, Reading, Result, Source};
 
 /// The rows of a load. It knows their schema, whether they can be read again, and what they are (for the
 /// [`Definition`](crate::Definition) of a load).
 pub struct Input {
     rows: Rows,
     definition: Option<String>,
+    finds_types: bool,
 }
 
 enum Rows {
     Again {
-        open: Box<dyn Fn(QueryProgress) -> Opening + Send + Sync>,
-        schema: Option<Box<dyn Fn() -> BoxFuture<'static, Result<SchemaRef>> + Send + Sync>>,
+        open: Box<dyn Fn(Reading) -> Opening + Send + Sync>,
+        schema: Option<Box<FindSchema>>,
     },
     Once(Mutex<Option<BatchStream>>),
     Through(Box<Input>, Arc<dyn Operator>),
 }
+
+type FindSchema = dyn Fn(Reading) -> BoxFuture<'static, Result<SchemaRef>> + Send + Sync;
 
 type Opening = BoxFuture<'static, Result<BatchStream>>;
 
@@ -49,10 +52,10 @@ pub trait Operator: Send + Sync + 'static {
 }
 
 impl Input {
-    /// Rows that can be read again, by calling `open` again; it may report how far a query is. Without
+    /// Rows that can be read again, by calling `open` again; the [`Reading`] takes how far a query is. Without
     /// [`with_schema`](Self::with_schema) the schema is found by opening.
     pub fn repeatable(
-        open: impl Fn(QueryProgress) -> BoxFuture<'static, Result<BatchStream>> + Send + Sync + 'static,
+        open: impl Fn(Reading) -> BoxFuture<'static, Result<BatchStream>> + Send + Sync + 'static,
     ) -> Self {
         Self {
             rows: Rows::Again {
@@ -60,22 +63,25 @@ impl Input {
                 schema: None,
             },
             definition: None,
+            finds_types: false,
         }
     }
 
     /// The answer to a query, which is run again if the whole load has to be.
     pub fn query(source: Source, query: Query) -> Self {
         let definition = query.definition();
+        let finds_types = source.descriptor().finds_types();
         let (source, query) = (Arc::new(source), Arc::new(query));
         let (asked, schema_of) = (Arc::clone(&source), Arc::clone(&query));
-        Self::repeatable(move |progress| {
+        Self::repeatable(move |reading| {
             let (source, query) = (Arc::clone(&source), Query::clone(&query));
-            async move { source.query(&query.with_progress(progress)).await }.boxed()
+            async move { source.query(&query.with_reading(reading)).await }.boxed()
         })
-        .with_schema(move || {
-            let (source, query) = (Arc::clone(&asked), Arc::clone(&schema_of));
-            async move { source.schema(&query).await }.boxed()
+        .with_schema(move |reading| {
+            let (source, query) = (Arc::clone(&asked), Query::clone(&schema_of));
+            async move { source.schema(&query.with_reading(reading)).await }.boxed()
         })
+        .finding_types(finds_types)
         .defined_as(definition)
     }
 
@@ -84,6 +90,7 @@ impl Input {
         Self {
             rows: Rows::Once(Mutex::new(Some(stream))),
             definition: None,
+            finds_types: false,
         }
     }
 
@@ -94,7 +101,7 @@ impl Input {
             let stream = BatchStream::from_batches(Arc::clone(&schema), batches.clone());
             async move { Ok(stream) }.boxed()
         })
-        .with_schema(move || {
+        .with_schema(move |_| {
             let schema = Arc::clone(&announced);
             async move { Ok(schema) }.boxed()
         })
@@ -113,7 +120,7 @@ impl Input {
     #[must_use]
     pub fn with_schema(
         mut self,
-        find: impl Fn() -> BoxFuture<'static, Result<SchemaRef>> + Send + Sync + 'static,
+        find: impl Fn(Reading) -> BoxFuture<'static, Result<SchemaRef>> + Send + Sync + 'static,
     ) -> Self {
         if let Rows::Again { schema, .. } = &mut self.rows {
             *schema = Some(Box::new(find));
@@ -128,6 +135,13 @@ impl Input {
         self
     }
 
+    /// Says whether `open` heeds [`Reading::types`]: only then is a target asked for them.
+    #[must_use]
+    pub fn finding_types(mut self, finds: bool) -> Self {
+        self.finds_types = finds;
+        self
+    }
+
     /// These rows behind an operator.
     #[must_use]
     pub fn through(self, operator: impl Operator) -> Self {
@@ -136,6 +150,8 @@ impl Input {
             .as_ref()
             .map(|before| format!("{before}\u{0}{}", operator.definition()));
         Self {
+            // An operator may change what a column is.
+            finds_types: false,
             rows: Rows::Through(Box::new(self), Arc::new(operator)),
             definition,
         }
@@ -144,6 +160,10 @@ impl Input {
     /// What the rows are, where that is known.
     pub fn definition(&self) -> Option<&str> {
         self.definition.as_deref()
+    }
+
+    pub(crate) fn finds_types(&self) -> bool {
+        self.finds_types
     }
 
     /// Whether they can be read again.
@@ -159,34 +179,32 @@ impl Input {
     ///
     /// # Errors
     /// Whatever the source says; [`ErrorKind::Unexpected`] if the stream was read already.
-    pub fn schema(&self) -> BoxFuture<'_, Result<SchemaRef>> {
+    pub fn schema(&self, reading: Reading) -> BoxFuture<'_, Result<SchemaRef>> {
         async move {
             match &self.rows {
                 Rows::Again {
                     schema: Some(find), ..
-                } => find().await,
-                Rows::Again { open, schema: None } => {
-                    Ok(open(QueryProgress::default()).await?.schema().clone())
-                }
+                } => find(reading).await,
+                Rows::Again { open, schema: None } => Ok(open(reading).await?.schema().clone()),
                 Rows::Once(stream) => {
                     let stream = stream.lock().await;
                     let stream = stream.as_ref().ok_or_else(read_already)?;
                     Ok(stream.schema().clone())
                 }
-                Rows::Through(input, operator) => operator.schema(&input.schema().await?),
+                Rows::Through(input, operator) => operator.schema(&input.schema(reading).await?),
             }
         }
         .boxed()
     }
 
     /// Opens the rows.
-    pub(crate) fn open(&self, progress: QueryProgress) -> BoxFuture<'_, Result<BatchStream>> {
+    pub(crate) fn open(&self, reading: Reading) -> BoxFuture<'_, Result<BatchStream>> {
         async move {
             match &self.rows {
-                Rows::Again { open, .. } => open(progress).await,
+                Rows::Again { open, .. } => open(reading).await,
                 Rows::Once(stream) => stream.lock().await.take().ok_or_else(read_already),
                 Rows::Through(input, operator) => {
-                    let stream = input.open(progress).await?;
+                    let stream = input.open(reading).await?;
                     operator.apply(stream)
                 }
             }

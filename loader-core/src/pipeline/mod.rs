@@ -15,6 +15,9 @@ mod status;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow_schema::SchemaRef;
+use futures::future::join_all;
+
 pub use self::input::{Input, Operator, Rename};
 use self::run::Run;
 use self::sink::Sink;
@@ -22,7 +25,7 @@ pub use self::status::{LoadStatus, Phase};
 use crate::plan::named_twice;
 use crate::{
     Error, ErrorKind, LoadOptions, LoadReport, LoadState, Loader, LoaderDescriptor, Mark, Plan,
-    Progress, Result, Settings,
+    Progress, Reading, Result, Settings,
 };
 
 /// How long to query the store after a lost commit response, and how long a commit or an abort may take beyond the load's own
@@ -124,19 +127,7 @@ pub async fn load_all(
     input: &Input,
     fail_fast: bool,
 ) -> Result<Vec<Result<LoadReport>>> {
-    for (index, one) in destinations.iter().enumerate() {
-        one.spec.check(&one.loader.descriptor)?;
-        let twin = |other: &&Destination<'_>| {
-            other.spec.target == one.spec.target && other.loader.is_same(one.loader)
-        };
-        if destinations[..index].iter().any(|other| twin(&other)) {
-            return Err(named_twice(one.loader.descriptor.name(), &one.spec.target));
-        }
-    }
-    let sinks = destinations
-        .iter()
-        .map(|one| Sink::new(one, input))
-        .collect();
+    let sinks = sinks(destinations, input)?;
     let run = Run {
         input,
         sinks,
@@ -150,31 +141,94 @@ pub async fn load_all(
     Ok(ended.map(|(sink, outcome)| sink.end(outcome)).collect())
 }
 
+/// What is to become of each destination, or what is refused before any I/O.
+fn sinks<'a>(destinations: &[Destination<'a>], input: &Input) -> Result<Vec<Sink<'a>>> {
+    let of = |(index, one): (usize, &Destination<'a>)| {
+        one.spec.check(&one.loader.descriptor)?;
+        let shares = |other: &&Destination<'_>| other.loader.is_same(one.loader);
+        let mut before = destinations[..index].iter().filter(shares);
+        if before.any(|other| other.spec.target == one.spec.target) {
+            return Err(named_twice(one.loader.descriptor.name(), &one.spec.target));
+        }
+        let sharers = destinations.iter().filter(shares).count();
+        Ok(Sink::new(one, sharers, input))
+    };
+    destinations.iter().enumerate().map(of).collect()
+}
+
 /// Says what a load would do, and changes nothing: neither the target nor, for a query, more than its first rows. What the load
 /// would refuse before its first row is refused here, in the same words.
 ///
 /// # Errors
 /// As for [`load`]. A column that cannot be held is no error: the plan says so, and [`Plan::check`] refuses it as the load does.
 pub async fn plan(loader: &Loader, spec: &LoadSpec, input: &Input) -> Result<Plan> {
-    spec.check(&loader.descriptor)?;
-    let name = loader.descriptor.name();
-    let at = |error: Error| error.with("loader", name).with("target", &spec.target);
-    let sink = Sink::new(&Destination { loader, spec }, input);
-    if spec.load.load_id.is_some()
-        && let LoadState::Committed { receipt, .. } = sink.find_load().await.map_err(at)?
-    {
-        sink.check_definition(&receipt).map_err(at)?;
-        return Ok(Plan::of_nothing(
-            (name, loader.descriptor.capabilities()),
-            &spec.target,
-            spec.load.mode,
-            receipt.rows,
-        ));
+    let mut plans = plan_all(&[Destination { loader, spec }], input).await?;
+    plans.remove(0)
+}
+
+/// Says what a load into several destinations would do, as [`plan`] does of each.
+///
+/// # Errors
+/// As for [`load_all`].
+pub async fn plan_all(
+    destinations: &[Destination<'_>],
+    input: &Input,
+) -> Result<Vec<Result<Plan>>> {
+    let sinks = sinks(destinations, input)?;
+    let found = join_all(sinks.iter().map(committed)).await;
+    let mut plans: Vec<Option<Result<Plan>>> = found.into_iter().map(Result::transpose).collect();
+    let open: Vec<usize> = (0..plans.len())
+        .filter(|index| plans[*index].is_none())
+        .collect();
+    if !open.is_empty() {
+        let asked: Vec<&Sink<'_>> = open.iter().map(|index| &sinks[*index]).collect();
+        let mut reading = Reading::default();
+        let schema = async {
+            reading.types = run::offered_types(input, &asked).await?;
+            input.schema(reading.clone()).await
+        }
+        .await;
+        let planned = |sink| planned(sink, schema.clone(), reading.found.remarks());
+        let planned = join_all(asked.into_iter().map(planned)).await;
+        for (index, plan) in open.into_iter().zip(planned) {
+            plans[index] = Some(plan);
+        }
     }
-    let request = sink.request(input.schema().await?).map_err(at)?;
-    let resolved = sink
-        .retrying(|| sink.resolve(request.clone()))
-        .await
-        .map_err(at)?;
-    Ok(resolved.plan().clone())
+    let plans: Vec<Result<Plan>> = plans.into_iter().flatten().collect();
+    Plan::check_distinct(plans.iter().flatten())?;
+    Ok(plans)
+}
+
+/// The plan of a load that has committed already.
+async fn committed(sink: &Sink<'_>) -> Result<Option<Plan>> {
+    let spec = sink.spec;
+    if spec.load.load_id.is_none() {
+        return Ok(None);
+    }
+    let LoadState::Committed { receipt, complete } = sink.find_load().await.map_err(at(sink))?
+    else {
+        return Ok(None);
+    };
+    sink.check_definition(&receipt).map_err(at(sink))?;
+    let descriptor = &sink.loader.descriptor;
+    Ok(Some(Plan::of_nothing(
+        (descriptor.name(), descriptor.capabilities()),
+        &spec.target,
+        spec.load.mode,
+        (receipt.rows, !complete),
+    )))
+}
+
+async fn planned(sink: &Sink<'_>, schema: Result<SchemaRef>, remarks: Vec<String>) -> Result<Plan> {
+    let request = sink.request(schema?).map_err(at(sink))?;
+    let resolved = sink.retrying(|| sink.resolve(request.clone())).await;
+    let mut plan = resolved.map_err(at(sink))?.plan().clone();
+    plan.input = remarks;
+    Ok(plan)
+}
+
+/// Says which destination an error of a plan is about.
+fn at<'a>(sink: &'a Sink<'_>) -> impl Fn(Error) -> Error + use<'a> {
+    let (name, target) = (sink.loader.descriptor.name(), sink.spec.target.as_str());
+    move |error| error.with("loader", name).with("target", target)
 }

@@ -21,6 +21,7 @@ pub(crate) struct Meter<'a> {
     pub(crate) rows_written: AtomicU64,
     pub(crate) rows_rejected: AtomicU64,
     pub(crate) null_keys: AtomicU64,
+    pub(crate) rows_unparsed: AtomicU64,
     pub(crate) bytes: AtomicU64,
     pub(crate) batches: AtomicU64,
     pub(crate) expected_rows: Mutex<Option<u64>>,
@@ -34,6 +35,8 @@ pub(crate) struct Meter<'a> {
 pub(crate) struct Settled {
     /// The file of the rows that were set aside.
     pub(crate) dead_letters: Option<PathBuf>,
+    /// The file of the rows that could not be parsed.
+    pub(crate) unparsed: Option<PathBuf>,
     /// Of what was sent and what the store holds, equal.
     pub(crate) checksums: Option<Vec<ColumnChecksum>>,
 }
@@ -41,10 +44,10 @@ pub(crate) struct Settled {
 impl Settled {
     /// The load did not commit, so that no row was set aside.
     pub(crate) fn take_back(self) {
-        if let Some(path) = self.dead_letters
-            && let Err(error) = std::fs::remove_file(&path)
-        {
-            tracing::warn!(%error, file = %path.display(), "a dead-letter file of a load that failed could not be removed");
+        for path in self.dead_letters.into_iter().chain(self.unparsed) {
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!(%error, file = %path.display(), "a dead-letter file of a load that failed could not be removed");
+            }
         }
     }
 }
@@ -62,6 +65,7 @@ impl<'a> Meter<'a> {
             rows_written: AtomicU64::new(0),
             rows_rejected: AtomicU64::new(0),
             null_keys: AtomicU64::new(0),
+            rows_unparsed: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             expected_rows: Mutex::new(None),
@@ -161,6 +165,8 @@ impl<'a> Meter<'a> {
             rows_read: get(&self.rows_read),
             rows_rejected,
             dead_letters: settled.dead_letters,
+            rows_unparsed: get(&self.rows_unparsed),
+            unparsed: settled.unparsed,
             bytes: if receipt.bytes > 0 {
                 receipt.bytes
             } else {
@@ -170,6 +176,7 @@ impl<'a> Meter<'a> {
             keys,
             already_loaded: receipt.already_loaded,
             retries: self.sink.retries.load(Ordering::Relaxed),
+            reopened: self.sink.reopened(),
             elapsed: self.sink.started.elapsed(),
             unproved: match settled.checksums {
                 Some(_) => planned

@@ -1,19 +1,22 @@
 //! A run: one input, read once for all destinations that still need it, until each has its outcome.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use arrow_schema::SchemaRef;
+use arrow_schema::{Field, Schema, SchemaRef};
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Attempt, Step};
+use super::attempt::{Attempt, Step, unparsed};
 use super::feed::Feed;
 use super::progress::Meter;
 use super::retry::{Pauses, at_least};
 use super::sink::Sink;
 use super::{Input, Phase};
 use crate::{
-    BatchStream, Error, ErrorKind, LoadReport, Plan, QueryProgress, Result, Retry, panics::caught,
+    BatchStream, Error, ErrorKind, LoadReport, Plan, Reading, Rejects, Result, Retry, Unparsed,
+    panics::caught,
 };
 
 /// How long to wait for a query between reports of its progress.
@@ -75,6 +78,11 @@ impl<'a> Run<'a> {
     fn again(&self, index: usize, outcome: &Outcome, pauses: &mut Pauses) -> Option<Duration> {
         let error = outcome.as_ref().err()?;
         let sink = &self.sinks[index];
+        if sink.reopens(error) {
+            tracing::info!(%error, "opening the input again, with wider types");
+            sink.note_reopened(error);
+            return Some(Duration::ZERO);
+        }
         if is_final(sink, error) {
             return None;
         }
@@ -86,12 +94,23 @@ impl<'a> Run<'a> {
 
     /// One reading of the input, for these sinks.
     async fn attempt(&self, sinks: &[&Sink<'a>]) -> Vec<Outcome> {
-        let query = QueryProgress::default();
+        let unparsed: Vec<Rejects> = sinks.iter().map(|sink| unparsed(sink)).collect();
+        let mut reading = Reading {
+            prove: sinks.iter().any(|sink| sink.needs_proof.load(Relaxed)),
+            ..Reading::default()
+        };
+        if unparsed.iter().all(Rejects::accepts) {
+            reading.unparsed = Unparsed::to(unparsed.clone());
+        }
         let meters: Vec<Meter<'_>> = sinks
             .iter()
-            .map(|sink| Meter::new(sink, query.clone()))
+            .map(|sink| Meter::new(sink, reading.progress.clone()))
             .collect();
-        let stream = match self.open(&meters, &query).await {
+        let opened = async {
+            reading.types = offered_types(self.input, sinks).await?;
+            self.open(&meters, &reading).await
+        };
+        let stream = match opened.await {
             Ok(stream) => stream,
             Err(error) => return sinks.iter().map(|_| Err(error.clone())).collect(),
         };
@@ -101,8 +120,10 @@ impl<'a> Run<'a> {
         if let Err(error) = check_distinct(sinks, &schema).await {
             return sinks.iter().map(|_| Err(error.clone())).collect();
         }
-        let begin = |meter| Attempt::begin(meter, schema.clone(), expected, stop);
-        let begun = join_all(meters.iter().map(begin)).await;
+        let begin = |(meter, unparsed)| {
+            Attempt::begin(meter, schema.clone(), expected, &reading, unparsed, stop)
+        };
+        let begun = join_all(meters.iter().zip(unparsed).map(begin)).await;
         let going = |begun: &Result<Step<Attempt<'_>>>| match begun {
             Ok(Step::Going(attempt)) => Some(attempt.batch_size()),
             _ => None,
@@ -136,20 +157,20 @@ impl<'a> Run<'a> {
     }
 
     /// Opens the input, and tells meanwhile how far its query is.
-    async fn open(&self, meters: &[Meter<'_>], query: &QueryProgress) -> Result<BatchStream> {
+    async fn open(&self, meters: &[Meter<'_>], reading: &Reading) -> Result<BatchStream> {
         for meter in meters {
             meter.sink.status().enter(Phase::Querying);
-            meter
-                .sink
-                .attempts
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            meter.sink.attempts.fetch_add(1, Relaxed);
         }
         let opening = async {
-            let mut opening = std::pin::pin!(caught("the source", self.input.open(query.clone())));
+            let opening = self.input.open(reading.clone());
+            let mut opening = std::pin::pin!(caught("the source", opening));
             loop {
                 match tokio::time::timeout(WAITS, &mut opening).await {
                     Ok(stream) => return stream,
-                    Err(_) if query.done().is_some() => meters.iter().for_each(Meter::tick),
+                    Err(_) if reading.progress.done().is_some() => {
+                        meters.iter().for_each(Meter::tick)
+                    }
                     Err(_) => {}
                 }
             }
@@ -164,6 +185,38 @@ impl<'a> Run<'a> {
             None => opening.await,
         }
     }
+}
+
+/// The types of the targets' columns, for an input that has to find types: of columns on which all targets agree.
+pub(super) async fn offered_types(input: &Input, sinks: &[&Sink<'_>]) -> Result<Option<SchemaRef>> {
+    if !input.finds_types() {
+        return Ok(None);
+    }
+    let described = join_all(
+        sinks
+            .iter()
+            .map(|sink| sink.within_timeout(sink.describe())),
+    )
+    .await;
+    let mut offered: Option<Vec<Field>> = None;
+    for columns in described {
+        let Some(columns) = columns? else { continue };
+        let known: Vec<Field> = columns
+            .columns
+            .into_iter()
+            .filter_map(|column| Some(Field::new(column.name, column.data_type?, true)))
+            .collect();
+        offered = Some(match offered {
+            None => known,
+            Some(before) => before
+                .into_iter()
+                .filter(|field| known.contains(field))
+                .collect(),
+        });
+    }
+    Ok(offered
+        .filter(|fields| !fields.is_empty())
+        .map(|fields| Arc::new(Schema::new(fields))))
 }
 
 /// Looks at the targets of several destinations before any of them begins: two names of one target are refused. What else is
@@ -182,7 +235,7 @@ async fn check_distinct(sinks: &[&Sink<'_>], schema: &SchemaRef) -> Result<()> {
 
 /// Whether the whole load is not run again after this error.
 pub(super) fn is_final(sink: &Sink<'_>, error: &Error) -> bool {
-    !error.is_transient()
+    (!error.is_transient() && !sink.reopens(error))
         || error.is_exhausted()
         || !sink.may_repeat()
         || sink.retries_left() == 0

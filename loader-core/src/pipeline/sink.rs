@@ -1,6 +1,6 @@
 //! One destination of a run: its options, its retries, its questions to the store, and the report of its end.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,19 @@ use crate::panics::caught;
 use crate::schema::check_loadable;
 use crate::{
     Aftermath, Atomicity, Definition, Error, ErrorKind, Guarantees, LoadReport, LoadRequest,
-    LoadState, Loader, Mode, QueryProgress, Receipt, Result, keys,
+    LoadState, Loader, Mode, QueryProgress, Receipt, Result, Retry, TargetColumns, keys,
 };
+
+/// A source that never comes to rest must not keep a load for ever.
+const MOST_REOPENED: usize = 1_000;
 
 pub(crate) struct Sink<'a> {
     pub(crate) loader: &'a Loader,
     pub(crate) spec: &'a LoadSpec,
     pub(crate) load_id: String,
     definition: Definition,
+    /// How many destinations of the run share the connection.
+    sharers: usize,
     input_is_repeatable: bool,
     pub(crate) started: Instant,
     /// How many times something was retried, of `max_retries`.
@@ -31,6 +36,10 @@ pub(crate) struct Sink<'a> {
     pub(crate) attempts: AtomicU32,
     /// What the plan of the last attempt said.
     planned: Mutex<Option<Planned>>,
+    /// Types must be proved before rows go to this target.
+    pub(crate) needs_proof: AtomicBool,
+    /// Why the input was opened again, each time that a value did not fit a sampled type.
+    reopened: Mutex<Vec<String>>,
 }
 
 /// What a plan says that outlives it.
@@ -41,7 +50,7 @@ pub(crate) struct Planned {
 }
 
 impl<'a> Sink<'a> {
-    pub(crate) fn new(destination: &Destination<'a>, input: &Input) -> Self {
+    pub(crate) fn new(destination: &Destination<'a>, sharers: usize, input: &Input) -> Self {
         let Destination { loader, spec } = *destination;
         let made_up = || uuid::Uuid::now_v7().to_string();
         let given = spec.load.load_id.as_ref().or(spec.new_load_id.as_ref());
@@ -52,11 +61,14 @@ impl<'a> Sink<'a> {
             spec,
             load_id,
             definition: Definition::of(input.definition(), &spec.load, &spec.options, &known),
+            sharers,
             input_is_repeatable: input.is_repeatable(),
             started: spec.started.unwrap_or_else(Instant::now),
             retries: AtomicU32::new(0),
             attempts: AtomicU32::new(0),
             planned: Mutex::default(),
+            needs_proof: AtomicBool::new(false),
+            reopened: Mutex::default(),
         }
     }
 
@@ -84,6 +96,7 @@ impl<'a> Sink<'a> {
         request.load = self.spec.load.clone();
         request.definition = Some(self.definition.clone());
         request.mark.clone_from(&self.spec.mark);
+        request.destinations = self.sharers;
         Ok(request)
     }
 
@@ -100,6 +113,34 @@ impl<'a> Sink<'a> {
         };
         *self.planned.lock().unwrap_or_else(PoisonError::into_inner) = Some(planned);
         Ok(resolved)
+    }
+
+    /// The columns of the target, if it is there.
+    pub(crate) async fn describe(&self) -> Result<Option<TargetColumns>> {
+        let describe = || caught(self.name(), self.loader.inner.describe(&self.spec.target));
+        self.retrying(describe).await
+    }
+
+    /// Whether the input is opened again after this error, as a value did not fit a sampled type.
+    pub(crate) fn reopens(&self, error: &Error) -> bool {
+        error.retry() == Retry::Reopen && self.may_repeat() && self.reopened().len() < MOST_REOPENED
+    }
+
+    pub(crate) fn note_reopened(&self, error: &Error) {
+        if self.needs_proof.load(Ordering::Relaxed) {
+            return;
+        }
+        self.reopened
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(error.to_string());
+    }
+
+    pub(crate) fn reopened(&self) -> Vec<String> {
+        self.reopened
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Calls until it succeeds, with what is left of the retries.
@@ -165,7 +206,7 @@ impl<'a> Sink<'a> {
         self.status().set_incomplete(recovered.is_err());
         recovered.map_err(|error| {
             error
-                .with_retry(crate::Retry::Never)
+                .with_retry(Retry::Never)
                 .with_aftermath(Aftermath::Incomplete)
         })
     }
@@ -218,6 +259,7 @@ impl<'a> Sink<'a> {
         };
         let settled = Settled {
             dead_letters: (receipt.rows_rejected > 0).then(find).flatten(),
+            unparsed: None,
             checksums: None,
         };
         Ok(Meter::new(self, QueryProgress::default()).report(receipt.repeated(), settled))

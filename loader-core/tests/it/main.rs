@@ -11,6 +11,7 @@ mod faults;
 mod options;
 mod pipeline;
 mod promises;
+mod reading;
 mod registry;
 
 /// The messages that plugin authors meet are part of the contract. Compilers word them differently, so they are compared

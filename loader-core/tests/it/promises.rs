@@ -18,9 +18,9 @@ use arrowload_core::{
 use futures::{StreamExt, stream};
 
 /// Memory as a store without transactions would be: the target's name says what goes wrong.
-struct Loose(MemoryLoader);
+pub(crate) struct Loose(MemoryLoader);
 
-struct LooseSession(MemorySession, String);
+pub(crate) struct LooseSession(MemorySession, String);
 
 /// How often a target that changes twice was looked at.
 static RESOLVED: AtomicU32 = AtomicU32::new(0);
@@ -135,7 +135,7 @@ impl LoadSession for LooseSession {
     }
 }
 
-async fn connect<L: DataLoader>(database: &str) -> Loader {
+pub(crate) async fn connect<L: DataLoader>(database: &str) -> Loader {
     let mut config = Settings::new();
     config.set("database", database, "test");
     Loader::connect(&LoaderDescriptor::of::<L>("test", "0"), &config, 0)

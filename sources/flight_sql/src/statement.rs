@@ -10,15 +10,16 @@ use arrow_flight::sql::{
     CommandPreparedStatementUpdate, CommandStatementQuery, CommandStatementUpdate,
     DoPutPreparedStatementResult, DoPutUpdateResult, ProstMessageExt,
 };
-use arrow_flight::{FlightData, FlightDescriptor, IpcMessage};
+use arrow_flight::{FlightData, FlightDescriptor};
 use arrow_schema::{Field, Schema};
+use arrowload_common_ipc::read_schema;
 use arrowload_core::{Error, ErrorKind, Param, Params, Query, QueryProgress, Result};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use prost::Message;
 
 use crate::connect::Server;
-use crate::error::{from_flight, malformed};
+use crate::error::{from_flight, malformed, undecoded};
 use crate::fetch::fetch;
 use crate::stream::FlightStream;
 
@@ -35,13 +36,13 @@ pub(crate) async fn query(
         let command = CommandPreparedStatementQuery {
             prepared_statement_handle: handle,
         };
-        return rows_of(server, &command.as_any(), &query.progress).await;
+        return rows_of(server, &command.as_any(), &query.reading.progress).await;
     };
     let command = CommandStatementQuery {
         query: query.sql.clone(),
         transaction_id: transaction.cloned(),
     };
-    rows_of(server, &command.as_any(), &query.progress).await
+    rows_of(server, &command.as_any(), &query.reading.progress).await
 }
 
 /// Runs a statement for its effect, and answers how many rows it changed, if the server knows.
@@ -122,8 +123,8 @@ impl Prepared {
             parameters: Schema::empty(),
         };
         if !result.parameter_schema.is_empty() {
-            prepared.parameters =
-                Schema::try_from(IpcMessage(result.parameter_schema)).map_err(malformed)?;
+            let parameters = read_schema(&result.parameter_schema).map_err(undecoded)?;
+            prepared.parameters = parameters.as_ref().clone();
         }
         Ok(prepared)
     }

@@ -60,10 +60,10 @@ async fn a_load_says_how_far_its_query_is() {
     })
     .await;
     let source = Arc::new(source(&server.url()).await.expect("a source"));
-    let input = Input::repeatable(move |progress| {
+    let input = Input::repeatable(move |reading| {
         let source = Arc::clone(&source);
         Box::pin(async move {
-            let query = Query::new(NUMBERS).with_progress(progress);
+            let query = Query::new(NUMBERS).with_reading(reading);
             source.query(&query).await
         })
     });
