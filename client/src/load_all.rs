@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use arrowload_core::{
-    Destination as Place, Error, ErrorKind, Input, LoadReport, LoadState, Operator, Plan, Progress,
-    Result,
+    Destination as Place, Error, ErrorKind, Input, LoadReport, LoadState, Loader, Operator, Plan,
+    Progress, Result,
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -80,14 +80,12 @@ impl LoadAllBuilder {
     pub async fn plan(self) -> Result<Vec<DestinationOutcome<Plan>>> {
         let (client, input) = (&self.client, &self.input);
         let prepared = prepare(client, self.destinations)?;
-        let planned = join_all(prepared.iter().map(async |one| {
-            let loader = one.connect(client).await?;
-            arrowload_core::plan_load(&loader, &one.spec, input).await
-        }));
+        let connected = join_all(prepared.iter().map(|one| one.connect(client))).await;
+        let planned = arrowload_core::plan_all(&places(&connected, &prepared), input).await?;
         let reading = |plan: &Plan| u32::from(plan.already_loaded.is_none());
-        let planned = planned.await;
-        Plan::check_distinct(planned.iter().flatten())?;
-        let ended = planned.into_iter().map(|planned| {
+        let mut planned = planned.into_iter();
+        let ended = connected.into_iter().map(|loader| {
+            let planned = loader.and_then(|_| planned.next().unwrap_or_else(missing));
             let reading = planned.as_ref().ok().map(reading);
             (planned, reading)
         });
@@ -124,19 +122,9 @@ impl LoadAllBuilder {
                 .filter(|loader| loader.is_ok())
                 .for_each(|loader| *loader = Err(stopped()));
         }
-        let places = connected.iter().zip(&prepared);
-        let places: Vec<Place<'_>> = places
-            .filter_map(|(loader, one)| {
-                let (loader, spec) = (loader.as_ref().ok()?, &one.spec);
-                Some(Place { loader, spec })
-            })
-            .collect();
+        let places = places(&connected, &prepared);
         let loaded = arrowload_core::load_all(&places, &self.input, self.fail_fast).await?;
         let mut loaded = loaded.into_iter();
-        let missing = || {
-            let message = "internal error: a destination has no outcome";
-            Err(Error::new(ErrorKind::Unexpected, message))
-        };
         let ended = connected
             .into_iter()
             .zip(readings)
@@ -186,6 +174,20 @@ fn prepare(client: &Client, destinations: Vec<Destination>) -> Result<Vec<Prepar
         return Err(Error::new(ErrorKind::InvalidOption, message));
     }
     Ok(prepared)
+}
+
+/// The destinations whose stores answered.
+fn places<'a>(connected: &'a [Result<Loader>], prepared: &'a [Prepared]) -> Vec<Place<'a>> {
+    let place = |(loader, one): (&'a Result<Loader>, &'a Prepared)| {
+        let (loader, spec) = (loader.as_ref().ok()?, &one.spec);
+        Some(Place { loader, spec })
+    };
+    connected.iter().zip(prepared).filter_map(place).collect()
+}
+
+fn missing<T>() -> Result<T> {
+    let message = "internal error: a destination has no outcome";
+    Err(Error::new(ErrorKind::Unexpected, message))
 }
 
 /// Notes which reading of the input brought the rows that are committed, counted from 1.

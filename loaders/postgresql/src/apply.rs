@@ -63,22 +63,24 @@ async fn ask(client: &Client, sql: &str) -> Result<Row> {
 
 /// Deletes every row of the table, and says how many there were. Readers with an older snapshot still see them.
 pub(crate) async fn delete_all(client: &Client, layout: &Layout) -> Result<u64> {
-    let deleted = execute(client, &format!("DELETE FROM {}", layout.place.sql())).await?;
-    check_left(client, layout, 0).await?;
-    Ok(deleted)
+    execute(client, &format!("DELETE FROM {}", layout.place.sql())).await
 }
 
-/// After old rows were deleted, only these many new ones are there. A rule or trigger may keep old ones in silence, so that
-/// readers would see a mix: where there is one, the rows are counted.
-async fn check_left(client: &Client, layout: &Layout, new: u64) -> Result<()> {
+/// How many rows are there beside these many new ones, after the old ones were deleted. A rule or trigger may keep some in
+/// silence, so that readers would see a mix: where there is one, the rows are counted.
+pub(crate) async fn count_kept(client: &Client, layout: &Layout, new: u64) -> Result<u64> {
     if !layout.table.as_ref().is_some_and(|table| table.keeps_rows) {
-        return Ok(());
+        return Ok(0);
     }
     let there = count_rows(client, layout).await?;
-    if there == new {
+    Ok(there.saturating_sub(new))
+}
+
+/// Refuses to overwrite a table of which rows are kept.
+pub(crate) fn check_kept(layout: &Layout, kept: u64) -> Result<()> {
+    if kept == 0 {
         return Ok(());
     }
-    let kept = there.saturating_sub(new);
     let message = format!(
         "{kept} old rows of {} are still there after they were deleted: a rule or trigger keeps them",
         layout.place.sql()
@@ -116,7 +118,7 @@ pub(crate) async fn exchange(client: &Client, layout: &Layout) -> Result<Moved> 
         deleted: count(&row, 1)?,
         keys: None,
     };
-    check_left(client, layout, moved.rows).await?;
+    check_kept(layout, count_kept(client, layout, moved.rows).await?)?;
     Ok(moved)
 }
 

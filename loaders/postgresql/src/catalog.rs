@@ -57,6 +57,8 @@ pub(crate) struct Table {
     pub(crate) references: Vec<Reference>,
     /// A rule or trigger may keep rows that are deleted.
     pub(crate) keeps_rows: bool,
+    /// The rule that does something else instead of any deletion.
+    pub(crate) undeletable: Option<String>,
     /// Row-level security applies to the user.
     pub(crate) row_security: bool,
     pub(crate) privileges: Privileges,
@@ -162,6 +164,8 @@ SELECT pg_catalog.json_build_object( \
     'keeps_rows', EXISTS (SELECT 1 FROM family WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_trigger t \
             WHERE t.tgrelid = family.oid AND NOT t.tgisinternal AND t.tgtype::int & 11 = 11) \
         OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite w WHERE w.ev_class = family.oid AND w.ev_type = '4' AND w.is_instead)), \
+    'undeletable', (SELECT w.rulename FROM pg_catalog.pg_rewrite w WHERE w.ev_class = r.oid AND w.ev_type = '4' AND w.is_instead \
+        AND w.ev_qual = '<>' AND w.ev_enabled IN ('O', 'A') ORDER BY 1 LIMIT 1), \
     'columns', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname, 'not_null', a.attnotnull, \
             'has_default', a.atthasdef, 'identity', a.attidentity::text, 'generated', a.attgenerated::text, \
             'key', EXISTS (SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indisprimary \
@@ -221,6 +225,7 @@ struct TableAnswer {
     privileges: Privileges,
     row_security: bool,
     keeps_rows: bool,
+    undeletable: Option<String>,
     columns: Option<Vec<ColumnAnswer>>,
     indexes: Option<Vec<UniqueIndex>>,
     references: Option<Vec<Reference>>,
@@ -336,6 +341,7 @@ impl TableAnswer {
                     indexes: self.indexes.map(sorted).unwrap_or_default(),
                     references: self.references.unwrap_or_default(),
                     keeps_rows: self.keeps_rows,
+                    undeletable: self.undeletable,
                     row_security: self.row_security,
                     privileges: self.privileges,
                 });

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use arrowload_core::{Error, ErrorKind, Result, Secret};
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
+    Timeouts,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::SslMode as Wanted;
@@ -33,6 +34,8 @@ pub(crate) struct Connections {
     has_password: bool,
     /// Connections at most.
     size: usize,
+    /// How long one of several destinations of a run waits for a connection.
+    patience: Duration,
     /// As many as there are connections.
     turns: Arc<Semaphore>,
 }
@@ -174,14 +177,45 @@ impl Connections {
             place,
             has_password,
             size,
+            patience: Duration::from_secs(config.connect_timeout.max(1)),
             turns: Arc::new(Semaphore::new(size)),
         })
     }
 
+    /// Refuses more destinations of one run than there are connections: each keeps one until the last row is read for all.
+    pub(crate) fn check_share(&self, destinations: usize) -> Result<()> {
+        let size = self.size;
+        if destinations <= size {
+            return Ok(());
+        }
+        let message = format!(
+            "{destinations} destinations share this connection, each of them needs one of its own in the pool until all rows are \
+             read, and pool_size is {size}; set pool_size to {destinations} or more, or load into fewer at once"
+        );
+        Err(Error::new(ErrorKind::InvalidOption, message).with("key", "pool_size"))
+    }
+
     /// A connection of one's own.
     pub(crate) async fn lease(&self) -> Result<Lease> {
-        let object = self.pool.get().await.map_err(|error| match error {
+        self.lease_within(None).await
+    }
+
+    /// A connection for one of several destinations of a run. The others may hold connections until it has one, so that two
+    /// such runs could wait for each other: it waits for some time only.
+    pub(crate) async fn lease_among(&self, destinations: usize) -> Result<Lease> {
+        self.lease_within((destinations > 1).then_some(self.patience))
+            .await
+    }
+
+    async fn lease_within(&self, wait: Option<Duration>) -> Result<Lease> {
+        let timeouts = Timeouts {
+            wait,
+            ..Timeouts::default()
+        };
+        let object = self.pool.timeout_get(&timeouts).await;
+        let object = object.map_err(|error| match error {
             PoolError::Backend(error) => from_connecting(error, &self.place, self.has_password),
+            PoolError::Timeout(TimeoutType::Wait) => self.none_free(),
             other => Error::new(
                 ErrorKind::Connection,
                 format!("no connection to {}: {other}", self.place),
@@ -195,19 +229,39 @@ impl Connections {
         })
     }
 
+    fn none_free(&self) -> Error {
+        let message = format!(
+            "other loads hold the {} connections of the pool, and none was free within {} seconds; raise pool_size",
+            self.size,
+            self.patience.as_secs()
+        );
+        Error::new(ErrorKind::ResourceExhausted, message)
+            .transient()
+            .with("key", "pool_size")
+    }
+
     /// The connection of a load that will use this many in all. Loads take turns, first come, first served, so that none holds
-    /// some connections while it waits for those that another holds.
-    pub(crate) async fn lease_for_load(&self, connections: usize) -> Result<Lease> {
+    /// some connections while it waits for those that another holds; but for the destinations of one run, of which each has a
+    /// turn of its own and waits for some time only.
+    pub(crate) async fn lease_for_load(
+        &self,
+        connections: usize,
+        destinations: usize,
+    ) -> Result<Lease> {
         let permits = u32::try_from(connections.min(self.size)).unwrap_or(u32::MAX);
         let closed = |error| {
             Error::new(ErrorKind::Connection, "the pool of connections is closed")
                 .with_source(error)
         };
-        let turn = Arc::clone(&self.turns)
-            .acquire_many_owned(permits)
-            .await
-            .map_err(closed)?;
-        let mut lease = self.lease().await?;
+        let turn = Arc::clone(&self.turns).acquire_many_owned(permits);
+        let turn = match destinations {
+            0 | 1 => turn.await,
+            _ => tokio::time::timeout(self.patience, turn)
+                .await
+                .map_err(|_| self.none_free())?,
+        };
+        let turn = turn.map_err(closed)?;
+        let mut lease = self.lease_among(destinations).await?;
         lease.turn = Some(turn);
         Ok(lease)
     }

@@ -209,6 +209,7 @@ impl Layout {
                 layout.check_keys(request, table)?;
             }
             if request.load.mode == Mode::Overwrite {
+                layout.check_deletable(table)?;
                 layout.refer(&table.references)?;
             }
         }
@@ -470,6 +471,19 @@ impl Layout {
             }
         }
         Ok(())
+    }
+
+    /// An overwrite deletes the old rows. Triggers, and rules for some rows, are only known by what they do then.
+    fn check_deletable(&self, table: &Table) -> Result<()> {
+        let Some(rule) = &table.undeletable else {
+            return Ok(());
+        };
+        let message = format!(
+            "an overwrite deletes the old rows of {}, and its rule `{rule}` does something else instead; disable or drop the rule, or \
+             use another mode",
+            self.place.sql()
+        );
+        Err(Error::new(ErrorKind::Unsupported, message))
     }
 
     /// Other tables' rows that refer to the old rows must find them again in the new ones.

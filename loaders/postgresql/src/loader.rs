@@ -8,10 +8,11 @@ use arrowload_core::{
 use serde_json::{Map, Value};
 use tokio_postgres::Client;
 
+use crate::catalog::Look;
 use crate::config::{self, PostgresqlConfig};
 use crate::connect::{BEGIN, Connections, Lease};
 use crate::ident::check;
-use crate::ledger::{Load, State};
+use crate::ledger::{Ledger, Load, State};
 use crate::session::{Opened, PostgresqlSession, transaction_id};
 use crate::target::{PostgresqlTarget, Schemas, describe};
 use crate::{PostgresqlOptions, apply};
@@ -26,9 +27,18 @@ pub struct PostgresqlLoader {
 type Request = LoadRequest<PostgresqlOptions>;
 
 impl PostgresqlLoader {
-    async fn resolve_on(&self, client: &Client, request: &Request) -> Result<PostgresqlTarget> {
+    async fn look(&self, client: &Client, request: &Request) -> Result<(Look, Ledger)> {
+        self.schemas.look(client, &request.target).await
+    }
+
+    async fn resolve_on(
+        &self,
+        client: &Client,
+        looked: (Look, Ledger),
+        request: &Request,
+    ) -> Result<PostgresqlTarget> {
         let pool = (self.connections.size(), self.connections.place());
-        PostgresqlTarget::resolve(client, &self.schemas, request, pool).await
+        PostgresqlTarget::resolve(client, looked, request, pool).await
     }
 
     /// Begins the load's transaction, and locks the table, so that what was decided stays true. Answers with the transaction's
@@ -52,12 +62,16 @@ impl PostgresqlLoader {
             begun?;
             Ok::<_, Error>((id?, found?))
         };
-        let look = || self.schemas.look(lease, &request.target);
+        let look = || self.look(lease, request);
         // What can be is on its way at once.
         let (transaction, locked, looked) = if let Some(sql) = &request.options.pre_sql {
             let sql = apply::within_transaction(sql);
-            let (begun, ran, id) =
-                futures::join!(begin(target), lease.run(&sql), transaction_id(lease));
+            let (begun, ran, id, looked) = futures::join!(
+                begin(target),
+                lease.run(&sql),
+                transaction_id(lease),
+                look()
+            );
             let (transaction, found) = begun?;
             if found.is_some() {
                 return Ok((transaction, found));
@@ -69,7 +83,7 @@ impl PostgresqlLoader {
                 return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "pre_sql"));
             }
             // What the SQL has made of the target counts.
-            *target = self.resolve_on(lease, request).await?;
+            *target = self.resolve_on(lease, looked?, request).await?;
             let (locked, looked) = futures::join!(target.lock(lease, request), look());
             (transaction, locked, looked)
         } else {
@@ -136,8 +150,12 @@ impl DataLoader for PostgresqlLoader {
     }
 
     async fn resolve(&self, request: &Request) -> Result<PostgresqlTarget> {
-        let lease = self.connections.lease().await?;
-        let target = self.resolve_on(&lease, request).await;
+        self.connections.check_share(request.destinations)?;
+        let lease = self.connections.lease_among(request.destinations).await?;
+        let target = match self.look(&lease, request).await {
+            Ok(looked) => self.resolve_on(&lease, looked, request).await,
+            Err(error) => Err(error),
+        };
         lease.give_back();
         target
     }
@@ -154,7 +172,7 @@ impl DataLoader for PostgresqlLoader {
     ) -> Result<Begun<PostgresqlSession>> {
         let lease = self
             .connections
-            .lease_for_load(target.connections())
+            .lease_for_load(target.connections(), request.destinations)
             .await?;
         target
             .ledger

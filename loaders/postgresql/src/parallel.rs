@@ -34,7 +34,8 @@ pub(crate) fn connections(
 ) -> (usize, Option<&'static str>) {
     let wanted = request.load.parallelism.unwrap_or(1).max(1);
     // Beside those that copy, one leads.
-    let most = pool.saturating_sub(1).max(1);
+    let share = pool / request.destinations.max(1);
+    let most = share.saturating_sub(1).max(1);
     let alone = if layout.table.is_some() {
         Some("the table is there, and one transaction fills it")
     } else if layout.way == Way::Staged {
@@ -48,6 +49,10 @@ pub(crate) fn connections(
     };
     match alone {
         Some(why) if wanted > 1 => (1, Some(why)),
+        None if wanted > most && request.destinations > 1 => (
+            most,
+            Some("pool_size allows no more to each of the destinations"),
+        ),
         None if wanted > most => (most, Some("pool_size allows no more")),
         Some(_) => (1, None),
         None => (wanted, None),

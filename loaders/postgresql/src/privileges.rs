@@ -49,7 +49,7 @@ fn on_table(grant: &Grant<'_>, table: &Table, layout: &Layout, request: &Request
     let reads = request.load.mode == Mode::Upsert
         || request.load.verify == Verify::Checksum
         || (replaces && table.keeps_rows)
-        || (layout.way == Way::Staged && !request.load.limits().is_empty());
+        || ((replaces || layout.way == Way::Staged) && !request.load.limits().is_empty());
     grant.check(has.insert, "INSERT", &name)?;
     grant.check(has.delete || !replaces, "DELETE", &name)?;
     grant.check(

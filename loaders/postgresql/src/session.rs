@@ -49,6 +49,8 @@ pub struct PostgresqlSession {
     bytes: u64,
     /// Old rows that were deleted.
     deleted: u64,
+    /// Old rows that are there all the same.
+    kept: u64,
     keys: Option<KeyCounts>,
     /// The id of the table, if this load created it.
     created: Option<u32>,
@@ -110,6 +112,7 @@ struct Ready {
     copying: Copying,
     created: Option<u32>,
     deleted: u64,
+    kept: u64,
     floor: Option<String>,
 }
 
@@ -142,8 +145,12 @@ async fn make_ready(opened: &Opened, request: &LoadRequest<PostgresqlOptions>) -
     };
     let delete = async {
         match direct && apply::overwrites(request.load.mode, layout) {
-            true => apply::delete_all(lease, layout).await,
-            false => Ok(0),
+            true => {
+                let deleted = apply::delete_all(lease, layout).await?;
+                let kept = apply::count_kept(lease, layout, 0).await?;
+                Ok::<_, Error>((deleted, kept))
+            }
+            false => Ok((0, 0)),
         }
     };
     let floor = async {
@@ -155,11 +162,12 @@ async fn make_ready(opened: &Opened, request: &LoadRequest<PostgresqlOptions>) -
     let (made, created, deleted, floor, statement) =
         futures::join!(make, id, delete, floor, lease.prepare(&sql));
     made.map_err(|error| explain_creation(error, layout, request.load.mode))?;
-    let deleted = deleted?;
+    let (deleted, kept) = deleted?;
     request.load.limits().check(0, deleted, deleted)?;
     Ok(Ready {
         created: created?,
         deleted,
+        kept,
         floor: floor?,
         copying: Copying::Alone(statement.map_err(from_pg)?),
     })
@@ -219,6 +227,7 @@ impl PostgresqlSession {
                 copying: Copying::Shared(shared),
                 created: None,
                 deleted: 0,
+                kept: 0,
                 floor: None,
             }
         } else {
@@ -239,6 +248,7 @@ impl PostgresqlSession {
             taken: 0,
             bytes: 0,
             deleted: ready.deleted,
+            kept: ready.kept,
             keys: None,
             created: ready.created,
             floor: ready.floor,
@@ -287,6 +297,8 @@ impl PostgresqlSession {
         let replaces = apply::overwrites(self.request.load.mode, &self.layout);
         if replaces && !self.layout.referred {
             self.deleted = apply::delete_all(&self.lease, &self.layout).await?;
+            self.kept = apply::count_kept(&self.lease, &self.layout, 0).await?;
+            apply::check_kept(&self.layout, self.kept)?;
         }
         for statement in &self.layout.after {
             self.lease.run(statement).await?;
@@ -424,6 +436,7 @@ fn commit_error(error: tokio_postgres::Error) -> Error {
 
 impl LoadSession for PostgresqlSession {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        apply::check_kept(&self.layout, self.kept)?;
         match &mut self.copying {
             Copying::Shared(shared) => shared.write(batch, self.given).await?,
             Copying::Alone(statement) => {
@@ -440,6 +453,7 @@ impl LoadSession for PostgresqlSession {
     }
 
     async fn prepare(&mut self) -> Result<Prepared> {
+        apply::check_kept(&self.layout, self.kept)?;
         self.finish_copy().await?;
         if let Copying::Shared(shared) = &mut self.copying {
             (self.taken, self.bytes) = shared.finish().await?;

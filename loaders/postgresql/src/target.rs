@@ -63,14 +63,13 @@ pub struct PostgresqlTarget {
 }
 
 impl PostgresqlTarget {
-    /// Looks at the target, decides what the load will do, and refuses what it cannot. Changes nothing.
+    /// Decides what the load will do with what was found, and refuses what it cannot. Changes nothing.
     pub(crate) async fn resolve(
         client: &Client,
-        schemas: &Schemas,
+        (look, ledger): (Look, Ledger),
         request: &Request,
         pool: (usize, &str),
     ) -> Result<Self> {
-        let (look, ledger) = schemas.look(client, &request.target).await?;
         catalog::check_schema(&look.place.schema, look.may_create)?;
         catalog::check_schema(&ledger.place().schema, look.ledger.may_create)?;
         let ledger_state = ledger.state(&look.ledger)?;
@@ -82,6 +81,11 @@ impl PostgresqlTarget {
             }
         }
         privileges::check(&look, &layout, request, &ledger)?;
+        let limits = request.load.limits();
+        if apply::overwrites(request.load.mode, &layout) && !limits.is_empty() {
+            let rows = apply::count_rows(client, &layout).await?;
+            limits.check(0, rows, rows)?;
+        }
         let copying = parallel::connections(request, &layout, pool.0);
         if copying.0 > 1 && request.options.freeze {
             let message = "freeze needs the transaction that creates the table, and parallelism has several; leave one of them out";

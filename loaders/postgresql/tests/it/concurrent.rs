@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use arrowload_core::{ErrorKind, Loader, Mode, load};
+use arrowload_core::{Destination, ErrorKind, Loader, Mode, load, load_all, plan_all};
 use futures::future::join_all;
 use serde_json::json;
 
@@ -276,5 +276,103 @@ async fn loads_that_need_a_stronger_lock_do_not_lock_each_other_up() {
                 "{what}"
             );
         }
+    }
+}
+
+/// Destinations of one run each keep a connection to the end: as many as there are connections are loaded, and more are
+/// refused by plan and load alike. None waits for ever for what another holds that waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn destinations_share_the_connections_of_a_pool() {
+    let Some(database) = database("shared_pool").await else {
+        return;
+    };
+    let rows = query(&people(0..1000, "n"));
+    for (pool_size, copying) in [(1, 0), (2, 0), (3, 1), (4, 1), (9, 2)] {
+        database
+            .run("DROP TABLE IF EXISTS a; DROP TABLE IF EXISTS b; DROP TABLE IF EXISTS c")
+            .await;
+        let mut settings = database.settings();
+        settings.set("pool_size", pool_size, "the test");
+        let loader = Loader::connect(&descriptor(), &settings, 0)
+            .await
+            .expect("connected");
+        let options = json!({ "parallelism": 3, "batch_size": 50 });
+        let specs = ["a", "b", "c"].map(|target| with(target, options.clone()));
+        let destination = |spec| Destination {
+            loader: &loader,
+            spec,
+        };
+        let destinations: Vec<Destination<'_>> = specs.iter().map(destination).collect();
+        let planned = plan_all(&destinations, &rows).await.expect("plans");
+        let loading = load_all(&destinations, &rows, false);
+        let loaded = tokio::time::timeout(Duration::from_secs(20), loading).await;
+        let loaded = loaded.unwrap_or_else(|_| panic!("{pool_size}: they wait for ever"));
+        for (planned, loaded) in planned.into_iter().zip(loaded.expect("outcomes")) {
+            match (planned, loaded) {
+                (Ok(plan), Ok(report)) => {
+                    assert_eq!(plan.guarantees.parallelism, copying, "{pool_size}");
+                    assert_eq!(report.rows, 1000);
+                }
+                (Err(planned), Err(error)) => {
+                    assert_eq!(copying, 0, "{pool_size}: {error}");
+                    assert_eq!(
+                        (planned.kind(), planned.message()),
+                        (error.kind(), error.message())
+                    );
+                    let says = "set pool_size to 3 or more";
+                    assert!(error.message().contains(says), "{error}");
+                    assert_eq!(error.kind(), ErrorKind::InvalidOption);
+                }
+                other => panic!("{pool_size}: {other:?}"),
+            }
+        }
+        database.assert_clean().await;
+    }
+}
+
+/// Two runs of which each holds what the other waits for: they give up after a while, and one of them comes through.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runs_of_several_destinations_do_not_wait_for_each_other_for_ever() {
+    let Some(database) = database("two_runs").await else {
+        return;
+    };
+    database
+        .run(
+            "CREATE TABLE a (id bigint, name text); CREATE TABLE b (id bigint, name text);
+              CREATE TABLE c (id bigint, name text); CREATE TABLE d (id bigint, name text)",
+        )
+        .await;
+    let mut settings = database.settings();
+    settings.set("pool_size", 2, "the test");
+    settings.set("connect_timeout", 1, "the test");
+    let loader = Loader::connect(&descriptor(), &settings, 0)
+        .await
+        .expect("connected");
+    let rows = query(&people(0..1000, "n"));
+    let options = json!({ "max_retries": 0 });
+    let run = async |targets: [&str; 2]| {
+        let specs = targets.map(|target| with(target, options.clone()));
+        let destination = |spec| Destination {
+            loader: &loader,
+            spec,
+        };
+        let destinations: Vec<Destination<'_>> = specs.iter().map(destination).collect();
+        load_all(&destinations, &rows, false)
+            .await
+            .expect("outcomes")
+    };
+    for _ in 0..8 {
+        let both = async { tokio::join!(run(["a", "b"]), run(["c", "d"])) };
+        let (one, other) = tokio::time::timeout(Duration::from_secs(20), both)
+            .await
+            .expect("they wait for ever");
+        for outcome in one.into_iter().chain(other) {
+            if let Err(error) = outcome {
+                assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}");
+                assert!(error.is_transient(), "{error:?}");
+                assert!(error.message().contains("raise pool_size"), "{error}");
+            }
+        }
+        database.assert_clean().await;
     }
 }

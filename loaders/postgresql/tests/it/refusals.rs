@@ -28,8 +28,14 @@ const SETUP: &str = r#"
     ALTER TABLE guarded ENABLE ROW LEVEL SECURITY; CREATE POLICY every ON guarded USING (true);
     CREATE TABLE shared (id bigint, name text); GRANT ALL ON shared TO PUBLIC;
     CREATE TABLE all_keys (id bigint PRIMARY KEY, name text); GRANT ALL ON all_keys TO PUBLIC;
+    CREATE TABLE deletes (id bigint, name text); GRANT INSERT, DELETE ON deletes TO PUBLIC;
     CREATE TABLE keeps (id bigint, name text); GRANT INSERT, DELETE ON keeps TO PUBLIC;
-    CREATE RULE keep AS ON DELETE TO keeps DO INSTEAD NOTHING;
+    CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+    CREATE TRIGGER keep BEFORE DELETE ON keeps FOR EACH ROW EXECUTE FUNCTION nothing();
+    CREATE TABLE ruled (id bigint, name text); CREATE RULE keep AS ON DELETE TO ruled DO INSTEAD NOTHING;
+    CREATE TABLE rows (id bigint, name text); INSERT INTO rows VALUES (1, 'a'), (2, 'b');
+    CREATE TABLE referred (id bigint PRIMARY KEY, name text); CREATE TABLE refers (p bigint REFERENCES referred);
+    INSERT INTO referred VALUES (1, 'a');
     DROP ROLE IF EXISTS arrowload_refused; CREATE ROLE arrowload_refused LOGIN"#;
 
 /// A target, options, and what the refusal says.
@@ -194,6 +200,24 @@ fn for_anybody() -> Vec<Refused> {
             K::InvalidOption,
             "freeze",
         ),
+        (
+            "ruled",
+            json!({ "mode": "overwrite" }),
+            K::Unsupported,
+            "its rule `keep` does something else instead",
+        ),
+        (
+            "rows",
+            json!({ "mode": "overwrite", "max_deletes": 1 }),
+            K::LimitExceeded,
+            "would delete 2 of 2 rows",
+        ),
+        (
+            "referred",
+            json!({ "mode": "overwrite", "max_deletes": "50%" }),
+            K::LimitExceeded,
+            "would delete 1 of 1 rows",
+        ),
     ]
 }
 
@@ -223,6 +247,12 @@ fn for_a_user() -> Vec<Refused> {
         (
             "keeps",
             json!({ "mode": "overwrite" }),
+            K,
+            "GRANT SELECT ON",
+        ),
+        (
+            "deletes",
+            json!({ "mode": "overwrite", "max_deletes": 1 }),
             K,
             "GRANT SELECT ON",
         ),

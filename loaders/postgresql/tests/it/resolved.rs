@@ -256,3 +256,76 @@ async fn columns_are_described_by_the_types_that_they_hold() {
         assert_eq!(column.nullable, index != 3, "{kind}");
     }
 }
+
+/// Whether a trigger keeps rows is known when they are deleted: the load begins as its plan has said, and is refused at its
+/// first row, or at its end if it has none.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_a_trigger_keeps_refuse_the_first_row() {
+    let Some(database) = database("kept_by_a_trigger").await else {
+        return;
+    };
+    database
+        .run(&format!(
+            "{TABLE}; CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER keep BEFORE DELETE ON t FOR EACH ROW WHEN (OLD.id < 5) EXECUTE FUNCTION nothing()"
+        ))
+        .await;
+    let loader = database.typed_loader(None).await;
+    for rows in [1, 0] {
+        let overwrite = request(Mode::Overwrite);
+        let target = loader.resolve(&overwrite).await.expect("resolved");
+        let begun = loader.begin(overwrite, target, Rejects::none()).await;
+        let Begun::Session(mut session) = begun.expect("begun") else {
+            panic!("it is loaded already");
+        };
+        let refused = match rows {
+            0 => session.prepare().await.map(drop),
+            _ => session.write(&people(100..100 + rows, "new")).await,
+        };
+        let error = refused.expect_err("a mix of old and new rows");
+        assert_eq!(error.kind(), ErrorKind::Verification, "{error}");
+        let says = "4 old rows of \"public\".\"t\" are still there after they were deleted";
+        assert!(error.message().contains(says), "{error}");
+        session.abort().await.expect("aborted");
+        let there = database.rows("SELECT count(*), max(name) FROM t").await;
+        assert_eq!(there, ["50|old"]);
+    }
+}
+
+/// A column that has nothing but nulls, as of a CSV file, fits wherever nulls may be, in plan and load alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_of_nulls_is_planned_and_loaded() {
+    let Some(database) = database("nulls").await else {
+        return;
+    };
+    database
+        .run("CREATE TABLE old (id bigint, name text); CREATE TABLE strict (id bigint, name text NOT NULL)")
+        .await;
+    let loader = database.loader().await;
+    let nulls: arrow_array::ArrayRef = Arc::new(arrow_array::NullArray::new(1));
+    let id = Arc::clone(people(0..1, "").column(0));
+    let rows = crate::support::batch(vec![("id", id), ("name", nulls)]);
+    for (target, mode) in [
+        ("new", Mode::Create),
+        ("old", Mode::Append),
+        ("old", Mode::Overwrite),
+        ("strict", Mode::Append),
+    ] {
+        let input = crate::support::input(std::slice::from_ref(&rows));
+        let spec = crate::support::spec(target, mode);
+        let plan = arrowload_core::plan_load(&loader, &spec, &input).await;
+        let planned = plan.and_then(|plan| plan.check());
+        let loaded = arrowload_core::load(&loader, &spec, &input).await;
+        if target == "strict" {
+            // Its rows are what is wrong with it.
+            planned.expect("a plan");
+            let error = loaded.expect_err("a null");
+            assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+            continue;
+        }
+        planned.expect(target);
+        assert_eq!(loaded.expect(target).rows, 1);
+        let there = format!("SELECT id, name IS NULL FROM {target}");
+        assert_eq!(database.rows(&there).await, ["0|t"], "{target}");
+    }
+}
