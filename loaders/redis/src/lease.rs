@@ -195,6 +195,22 @@ pub(crate) async fn leave(
     nodes.ask_all(attempts, &bytes, count).await.map(|_| ())
 }
 
+/// Refuses to begin where a load that was recorded and cut off cannot be completed, as [`clear`] would have to.
+pub(crate) async fn check_cut_off(
+    nodes: &mut Nodes,
+    own: &Own,
+    attempts: &[(String, Attempt)],
+) -> Result<()> {
+    for (_, attempt) in attempts.iter().filter(|(_, attempt)| attempt.recorded) {
+        let its = Own::of(own.target(), &attempt.load_id);
+        let cut_off = |error: Error| error.with("cut_off_load", &its.ledger);
+        if let Some(load) = Load::find(nodes, &its).await.map_err(cut_off)? {
+            load.check_finish(nodes).await.map_err(cut_off)?;
+        }
+    }
+    Ok(())
+}
+
 /// Before a load begins: completes loads that are recorded and were cut off, and removes what dead attempts have left, and
 /// attempts of this very load, which it takes over. What is alive stays untouched.
 pub(crate) async fn clear(

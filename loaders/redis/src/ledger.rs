@@ -207,6 +207,14 @@ impl Load {
         Ok(())
     }
 
+    /// Whether what is left can be done: whoever has put something else under its keys meanwhile has to remove it.
+    pub(crate) async fn check_finish(&self, nodes: &mut Nodes) -> Result<()> {
+        match &self.moving {
+            Some(movement) if !movement.replace => movement.check(nodes).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Does what is left once the load is recorded. It may be called again at any time, by anybody: each item is moved once, and
     /// every load of the target begins with it.
     pub(crate) async fn finish(&self, nodes: &mut Nodes, own: &Own) -> Result<()> {

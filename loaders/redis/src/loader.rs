@@ -106,6 +106,7 @@ impl DataLoader for RedisLoader {
                 let mut plan = Plan::of::<Self>(request);
                 plan.target_exists = true;
                 plan.already_loaded = Some(recorded.load.rows);
+                plan.incomplete = !recorded.load.is_complete();
                 plan
             }
         }

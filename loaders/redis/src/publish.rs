@@ -15,7 +15,7 @@ use crate::own::Own;
 use crate::record::{EMPTIED, FORGETS, Record, Seen};
 use crate::resp::{Reply, command};
 use crate::stage;
-use crate::target::{Manner, check_kind, old_patterns};
+use crate::target::{Manner, old_patterns};
 
 type Request = LoadRequest<RedisOptions>;
 
@@ -95,7 +95,7 @@ impl Publication {
                     staged.map(|(_, key)| key).collect()
                 }
             };
-            check_kind(nodes, request, &keys).await?;
+            stage::check_kind(nodes, request.options.data_structure.name(), &keys).await?;
         }
         wait_for_replicas(nodes, request.options.wait_replicas).await
     }

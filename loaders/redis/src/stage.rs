@@ -78,6 +78,26 @@ pub(crate) fn check(nodes: &Nodes, key: &[u8], stage: &[u8]) -> Result<()> {
     Err(Error::new(ErrorKind::Unsupported, message))
 }
 
+/// Refuses to move items into keys that hold another structure, which could only fail when the load is recorded.
+pub(crate) async fn check_kind(nodes: &mut Nodes, wanted: &str, keys: &[Vec<u8>]) -> Result<()> {
+    let kinds = nodes.each(keys, &[b"TYPE"], &[]).await?;
+    for (key, kind) in keys.iter().zip(kinds) {
+        match kind {
+            Reply::Error(text) => return Err(from_server(&text)),
+            Reply::Status(kind) if kind == wanted || kind == "none" => {}
+            kind => {
+                let message = format!(
+                    "the key `{}` holds a {}, and the load makes a {wanted}",
+                    String::from_utf8_lossy(key),
+                    kind.text().unwrap_or_default()
+                );
+                return Err(Error::new(ErrorKind::InvalidData, message).with_code("WRONGTYPE"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Every key that this attempt has staged, with the key that it is for.
 pub(crate) async fn staged(nodes: &mut Nodes, nonce: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mark = format!("}}:{nonce}:").into_bytes();
@@ -115,15 +135,27 @@ pub(crate) async fn stage_removal(nodes: &mut Nodes, keys: &[Vec<u8>], nonce: &s
 }
 
 impl Move {
-    /// Moves what is staged into place. It may be called again at any time, by anybody: each item is moved once.
-    pub(crate) async fn run(&self, nodes: &mut Nodes) -> Result<()> {
-        let pairs = match &self.key {
-            Some(key) => vec![(
+    /// What is staged, with the key that it is for.
+    async fn pairs(&self, nodes: &mut Nodes) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        match &self.key {
+            Some(key) => Ok(vec![(
                 stage_key(key.as_bytes(), &self.nonce),
                 key.clone().into_bytes(),
-            )],
-            None => staged(nodes, &self.nonce).await?,
-        };
+            )]),
+            None => staged(nodes, &self.nonce).await,
+        }
+    }
+
+    /// Whether the keys can take what is to be added to them.
+    pub(crate) async fn check(&self, nodes: &mut Nodes) -> Result<()> {
+        let pairs = self.pairs(nodes).await?.into_iter();
+        let keys: Vec<Vec<u8>> = pairs.map(|(_, key)| key).collect();
+        check_kind(nodes, &self.structure, &keys).await
+    }
+
+    /// Moves what is staged into place. It may be called again at any time, by anybody: each item is moved once.
+    pub(crate) async fn run(&self, nodes: &mut Nodes) -> Result<()> {
+        let pairs = self.pairs(nodes).await?;
         for (stage, key) in pairs {
             self.one(nodes, &stage, &key).await?;
         }

@@ -6,7 +6,6 @@ use arrowload_core::{
 };
 
 use crate::RedisOptions;
-use crate::error::from_server;
 use crate::key::{KeyPattern, Names, default_pattern};
 use crate::lease::Attempt;
 use crate::ledger::{self, Load};
@@ -16,9 +15,8 @@ use crate::options::{self, Overwrite, StreamEntry};
 use crate::own::Own;
 use crate::pool::{Leased, Pool};
 use crate::record::{Record, Seen};
-use crate::resp::Reply;
 use crate::structures::Rows;
-use crate::{limits, modules, stage, types};
+use crate::{lease, limits, modules, stage, types};
 
 type Request = LoadRequest<RedisOptions>;
 
@@ -71,6 +69,8 @@ pub struct Target {
     pub(crate) own: Own,
     pub(crate) seen: Seen,
     pub(crate) exists: bool,
+    /// Rows of an earlier run of this very load, which was cut off before its record, are there.
+    pub(crate) resumes: bool,
     pub(crate) pattern: KeyPattern,
     pub(crate) manner: Manner,
     pub(crate) rows: Rows,
@@ -134,6 +134,7 @@ pub(crate) async fn resolve(pool: &Pool, request: &Request) -> Result<Resolved> 
     let attempt = attempt(request, &pattern, &manner);
     let mut target = Target {
         exists: seen.record.is_some(),
+        resumes: false,
         nodes,
         own,
         seen,
@@ -144,7 +145,9 @@ pub(crate) async fn resolve(pool: &Pool, request: &Request) -> Result<Resolved> 
         attempt,
     };
     if request.load.mode == Mode::Create && !target.exists {
-        target.exists = target.has_keys(request).await?;
+        let has_keys = target.has_keys().await?;
+        target.resumes = has_keys && target.was_begun(request);
+        target.exists = has_keys && !target.resumes;
     }
     request.must_create(target.exists)?;
     if let Some(attempt) = &target.attempt {
@@ -153,9 +156,12 @@ pub(crate) async fn resolve(pool: &Pool, request: &Request) -> Result<Resolved> 
             .check(&mut target.nodes, &target.own, others)
             .await?;
     }
+    let wanted = request.options.data_structure.name();
     if let (Manner::Moved, Some(key)) = (&target.manner, target.pattern.constant()) {
-        check_kind(&mut target.nodes, request, &[key.to_vec()]).await?;
+        stage::check_kind(&mut target.nodes, wanted, &[key.to_vec()]).await?;
     }
+    let attempts = &target.seen.attempts;
+    lease::check_cut_off(&mut target.nodes, &target.own, attempts).await?;
     target.check_limits(request).await?;
     target.nodes.rest();
     Ok(Resolved::New(Box::new(target)))
@@ -260,38 +266,15 @@ fn check_ownership(
         .try_for_each(|old| old.must_be_told_apart(mode.name()))
 }
 
-/// Refuses to move items into keys that hold another structure, which could only fail when the load is recorded.
-pub(crate) async fn check_kind(
-    nodes: &mut Nodes,
-    request: &Request,
-    keys: &[Vec<u8>],
-) -> Result<()> {
-    let wanted = request.options.data_structure.name();
-    let kinds = nodes.each(keys, &[b"TYPE"], &[]).await?;
-    for (key, kind) in keys.iter().zip(kinds) {
-        match kind {
-            Reply::Error(text) => return Err(from_server(&text)),
-            Reply::Status(kind) if kind == wanted || kind == "none" => {}
-            kind => {
-                let message = format!(
-                    "the key `{}` holds a {}, and the load makes a {wanted}",
-                    String::from_utf8_lossy(key),
-                    kind.text().unwrap_or_default()
-                );
-                return Err(Error::new(ErrorKind::InvalidData, message).with_code("WRONGTYPE"));
-            }
-        }
-    }
-    Ok(())
-}
-
 impl Target {
-    /// For `create`: whether there is a key of the pattern that this very load has not made.
-    async fn has_keys(&mut self, request: &Request) -> Result<bool> {
+    /// For `create`: whether an earlier run of this very load was begun, so that what is there may be its own.
+    fn was_begun(&self, request: &Request) -> bool {
         let mut attempts = self.seen.attempts.iter();
-        if attempts.any(|(_, attempt)| attempt.creates && attempt.load_id == request.load_id) {
-            return Ok(false);
-        }
+        attempts.any(|(_, attempt)| attempt.creates && attempt.load_id == request.load_id)
+    }
+
+    /// For `create`: whether there is a key of the pattern.
+    async fn has_keys(&mut self) -> Result<bool> {
         if let Some(key) = self.pattern.constant() {
             return Ok(self.nodes.call(key, &[b"EXISTS", key]).await?.int() == Some(1));
         }
@@ -320,7 +303,7 @@ impl Target {
         let structure = request.options.data_structure;
         let support = |data_type: &DataType| types::support_in(structure, data_type);
         let mut plan = Plan::with_types::<RedisLoader>(request, support);
-        plan.target_exists = self.exists;
+        plan.target_exists = self.exists || self.resumes;
         for column in &mut plan.columns {
             column.target_type = types::target_type(structure, &column.support);
         }
@@ -332,6 +315,12 @@ impl Target {
         used.push(format!("keys `{}` and `{}`", own.record, own.ledger));
         if self.manner.generation().is_some() {
             used.push(format!("key `{}`", own.generation));
+        }
+        if self.resumes {
+            used.push(
+                "rows of an earlier run of this load, which was cut off: they are written again"
+                    .into(),
+            );
         }
         if self.attempt.is_some() {
             let (attempts, lease) = (&own.attempts, own.lease("…"));

@@ -150,6 +150,49 @@ impl At {
     }
 }
 
+/// What a load sends, step by step, once it is recorded, and how often; then its last word, that all is in place.
+fn steps(kind: &Kind, target: &str) -> Option<(Vec<u8>, usize)> {
+    let eval = || b"$4\r\nEVAL\r\n".to_vec();
+    Some(match kind.name {
+        // A thousand items at a time.
+        "list_append" | "stream_append" => (eval(), 3),
+        // A key at a time; a removed one, too.
+        "lists_append" => (eval(), 3),
+        "lists_overwrite" => (eval(), 4),
+        "list_create" | "list_overwrite" | "scores_overwrite" => (eval(), 1),
+        "generation" => (format!("\r\n{target}:").into_bytes(), 0),
+        _ => return None,
+    })
+}
+
+/// Whether what readers see is as a move leaves it that has come so far: of lists a part of the new items, in their order, or
+/// all of a key's old or new ones.
+fn assert_moved(
+    place: &str,
+    kind: &Kind,
+    (before, after): (&BTreeSet<String>, &BTreeSet<String>),
+    done: usize,
+) {
+    let new = after.difference(before).count();
+    let gone = before.difference(after).count();
+    let (all, old) = (ROWS as usize, before.len());
+    match kind.name {
+        "list_append" | "stream_append" | "lists_append" => {
+            assert_eq!((new, gone), (1_000 * done, 0), "{place}");
+        }
+        // The old rows have four keys, the last of which the new ones have not.
+        "lists_overwrite" => {
+            let gone_by_then = [0, 2, 4, 5, 6][done];
+            assert_eq!((new, gone), (1_000 * done.min(3), gone_by_then), "{place}");
+        }
+        _ => assert_eq!(
+            (new, gone),
+            if done == 0 { (0, 0) } else { (all, old) },
+            "{place}"
+        ),
+    }
+}
+
 /// What readers see, each row as its text.
 fn seen(database: &Database, kind: &Kind, target: &str) -> BTreeSet<String> {
     let lines = |words: &[&str]| -> Vec<String> {
@@ -396,4 +439,95 @@ async fn a_load_stopped_when_it_is_recorded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_stopped_before_its_rows_are_in_place() {
     ends(At::Finishing).await;
+}
+
+/// A load that is recorded is killed before and after each step of its move. Whoever asks hears that it is recorded and not yet
+/// complete; the next load of the target completes it, whichever that is; and each row is there once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_killed_at_each_step_of_its_move() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let port = database.server.port().expect("a server of our own");
+    let loader = database.loader().await;
+    for kind in kinds() {
+        let Some((marker, steps)) = steps(&kind, "t") else {
+            continue;
+        };
+        let points = (0..steps).flat_map(|step| {
+            [(step, Stop::Hold), (step, Stop::LoseAndHold)]
+                .map(|(step, stop)| (marker.clone(), step, stop))
+        });
+        // The last word takes the load's entry away.
+        let last = b"HDEL\r\n$22\r\narrowload:{t}:attempts\r\n$32\r\n".to_vec();
+        let ends = [Stop::Hold, Stop::LoseAndHold].map(|stop| (last.clone(), 0, stop));
+        for (index, (marker, step, stop)) in points.chain(ends).enumerate() {
+            database.cli(&["FLUSHDB"]);
+            let place = format!("{}, step {step} of {steps}, {stop:?}", kind.name);
+            if kind.mode != Mode::Create {
+                let before = spec("t", Mode::Append, kind.options.clone());
+                let old = repeatable(vec![rows(0..6, "old")]);
+                load(&loader, &before, &old).await.expect("loaded");
+            }
+            let before = seen(&database, &kind, "t");
+            let mut proxy = Proxy::start(port).await;
+            let url = format!("redis://127.0.0.1:{}/{}", proxy.port, database.number);
+            proxy.stop_at_later(marker.clone(), stop, step);
+            killed(&mut proxy, &url, kind.name, "t").await;
+
+            let is_last = marker == last;
+            let complete = is_last && stop == Stop::LoseAndHold;
+            let (after, whole) = (seen(&database, &kind, "t"), expected(&kind, &before));
+            match is_last {
+                true => assert_eq!(after, whole, "{place}"),
+                false => {
+                    let done = step + usize::from(stop == Stop::LoseAndHold);
+                    assert_moved(&place, &kind, (&before, &after), done);
+                }
+            }
+            let there = database.dump();
+            match loader.find_load("t", "one").await.expect("an answer") {
+                LoadState::Committed { complete: is, .. } => assert_eq!(is, complete, "{place}"),
+                other => panic!("{place}: {other:?}"),
+            }
+            let input = repeatable(new_rows());
+            let plan = plan_load(&loader, &spec_of(&kind, "t"), &input).await;
+            let plan = plan.expect("a plan");
+            assert_eq!(plan.already_loaded, Some(ROWS as u64), "{place}");
+            assert_eq!(plan.incomplete, !complete, "{place}");
+            let says = plan.to_string().contains("nothing would be written");
+            assert_eq!(says, complete, "{place}: {plan}");
+            assert_eq!(database.dump(), there, "{place}: a question has changed it");
+
+            // By turns the load itself comes next, and another one of its target.
+            if index % 2 == 0 {
+                assert!(
+                    repeated(&loader, &kind, "t").await.already_loaded,
+                    "{place}"
+                );
+                assert_eq!(seen(&database, &kind, "t"), whole, "{place}");
+            } else {
+                let mut next = spec("t", Mode::Append, kind.options.clone());
+                next.load.load_id = Some("next".into());
+                let more = rows(9_000..9_003, "more");
+                let report = load(&loader, &next, &repeatable(vec![more])).await;
+                assert_eq!(report.expect(&place).rows, 3);
+                let added = (9_000..9_003).map(|id| format!("more-{id}"));
+                let all: BTreeSet<String> = whole.iter().cloned().chain(added).collect();
+                assert_eq!(seen(&database, &kind, "t"), all, "{place}");
+                assert!(
+                    repeated(&loader, &kind, "t").await.already_loaded,
+                    "{place}"
+                );
+                assert_eq!(seen(&database, &kind, "t"), all, "{place}");
+            }
+            let left = [
+                "arrowload:stage:*",
+                "arrowload:{t}:attempts",
+                "arrowload:*:lease:*",
+            ];
+            let left = left.map(|pattern| database.cli(&["KEYS", pattern]));
+            assert_eq!(left, ["", "", ""], "{place}");
+        }
+    }
 }

@@ -20,8 +20,8 @@ pub(crate) enum Stop {
     LoseAndHold,
 }
 
-/// What the proxy waits for; only once.
-type Point = Arc<Mutex<Option<(Vec<u8>, Stop)>>>;
+/// What the proxy waits for, only once, and how often it lets that pass before.
+type Point = Arc<Mutex<Option<(Vec<u8>, Stop, usize)>>>;
 
 pub(crate) struct Proxy {
     pub(crate) port: u16,
@@ -54,8 +54,14 @@ impl Proxy {
 
     /// Stops the first connection that sends these bytes.
     pub(crate) fn stop_at(&mut self, marker: impl Into<Vec<u8>>, stop: Stop) {
+        self.stop_at_later(marker, stop, 0);
+    }
+
+    /// The same, once they have been sent so often before, each time to be answered before the next.
+    pub(crate) fn stop_at_later(&mut self, marker: impl Into<Vec<u8>>, stop: Stop, before: usize) {
         while self.reached.try_recv().is_ok() {}
-        *self.point.lock().unwrap_or_else(PoisonError::into_inner) = Some((marker.into(), stop));
+        *self.point.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((marker.into(), stop, before));
     }
 
     /// Waits until the point is reached.
@@ -106,12 +112,20 @@ async fn serve(
         tail.extend_from_slice(&bytes[..read]);
         let found = {
             let mut point = point.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_there = point
-                .as_ref()
-                .is_some_and(|(marker, _)| contains(&tail, marker));
-            if is_there { point.take() } else { None }
+            match point.as_mut() {
+                Some((marker, _, before)) if contains(&tail, marker) => {
+                    tail.clear();
+                    if *before == 0 {
+                        point.take()
+                    } else {
+                        *before -= 1;
+                        None
+                    }
+                }
+                _ => None,
+            }
         };
-        if let Some((_, found)) = found {
+        if let Some((_, found, _)) = found {
             match found {
                 Stop::Hold => {
                     let _ = to_test.send(());

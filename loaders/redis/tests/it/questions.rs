@@ -125,6 +125,117 @@ fn refusals() -> Vec<(&'static str, Mode, Value, ErrorKind)> {
         ),
         append("module", of("json", "ttl", json!(5)), K::Unsupported),
         append("search", of("vector", "index", json!("i")), K::Unsupported),
+        append(
+            "stream",
+            of("stream", "if_not_exists", json!(true)),
+            K::InvalidOption,
+        ),
+        append(
+            "samples",
+            json!({ "data_structure": "timeseries", "time_column": "id", "value_column": "id", "if_not_exists": true }),
+            K::InvalidOption,
+        ),
+        append(
+            "set that expires",
+            json!({ "data_structure": "set", "if_not_exists": true, "ttl": 5 }),
+            K::InvalidOption,
+        ),
+        append("huge ttl", keyed("ttl", json!(u64::MAX)), K::InvalidOption),
+        append(
+            "expire_at",
+            keyed("expire_at", json!("name")),
+            K::InvalidOption,
+        ),
+        append(
+            "ttl and its column",
+            json!({ "ttl": 5, "ttl_column": "id" }),
+            K::InvalidOption,
+        ),
+        append(
+            "maxlen and minid",
+            json!({ "data_structure": "stream", "maxlen": 5, "minid": "5" }),
+            K::InvalidOption,
+        ),
+        append(
+            "batches of a hash",
+            keyed("stream_entry", json!("batch")),
+            K::InvalidOption,
+        ),
+        append(
+            "no such value",
+            keyed("value_columns", json!(["x"])),
+            K::InvalidOption,
+        ),
+        append(
+            "score of nothing",
+            json!({ "data_structure": "sorted_set", "score_column": "x" }),
+            K::InvalidOption,
+        ),
+        append(
+            "member",
+            json!({ "data_structure": "set", "member_column": "x" }),
+            K::InvalidOption,
+        ),
+        append(
+            "place",
+            json!({ "data_structure": "geo" }),
+            K::InvalidOption,
+        ),
+        append(
+            "half a place",
+            json!({ "data_structure": "geo", "longitude_column": "id" }),
+            K::InvalidOption,
+        ),
+        append(
+            "time",
+            json!({ "data_structure": "timeseries" }),
+            K::InvalidOption,
+        ),
+        append(
+            "sample",
+            json!({ "data_structure": "timeseries", "time_column": "id" }),
+            K::InvalidOption,
+        ),
+        append(
+            "label",
+            json!({ "data_structure": "timeseries", "time_column": "id", "value_column": "id", "labels": { "a": "x" } }),
+            K::InvalidOption,
+        ),
+        append(
+            "series",
+            json!({ "data_structure": "timeseries", "time_column": "id", "value_column": "id" }),
+            K::Unsupported,
+        ),
+        append("no pattern", pattern(""), K::InvalidOption),
+        append("open brace", pattern("{table}:{id"), K::InvalidOption),
+        append("closed brace", pattern("{table}:id}"), K::InvalidOption),
+        append(
+            "long lease",
+            keyed("lease", json!(86_401)),
+            K::InvalidOption,
+        ),
+        append(
+            "many bytes",
+            keyed("pipeline_bytes", json!(1_u64 << 40)),
+            K::InvalidOption,
+        ),
+        append(
+            "json with encoding",
+            of("json", "encoding", json!("msgpack")),
+            K::InvalidOption,
+        ),
+        (
+            "upsert of a stream",
+            Mode::Upsert,
+            json!({ "keys": ["id"], "data_structure": "stream" }),
+            K::Unsupported,
+        ),
+        (
+            "upsert by uuid",
+            Mode::Upsert,
+            json!({ "keys": ["id"], "key_pattern": "{table}:{uuid}" }),
+            K::InvalidOption,
+        ),
         append("no such column", pattern("{table}:{x}"), K::InvalidOption),
         append("two columns", pattern("{id}{name}"), K::InvalidOption),
         append(
@@ -238,12 +349,119 @@ async fn a_plan_refuses_what_the_load_refuses_in_the_same_words() {
         refused("max_updates", &loader, &limited).await,
         ErrorKind::Unsupported
     );
+    for (name, options) in [
+        (
+            "samples",
+            json!({ "data_structure": "timeseries", "time_column": "id", "value_column": "id" }),
+        ),
+        ("hashes", keyed()),
+    ] {
+        let mut limited = spec("u", Mode::Append, options);
+        limited.load.max_updates = limits.max_updates;
+        assert_eq!(
+            refused(name, &loader, &limited).await,
+            ErrorKind::Unsupported
+        );
+    }
+    database
+        .load(
+            "b",
+            Mode::Append,
+            json!({ "data_structure": "stream", "stream_entry": "batch" }),
+            &people(),
+        )
+        .await
+        .expect("loaded");
+    let mut batches = spec("b", Mode::Overwrite, json!({ "data_structure": "stream" }));
+    batches.load.max_deletes = limits.max_deletes;
+    assert_eq!(
+        refused("batches", &loader, &batches).await,
+        ErrorKind::Unsupported
+    );
+    database.cli(&["DEL", "b", "arrowload:{b}:target"]);
+    let recorded = database.cli(&["KEYS", "arrowload:{b}:*"]);
+    recorded.lines().for_each(|key| {
+        database.cli(&["DEL", key]);
+    });
     let mut limited = spec("t", Mode::Overwrite, keyed());
     limited.load.max_deletes = limits.max_deletes;
     assert_eq!(
         refused("max_deletes", &loader, &limited).await,
         ErrorKind::LimitExceeded
     );
+    // The type of a column, a column more, and a type that nothing holds.
+    for (name, column, evolves, kind) in [
+        (
+            "type",
+            ("id", texts([Some("a")])),
+            false,
+            ErrorKind::SchemaMismatch,
+        ),
+        (
+            "more",
+            ("more", integers([1])),
+            false,
+            ErrorKind::SchemaMismatch,
+        ),
+        (
+            "evolved type",
+            ("name", integers([1])),
+            true,
+            ErrorKind::SchemaMismatch,
+        ),
+    ] {
+        let mut columns = vec![column];
+        if columns[0].0 != "id" {
+            columns.insert(0, ("id", integers([1])));
+        }
+        let input = once(&table(columns));
+        let mut spec = spec("t", Mode::Append, keyed());
+        spec.load.schema_evolution = evolves;
+        let planned = plan_load(&loader, &spec, &input).await.expect_err(name);
+        let error = load(&loader, &spec, &input).await.expect_err(name);
+        assert_eq!(
+            (planned.kind(), planned.message()),
+            (error.kind(), error.message())
+        );
+        assert_eq!(error.kind(), kind, "{name}: {error}");
+    }
+    // Records that no load has written so.
+    for (key, field, held, kind) in [
+        (
+            "arrowload:{t}:target",
+            "patterns",
+            "{",
+            ErrorKind::SchemaMismatch,
+        ),
+        (
+            "arrowload:{t}:target",
+            "arrow_schema",
+            "{",
+            ErrorKind::SchemaMismatch,
+        ),
+        ("arrowload:{t}:attempts", "n", "{", ErrorKind::Unexpected),
+    ] {
+        let kept = database.cli(&["EVAL_RO", "return redis.call('EXISTS', KEYS[1])", "1", key]);
+        database.cli(&["COPY", key, "kept"]);
+        database.cli(&["HSET", key, field, held]);
+        assert_eq!(
+            refused(key, &loader, &spec("t", Mode::Append, keyed())).await,
+            kind
+        );
+        match kept.as_str() {
+            "1" => database.cli(&["RENAME", "kept", key]),
+            _ => database.cli(&["DEL", key]),
+        };
+    }
+    let mut known = spec("t", Mode::Append, keyed());
+    known.load.load_id = Some("known".into());
+    database.cli(&["SET", "arrowload:{t}:load:known", "{"]);
+    assert_eq!(
+        refused("a record", &loader, &known).await,
+        ErrorKind::Unexpected
+    );
+    database.cli(&["DEL", "arrowload:{t}:load:known"]);
+    assert_eq!(database.dump(), before);
     database.cli(&["HSET", "arrowload:{t}:target", "structure", "nonsense"]);
     let odd = spec("t", Mode::Append, keyed());
     assert_eq!(
@@ -467,5 +685,74 @@ async fn what_changes_between_the_look_and_the_beginning_is_a_conflict() {
             assert_ne!(receipt.definition, request("three").definition);
         }
         other => panic!("{other:?}"),
+    }
+}
+
+/// The dry run of a `create` that was cut off says what is there: rows of that very load, if it came so far.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plan_of_a_create_that_was_cut_off_says_what_is_there() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let mut proxy = Proxy::start(database.server.port().expect("a port")).await;
+    let url = format!("redis://127.0.0.1:{}/{}", proxy.port, database.number);
+    let loader = database.loader().await;
+    let mut kinds = promises::kinds().into_iter();
+    let spec = promises::spec_of(&kinds.next().expect("hash_create"), "t");
+    for (marker, rows) in [("HSET\r\n$3\r\nt:3\r\n", 0), ("new-1500\r\n", 1)] {
+        database.cli(&["FLUSHDB"]);
+        proxy.stop_at(marker, Stop::Hold);
+        killed(&mut proxy, &url, "hash_create", "t").await;
+        assert_eq!(database.keys().len().min(1), rows, "{marker}");
+        let before = database.dump();
+        let plan = plan_load(&loader, &spec, &once(&people())).await;
+        let plan = plan.expect("a plan");
+        let says = plan
+            .to_string()
+            .contains("rows of an earlier run of this load");
+        assert_eq!((plan.target_exists, says), (rows > 0, rows > 0), "{plan}");
+        // Another load cannot create what is there.
+        let mut other = spec.clone();
+        other.load.load_id = Some("other".into());
+        assert_eq!(
+            refused("another create", &loader, &other).await,
+            ErrorKind::TargetExists
+        );
+        assert_eq!(database.dump(), before);
+        load(&loader, &spec, &once(&people()))
+            .await
+            .expect("its own");
+    }
+}
+
+/// A load that was cut off and cannot be completed, as somebody else has put another structure under its key, is in the way of
+/// all others: plan and load say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_off_load_that_cannot_be_completed_is_said_by_the_plan() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let mut proxy = Proxy::start(database.server.port().expect("a port")).await;
+    let url = format!("redis://127.0.0.1:{}/{}", proxy.port, database.number);
+    let loader = database.loader().await;
+    for (kind, key) in [("list_append", "t"), ("lists_append", "t:1")] {
+        database.cli(&["FLUSHDB"]);
+        proxy.stop_at("$4\r\nEVAL\r\n", Stop::Hold);
+        killed(&mut proxy, &url, kind, "t").await;
+        database.cli(&["SET", key, "of somebody else"]);
+        let before = database.dump();
+        let options = json!({ "data_structure": "list", "key_pattern": "{table}:new:{id}" });
+        let mut next = spec("t", Mode::Append, options);
+        next.load.schema_evolution = true;
+        assert_eq!(refused(kind, &loader, &next).await, ErrorKind::InvalidData);
+        let error = load(&loader, &next, &once(&people())).await;
+        let error = error.expect_err("it is in the way");
+        let cut_off = error.get("cut_off_load");
+        assert_eq!(cut_off, Some("arrowload:{t}:load:one"), "{error}");
+        assert_eq!(database.dump(), before, "{kind}");
+        database.cli(&["DEL", key]);
+        load(&loader, &next, &once(&people()))
+            .await
+            .expect("loaded");
     }
 }
