@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, RecordBatch};
 use arrow_row::{OwnedRow, RowConverter, SortField};
-use arrow_schema::{DataType, Schema, SchemaRef};
+use arrow_schema::{DataType, FieldRef, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
-use arrow_select::interleave::interleave_record_batch;
+use arrow_select::interleave::interleave;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -265,7 +265,11 @@ impl LoadSession for MemorySession {
                 new
             }
             Mode::Upsert => {
-                let merged = merge(&mapping.schema, &old, &new, &self.request.load.keys)?;
+                let loaded =
+                    |field: &FieldRef| self.request.schema.column_with_name(field.name()).is_some();
+                let loaded: Vec<bool> = mapping.schema.fields().iter().map(loaded).collect();
+                let keys = &self.request.load.keys;
+                let merged = merge(&mapping.schema, &old, (&new, &loaded), keys)?;
                 self.request.load.limits().check(
                     merged.counts.updated,
                     merged.deleted,
@@ -319,11 +323,12 @@ struct Merged {
     deleted: u64,
 }
 
-/// Old rows and new ones, of which the last with equal keys stays, in the place of the first.
+/// Old rows and new ones, of which the last with equal keys stays, in the place of the first. Columns that are not `loaded` keep
+/// what the first has in them.
 fn merge(
     schema: &SchemaRef,
     old: &[RecordBatch],
-    new: &[RecordBatch],
+    (new, loaded): (&[RecordBatch], &[bool]),
     keys: &[String],
 ) -> Result<Merged> {
     let keys = crate::keys::key_indices(schema, keys)?;
@@ -335,7 +340,9 @@ fn merge(
     let mut counts = KeyCounts::default();
     let mut deleted = 0;
     let mut places: HashMap<OwnedRow, Vec<usize>> = HashMap::new();
-    let mut rows: Vec<Option<(usize, usize)>> = Vec::new();
+    // Where the values of each row are: those that are loaded, and the others.
+    type Place = (usize, usize);
+    let mut rows: Vec<Option<(Place, Place)>> = Vec::new();
     let batches: Vec<&RecordBatch> = old.iter().chain(new).collect();
     for (number, batch) in batches.iter().enumerate() {
         let is_new = number >= old.len();
@@ -351,10 +358,11 @@ fn merge(
             match places.first() {
                 Some(first) if is_new => {
                     match rows[*first] {
-                        Some((before, _)) if before >= old.len() => counts.duplicate += 1,
+                        Some(((before, _), _)) if before >= old.len() => counts.duplicate += 1,
                         _ => counts.updated += 1,
                     }
-                    rows[*first] = Some((number, row));
+                    let kept = rows[*first].map_or((number, row), |(_, kept)| kept);
+                    rows[*first] = Some(((number, row), kept));
                     for other in places.drain(1..) {
                         rows[other] = None;
                         deleted += 1;
@@ -363,16 +371,25 @@ fn merge(
                 _ => {
                     counts.inserted += u64::from(is_new);
                     places.push(rows.len());
-                    rows.push(Some((number, row)));
+                    rows.push(Some(((number, row), (number, row))));
                 }
             }
         }
     }
-    let rows: Vec<(usize, usize)> = rows.into_iter().flatten().collect();
+    let (rows, kept): (Vec<Place>, Vec<Place>) = rows.into_iter().flatten().unzip();
     let batches = if rows.is_empty() {
         Vec::new()
     } else {
-        vec![interleave_record_batch(&batches, &rows)?]
+        let column = |(index, loaded): (usize, &bool)| {
+            let columns: Vec<&dyn Array> = batches
+                .iter()
+                .map(|batch| batch.column(index).as_ref())
+                .collect();
+            interleave(&columns, if *loaded { &rows } else { &kept })
+        };
+        let columns = loaded.iter().enumerate().map(column);
+        let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;
+        vec![RecordBatch::try_new(Arc::clone(schema), columns)?]
     };
     Ok(Merged {
         batches,

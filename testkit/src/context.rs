@@ -1,5 +1,6 @@
 //! What every case needs: connections, fresh targets, streams that misbehave, and comparisons that say what differs.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -207,12 +208,35 @@ pub(crate) fn same(expected: &[String], found: &[String]) -> Result<(), String> 
     if expected == found {
         return Ok(());
     }
-    let missing = expected.iter().find(|row| !found.contains(row));
-    let surplus = found.iter().find(|row| !expected.contains(row));
     let (sent, read) = (expected.len(), found.len());
-    Err(format!(
-        "{sent} rows should be there and {read} are; missing: {missing:?}; not expected: {surplus:?}"
-    ))
+    let counts = format!("{sent} rows should be there and {read} are");
+    let counted = |rows: &[String]| -> BTreeMap<String, usize> {
+        rows.iter().fold(BTreeMap::new(), |mut counts, row| {
+            *counts.entry(row.clone()).or_default() += 1;
+            counts
+        })
+    };
+    let (wanted, there) = (counted(expected), counted(found));
+    let times = read / sent.max(1);
+    if times > 1
+        && wanted
+            .iter()
+            .all(|(row, count)| there.get(row) == Some(&(count * times)))
+    {
+        return Err(format!("{counts}: each row is there {times} times"));
+    }
+    let differs = |(row, count): (&String, &usize)| {
+        let found = there.get(row).copied().unwrap_or(0);
+        (found != *count).then(|| match found {
+            0 => format!("this row is missing: {row}"),
+            _ => format!("this row is there {found} times, and should be {count} times: {row}"),
+        })
+    };
+    let missing = wanted.iter().find_map(differs);
+    let surplus = there.keys().find(|row| !wanted.contains_key(*row));
+    let surplus = surplus.map(|row| format!("this row was not loaded: {row}"));
+    let what: Vec<String> = missing.into_iter().chain(surplus).collect();
+    Err(format!("{counts}; {}", what.join("; ")))
 }
 
 pub(crate) fn once(batch: &RecordBatch) -> Input {

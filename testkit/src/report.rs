@@ -81,8 +81,24 @@ impl fmt::Display for ConformanceReport {
             "conformance of {loader}: {passed} passed, {} failed, {not_declared} not declared",
             failures.len()
         )?;
+        // What has one cause is told once.
+        let mut causes: Vec<(&str, Vec<&str>)> = Vec::new();
         for (name, why) in failures {
-            writeln!(f, "  FAILED {name}: {why}")?;
+            match causes.iter_mut().find(|(known, _)| *known == why) {
+                Some((_, names)) => names.push(name),
+                None => causes.push((why, vec![name])),
+            }
+        }
+        for (why, names) in causes {
+            match names.as_slice() {
+                [name] => writeln!(f, "  FAILED {name}: {why}")?,
+                names => writeln!(
+                    f,
+                    "  FAILED {} cases ({}): {why}",
+                    names.len(),
+                    names.join("; ")
+                )?,
+            }
         }
         Ok(())
     }

@@ -34,6 +34,12 @@ pub trait Subject: Sync {
         Vec::new()
     }
 
+    /// Whether the loader is linked into this test under its name. Left at `true`, the suite finds out that `register_loader!` was
+    /// forgotten; a loader that is no plugin says `false`.
+    fn is_plugin(&self) -> bool {
+        true
+    }
+
     /// Whether the loader holds only a few batches in memory at once.
     fn streams(&self) -> bool {
         true

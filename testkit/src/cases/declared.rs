@@ -28,11 +28,16 @@ async fn registration(context: &Context<'_>) -> CaseResult {
         descriptor.name()
     );
     let registry = Registry::linked().map_err(|error| error.to_string())?;
-    if let Ok(known) = registry.loader(descriptor.name()) {
-        ensure!(
+    match registry.loader(descriptor.name()) {
+        Ok(known) => ensure!(
             known.package() == descriptor.package(),
             "{known:?} has its name"
-        );
+        ),
+        Err(_) => ensure!(
+            !context.subject.is_plugin(),
+            "it is not registered: add `arrowload_core::register_loader!({});` with its type to the crate",
+            descriptor.name()
+        ),
     }
     let modes = descriptor.capabilities().modes;
     ensure!(!modes.is_empty(), "it declares no mode");

@@ -12,7 +12,7 @@ mod types;
 mod upsert;
 
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -76,7 +76,7 @@ pub(crate) async fn run(subject: &dyn Subject, wanted: impl Fn(&str) -> bool) ->
         .flatten()
         .filter(|(name, _)| wanted(name))
     {
-        let outcome = guarded(case(&context)).await;
+        let outcome = told(name, guarded(case(&context))).await;
         report.cases.push(((*name).to_owned(), outcome));
     }
     for type_case in crate::type_cases()
@@ -84,11 +84,27 @@ pub(crate) async fn run(subject: &dyn Subject, wanted: impl Fn(&str) -> bool) ->
         .filter(|case| wanted(&type_case_name(case)))
     {
         let mut arrived = String::new();
-        let outcome = guarded(types::arrives(&context, &type_case, &mut arrived).boxed()).await;
+        let name = type_case_name(&type_case);
+        let case = types::arrives(&context, &type_case, &mut arrived).boxed();
+        let outcome = told(&name, guarded(case)).await;
         report.types.push((type_case.name.clone(), arrived));
-        report.cases.push((type_case_name(&type_case), outcome));
+        report.cases.push((name, outcome));
     }
     report
+}
+
+/// Says how a case ended as soon as it has: `cargo test -- --nocapture` shows it.
+#[expect(clippy::print_stdout, reason = "tests print")]
+async fn told(name: &str, case: impl Future<Output = CaseOutcome>) -> CaseOutcome {
+    let begun = Instant::now();
+    let outcome = case.await;
+    let word = match &outcome {
+        CaseOutcome::Passed => "passed",
+        CaseOutcome::NotDeclared => "not declared",
+        CaseOutcome::Failed(_) => "FAILED",
+    };
+    println!("{word:<12} {name} ({:.1} s)", begun.elapsed().as_secs_f64());
+    outcome
 }
 
 /// Runs a case so that neither a panic nor a hang stops the others.

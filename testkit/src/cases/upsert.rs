@@ -8,12 +8,14 @@ use arrowload_core::{
 };
 
 use super::{Case, case};
-use crate::context::{CaseResult, Context, Verdict, ensure, many, people, table};
+use crate::context::{CaseResult, Context, Verdict, ensure, many, once, people, spec_of, table};
 
 pub(super) const CASES: &[Case] = &[
     case!("upsert replaces rows with equal keys", replaces),
     case!("the last row of an upsert wins", last_wins),
     case!("upsert by several keys", composite),
+    case!("an upsert keeps the columns that it lacks", lacking),
+    case!("an upsert meets equal keys in the target", equal_keys),
     case!("null keys are refused, or match", null_keys),
     case!("keys must be columns", unknown_keys),
     case!("limits on changes refuse a load", limits),
@@ -149,6 +151,85 @@ async fn composite(context: &Context<'_>) -> CaseResult {
             ],
         )
         .await?;
+    Ok(Verdict::Passed)
+}
+
+/// A column that the load lacks keeps its value in rows that are there, also where several rows of the load have their key, and is
+/// null in new ones.
+async fn lacking(context: &Context<'_>) -> CaseResult {
+    let target = context.target();
+    let Some(spec) = upsert(context, &target, &["id"]) else {
+        return Ok(Verdict::NotDeclared);
+    };
+    let rows = |rows: Vec<(i64, Option<&str>, Option<i64>)>| -> RecordBatch {
+        let ids = Int64Array::from_iter_values(rows.iter().map(|row| row.0));
+        let names = StringArray::from_iter(rows.iter().map(|row| row.1));
+        let sizes = Int64Array::from_iter(rows.iter().map(|row| row.2));
+        table(vec![
+            ("id", Arc::new(ids) as ArrayRef),
+            ("name", Arc::new(names)),
+            ("size", Arc::new(sizes)),
+        ])
+    };
+    let old = vec![
+        (1, Some("a"), Some(10)),
+        (2, None, Some(20)),
+        (3, Some("c"), None),
+    ];
+    context.load(&spec, &rows(old)).await?;
+    let new = rows(vec![
+        (2, Some("B"), None),
+        (3, None, None),
+        (4, Some("D"), None),
+        (2, Some("b"), None),
+    ]);
+    let lacking = new.project(&[0, 1]).map_err(|error| error.to_string())?;
+    context.load(&spec, &lacking).await?;
+    let expected = rows(vec![
+        (1, Some("a"), Some(10)),
+        (2, Some("b"), Some(20)),
+        (3, None, None),
+        (4, Some("D"), None),
+    ]);
+    context.expect(&target, &[&expected]).await?;
+    Ok(Verdict::Passed)
+}
+
+/// A row of the load replaces all rows of the target that have its key, or the load is refused and the target stays as it was: one of
+/// them must never be left beside the new row.
+async fn equal_keys(context: &Context<'_>) -> CaseResult {
+    let target = context.target();
+    let Some(spec) = upsert(context, &target, &["id"]) else {
+        return Ok(Verdict::NotDeclared);
+    };
+    if !context.appends() {
+        return Ok(Verdict::NotDeclared);
+    }
+    let old = people(0..6, "a");
+    let adding = spec_of(&target, Mode::Append);
+    context.load(&adding, &old).await?;
+    let twice = people(2..4, "b");
+    let loader = context.connect().await?;
+    let added = load(&loader, &adding, &once(&twice)).await;
+    let before = context.rows(&target).await?;
+    // A target with unique keys has no equal ones.
+    if added.is_err() || before.as_ref().is_none_or(|rows| rows.len() != 8) {
+        return Ok(Verdict::NotDeclared);
+    }
+    let new = people(3..7, "c");
+    match load(&loader, &spec, &once(&new)).await {
+        Ok(_) => {
+            let untouched = [&people(0..3, "a"), &people(2..3, "b"), &new];
+            context.expect(&target, &untouched).await?;
+        }
+        Err(error) => {
+            let after = context.rows(&target).await?;
+            ensure!(
+                after == before,
+                "it refused ({error:#}), and the target has changed"
+            );
+        }
+    }
     Ok(Verdict::Passed)
 }
 

@@ -43,6 +43,10 @@ impl Subject for InMemory {
         async { Ok(read_table(&self.database, target)) }.boxed()
     }
 
+    fn is_plugin(&self) -> bool {
+        self.descriptor.name() == "memory"
+    }
+
     fn streams(&self) -> bool {
         false
     }

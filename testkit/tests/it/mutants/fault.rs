@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(super) enum Fault {
     #[default]
     Nothing,
+    IsNotRegistered,
     LosesTheLastRowOfEachBatch,
     TurnsNullsIntoValues,
     PublishesWhileItWrites,
@@ -35,6 +36,8 @@ pub(super) enum Fault {
     CreatesOverWhatIsThere,
     KeepsTheFirstRowOfAnUpsert,
     LooksAtTheFirstKeyOnly,
+    EmptiesColumnsThatAnUpsertLacks,
+    ReplacesOneOfSeveralEqualKeys,
     IgnoresLimits,
     CountsNoNullKeys,
     CountsKeysOnlyOfNewTargets,
@@ -80,6 +83,10 @@ impl Fault {
 
 /// The mutants, each with cases that must fail. `type *` stands for every column.
 pub(super) const MUTANTS: &[(Fault, &[&str])] = &[
+    (
+        Fault::IsNotRegistered,
+        &["registered once, under a name of its own"],
+    ),
     (
         Fault::LosesTheLastRowOfEachBatch,
         &["many batches arrive whole"],
@@ -190,6 +197,14 @@ pub(super) const MUTANTS: &[(Fault, &[&str])] = &[
         &["the last row of an upsert wins"],
     ),
     (Fault::LooksAtTheFirstKeyOnly, &["upsert by several keys"]),
+    (
+        Fault::EmptiesColumnsThatAnUpsertLacks,
+        &["an upsert keeps the columns that it lacks"],
+    ),
+    (
+        Fault::ReplacesOneOfSeveralEqualKeys,
+        &["an upsert meets equal keys in the target"],
+    ),
     (Fault::IgnoresLimits, &["limits on changes refuse a load"]),
     (
         Fault::CountsNoNullKeys,

@@ -270,6 +270,7 @@ impl Mutant {
             }
             _ => {}
         }
+        let upserts = request.load.mode == Mode::Upsert;
         match (self.fault, &there) {
             (Fault::DropsNewColumns, Some(there)) => {
                 let fields = request
@@ -278,6 +279,13 @@ impl Mutant {
                     .iter()
                     .filter(|field| there.field_with_name(field.name()).is_ok());
                 request.schema = Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
+            }
+            (Fault::EmptiesColumnsThatAnUpsertLacks, Some(there)) if upserts => {
+                let lacks =
+                    |field: &&Arc<Field>| request.schema.column_with_name(field.name()).is_none();
+                let lacked = there.fields().iter().filter(lacks).cloned();
+                let fields = request.schema.fields().iter().cloned().chain(lacked);
+                request.schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
             }
             (Fault::CastsToTheTargetsTypes, Some(there)) => {
                 let cast = |field: &Arc<Field>| match there.field_with_name(field.name()) {
@@ -429,6 +437,14 @@ impl LoadSession for Session {
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .insert(key, receipt.rows);
+            }
+            (Fault::ReplacesOneOfSeveralEqualKeys, Some(before), _)
+                if self.request.load.mode == Mode::Upsert =>
+            {
+                // The last row that was there comes back beside the one that replaced it.
+                let last = before.slice(before.num_rows().saturating_sub(1), 1);
+                let now = read_table(database, target).into_iter().chain([last]);
+                put_table(database, target, &before.schema(), now.collect());
             }
             (Fault::OverwritesLoadsBesideIt, Some(before), _) => {
                 put_table(

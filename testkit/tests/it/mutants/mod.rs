@@ -53,6 +53,10 @@ impl Subject for Broken {
         self.0.read(target)
     }
 
+    fn is_plugin(&self) -> bool {
+        self.1 == Fault::IsNotRegistered
+    }
+
     fn streams(&self) -> bool {
         self.1.holds().is_some()
     }

@@ -169,6 +169,14 @@ pub(super) fn broken(
             };
             Ok(batch.project(&(0..batch.num_columns()).filter(known).collect::<Vec<_>>())?)
         }
+        Fault::EmptiesColumnsThatAnUpsertLacks => {
+            let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
+                Some(column) => Arc::clone(column),
+                None => new_null_array(field.data_type(), batch.num_rows()),
+            };
+            let columns = schema.fields().iter().map(column).collect();
+            Ok(RecordBatch::try_new(Arc::new(schema.clone()), columns)?)
+        }
         Fault::CastsToTheTargetsTypes => {
             let cast = |(array, field): (&ArrayRef, &Arc<Field>)| cast(array, field.data_type());
             let columns = batch
