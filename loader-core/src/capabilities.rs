@@ -17,7 +17,21 @@ pub enum Mode {
     Append,
     /// All rows are replaced: readers see all old rows or all new ones.
     Overwrite,
-    /// Rows with equal `keys` are replaced, others added; the last row of the load wins.
+    /// Rows with equal `keys` are replaced, others added. It means the same in every store; the conformance suite tries each line:
+    ///
+    /// | what meets | what becomes of it |
+    /// |---|---|
+    /// | a row whose keys the target has | the columns of the load take its values |
+    /// | … and a column of the target that the load lacks | keeps its old value |
+    /// | a row whose keys are new | is added |
+    /// | … and a column of the target that the load lacks | gets its default, or null |
+    /// | a column of the load that the target lacks | is added with `schema_evolution` (null in rows that the load does not meet), else refused |
+    /// | several rows of the load with equal keys | the last one counts; the others are `duplicate` in the report |
+    /// | several rows of the target with equal keys | all are replaced by the one row, and those that go are held against `max_deletes`; or the load is refused, and none is touched |
+    /// | a null in a key | refused, or set aside with `on_error = skip`; under `null_keys = match` nulls are equal to each other |
+    ///
+    /// The loader counts `inserted`, `updated`, `unchanged` and `duplicate`, of every load or of none; the pipeline counts the rows
+    /// that it set aside for a null key.
     Upsert,
 }
 
