@@ -279,3 +279,146 @@ pub(crate) fn projected(schema: &SchemaRef, projection: Option<&[usize]>) -> Res
         Some(wanted) => Ok(Arc::new(Schema::project(schema, wanted)?)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::builder::StringDictionaryBuilder;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int32Type;
+    use arrow_array::{Array, DictionaryArray, Int32Array, StructArray};
+    use arrow_ipc::writer::{
+        CompressionContext, DictionaryTracker, EncodedData, IpcDataGenerator, IpcWriteOptions,
+    };
+    use arrowload_testkit::type_cases;
+
+    use super::*;
+
+    /// Writes messages as a stream would have them.
+    struct Writer {
+        tracker: DictionaryTracker,
+        options: IpcWriteOptions,
+        messages: Vec<EncodedData>,
+    }
+
+    impl Writer {
+        fn new(schema: &Schema) -> Self {
+            let mut tracker = DictionaryTracker::new(false);
+            let options = IpcWriteOptions::default();
+            let schema = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
+                schema,
+                &mut tracker,
+                &options,
+            );
+            Self {
+                tracker,
+                options,
+                messages: vec![schema],
+            }
+        }
+
+        fn write(&mut self, batch: &RecordBatch) {
+            let mut context = CompressionContext::default();
+            let (dictionaries, rows) = IpcDataGenerator::default()
+                .encode(batch, &mut self.tracker, &self.options, &mut context)
+                .expect("encoded");
+            self.messages.extend(dictionaries);
+            self.messages.push(rows);
+        }
+    }
+
+    fn decode(decoder: &mut Decoder, message: &EncodedData) -> Result<Decoded> {
+        decoder.decode(&message.ipc_message, message.arrow_data.clone().into())
+    }
+
+    #[test]
+    fn every_type_is_read_from_any_address() {
+        for case in type_cases() {
+            let schema = Arc::new(Schema::new(vec![case.field.clone()]));
+            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::clone(&case.values)])
+                .expect("a batch");
+            let mut writer = Writer::new(&schema);
+            writer.write(&batch);
+            for shift in 0..8 {
+                let mut decoder = Decoder::new(1 << 30);
+                let mut found = None;
+                for message in &writer.messages {
+                    let body = [&vec![0; shift], message.arrow_data.as_slice()].concat();
+                    let body = Bytes::from(body).slice(shift..);
+                    let decoded = decoder.decode(&message.ipc_message, body);
+                    if let Decoded::Batch(batch) =
+                        decoded.unwrap_or_else(|error| panic!("{}: {error:#}", case.name))
+                    {
+                        found = Some(batch);
+                    }
+                }
+                let found = found.expect("rows");
+                assert_eq!(found.column(0), &case.values, "{} at {shift}", case.name);
+            }
+        }
+    }
+
+    /// A dictionary of structs, in which another dictionary stands.
+    fn nested(inner: &[&str]) -> RecordBatch {
+        let mut words = StringDictionaryBuilder::<Int32Type>::new();
+        words.extend(inner.iter().map(Some));
+        let words = words.finish();
+        let field = Arc::new(Field::new("word", words.data_type().clone(), true));
+        let structs = StructArray::from(vec![(field, Arc::new(words) as ArrayRef)]);
+        let keys = Int32Array::from_iter_values(0..inner.len() as i32);
+        let outer = DictionaryArray::new(keys, Arc::new(structs));
+        RecordBatch::try_from_iter([("outer", Arc::new(outer) as ArrayRef)]).expect("a batch")
+    }
+
+    fn words(batch: &RecordBatch) -> Vec<String> {
+        let outer = batch.column(0).as_dictionary::<Int32Type>();
+        let inner = outer.values().as_struct().column(0);
+        let inner = inner.as_dictionary::<Int32Type>();
+        let words = inner
+            .downcast_dict::<arrow_array::StringArray>()
+            .expect("words");
+        let words: Vec<_> = words
+            .into_iter()
+            .map(|word| word.expect("a word").to_owned())
+            .collect();
+        words
+    }
+
+    #[test]
+    fn an_inner_dictionary_is_replaced_only_with_the_outer_one() {
+        let (first, second) = (nested(&["a", "b"]), nested(&["c", "d"]));
+        let mut writer = Writer::new(&first.schema());
+        writer.write(&first);
+        writer.write(&second);
+        let is_rows = |message: &EncodedData| {
+            parse(&message.ipc_message)
+                .expect("a message")
+                .0
+                .header_type()
+                == MessageHeader::RecordBatch
+        };
+        let mut decoder = Decoder::new(1 << 20);
+        let found: Vec<RecordBatch> = (writer.messages.iter())
+            .filter_map(
+                |message| match decode(&mut decoder, message).expect("decoded") {
+                    Decoded::Batch(batch) => Some(batch),
+                    _ => None,
+                },
+            )
+            .collect();
+        assert_eq!(
+            found.iter().flat_map(words).collect::<Vec<_>>(),
+            ["a", "b", "c", "d"]
+        );
+        // Without the last dictionary, which is the outer one, the rows would be those of the old inner one.
+        let last = writer.messages.len() - 2;
+        assert!(!is_rows(&writer.messages[last]));
+        writer.messages.remove(last);
+        let mut decoder = Decoder::new(1 << 20);
+        let outcome = writer
+            .messages
+            .iter()
+            .try_for_each(|message| decode(&mut decoder, message).map(drop));
+        let error = outcome.expect_err("the outer one is stale");
+        assert!(error.message().contains("replaced after them"), "{error}");
+    }
+}

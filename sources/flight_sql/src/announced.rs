@@ -3,23 +3,20 @@
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
-use arrow_flight::{FlightInfo, IpcMessage};
+use arrow_flight::FlightInfo;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrowload_common_ipc::read_schema;
 use arrowload_core::arrow_types::map_fields;
 use arrowload_core::{Error, ErrorKind, Result, relabel};
 
-use crate::error::malformed;
+use crate::error::undecoded;
 
 /// The columns that an answer announces; a server may leave them to the first message.
 pub(crate) fn schema(info: &FlightInfo) -> Result<Option<SchemaRef>> {
     if info.schema.is_empty() {
         return Ok(None);
     }
-    let schema = std::panic::catch_unwind(|| Schema::try_from(IpcMessage(info.schema.clone())));
-    let schema = schema
-        .map_err(|_| malformed("the schema cannot be decoded"))?
-        .map_err(malformed)?;
-    Ok(Some(Arc::new(schema)))
+    read_schema(&info.schema).map(Some).map_err(undecoded)
 }
 
 /// Refuses rows of other columns than were announced. What is only said of them, their metadata, may differ.

@@ -83,6 +83,12 @@ pub(crate) fn malformed(why: impl std::fmt::Display) -> Error {
     )
 }
 
+/// Rows that cannot be decoded.
+pub(crate) fn undecoded(error: Error) -> Error {
+    let message = format!("what the server sent is not read: {}", error.message());
+    Error::new(error.kind(), message).with_source(error)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

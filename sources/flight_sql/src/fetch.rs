@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow_flight::{FlightEndpoint, FlightInfo, RenewFlightEndpointRequest};
 use arrow_schema::SchemaRef;
+use arrowload_common_ipc::{Decoded, Decoder};
 use arrowload_core::{Error, ErrorKind, Result};
 use futures::stream::{self, Stream, StreamExt};
 use prost::Message;
@@ -19,8 +20,7 @@ use tonic::transport::Channel;
 use crate::announced;
 use crate::cancel::CancelOnDrop;
 use crate::connect::Server;
-use crate::decode::{Decoded, Decoder};
-use crate::error::malformed;
+use crate::error::{malformed, undecoded};
 use crate::stream::{EXPIRED, FlightBatch, FlightStream};
 
 /// Batches of an endpoint that may wait: the next is decoded while one is used.
@@ -247,8 +247,8 @@ async fn location_rows(
         .await?
     {
         let app_metadata = message.app_metadata.clone();
-        let item = match decoder.decode(message)? {
-            Decoded::Nothing => continue,
+        let decoded = decoder.decode(&message.data_header, message.data_body);
+        let item = match decoded.map_err(undecoded)? {
             Decoded::Schema(schema) => match announced {
                 Some(announced) => {
                     announced::check(announced, &schema)?;
@@ -267,6 +267,7 @@ async fn location_rows(
                     app_metadata,
                 })
             }
+            _ => continue,
         };
         if sender.send(item).await.is_err() {
             return Ok(());
