@@ -9,6 +9,7 @@ mod postgres;
 mod python;
 mod test;
 mod tools;
+mod torture;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -34,6 +35,8 @@ enum Task {
     Linkage(linkage::Args),
     /// Runs a benchmark against its peers
     Bench(bench::Args),
+    /// Reads foreign files by the thousand, which an environment variable names
+    Torture(torture::Args),
     /// Makes a new loader crate from examples/plugin-template
     NewLoader(new_loader::Args),
 }
@@ -44,6 +47,7 @@ fn main() -> Result<()> {
         Task::Lint(args) => lint::run_task(&args),
         Task::Linkage(args) => linkage::run_task(&args),
         Task::Bench(args) => bench::run_task(args),
+        Task::Torture(args) => torture::run_task(&args),
         Task::NewLoader(args) => new_loader::run_task(args),
     }
 }

@@ -8,10 +8,11 @@ use anyhow::{Context, Result};
 use crate::tools::{exists, run, say, target};
 
 /// What reads back what we wrote.
-const PACKAGES: [&str; 14] = [
+const PACKAGES: [&str; 15] = [
     "pyarrow",
     "duckdb",
     "deltalake",
+    "polars",
     "pytz",
     "psycopg[binary]",
     "adbc-driver-postgresql",
