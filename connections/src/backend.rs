@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use arrowload_core::{
-    Error, ErrorKind, KeySchema, LoaderDescriptor, Registry, Result, SourceDescriptor,
+    Error, ErrorKind, KeySchema, LoaderDescriptor, Registry, Result, SourceDescriptor, not_linked,
 };
 use serde_json::{Map, Value};
 
@@ -72,12 +72,11 @@ impl Role {
             .flat_map(|backend| backend.schemes().iter().copied())
             .collect();
         let message = format!(
-            "no {} for URLs of {scheme}:// is linked in{twin}; those that are take {}. Switch on its cargo feature, or name its crate \
-             with `use … as _;`",
+            "no {} for URLs of {scheme}:// is linked in{twin}; those that are take {}",
             self.word(),
             urls(schemes)
         );
-        Error::new(kind, message)
+        Error::new(kind, message).with_source(not_linked())
     }
 }
 

@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use arrowload_core::{
-    Error, ErrorKind, LoaderDescriptor, Registry, Result, Settings, SourceDescriptor, url_scheme,
+    ConnectionKey, Error, ErrorKind, KeySchema, LoaderDescriptor, Registry, Result, Settings,
+    SourceDescriptor, url_scheme,
 };
 use serde_json::{Map, Value};
 
 use crate::backend::{Backend, Role};
+use crate::effective;
 use crate::environment::Environment;
 use crate::merge::Context;
 use crate::overlay::{TYPE, URL};
@@ -158,6 +160,12 @@ impl Connections {
             Backend::Loader(loader) => Ok(loader),
             Backend::Source(source) => registry.loader(source.name()),
         }
+    }
+
+    /// What settings come to, for people to read: each key with its value, unless that may be secret, and the layer it came from.
+    /// Those that say where the connection leads come first, set or not.
+    pub fn effective(&self, schema: &KeySchema, config: &Settings) -> Vec<ConnectionKey> {
+        effective::keys(schema, config, self.environment())
     }
 
     fn settings(

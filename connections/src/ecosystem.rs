@@ -6,8 +6,18 @@ use serde_json::{Map, Value};
 
 use crate::backend::Backend;
 use crate::environment::Environment;
-use crate::interpolate::escape;
+use crate::interpolate::{escape, percent_encode};
 use crate::overlay::{URL, overlay};
+
+/// What variables say of a whole connection.
+pub(crate) enum Whole {
+    /// Nothing.
+    None,
+    /// The URL of one of the backend's schemes, or another text that the backend may understand.
+    Ours(Settings),
+    /// Only URLs of other schemes: the first of these variables, and its scheme.
+    Foreign(&'static str, String),
+}
 
 /// Those that set one key each. Of two for one key, the one that the loader lists first counts.
 pub(crate) fn single_keys(backend: &Backend<'_>, environment: &Environment) -> Settings {
@@ -17,7 +27,7 @@ pub(crate) fn single_keys(backend: &Backend<'_>, environment: &Environment) -> S
         .environment()
         .iter()
         .rev()
-        .filter(|(_, key)| *key != URL)
+        .filter(|(_, key)| opening(key).is_none())
     {
         if let Some(value) = environment.non_empty(variable) {
             overlay(&mut settings, setting(variable, key, value));
@@ -26,16 +36,44 @@ pub(crate) fn single_keys(backend: &Backend<'_>, environment: &Environment) -> S
     settings
 }
 
-/// The first that holds a whole URL of one of the backend's schemes. One of another scheme is for another program.
-pub(crate) fn url(backend: &Backend<'_>, environment: &Environment) -> Option<Settings> {
-    let urls = backend.environment().iter().filter(|(_, key)| *key == URL);
-    let mut set =
-        urls.filter_map(|(variable, key)| Some((variable, key, environment.non_empty(variable)?)));
-    let ours = |url: &str| {
-        url_scheme(url).is_some_and(|scheme| backend.schemes().contains(&scheme.as_str()))
-    };
-    set.find(|(_, _, value)| ours(value))
-        .map(|(variable, key, value)| setting(variable, key, value))
+/// What a URL that such a variable holds begins with: nothing for one that holds the whole, and for `url=x://?name=` that.
+fn opening(key: &str) -> Option<&str> {
+    match key.strip_prefix(URL)? {
+        "" => Some(""),
+        behind => behind.strip_prefix('='),
+    }
+}
+
+/// The first variable that holds a whole URL of one of the backend's schemes, or what is no URL but may be understood all the
+/// same. One of another scheme is for another program.
+pub(crate) fn whole(backend: &Backend<'_>, environment: &Environment) -> Whole {
+    let mut foreign = None;
+    for (variable, key) in backend.environment() {
+        let (Some(opening), Some(value)) = (opening(key), environment.non_empty(variable)) else {
+            continue;
+        };
+        let text = match opening {
+            "" => unquoted(value).to_owned(),
+            opening => format!("{opening}{}", percent_encode(value.trim())),
+        };
+        match url_scheme(&text) {
+            _ if text.is_empty() => {}
+            Some(scheme) if !backend.schemes().contains(&scheme.as_str()) => {
+                foreign.get_or_insert((*variable, scheme));
+            }
+            _ => return Whole::Ours(setting(variable, URL, &text)),
+        }
+    }
+    foreign.map_or(Whole::None, |(variable, scheme)| {
+        Whole::Foreign(variable, scheme)
+    })
+}
+
+/// A file of variables that no shell has read keeps its quotes.
+fn unquoted(text: &str) -> &str {
+    let text = text.trim();
+    let within = |quote| text.strip_prefix(quote)?.strip_suffix(quote);
+    within('"').or_else(|| within('\'')).unwrap_or(text).trim()
 }
 
 /// Other programs read these variables too, and know no `${…}`: values are taken as they stand. A key such as

@@ -58,14 +58,19 @@ impl Context<'_> {
             .as_str()
             .ok_or_else(|| invalid("it must be text".into()))?;
         let url = in_url(text, self.environment).map_err(invalid)?;
-        let scheme = url_scheme(&url.value)
-            .ok_or_else(|| invalid("it is no URL, as it does not begin with `scheme://`".into()))?;
         let (role, name, schemes) = (
             self.backend.role().word(),
             self.backend.name(),
             self.backend.schemes(),
         );
-        if !schemes.contains(&scheme.as_str()) {
+        let scheme = url_scheme(&url.value);
+        // Some stores have connection strings of `key=value` beside URLs.
+        if scheme.is_none() && !url.value.contains('=') {
+            return Err(invalid(
+                "it is no URL, as it does not begin with `scheme://`".into(),
+            ));
+        }
+        if let Some(scheme) = scheme.filter(|scheme| !schemes.contains(&scheme.as_str())) {
             let takes = urls(schemes.iter().copied());
             return Err(invalid(format!(
                 "URLs of {scheme}:// are not for the {role} `{name}`, which takes {takes}"

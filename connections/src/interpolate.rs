@@ -186,7 +186,7 @@ fn is_userinfo(pieces: &[Piece<'_>], index: usize) -> bool {
     in_authority && rest_of_authority.contains('@')
 }
 
-fn percent_encode(text: &str) -> String {
+pub(crate) fn percent_encode(text: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
     text.bytes()
         .map(|byte| {

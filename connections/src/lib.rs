@@ -4,6 +4,7 @@ mod backend;
 mod builder;
 mod connections;
 mod ecosystem;
+mod effective;
 mod environment;
 mod expand;
 mod file;

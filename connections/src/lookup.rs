@@ -63,7 +63,7 @@ impl Connections {
 
     pub(crate) fn not_found(&self, name: &str, own: impl Iterator<Item = &'static str>) -> Error {
         // A URL with a mistake in its beginning, which may hold a password.
-        if name.contains('@') || name.contains("//") {
+        if name.contains(['@', '=']) || name.contains("//") {
             let message = "what was given is neither the name of a connection nor a URL; a URL begins with `scheme://` (it is not shown, \
                            as it may hold a password)";
             return Error::new(ErrorKind::ConnectionNotFound, message);
@@ -82,8 +82,8 @@ impl Connections {
             |near| format!("; did you mean `{near}`?"),
         );
         let message = format!(
-            "no connection is named `{name}`{hint} Known: {}. Name it in the config file ([connections.{name}]), in the environment \
-             (ARROWLOAD_CONNECTIONS__{}__…), or with configure_connection",
+            "no connection is named `{name}`{hint} Known: {}. Name it in the config file ([connections.{name}]) or in the environment \
+             (ARROWLOAD_CONNECTIONS__{}__…)",
             known.join(", "),
             name.to_uppercase().replace('-', "_")
         );

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use arrowload_core::{KeySchema, Result, Settings, looks_secret};
+use arrowload_core::{Error, ErrorKind, KeySchema, Result, Settings, looks_secret};
 use serde_json::Value;
 
-use crate::backend::Backend;
-use crate::ecosystem;
+use crate::backend::{Backend, urls};
+use crate::ecosystem::{self, Whole};
 use crate::environment::Environment;
 use crate::interpolate::in_value;
 use crate::overlay::{URL, overlay, put};
@@ -81,11 +81,27 @@ impl<'a> Context<'a> {
     pub(crate) fn default(&self, file: Settings, stronger: Vec<Settings>) -> Result<Settings> {
         let stronger: Vec<Layer> = stronger.into_iter().map(Layer::from).collect();
         let mut ours = ecosystem::single_keys(&self.backend, self.environment);
-        if let Some(url) = ecosystem::url(&self.backend, self.environment)
-            && self.is_for_server_of(&url, &stronger)?
-        {
-            ours = self.not_in_url(ours, &url);
-            ours.overlay(url);
+        match ecosystem::whole(&self.backend, self.environment) {
+            Whole::Ours(url) => {
+                if self.is_for_server_of(&url, &stronger)? {
+                    ours = self.not_in_url(ours, &url);
+                    ours.overlay(url);
+                }
+            }
+            Whole::Foreign(variable, scheme) => {
+                let layers = stronger.iter().map(|layer| &layer.settings);
+                if !layers
+                    .chain([&ours, &file])
+                    .any(|layer| self.says_where(layer))
+                {
+                    return Err(self.foreign(variable, &scheme));
+                }
+                tracing::info!(
+                    connection = self.label,
+                    "{variable} holds a URL of {scheme}://, and is passed over"
+                );
+            }
+            Whole::None => {}
         }
         let mut layers = vec![
             Layer::from(file),
@@ -142,6 +158,24 @@ impl<'a> Context<'a> {
             .retain(|key| layer.settings.get(key).is_none());
         merged.from_url.extend(layer.from_url);
         overlay(&mut merged.settings, layer.settings);
+    }
+
+    /// Whether a layer names the server, in a URL or by a key.
+    fn says_where(&self, layer: &Settings) -> bool {
+        let keys = self.server_keys.iter().map(String::as_str);
+        keys.chain([URL]).any(|key| layer.get(key).is_some())
+    }
+
+    /// The error for a variable that leads elsewhere, where nothing else says where to: a default would be a guess.
+    fn foreign(&self, variable: &str, scheme: &str) -> Error {
+        let name = self.backend.name();
+        let takes = urls(self.backend.schemes().iter().copied());
+        let message = format!(
+            "{}: {variable} holds a URL of {scheme}://, which is not for {name} ({takes}), and nothing else says which server is meant: \
+             name a URL or a connection, or set {variable} to one of {name}",
+            self.label
+        );
+        Error::new(ErrorKind::InvalidOption, message).with("key", URL)
     }
 
     fn without_url(&self, mut settings: Settings) -> Expanded {

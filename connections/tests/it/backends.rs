@@ -11,10 +11,12 @@ use arrowload_core::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("DATABASE_URL", "url"),
     ("POSTGRES_URL", "url"),
+    ("PGSERVICE", "url=postgresql:///?host=service-"),
     ("PGHOSTADDR", "host"),
     ("PGHOST", "host"),
     ("PGPORT", "port"),
@@ -28,9 +30,13 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PgConfig {
+    #[schemars(extend("x-place" = 1))]
     pub(crate) host: String,
+    #[schemars(extend("x-place" = 2))]
     pub(crate) port: u16,
+    #[schemars(extend("x-place" = 3, "x-default" = "=user"))]
     pub(crate) database: Option<String>,
+    #[schemars(extend("x-place" = 4, "x-default" = "$USER"))]
     pub(crate) user: Option<String>,
     pub(crate) password: Option<Secret>,
     pub(crate) sslmode: Option<String>,
@@ -101,6 +107,17 @@ impl DataLoader for Pg {
 
     fn supports_type(_: &DataType) -> TypeSupport {
         TypeSupport::Exact
+    }
+
+    fn config_from_url(url: &str) -> Result<Map<String, Value>> {
+        if arrowload_core::url_scheme(url).is_some() {
+            return arrowload_core::url_to_config(url);
+        }
+        let pairs = url.split(' ').filter_map(|pair| pair.split_once('='));
+        let key = |key| if key == "dbname" { "database" } else { key };
+        Ok(pairs
+            .map(|(name, value)| (key(name).to_owned(), value.into()))
+            .collect())
     }
 }
 

@@ -92,16 +92,99 @@ fn of_several_variables_for_one_key_the_first_listed_counts() {
 }
 
 #[test]
-fn urls_of_other_schemes_are_for_other_programs() {
-    assert_eq!(
-        pg("", &[("DATABASE_URL", "mysql://u:p@h/d")], None, None),
-        nulls()
-    );
+fn a_url_of_another_scheme_is_refused_unless_something_else_says_where_to() {
+    let mysql = ("DATABASE_URL", "mysql://u:hunter2@h/d");
+    for file in ["", "[connections.postgresql]\nuser = \"u\""] {
+        let connections = layers(file, &[mysql]).expect("layers");
+        let error = connections
+            .for_loader(&PG, None, None)
+            .expect_err("localhost is a guess");
+        says(
+            &error,
+            &["DATABASE_URL", "mysql://", "postgresql://", "nothing else"],
+        );
+    }
+    let file = "[connections.postgresql]\nhost = \"file\"";
+    assert_eq!(pg(file, &[mysql], None, None)[0], "file");
+    assert_eq!(pg("", &[mysql, ("PGHOST", "pg")], None, None)[0], "pg");
+    let inline = Some(json!({ "host": "inline" }));
+    assert_eq!(pg("", &[mysql], None, inline)[0], "inline");
     let two = [
         ("DATABASE_URL", "mysql://u:p@h/d"),
         ("POSTGRES_URL", "postgres://second"),
     ];
     assert_eq!(pg("", &two, None, None)[0], "second");
+}
+
+#[test]
+fn a_url_may_stand_in_quotes_and_end_with_its_line() {
+    for quoted in [
+        format!("\"{URL}\""),
+        format!("'{URL}'"),
+        format!("{URL}\n"),
+        format!(" \"{URL}\" \r\n"),
+    ] {
+        let found = pg("", &[("DATABASE_URL", &quoted)], None, None);
+        assert_eq!(found[0], "url-host", "{quoted:?}");
+    }
+}
+
+#[test]
+fn what_is_no_url_is_the_backends_to_understand_and_never_passed_over() {
+    let string = "host=string dbname=d password=hunter2";
+    let found = pg("", &[("DATABASE_URL", string)], None, None);
+    assert_eq!((&found[0], &found[4]), (&json!("string"), &json!("d")));
+    // Beside a type, a profile may have one too.
+    let file = format!("[connections.a]\ntype = \"postgresql\"\nurl = \"{string}\"");
+    assert_eq!(pg(&file, &[], Some("a"), None)[0], "string");
+    let connections = layers("", &[("DATABASE_URL", "hunter2")]).expect("layers");
+    let error = connections.for_loader(&PG, None, None).expect_err("no URL");
+    says(&error, &["DATABASE_URL", "no URL"]);
+    // Nor is one shown where a name is wanted.
+    let error = connections
+        .for_loader(&PG, Some("password=hunter2"), None)
+        .expect_err("no name");
+    says(&error, &["may hold a password"]);
+}
+
+#[test]
+fn a_variable_may_stand_for_the_end_of_a_url() {
+    let variables = [("PGSERVICE", "p@d"), ("PGHOST", "host"), ("PGUSER", "u")];
+    let found = pg("", &variables, None, None);
+    assert_eq!((&found[0], &found[2]), (&json!("service-p@d"), &json!("u")));
+    let both = [("PGSERVICE", "prod"), ("DATABASE_URL", URL)];
+    assert_eq!(pg("", &both, None, None)[0], "url-host");
+}
+
+#[test]
+fn effective_keys_say_which_layer_each_came_from() {
+    let file =
+        "[connections.a]\nhost = \"file\"\npassword = \"hunter2\"\nsslmode = \"${env:MODE}\"";
+    let variables = [("MODE", "hunter2"), ("PGDATABASE", "env"), ("USER", "os")];
+    let connections = layers(file, &variables).expect("layers");
+    let settings = connections
+        .for_loader(&PG, Some("a"), None)
+        .expect("settings");
+    let (split, _) = PG.split(settings).expect("known keys");
+    let shown = connections.effective(&PG.config_schema(), &split.config);
+    let shown: Vec<String> = shown.iter().map(ToString::to_string).collect();
+    assert!(
+        shown[0].starts_with("host = file (") && shown[0].contains("arrowload.toml"),
+        "{shown:?}"
+    );
+    assert_eq!(shown[1], "port = 5432 (default)");
+    assert_eq!(shown[2], "database = env (environment variable PGDATABASE)");
+    assert_eq!(shown[3], "user = os (default, from USER)");
+    assert!(shown[4].starts_with("password = *** ("), "{shown:?}");
+    assert!(shown[5].starts_with("sslmode = *** ("), "{shown:?}");
+    // Without a setting, the database is named as the user.
+    let connections = layers("", &[("PGUSER", "u")]).expect("layers");
+    let settings = connections.for_loader(&PG, None, None).expect("settings");
+    let (split, _) = PG.split(settings).expect("known keys");
+    let shown = connections.effective(&PG.config_schema(), &split.config);
+    let shown: Vec<String> = shown.iter().map(ToString::to_string).collect();
+    assert_eq!(shown[0], "host = localhost (default)");
+    assert_eq!(shown[2], "database = u (default, as user)");
 }
 
 #[test]
