@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrowload_core::{
-    Error, ErrorKind, LoadSpec, LoadState, LoadStatus, Loader, LoaderDescriptor, Mode, OnError,
-    OnProgress, Progress, Result, Settings, Verify, url_scheme,
+    ConnectionKey, Error, ErrorKind, LoadSpec, LoadState, LoadStatus, Loader, LoaderDescriptor,
+    Mark, Mode, OnError, OnProgress, Progress, Result, Settings, Verify, url_scheme,
 };
 use serde_json::Value;
 
@@ -28,6 +28,7 @@ pub struct Destination {
     needs_connection: bool,
     on_progress: Option<OnProgress>,
     status: LoadStatus,
+    mark: Option<Mark>,
 }
 
 impl Destination {
@@ -45,7 +46,13 @@ impl Destination {
             needs_connection,
             on_progress,
             status,
+            mark: None,
         }
+    }
+
+    /// Records the high-water mark of an incremental load with its `load_id`, in the same commit as its rows.
+    pub fn mark(self, mark: Mark) -> Self {
+        self.edit(|to| to.mark = Some(mark))
     }
 
     pub(crate) fn edit(mut self, change: impl FnOnce(&mut Self)) -> Self {
@@ -97,7 +104,7 @@ impl Destination {
         let connection_is_inline = by_url || !inline.is_empty();
         if self.needs_connection && self.connection.is_none() && !connection_is_inline {
             let message = "the load that set these rows aside had its connection by a URL or with the load, and dead letters do not \
-                           keep those: name the connection again (.connection(..), --connection)";
+                           keep those: name the connection again";
             return Err(Error::new(ErrorKind::InvalidOption, message));
         }
         let mut settings = client.connections().for_loader_with(
@@ -125,9 +132,14 @@ impl Destination {
         spec.started = Some(started);
         spec.on_progress = self.on_progress;
         spec.status = self.status;
+        spec.mark = self.mark;
         spec.check(&descriptor)?;
+        let connection = client
+            .connections()
+            .effective(&descriptor.config_schema(), &split.config);
         Ok(Prepared {
             keys: ConnectionKeys::of(&descriptor, &split.config),
+            connection,
             descriptor,
             config: split.config,
             spec,
@@ -151,10 +163,18 @@ impl fmt::Debug for Destination {
     }
 }
 
+/// Says where a connection leads, and which layers say so.
+pub(crate) fn log_connecting(to: &str, connection: &[ConnectionKey]) {
+    let keys: Vec<String> = connection.iter().map(ToString::to_string).collect();
+    tracing::info!("connecting to {to}: {}", keys.join(", "));
+}
+
 /// A destination whose names and keys are resolved.
 pub(crate) struct Prepared {
     pub(crate) descriptor: LoaderDescriptor,
     pub(crate) keys: ConnectionKeys,
+    /// The same for people to read.
+    pub(crate) connection: Vec<ConnectionKey>,
     pub(crate) spec: LoadSpec,
     config: Settings,
 }
@@ -163,7 +183,10 @@ impl Prepared {
     pub(crate) async fn connect(&self, client: &Client) -> Result<Loader> {
         let place = client.loaders().place(&self.keys);
         let max_retries = self.spec.load.max_retries;
-        let connect = || Loader::connect(&self.descriptor, &self.config, max_retries);
+        let connect = || {
+            log_connecting(self.descriptor.name(), &self.connection);
+            Loader::connect(&self.descriptor, &self.config, max_retries)
+        };
         let connecting = async { place.get_or_try_init(connect).await.cloned() };
         let Some(timeout) = self.spec.load.timeout else {
             return connecting.await;

@@ -17,10 +17,10 @@ pub use table::Table;
 
 pub use arrowload_connections::{ConnectionSummary, Connections};
 pub use arrowload_core::{
-    AfterFailure, Aftermath, Atomicity, BatchStream, Capabilities, ColumnPlan, Error, ErrorKind,
-    Guarantees, KeyCounts, Listed, Listing, LoadReport, LoadState, LoadStatus, LoaderDescriptor,
-    Mode, NullKeys, OnError, Operator, Param, Params, Phase, Plan, Progress, Query, Registry,
-    Rename, Result, Retry, Secret, SourceDescriptor, TypeSupport, Verify,
+    AfterFailure, Aftermath, Atomicity, BatchStream, Capabilities, ColumnPlan, ConnectionKey,
+    Error, ErrorKind, Guarantees, KeyCounts, Listed, Listing, LoadReport, LoadState, LoadStatus,
+    LoaderDescriptor, Mode, NullKeys, OnError, Operator, Param, Params, Phase, Plan, Progress,
+    Query, Registry, Rename, Result, Retry, Secret, SourceDescriptor, TypeSupport, Verify,
 };
 
 /// The contract, for those who write loaders and sources.

@@ -54,7 +54,9 @@ impl LoadBuilder {
     pub async fn plan(self) -> Result<Plan> {
         let prepared = self.to.prepare(&self.client, Instant::now())?;
         let loader = prepared.connect(&self.client).await?;
-        arrowload_core::plan_load(&loader, &prepared.spec, &self.input).await
+        let mut plan = arrowload_core::plan_load(&loader, &prepared.spec, &self.input).await?;
+        plan.connection = prepared.connection;
+        Ok(plan)
     }
 
     /// Connects, and proves that the store answers.

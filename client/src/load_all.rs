@@ -84,8 +84,11 @@ impl LoadAllBuilder {
         let planned = arrowload_core::plan_all(&places(&connected, &prepared), input).await?;
         let reading = |plan: &Plan| u32::from(plan.already_loaded.is_none());
         let mut planned = planned.into_iter();
-        let ended = connected.into_iter().map(|loader| {
-            let planned = loader.and_then(|_| planned.next().unwrap_or_else(missing));
+        let ended = connected.into_iter().zip(&prepared).map(|(loader, one)| {
+            let mut planned = loader.and_then(|_| planned.next().unwrap_or_else(missing));
+            if let Ok(plan) = &mut planned {
+                plan.connection.clone_from(&one.connection);
+            }
             let reading = planned.as_ref().ok().map(reading);
             (planned, reading)
         });

@@ -54,6 +54,7 @@ impl fmt::Display for Table {
             &self.batches
         };
         let text = arrow_cast::pretty::pretty_format_batches(batches).map_err(|_| fmt::Error)?;
-        write!(f, "{text}")
+        // A terminal would obey what a value may hold.
+        f.write_str(&arrowload_common_text::printable_lines(&text.to_string()))
     }
 }

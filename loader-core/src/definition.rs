@@ -99,7 +99,8 @@ impl Definition {
             return Ok(());
         }
         let message = format!(
-            "this load_id was another load: the id `{load_id}` has committed with another {}; give a new load_id to load these rows too",
+            "this load_id was another load: `{load_id}` has committed, and differs from this one in {}; give a new load_id to load these \
+             rows too",
             differing.join(", ")
         );
         Err(Error::new(ErrorKind::InvalidOption, message).with("key", "load_id"))
