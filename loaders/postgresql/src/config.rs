@@ -1,11 +1,10 @@
-//! How to connect: keys as libpq names them, and URLs as libpq reads them.
+//! How to connect: keys as libpq names them.
 
 use std::path::PathBuf;
 
-use arrowload_core::{ConnectionUrl, Result, Secret};
+use arrowload_core::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 /// What of the connection is encrypted, and what of the server is proved, as libpq means it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -13,8 +12,9 @@ use serde_json::{Map, Value};
 pub enum SslMode {
     /// Nothing is encrypted.
     Disable,
-    /// Encrypted if the server offers it; the server is not proved.
+    /// Encrypted if the server offers it; the server is not proved. `allow` of libpq means the same here.
     #[default]
+    #[serde(alias = "allow")]
     Prefer,
     /// Encrypted. The server is proved only if `sslrootcert` is given, as for `verify-ca`.
     Require,
@@ -24,22 +24,88 @@ pub enum SslMode {
     VerifyFull,
 }
 
+/// Whether the password's proof is bound to the encrypted connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChannelBinding {
+    /// It is not.
+    Disable,
+    /// If the server can.
+    #[default]
+    Prefer,
+    /// Or there is no connection.
+    Require,
+}
+
+/// Encryption by Kerberos, which is not supported; so `require` is not one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum GssEncMode {
+    /// There is none.
+    Disable,
+    /// There is none either.
+    #[default]
+    Prefer,
+}
+
+/// How encryption begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SslNegotiation {
+    /// The server is asked first.
+    #[default]
+    Postgres,
+    /// At once.
+    Direct,
+}
+
+/// Which of several hosts will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetSessionAttrs {
+    /// Any.
+    #[default]
+    Any,
+    /// One that takes writes.
+    ReadWrite,
+    /// One that does not.
+    ReadOnly,
+}
+
+/// The order in which several hosts are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoadBalanceHosts {
+    /// As they stand.
+    #[default]
+    Disable,
+    /// By chance.
+    Random,
+}
+
 /// How to connect to PostgreSQL.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct PostgresqlConfig {
     /// The host, or the folder of a Unix socket; several with commas between them are tried in turn.
+    #[schemars(extend("x-place" = 1))]
     pub host: String,
-    /// The port; one for each host, or one for all.
+    /// The address to connect to, so that `host` is not looked up; `host` then names the server of a certificate. Several as for
+    /// `host`.
+    pub hostaddr: Option<String>,
+    /// The port; one for each host, or one for all. 5432 by default.
+    #[schemars(extend("x-place" = 2, "x-default" = "5432"))]
     pub port: Option<String>,
     /// The user; by default the name of the operating system's.
+    #[schemars(extend("x-place" = 4, "x-default" = "$USER"))]
     pub user: Option<String>,
     /// The password; by default what the password file says.
     pub password: Option<Secret>,
     /// The password file; by default `~/.pgpass`.
     pub passfile: Option<PathBuf>,
     /// The database; by default the one named as the user.
+    #[schemars(extend("x-place" = 3, "x-default" = "=user"))]
     pub database: Option<String>,
     /// The schema of targets that name none; by default the first of the server's `search_path`.
     pub schema: Option<String>,
@@ -53,9 +119,30 @@ pub struct PostgresqlConfig {
     pub sslcert: Option<PathBuf>,
     /// A PEM file with the key of the client's certificate.
     pub sslkey: Option<PathBuf>,
+    /// How encryption begins: `postgres` (default) asks the server first, `direct` does not (PostgreSQL 17; with `sslmode` of
+    /// `require` and above).
+    pub sslnegotiation: SslNegotiation,
+    /// Whether the password's proof is bound to the encrypted connection: `disable`, `prefer` (default) or `require`.
+    pub channel_binding: ChannelBinding,
+    /// Encryption by Kerberos, which is not supported: `disable` and `prefer` come to the same.
+    pub gssencmode: GssEncMode,
+    /// Which of several hosts will do: `any` (default), or one whose sessions are `read-write` or `read-only`.
+    pub target_session_attrs: TargetSessionAttrs,
+    /// The order in which several hosts are tried: as they stand (`disable`, the default), or `random`.
+    pub load_balance_hosts: LoadBalanceHosts,
+    /// 1 (default) to keep idle connections alive, 0 not to.
+    pub keepalives: u8,
+    /// Seconds without traffic before the first sign of life is asked for; two hours by default.
+    pub keepalives_idle: Option<u64>,
+    /// Seconds between signs of life that are not answered; by default what the operating system says.
+    pub keepalives_interval: Option<u64>,
+    /// Signs of life that may stay without an answer; by default what the operating system says.
+    pub keepalives_count: Option<u32>,
+    /// Milliseconds that sent data may stay without acknowledgement; by default what the operating system says.
+    pub tcp_user_timeout: Option<u64>,
     /// How the connection is called in the server's views and logs.
     pub application_name: String,
-    /// Seconds that connecting to one host may take; 10 by default.
+    /// Seconds that connecting to one host may take, its answer as a PostgreSQL server included; 10 by default.
     pub connect_timeout: u64,
     /// How long one statement may take, as PostgreSQL writes it: `30s`, `5min`. A whole load's COPY is one statement.
     pub statement_timeout: Option<String>,
@@ -123,6 +210,7 @@ impl Default for PostgresqlConfig {
     fn default() -> Self {
         Self {
             host: "localhost".into(),
+            hostaddr: None,
             port: None,
             user: None,
             password: None,
@@ -134,6 +222,16 @@ impl Default for PostgresqlConfig {
             sslrootcert: None,
             sslcert: None,
             sslkey: None,
+            sslnegotiation: SslNegotiation::Postgres,
+            channel_binding: ChannelBinding::Prefer,
+            gssencmode: GssEncMode::Prefer,
+            target_session_attrs: TargetSessionAttrs::Any,
+            load_balance_hosts: LoadBalanceHosts::Disable,
+            keepalives: 1,
+            keepalives_idle: None,
+            keepalives_interval: None,
+            keepalives_count: None,
+            tcp_user_timeout: None,
             application_name: "arrowload".into(),
             connect_timeout: 10,
             statement_timeout: None,
@@ -146,109 +244,16 @@ impl Default for PostgresqlConfig {
     }
 }
 
-/// Schemes of URLs.
-pub(crate) const URL_SCHEMES: &[&str] = &["postgresql", "postgres"];
-
-/// Environment variables of libpq, and the URL of everybody.
-pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[
-    ("DATABASE_URL", "url"),
-    ("PGHOST", "host"),
-    ("PGPORT", "port"),
-    ("PGUSER", "user"),
-    ("PGPASSWORD", "password"),
-    ("PGPASSFILE", "passfile"),
-    ("PGDATABASE", "database"),
-    ("PGSSLMODE", "sslmode"),
-    ("PGSSLROOTCERT", "sslrootcert"),
-    ("PGSSLCERT", "sslcert"),
-    ("PGSSLKEY", "sslkey"),
-    ("PGAPPNAME", "application_name"),
-    ("PGCONNECT_TIMEOUT", "connect_timeout"),
-    ("PGOPTIONS", "options"),
-];
-
-/// Splits a URL as libpq does: several `host:port` pairs, hosts that are escaped folders, `?host=`.
-///
-/// # Errors
-/// Those of [`ConnectionUrl::parse`], which do not show the URL, as it may hold a password.
-pub(crate) fn from_url(url: &str) -> Result<Map<String, Value>> {
-    let url = ConnectionUrl::parse(url)?;
-    let (hosts, ports): (Vec<String>, Vec<String>) = url
-        .hosts
-        .into_iter()
-        .map(|(host, port)| (host, port.map(|port| port.to_string()).unwrap_or_default()))
-        .unzip();
-    let is_given = |texts: &[String]| texts.iter().any(|text| !text.is_empty());
-    let mut keys = Map::new();
-    let mut set = |key: &str, value: String| keys.insert(key.to_owned(), value.into());
-    if is_given(&hosts) {
-        set("host", hosts.join(","));
-    }
-    if is_given(&ports) {
-        set("port", ports.join(","));
-    }
-    for (key, value) in [
-        ("user", url.user),
-        ("password", url.password.expose().to_owned()),
-        ("database", url.path.join("/")),
-    ] {
-        if !value.is_empty() {
-            set(key, value);
-        }
-    }
-    for (key, value) in url.query {
-        let key = if key == "dbname" { "database" } else { &key };
-        set(key, value);
-    }
-    Ok(keys)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn urls_are_read_as_libpq_does() {
-        let keys = from_url(
-            "postgresql://u%40x:p%3Aw@h1:1,[::1]:2/my%20db?sslmode=require&application_name=a%20b",
-        )
-        .expect("a URL");
-        let expected = serde_json::json!({
-            "user": "u@x", "password": "p:w", "host": "h1,::1", "port": "1,2", "database": "my db",
-            "sslmode": "require", "application_name": "a b"
-        });
-        assert_eq!(Value::Object(keys), expected);
-        let keys = from_url("postgres://%2Frun%2Fpg/db").expect("a URL");
-        assert_eq!(
-            Value::Object(keys),
-            serde_json::json!({ "host": "/run/pg", "database": "db" })
-        );
-        let keys = from_url("postgresql:///db?host=/tmp&dbname=other").expect("a URL");
-        assert_eq!(
-            Value::Object(keys),
-            serde_json::json!({ "host": "/tmp", "database": "other" })
-        );
-    }
-
-    #[test]
-    fn a_malformed_url_is_not_shown() {
-        for url in [
-            "postgresql://u:hunter2@h:port/",
-            "postgresql://u:1#hunter2@h/d",
-        ] {
-            let error = from_url(url).expect_err("malformed");
-            assert!(!error.to_string().contains("hunter2"), "{error}");
-        }
-    }
+    use crate::config_url::ENVIRONMENT;
 
     #[test]
     fn the_schema_is_closed_and_the_password_secret() {
         let schema = arrowload_core::KeySchema::of::<PostgresqlConfig>();
         assert!(schema.is_closed() && schema.is_secret("password"));
-        assert!(
-            ENVIRONMENT
-                .iter()
-                .all(|(_, key)| *key == "url" || schema.contains(key))
-        );
+        let is_known = |key: &str| key.starts_with("url") || schema.contains(key);
+        assert!(ENVIRONMENT.iter().all(|(_, key)| is_known(key)));
     }
 }

@@ -1,9 +1,11 @@
 //! Connections: the driver's configuration, the pool, and the guard that keeps unfinished transactions out of it.
 
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrowload_common_net::Seen;
 use arrowload_core::{Error, ErrorKind, Result, Secret};
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
@@ -14,8 +16,10 @@ use tokio_postgres::config::SslMode as Wanted;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::config::{PostgresqlConfig, SslMode};
-use crate::error::{from_connecting, from_pg};
+use crate::config::{
+    ChannelBinding, LoadBalanceHosts, PostgresqlConfig, SslMode, SslNegotiation, TargetSessionAttrs,
+};
+use crate::error::{from_connecting, from_pg, not_postgresql};
 use crate::passfile;
 
 const DEFAULT_PORT: u16 = 5432;
@@ -31,6 +35,7 @@ pub(crate) struct Connections {
     tls: Option<MakeRustlsConnect>,
     /// Hosts and ports, for messages.
     place: String,
+    places: Vec<(String, u16)>,
     has_password: bool,
     /// Connections at most.
     size: usize,
@@ -46,9 +51,15 @@ impl std::fmt::Debug for Connections {
     }
 }
 
-/// Hosts with their ports.
+/// Hosts with their ports. Where addresses stand alone, they are the hosts.
 fn places(config: &PostgresqlConfig) -> Result<Vec<(String, u16)>> {
-    let hosts: Vec<&str> = config.host.split(',').map(str::trim).collect();
+    let is_default = config.host == PostgresqlConfig::default().host;
+    let text = config.hostaddr.as_ref().filter(|_| is_default);
+    let hosts: Vec<&str> = text
+        .unwrap_or(&config.host)
+        .split(',')
+        .map(str::trim)
+        .collect();
     let text = config.port.as_deref().unwrap_or_default();
     let ports: Vec<&str> = text.split(',').map(str::trim).collect();
     if ports.len() != 1 && ports.len() != hosts.len() {
@@ -86,6 +97,7 @@ fn driver_config(config: &PostgresqlConfig, places: &[(String, u16)]) -> tokio_p
     for (host, port) in places {
         driver.host(host).port(*port);
     }
+    wire(config, &mut driver);
     let user = config.user.clone().or_else(|| std::env::var("USER").ok());
     if let Some(user) = &user {
         driver.user(user);
@@ -106,13 +118,67 @@ fn driver_config(config: &PostgresqlConfig, places: &[(String, u16)]) -> tokio_p
     }
     driver
         .application_name(&config.application_name)
-        .connect_timeout(Duration::from_secs(config.connect_timeout.max(1)));
+        // A host may have several addresses, of which the first may be dead.
+        .connect_timeout(Duration::from_secs(config.connect_timeout.max(1)).mul_f64(0.4));
     driver.ssl_mode(match config.sslmode {
         SslMode::Disable => Wanted::Disable,
         SslMode::Prefer => Wanted::Prefer,
         SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Wanted::Require,
     });
     driver
+}
+
+/// How the connection is kept alive, and what it must prove.
+fn wire(config: &PostgresqlConfig, driver: &mut tokio_postgres::Config) {
+    use tokio_postgres::config as driver_config;
+    driver
+        .keepalives(config.keepalives != 0)
+        .channel_binding(match config.channel_binding {
+            ChannelBinding::Disable => driver_config::ChannelBinding::Disable,
+            ChannelBinding::Prefer => driver_config::ChannelBinding::Prefer,
+            ChannelBinding::Require => driver_config::ChannelBinding::Require,
+        })
+        .ssl_negotiation(match config.sslnegotiation {
+            SslNegotiation::Postgres => driver_config::SslNegotiation::Postgres,
+            SslNegotiation::Direct => driver_config::SslNegotiation::Direct,
+        })
+        .target_session_attrs(match config.target_session_attrs {
+            TargetSessionAttrs::Any => driver_config::TargetSessionAttrs::Any,
+            TargetSessionAttrs::ReadWrite => driver_config::TargetSessionAttrs::ReadWrite,
+            TargetSessionAttrs::ReadOnly => driver_config::TargetSessionAttrs::ReadOnly,
+        })
+        .load_balance_hosts(match config.load_balance_hosts {
+            LoadBalanceHosts::Disable => driver_config::LoadBalanceHosts::Disable,
+            LoadBalanceHosts::Random => driver_config::LoadBalanceHosts::Random,
+        });
+    if let Some(seconds) = config.keepalives_idle.filter(|seconds| *seconds > 0) {
+        driver.keepalives_idle(Duration::from_secs(seconds));
+    }
+    if let Some(seconds) = config.keepalives_interval.filter(|seconds| *seconds > 0) {
+        driver.keepalives_interval(Duration::from_secs(seconds));
+    }
+    if let Some(count) = config.keepalives_count.filter(|count| *count > 0) {
+        driver.keepalives_retries(count);
+    }
+    if let Some(millis) = config.tcp_user_timeout.filter(|millis| *millis > 0) {
+        driver.tcp_user_timeout(Duration::from_millis(millis));
+    }
+}
+
+/// Addresses to connect to in place of looking the hosts up.
+fn addresses(config: &PostgresqlConfig) -> Result<Vec<IpAddr>> {
+    let Some(text) = config.hostaddr.as_deref() else {
+        return Ok(Vec::new());
+    };
+    let invalid = |why: String| {
+        Error::new(ErrorKind::InvalidOption, format!("hostaddr: {why}")).with("key", "hostaddr")
+    };
+    let address = |text: &str| {
+        let text = text.trim();
+        let parsed = text.parse();
+        parsed.map_err(|_| invalid(format!("`{text}` is no IP address; names go into host")))
+    };
+    text.split(',').map(address).collect()
 }
 
 /// The driver has one password for all hosts: that of the first.
@@ -149,7 +215,19 @@ impl Connections {
     pub(crate) fn new(config: &PostgresqlConfig) -> Result<Self> {
         let places = places(config)?;
         let tls = crate::tls::connector(config)?;
-        let driver = driver_config(config, &places);
+        let mut driver = driver_config(config, &places);
+        let addresses = addresses(config)?;
+        if !addresses.is_empty() && addresses.len() != places.len() {
+            let message = format!(
+                "{} hosts and {} addresses are given; give one hostaddr for each host",
+                places.len(),
+                addresses.len()
+            );
+            return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "hostaddr"));
+        }
+        for address in &addresses {
+            driver.hostaddr(*address);
+        }
         let has_password = driver.get_password().is_some();
         let settings = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
@@ -175,6 +253,7 @@ impl Connections {
             pool,
             tls,
             place,
+            places,
             has_password,
             size,
             patience: Duration::from_secs(config.connect_timeout.max(1)),
@@ -208,25 +287,94 @@ impl Connections {
     }
 
     async fn lease_within(&self, wait: Option<Duration>) -> Result<Lease> {
+        // The rest of the time is for looking at what does not answer.
+        let hosts = u32::try_from(self.places.len()).unwrap_or(1);
         let timeouts = Timeouts {
             wait,
+            create: Some(self.patience.mul_f64(0.8) * hosts),
             ..Timeouts::default()
         };
-        let object = self.pool.timeout_get(&timeouts).await;
-        let object = object.map_err(|error| match error {
-            PoolError::Backend(error) => from_connecting(error, &self.place, self.has_password),
-            PoolError::Timeout(TimeoutType::Wait) => self.none_free(),
-            other => Error::new(
+        match self.pool.timeout_get(&timeouts).await {
+            Ok(object) => Ok(Lease {
+                object: Some(object),
+                tls: self.tls.clone(),
+                turn: None,
+            }),
+            Err(PoolError::Timeout(TimeoutType::Wait)) => Err(self.none_free()),
+            Err(PoolError::Timeout(TimeoutType::Create)) => Err(self.no_answer().await),
+            Err(PoolError::Backend(error)) => {
+                let error = from_connecting(error, &self.place, self.has_password);
+                Err(self.seen(error).await)
+            }
+            Err(other) => {
+                let message = format!("no connection to {}: {other}", self.place);
+                Err(Error::new(ErrorKind::Connection, message).transient())
+            }
+        }
+    }
+
+    /// The first host and port, unless it is a socket.
+    async fn look(&self, within: Duration) -> Option<Seen> {
+        let (host, port) = self.places.first()?;
+        match host.starts_with(['/', '@']) {
+            true => None,
+            false => Some(arrowload_common_net::look(host, *port, within).await),
+        }
+    }
+
+    /// Says what a port is that broke off before it answered as PostgreSQL.
+    async fn seen(&self, error: Error) -> Error {
+        let is_odd = error.code().is_none()
+            && matches!(
+                error.kind(),
+                ErrorKind::Connection | ErrorKind::Authentication | ErrorKind::Unexpected
+            );
+        if !is_odd {
+            return error;
+        }
+        match self.look(Duration::from_secs(1).min(self.patience)).await {
+            Some(Seen::Like(what)) if what != "PostgreSQL" => not_postgresql(&self.place, what),
+            _ => error,
+        }
+    }
+
+    async fn no_answer(&self) -> Error {
+        let (place, seconds) = (&self.place, self.patience.as_secs());
+        let error = match self.look(self.patience.mul_f64(0.2)).await {
+            Some(Seen::Like("PostgreSQL") | Seen::Silent) => Error::new(
+                ErrorKind::Timeout,
+                format!(
+                    "{place} takes connections, and does not answer as PostgreSQL within {seconds} seconds; check host and port, or \
+                     raise connect_timeout"
+                ),
+            ),
+            Some(Seen::Like(what)) => not_postgresql(place, what),
+            Some(Seen::Nothing) | None => Error::new(
                 ErrorKind::Connection,
-                format!("no connection to {}: {other}", self.place),
+                format!("PostgreSQL cannot be reached at {place} within {seconds} seconds; see connect_timeout"),
             )
             .transient(),
-        })?;
-        Ok(Lease {
-            object: Some(object),
-            tls: self.tls.clone(),
-            turn: None,
-        })
+        };
+        error.with("server", place)
+    }
+
+    /// Waits for what several connections do at once, which a pooler with fewer of them may never let them.
+    pub(crate) async fn in_time<T>(
+        &self,
+        connections: usize,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let starved = |_| {
+            let message = format!(
+                "{connections} connections at once could not begin within {} seconds: a pooler in front of the server may have fewer; \
+                 lower parallelism, or raise the pooler's pool",
+                self.patience.as_secs()
+            );
+            Error::new(ErrorKind::ResourceExhausted, message).with("key", "parallelism")
+        };
+        tokio::time::timeout(self.patience, work)
+            .await
+            .map_err(starved)?
     }
 
     fn none_free(&self) -> Error {

@@ -24,6 +24,8 @@ fn kind_of(code: &str) -> (ErrorKind, bool) {
         "53300" => (K::ResourceExhausted, true),
         "57014" => (K::Timeout, false),
         "57P01" | "57P02" | "57P03" | "57P05" => (K::Connection, true),
+        // What poolers say of everything: no connection left, a parameter that they do not pass on.
+        "08P01" => (K::Connection, false),
         _ => (
             kind_of_class(code.get(..2).unwrap_or_default()),
             code.starts_with("08"),
@@ -46,6 +48,10 @@ fn kind_of_class(class: &str) -> ErrorKind {
 /// What to do about it, where that is known.
 fn advice(code: &str) -> &'static str {
     match code {
+        "08P01" => {
+            "; a pooler may have no connection left (lower parallelism and pool_size, or raise its own), or may not pass on `options` \
+             and statement_timeout (leave them out, or connect to the server itself)"
+        }
         "28000" | "28P01" => "; check user, password and pg_hba.conf",
         "3D000" => "; check the database's name",
         "40P01" => "; another transaction waited for this one",
@@ -163,6 +169,14 @@ pub(crate) fn from_connecting(
     named.with("server", place)
 }
 
+/// The error for a port that belongs to another kind of server.
+pub(crate) fn not_postgresql(place: &str, what: &str) -> Error {
+    let message = format!(
+        "{place} answers, but not as PostgreSQL: it looks like {what}; check host and port"
+    );
+    Error::new(ErrorKind::Connection, message).with("server", place)
+}
+
 fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
@@ -253,6 +267,7 @@ mod tests {
             ("57014", ErrorKind::Timeout, false),
             ("57P01", ErrorKind::Connection, true),
             ("08006", ErrorKind::Connection, true),
+            ("08P01", ErrorKind::Connection, false),
             ("0A000", ErrorKind::Unsupported, false),
             ("54011", ErrorKind::Unsupported, false),
             ("XX000", ErrorKind::Unexpected, false),

@@ -3,6 +3,8 @@
 mod apply;
 mod catalog;
 mod config;
+mod config_service;
+mod config_url;
 mod connect;
 mod copy;
 mod decode;
@@ -25,7 +27,10 @@ mod tls;
 mod types;
 mod verify;
 
-pub use config::{PostgresqlConfig, ReadNumeric, SslMode};
+pub use config::{
+    ChannelBinding, GssEncMode, LoadBalanceHosts, PostgresqlConfig, ReadNumeric, SslMode,
+    SslNegotiation, TargetSessionAttrs,
+};
 pub use encode::CopyEncoder;
 pub use loader::PostgresqlLoader;
 pub use options::{Case, OnConflict, PostgresqlOptions};

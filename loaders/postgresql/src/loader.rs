@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use tokio_postgres::Client;
 
 use crate::catalog::Look;
-use crate::config::{self, PostgresqlConfig};
+use crate::config::PostgresqlConfig;
+use crate::config_url;
 use crate::connect::{BEGIN, Connections, Lease};
 use crate::ident::check;
 use crate::ledger::{Ledger, Load, State};
@@ -103,8 +104,8 @@ impl PostgresqlLoader {
 
 impl DataLoader for PostgresqlLoader {
     const NAME: &'static str = "postgresql";
-    const URL_SCHEMES: &'static [&'static str] = config::URL_SCHEMES;
-    const ENVIRONMENT: &'static [(&'static str, &'static str)] = config::ENVIRONMENT;
+    const URL_SCHEMES: &'static [&'static str] = config_url::URL_SCHEMES;
+    const ENVIRONMENT: &'static [(&'static str, &'static str)] = config_url::ENVIRONMENT;
     const CAPABILITIES: Capabilities = Capabilities::new(&Mode::ALL, Atomicity::Load)
         .create_target()
         .schema_evolution()
@@ -258,6 +259,6 @@ impl DataLoader for PostgresqlLoader {
     }
 
     fn config_from_url(url: &str) -> Result<Map<String, Value>> {
-        config::from_url(url)
+        config_url::from_url(url)
     }
 }

@@ -69,6 +69,18 @@ impl Shared {
         request: &Request,
         encoder: &CopyEncoder,
     ) -> Result<Self> {
+        let all = Self::start_all(leader, connections, count, layout, request, encoder);
+        connections.in_time(count + 1, all).await
+    }
+
+    async fn start_all(
+        leader: &Lease,
+        connections: &Connections,
+        count: usize,
+        layout: &Layout,
+        request: &Request,
+        encoder: &CopyEncoder,
+    ) -> Result<Self> {
         let (leases, place) =
             futures::try_join!(connections.leases(count), own_table(leader, &layout.place))?;
         if let Some(first) = leases.first() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use arrowload_common_net::Seen;
 use arrowload_core::{Error, ErrorKind, Result};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -48,6 +49,35 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// Says what a port is that does not answer as Redis does.
+async fn seen(error: Error, place: &Place) -> Error {
+    let is_odd = error.code().is_none()
+        && matches!(
+            error.kind(),
+            ErrorKind::Timeout | ErrorKind::Connection | ErrorKind::Unexpected
+        );
+    let Place::Tcp(host, port) = place else {
+        return error;
+    };
+    if !is_odd {
+        return error;
+    }
+    let message = match arrowload_common_net::look(host, *port, Duration::from_secs(1)).await {
+        Seen::Like("Redis") | Seen::Nothing => return error,
+        Seen::Like(what) => {
+            format!("{place} answers, but not as Redis: it looks like {what}; check host and port")
+        }
+        Seen::Silent if error.kind() == ErrorKind::Timeout => {
+            format!(
+                "{} (it takes connections, and says nothing)",
+                error.message()
+            )
+        }
+        Seen::Silent => return error,
+    };
+    Error::new(error.kind(), message)
+}
+
 /// Who greets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -71,7 +101,8 @@ impl Connection {
             );
             Error::new(ErrorKind::Timeout, message).transient()
         };
-        let opened = timeout(limit, async {
+        // The rest of the time is for looking at what does not answer.
+        let opened = timeout(limit.mul_f64(0.85), async {
             let transport = dial(config, place).await?;
             let mut connection = Self {
                 transport,
@@ -82,10 +113,12 @@ impl Connection {
             connection.greet(config, role).await?;
             Ok(connection)
         });
-        opened
-            .await
-            .map_err(late)?
-            .map_err(|error: Error| error.with("server", place))
+        let error = match opened.await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => error,
+            Err(elapsed) => late(elapsed),
+        };
+        Err(seen(error, place).await.with("server", place))
     }
 
     async fn greet(&mut self, config: &RedisConfig, role: Role) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use arrowload_common_net::{GRPC, Seen};
 use arrowload_core::{Error, ErrorKind, Result};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -69,16 +70,47 @@ pub(crate) async fn open(config: &FlightSqlConfig, location: Option<&str>) -> Re
         async move { stream(socket, &address, tls).await.map(TokioIo::new) }
     });
     let limit = config.connect_timeout();
-    match tokio::time::timeout(limit, endpoint.connect_with_connector(connector)).await {
-        Ok(channel) => channel.map_err(|error| failed(error, &place)),
+    // The rest of the time is for looking at what does not answer.
+    let connecting = endpoint.connect_with_connector(connector);
+    let error = match tokio::time::timeout(limit.mul_f64(0.85), connecting).await {
+        Ok(Ok(channel)) => return Ok(channel),
+        Ok(Err(error)) => failed(error, &place),
         Err(_) => {
             let message = format!(
                 "{} did not answer within {limit:?}; check host and port, or raise connect_timeout",
                 place.address
             );
-            Err(Error::new(ErrorKind::Timeout, message)
-                .with("server", place.address)
-                .transient())
+            Error::new(ErrorKind::Timeout, message)
+                .with("server", &place.address)
+                .transient()
+        }
+    };
+    Err(seen(error, &place).await)
+}
+
+/// Says what a port is that does not answer as a Flight server does.
+async fn seen(error: Error, place: &Place) -> Error {
+    let Some((host, port)) = place.address.rsplit_once(':') else {
+        return error;
+    };
+    let (host, Ok(port)) = (host.trim_matches(['[', ']']), port.parse()) else {
+        return error;
+    };
+    if place.socket.is_some() || error.kind() == ErrorKind::Tls {
+        return error;
+    }
+    match arrowload_common_net::look(host, port, Duration::from_secs(1)).await {
+        // It may be too busy to answer; but it has had its time.
+        Seen::Silent if error.kind() == ErrorKind::Timeout => {
+            Error::new(ErrorKind::Timeout, error.message()).with("server", &place.address)
+        }
+        Seen::Nothing | Seen::Silent | Seen::Like(GRPC) => error,
+        Seen::Like(what) => {
+            let message = format!(
+                "{} answers, but not as a Flight SQL server: it looks like {what}; check host and port",
+                place.address
+            );
+            Error::new(ErrorKind::Connection, message).with("server", &place.address)
         }
     }
 }

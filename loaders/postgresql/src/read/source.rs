@@ -12,7 +12,8 @@ use super::params::{self, Bound};
 use super::sql::Sql;
 use super::stream::{Answer, Reading};
 use super::{listing, parallel};
-use crate::config::{self, PostgresqlConfig, ReadNumeric};
+use crate::config::{PostgresqlConfig, ReadNumeric};
+use crate::config_url;
 use crate::connect::{Connections, Lease};
 use crate::decode::{ReadType, RowDecoder};
 use crate::error::from_pg;
@@ -130,8 +131,8 @@ pub(super) async fn copy(lease: &Lease, sql: &str) -> Result<Answer> {
 
 impl DataSource for PostgresqlSource {
     const NAME: &'static str = "postgresql";
-    const URL_SCHEMES: &'static [&'static str] = config::URL_SCHEMES;
-    const ENVIRONMENT: &'static [(&'static str, &'static str)] = config::ENVIRONMENT;
+    const URL_SCHEMES: &'static [&'static str] = config_url::URL_SCHEMES;
+    const ENVIRONMENT: &'static [(&'static str, &'static str)] = config_url::ENVIRONMENT;
 
     type Config = PostgresqlConfig;
 
@@ -207,6 +208,6 @@ impl DataSource for PostgresqlSource {
     }
 
     fn config_from_url(url: &str) -> Result<Map<String, Value>> {
-        config::from_url(url)
+        config_url::from_url(url)
     }
 }
