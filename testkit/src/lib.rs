@@ -13,6 +13,8 @@ mod faulty_store;
 mod flight_sql;
 mod held;
 pub mod loads;
+#[cfg(feature = "mongo")]
+pub mod mongo;
 pub mod postgres;
 pub mod python;
 pub mod redis;
