@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
-/// The encoding of a text that begins with these bytes. `whole` if there are no more.
-pub(crate) fn detect(head: &[u8], whole: bool) -> &'static Encoding {
+/// The encoding of a text that begins with these bytes. `whole` if there are no more; one of Unicode's if `unicode` is set.
+pub(crate) fn detect(head: &[u8], whole: bool, unicode: bool) -> &'static Encoding {
     if let Some((encoding, _)) = Encoding::for_bom(head) {
         return encoding;
     }
@@ -26,6 +26,9 @@ pub(crate) fn detect(head: &[u8], whole: bool) -> &'static Encoding {
         if even * 10 >= pairs * 7 && odd * 10 < pairs {
             return UTF_16BE;
         }
+    }
+    if unicode {
+        return UTF_8;
     }
     let (good, bad) = utf8_evidence(head, whole);
     // A few bad bytes in a file that is otherwise UTF-8 are refused row by row.
@@ -178,25 +181,26 @@ mod tests {
             .encode_utf16()
             .flat_map(u16::to_be_bytes)
             .collect();
-        assert_eq!(detect(&utf16, true), UTF_16LE);
-        assert_eq!(detect(&big, true), UTF_16BE);
+        assert_eq!(detect(&utf16, true, false), UTF_16LE);
+        assert_eq!(detect(&big, true, false), UTF_16BE);
         assert_eq!(decoded(&utf16, UTF_16LE), "a,b\n1,ü\n".as_bytes());
         assert_eq!(decoded(&big, UTF_16BE), "a,b\n1,ü\n".as_bytes());
-        assert_eq!(detect("naïve,café\n".as_bytes(), true), UTF_8);
-        assert_eq!(detect(b"plain\n", true), UTF_8);
-        assert_eq!(detect(b"", true), UTF_8);
+        assert_eq!(detect("naïve,café\n".as_bytes(), true, false), UTF_8);
+        assert_eq!(detect(b"plain\n", true, false), UTF_8);
+        assert_eq!(detect(b"", true, false), UTF_8);
         let latin = b"nom,ville\nFran\xE7ois,Orl\xE9ans\nH\xE9l\xE8ne,N\xEEmes\n";
-        let found = detect(latin, true);
+        let found = detect(latin, true, false);
         assert_eq!(found.name(), "windows-1252");
+        assert_eq!(detect(latin, true, true), UTF_8);
         assert!(decoded(latin, found).ends_with("Hélène,Nîmes\n".as_bytes()));
         // One bad byte among much that is good.
         let mut mostly = "é,ü,ß\n".repeat(20).into_bytes();
         mostly.extend(b"\xE9\n");
-        assert_eq!(detect(&mostly, true), UTF_8);
+        assert_eq!(detect(&mostly, true, false), UTF_8);
         assert_eq!(declared("UTF-16", &[0xFE, 0xFF, 0, b'a']), UTF_16BE);
         assert_eq!(declared("UTF-16", b"a\0"), UTF_16LE);
         // A head that ends within a character.
-        assert_eq!(detect(&"é".as_bytes()[..1], false), UTF_8);
+        assert_eq!(detect(&"é".as_bytes()[..1], false, false), UTF_8);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Opening {
     pub encoding: Option<String>,
     /// What the file is packed with.
     pub compression: Option<Compression>,
+    /// Whether only UTF-8 and UTF-16 are found, and no older encoding is guessed.
+    pub unicode: bool,
 }
 
 impl Opening {
@@ -127,7 +129,7 @@ impl Input {
         }
         let encoding = match &opening.encoding {
             Some(label) => encoding::declared(label, &head),
-            None => encoding::detect(&head, whole),
+            None => encoding::detect(&head, whole, opening.unicode),
         };
         let mark = encoding::mark_length(&head, encoding);
         let raw = head.split_off(mark);

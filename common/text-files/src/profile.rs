@@ -25,6 +25,33 @@ pub struct Number {
     printed: bool,
 }
 
+impl Number {
+    /// A number of few digits, 14 at most, that is not `-0`.
+    #[inline]
+    pub fn short(whole: usize, scale: usize) -> Self {
+        Self {
+            whole,
+            scale,
+            int64: scale == 0,
+            float_form: false,
+            exact: true,
+            printed: false,
+        }
+    }
+
+    /// A number that no float holds, and that is written with an exponent.
+    pub fn inexact() -> Self {
+        Self {
+            whole: 0,
+            scale: 0,
+            int64: false,
+            float_form: true,
+            exact: false,
+            printed: false,
+        }
+    }
+}
+
 /// What one value is.
 #[derive(Debug, Clone, Copy)]
 pub enum Class {
