@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+use crate::incremental::IncrementalArgs;
+use crate::shape::Shape;
 use crate::to::{Destinations, SEVERAL};
 
 const STYLES: Styles = Styles::styled()
@@ -32,21 +36,28 @@ pub(crate) struct Cli {
 }
 
 /// What every command takes.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Common {
-    /// Say more: causes of errors and what happens (-v), details (-vv)
+    /// Say more: causes of errors, where connections lead and what happens (-v), details (-vv), the engine's too (-vvv)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Say nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// The form of log lines on standard error
+    /// A file of variables, NAME=VALUE in each line, for connections and secrets; those that are set already stay as they are
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) env_file: Option<PathBuf>,
+    /// The form of lines on standard error, errors included
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
+    /// The form of what is said on standard output: json is one object, also of a failure; `arrowload schema output` describes it
+    #[arg(long, global = true, value_enum, default_value_t = Report::Text, value_name = "FORMAT")]
+    pub(crate) output: Report,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum LogFormat {
+    #[default]
     Text,
     Json,
 }
@@ -60,17 +71,21 @@ pub(crate) enum Command {
     Query(Box<QueryArgs>),
     /// List what a source has: its tables, schemas, catalogs
     List(ListArgs),
+    /// Say what files are: their format, the types that columns would get and why, and the first rows
+    Peek(PeekArgs),
     /// Run the loads of a job file, in the order of their dependencies
     Run(RunArgs),
     /// Load the rows of a dead-letter file again
     Replay(ReplayArgs),
+    /// Show or change where the next incremental load begins
+    State(Box<StateArgs>),
     /// List what can be loaded into
     Loaders,
     /// List what can be queried
     Sources,
-    /// Explain a loader or source: every connection key and option
+    /// Explain a loader, a source or a format of files: every connection key and option
     Describe {
-        /// Its name, as `arrowload loaders` and `arrowload sources` list it
+        /// Its name, as `arrowload loaders` and `arrowload sources` list it, or a format of files: csv, json, arrow, parquet
         name: String,
     },
     /// List, test and add named connections
@@ -89,7 +104,7 @@ pub(crate) enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-    /// Print the JSON schema of the config file or of job files, for editors
+    /// Print the JSON schema of the config file or of job files, for editors, or of what --output json prints
     Schema {
         #[arg(value_enum, default_value_t = Schema::Config)]
         which: Schema,
@@ -100,13 +115,15 @@ pub(crate) enum Command {
 pub(crate) enum Schema {
     Config,
     Job,
+    Output,
 }
 
 /// What is queried.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "What to read")]
 pub(crate) struct From {
-    /// A URL, a connection, a source, a file or folder, or - for standard input; the embedded engine by default
+    /// A URL, a connection, a source, a file, a folder or a pattern of files, or - for standard input; the embedded engine by
+    /// default. Beside --sql and --table a file is the table `data`, and of its own name; standard input is `stdin`
     #[arg(short, long, value_name = "URL|NAME|PATH")]
     pub(crate) from: Option<String>,
     /// The query
@@ -123,20 +140,49 @@ pub(crate) struct From {
     /// text, date, timestamp, timestamptz, decimal(p,s), binary)
     #[arg(short, long = "param", value_name = "NAME=VALUE")]
     pub(crate) params: Vec<String>,
-    /// The format of standard input, where its first bytes do not tell
+    /// The format of the file or of standard input; by default what its content says
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) input_format: Option<InputFormat>,
+    /// How files are read: delim=;, header=false, ragged=pad. `arrowload describe csv` lists the options, `arrowload peek FILE` says
+    /// what is found without them
+    #[arg(long = "read-option", value_name = "KEY=VALUE")]
+    pub(crate) read_options: Vec<String>,
+    /// Types of columns of files: zip=text,amount=decimal(20,2), or text for all
+    #[arg(long, value_name = "COLUMN=TYPE,…")]
+    pub(crate) types: Option<String>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    /// A file need not be there yet, as a load before this one may make it.
+    #[arg(skip)]
+    pub(crate) may_be_missing: bool,
+    /// The same as values, as a job has them.
+    #[arg(skip)]
+    pub(crate) read: serde_json::Map<String, serde_json::Value>,
     /// Take an Arrow stream on standard input that ends without its end marker, as one that was cut off does
     #[arg(long)]
     pub(crate) no_end_marker: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum InputFormat {
     Arrow,
     Parquet,
     Csv,
-    Ndjson,
+    #[value(aliases = ["ndjson", "jsonl"])]
+    Json,
+}
+
+impl InputFormat {
+    /// As the functions that read files are called.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Arrow => "arrow",
+            Self::Parquet => "parquet",
+            Self::Csv => "csv",
+            Self::Json => "json",
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -146,19 +192,44 @@ pub(crate) struct LoadArgs {
     pub(crate) from: From,
     #[command(flatten)]
     pub(crate) to: Destinations,
+    #[command(flatten)]
+    pub(crate) incremental: IncrementalArgs,
     /// With several destinations: commit none of them after one has failed
     #[arg(long, help_heading = "How")]
     pub(crate) fail_fast: bool,
     /// Show what would happen, column by column, and change nothing
     #[arg(short = 'n', long, help_heading = "How")]
     pub(crate) dry_run: bool,
-    /// What is printed on standard output
-    #[arg(long, value_enum, default_value_t = Report::Text, value_name = "FORMAT", help_heading = "How")]
-    pub(crate) output: Report,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateArgs {
+    #[arg(value_enum, default_value_t = StateAction::Show)]
+    pub(crate) action: StateAction,
+    /// Where the next load begins
+    #[arg(long, value_name = "VALUE", required_if_eq("action", "set"))]
+    pub(crate) mark: Option<String>,
+    #[command(flatten)]
+    pub(crate) from: From,
+    #[command(flatten)]
+    pub(crate) to: Destinations,
+    #[command(flatten)]
+    pub(crate) incremental: IncrementalArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StateAction {
+    /// Say what the last load has left
+    Show,
+    /// Begin the next load at --mark
+    Set,
+    /// Begin the next load at the first row
+    Reset,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Report {
+    #[default]
     Text,
     Json,
 }
@@ -175,7 +246,35 @@ pub(crate) struct QueryArgs {
     /// A file to write, in place of one that is there; it has a temporary name until it is whole. Its ending says the format,
     /// and for text the compression: .csv.gz
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
+    /// Show all columns of a table, and each as wide as it is
+    #[arg(long)]
+    pub(crate) wide: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PeekArgs {
+    /// Files, folders, patterns, URLs, or - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<String>,
+    /// The format; by default what the content says
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) input_format: Option<InputFormat>,
+    /// How they are read: delim=;, header=false, infer_rows=all; `arrowload describe csv` lists the options
+    #[arg(long = "read-option", value_name = "KEY=VALUE")]
+    pub(crate) read_options: Vec<String>,
+    /// Types of columns: zip=text,amount=decimal(20,2), or text for all
+    #[arg(long, value_name = "COLUMN=TYPE,…")]
+    pub(crate) types: Option<String>,
+    /// Print the types as --types takes them, and nothing else
+    #[arg(long)]
+    pub(crate) emit_types: bool,
+    /// How many rows are shown
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub(crate) rows: usize,
+    /// Show all columns of the rows, and each as wide as it is
+    #[arg(long)]
+    pub(crate) wide: bool,
 }
 
 #[derive(Debug, Args)]
@@ -201,7 +300,10 @@ pub(crate) struct ListArgs {
     /// A file to write, in place of one that is there; it has a temporary name until it is whole. Its ending says the format,
     /// and for text the compression: .csv.gz
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
+    /// Show all columns of a table, and each as wide as it is
+    #[arg(long)]
+    pub(crate) wide: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -239,19 +341,23 @@ pub(crate) struct RunArgs {
     /// A variable of the job, over the file's: NAME=VALUE
     #[arg(long = "var", value_name = "NAME=VALUE")]
     pub(crate) vars: Vec<String>,
-    /// Go on with the last run of the same job and variables: what it committed is not loaded again. Refused if a load
-    /// that was committed has changed since, as far as this machine knows
-    #[arg(long)]
-    pub(crate) resume: bool,
+    /// What this run is called, such as a scheduler's id of it; made up and printed by default. A run of the same id, job and
+    /// variables loads nothing again
+    #[arg(long, value_name = "ID", conflicts_with = "resume")]
+    pub(crate) run_id: Option<String>,
+    /// Go on with a run: what it committed is not loaded again. Without an ID, the last run of the same job and variables on this
+    /// machine. A load that was committed and is another now is refused
+    #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) resume: Option<String>,
+    /// With --resume: load again what was committed and is gone since, as its target was dropped or its store forgot it
+    #[arg(long, requires = "resume")]
+    pub(crate) again: bool,
     /// Only these loads
     #[arg(long, value_name = "LOAD,…", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// Show what each load would do, and change nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
-    /// What is printed on standard output
-    #[arg(long, value_enum, default_value_t = Report::Text, value_name = "FORMAT")]
-    pub(crate) output: Report,
 }
 
 #[derive(Debug, Args)]
@@ -262,21 +368,32 @@ pub(crate) struct ReplayArgs {
     #[arg(short, long, value_name = "NAME|URL")]
     pub(crate) connection: Option<String>,
     /// An option of the load, such as on_error=skip
-    #[arg(short, long = "option", value_name = "KEY=VALUE")]
+    #[arg(short = 'O', long = "option", value_name = "KEY=VALUE")]
     pub(crate) options: Vec<String>,
-    /// What is printed on standard output
-    #[arg(long, value_enum, default_value_t = Report::Text, value_name = "FORMAT")]
-    pub(crate) output: Report,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConnectionsCommand {
     /// List the named connections, and where their values come from
     List,
+    /// Say where a connection leads: each key with its value and the layer that it came from; nothing is connected
+    Show {
+        /// The connection, loader, source or URL
+        name: String,
+    },
+    /// Take a connection out of the config file
+    Remove {
+        /// The name
+        name: String,
+    },
     /// Resolve a connection, connect, and check what a load needs
     Test {
         /// The connection, loader, source or URL
-        name: String,
+        #[arg(required_unless_present = "all")]
+        name: Option<String>,
+        /// All named connections, each to its end
+        #[arg(long, conflicts_with_all = ["name", "target"])]
+        all: bool,
         /// A target to check the rights on
         #[arg(short = 'T', long)]
         target: Option<String>,

@@ -5,36 +5,52 @@ use std::path::{Path, PathBuf};
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema};
 use arrowload::core::{looks_secret, url_scheme};
-use arrowload::{BatchStream, Client, Connections, ErrorKind, Registry};
+use arrowload::{BatchStream, Client, ConnectionKey, Connections, ErrorKind, Registry};
+use serde_json::{Value, json};
 use toml_edit::{DocumentMut, Item, Table, value};
 
-use crate::args::ConnectionsCommand;
+use crate::args::{Common, ConnectionsCommand, Report};
 use crate::describe::connection_names;
 use crate::exit::{Exit, Failure};
+use crate::input::reached;
+use crate::machine;
 use crate::params::pair;
-use crate::show::{complain, print, table};
+use crate::show::{complain_of, note, print};
 
 /// The config file of the working directory.
 const FILE: &str = "arrowload.toml";
 /// Names another.
 const VARIABLE: &str = "ARROWLOAD_CONFIG";
 
-pub(crate) async fn command(command: ConnectionsCommand) -> Result<Exit, Failure> {
+pub(crate) async fn command(command: ConnectionsCommand, common: &Common) -> Result<Exit, Failure> {
     match command {
-        ConnectionsCommand::List => list(),
-        ConnectionsCommand::Test { name, target } => test(&name, target).await,
+        ConnectionsCommand::List => list(common),
+        ConnectionsCommand::Show { name } => show(&name, common),
+        ConnectionsCommand::Remove { name } => remove(&name, common),
+        ConnectionsCommand::Test {
+            name: Some(name),
+            target,
+            ..
+        } => {
+            let object = test(&name, target, common).await?;
+            if common.output == Report::Json {
+                machine::tell(&object)?;
+            }
+            Ok(Exit::Done)
+        }
+        ConnectionsCommand::Test { name: None, .. } => test_all(common).await,
         ConnectionsCommand::Add {
             name,
             what,
             keys,
             force,
-        } => add(&name, &what, &keys, force),
+        } => add(&name, &what, &keys, force, common),
     }
 }
 
-fn list() -> Result<Exit, Failure> {
+fn list(common: &Common) -> Result<Exit, Failure> {
     let all = Connections::discover()?.list();
-    if all.is_empty() {
+    if all.is_empty() && common.output == Report::Text {
         print("no connection is named; see `arrowload init` and `arrowload connections add`")?;
         return Ok(Exit::Done);
     }
@@ -45,12 +61,31 @@ fn list() -> Result<Exit, Failure> {
             known.origins.join(", "),
         ]
     });
-    print(&table(&["name", "type", "from"], rows.collect()))?;
-    Ok(Exit::Done)
+    crate::describe::list(&["name", "type", "from"], rows.collect(), common)
 }
 
-/// Says each step that passes, and ends at the first that does not.
-async fn test(name: &str, target: Option<String>) -> Result<Exit, Failure> {
+/// The steps of a test that have passed: said at once, or kept for the object.
+struct Steps<'a> {
+    common: &'a Common,
+    passed: Vec<String>,
+}
+
+impl Steps<'_> {
+    fn pass(&mut self, step: String) -> Result<(), Failure> {
+        if self.common.output == Report::Text && !self.common.quiet {
+            print(&step)?;
+        }
+        self.passed.push(step);
+        Ok(())
+    }
+}
+
+/// Says where the connection leads and which layers say so, then each step that passes, and ends at the first that does not.
+async fn test(name: &str, target: Option<String>, common: &Common) -> Result<Value, Failure> {
+    let mut steps = Steps {
+        common,
+        passed: Vec::new(),
+    };
     let (registry, connections) = (Registry::linked()?, Connections::discover()?);
     let loader = connections.loader_of(&registry, name);
     let source = connections.for_source(&registry, name);
@@ -58,6 +93,12 @@ async fn test(name: &str, target: Option<String>) -> Result<Exit, Failure> {
         return Err(error.clone().into());
     }
     let shown = name.split("://").next().unwrap_or(name);
+    let keys = keys_of(name, &registry, &connections)?;
+    if common.output == Report::Text && !common.quiet {
+        for key in &keys {
+            print(&format!("{shown}: {key}"))?;
+        }
+    }
     if let Ok(loader) = loader {
         let client = Client::builder()
             .registry(registry.clone())
@@ -77,22 +118,22 @@ async fn test(name: &str, target: Option<String>) -> Result<Exit, Failure> {
             }
         };
         load("arrowload_connection_test").ping().await?;
-        print(&format!(
+        steps.pass(format!(
             "{shown}: {} is reached, and takes the credentials",
             loader.name()
         ))?;
         // A plan reads what a load would meet: the target, its columns, and the rights on it.
         let checked = target.as_deref().unwrap_or("arrowload_connection_test");
         match load(checked).plan().await {
-            Ok(plan) if target.is_some() && plan.target_exists => print(&format!(
+            Ok(plan) if target.is_some() && plan.target_exists => steps.pass(format!(
                 "{shown}: `{checked}` is there, and can be loaded into"
             ))?,
-            Ok(_) => print(&format!(
+            Ok(_) => steps.pass(format!(
                 "{shown}: `{checked}` is not there, and could be created"
             ))?,
             // The rows of this test need not fit the target's columns.
             Err(error) if target.is_some() && error.kind() == ErrorKind::SchemaMismatch => {
-                print(&format!(
+                steps.pass(format!(
                     "{shown}: `{checked}` is there, and can be loaded into"
                 ))?;
             }
@@ -108,9 +149,85 @@ async fn test(name: &str, target: Option<String>) -> Result<Exit, Failure> {
             .source(name)
             .build()?;
         client.ping().await?;
-        print(&format!("{shown}: can be queried"))?;
+        steps.pass(format!("{shown}: can be queried"))?;
     }
-    Ok(Exit::Done)
+    Ok(json!({
+        "status": "done",
+        "name": shown,
+        "connection": keys,
+        "checks": steps.passed,
+    }))
+}
+
+/// Tests each named connection, also behind one that fails.
+async fn test_all(common: &Common) -> Result<Exit, Failure> {
+    let (mut worst, mut objects) = (Exit::Done, Vec::new());
+    for known in Connections::discover()?.list() {
+        let (object, exit) = match test(&known.name, None, common).await {
+            Ok(object) => (object, Exit::Done),
+            Err(Failure::Load(error)) => {
+                let shown = machine::error(&error);
+                complain_of(&format!("{}: {error}", known.name), shown.clone());
+                (machine::failure(shown), Exit::of(&error))
+            }
+            Err(other) => return Err(other),
+        };
+        worst = worst.max(exit);
+        objects.push(object);
+    }
+    if common.output == Report::Json {
+        let status = match worst {
+            Exit::Done => "done",
+            _ => "failed",
+        };
+        machine::tell(&json!({ "status": status, "tests": objects }))?;
+    }
+    Ok(worst)
+}
+
+/// Where a connection leads: as one to load into, if it is one.
+fn keys_of(
+    name: &str,
+    registry: &Registry,
+    connections: &Connections,
+) -> Result<Vec<ConnectionKey>, Failure> {
+    let Ok(loader) = connections.loader_of(registry, name) else {
+        return reached(name, registry, connections);
+    };
+    let named = Some(name).filter(|name| *name != loader.name());
+    let settings = connections.for_loader(loader, named, None)?;
+    let (split, _) = loader.split(settings)?;
+    Ok(connections.effective(&loader.config_schema(), &split.config))
+}
+
+fn show(name: &str, common: &Common) -> Result<Exit, Failure> {
+    let (registry, connections) = (Registry::linked()?, Connections::discover()?);
+    let rows = keys_of(name, &registry, &connections)?;
+    let rows = rows
+        .into_iter()
+        .map(|key| vec![key.key, key.value, key.origin]);
+    crate::describe::list(&["key", "value", "from"], rows.collect(), common)
+}
+
+fn remove(name: &str, common: &Common) -> Result<Exit, Failure> {
+    let file = config_file();
+    let mut document = read(&file)?;
+    let connections = document.get_mut("connections");
+    let removed = connections
+        .and_then(Item::as_table_like_mut)
+        .and_then(|connections| connections.remove(name));
+    if removed.is_none() {
+        return Err(Failure::usage(format!(
+            "{} has no connection `{name}`",
+            file.display()
+        )));
+    }
+    write(&file, &document.to_string())?;
+    written(
+        &file,
+        &format!("{}: removed `{name}`", file.display()),
+        common,
+    )
 }
 
 fn config_file() -> PathBuf {
@@ -143,7 +260,23 @@ fn write(file: &Path, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn add(name: &str, what: &str, keys: &[String], force: bool) -> Result<Exit, Failure> {
+/// Says that a file was written.
+fn written(file: &Path, text: &str, common: &Common) -> Result<Exit, Failure> {
+    match common.output {
+        Report::Json => machine::tell(&json!({ "status": "done", "file": file }))?,
+        Report::Text if common.quiet => {}
+        Report::Text => print(text)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn add(
+    name: &str,
+    what: &str,
+    keys: &[String],
+    force: bool,
+    common: &Common,
+) -> Result<Exit, Failure> {
     if name.trim().is_empty() || url_scheme(name).is_some() {
         return Err(Failure::usage(format!(
             "`{name}` is no name for a connection; it comes first: connections add NAME URL|TYPE KEY=VALUE…"
@@ -170,7 +303,7 @@ fn add(name: &str, what: &str, keys: &[String], force: bool) -> Result<Exit, Fai
     for text in keys {
         let (key, given) = pair("a connection key", text)?;
         if looks_secret(key) && !given.contains("${") {
-            complain(&format!(
+            note(&format!(
                 "warning: {key} stands in the file as it is; a reference keeps it out: '{key}=${{env:NAME}}' or '{key}=${{file:/path}}'"
             ));
         }
@@ -215,11 +348,11 @@ fn add(name: &str, what: &str, keys: &[String], force: bool) -> Result<Exit, Fai
             document.to_string()
         },
     )?;
-    print(&format!(
+    let said = format!(
         "{}: added `{name}`; try it with: arrowload connections test {name}",
         file.display()
-    ))?;
-    Ok(Exit::Done)
+    );
+    written(&file, &said, common)
 }
 
 /// Whether its keys are known: what a load by this connection would say.
@@ -312,7 +445,7 @@ const TEMPLATE: &str = r#"# Connections of arrowload: found in the working direc
 # compression = "zstd"
 "#;
 
-pub(crate) fn init(force: bool) -> Result<Exit, Failure> {
+pub(crate) fn init(force: bool, common: &Common) -> Result<Exit, Failure> {
     let file = config_file();
     if file.exists() && !force {
         let known = Connections::discover()
@@ -329,9 +462,9 @@ pub(crate) fn init(force: bool) -> Result<Exit, Failure> {
         )));
     }
     write(&file, TEMPLATE)?;
-    print(&format!(
+    let said = format!(
         "wrote {}; take the # from what you need, or run: arrowload connections add NAME URL",
         file.display()
-    ))?;
-    Ok(Exit::Done)
+    );
+    written(&file, &said, common)
 }

@@ -1,13 +1,14 @@
 //! What is linked in, and what it takes: read from the schemas of its keys.
 
 use arrowload::core::{KeySchema, LoadOptions, nearest};
-use arrowload::{Connections, LoaderDescriptor, Registry};
+use arrowload::{Connections, LoaderDescriptor, Registry, SourceDescriptor};
 use clap::CommandFactory;
 use serde_json::{Map, Value, json};
 
-use crate::args::{Cli, Schema};
+use crate::args::{Cli, Common, Report, Schema};
 use crate::exit::{Exit, Failure};
 use crate::job::Job;
+use crate::machine;
 use crate::show::{print, table};
 
 fn schemes(schemes: &[&str]) -> String {
@@ -28,7 +29,28 @@ fn modes(loader: &LoaderDescriptor) -> String {
         .join(", ")
 }
 
-pub(crate) fn loaders() -> Result<Exit, Failure> {
+/// A list as a table, or as an object.
+pub(crate) fn list(
+    head: &[&str],
+    rows: Vec<Vec<String>>,
+    common: &Common,
+) -> Result<Exit, Failure> {
+    match common.output {
+        Report::Text => print(&table(head, rows))?,
+        Report::Json => {
+            let object = |row: Vec<String>| {
+                let cells = head.iter().zip(row);
+                let cells = cells.map(|(key, cell)| (key.replace(' ', "_"), cell.into()));
+                Value::Object(cells.collect())
+            };
+            let rows: Vec<Value> = rows.into_iter().map(object).collect();
+            machine::tell(&json!({ "status": "done", "rows": rows }))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+pub(crate) fn loaders(common: &Common) -> Result<Exit, Failure> {
     let registry = Registry::linked()?;
     let row = |loader: &LoaderDescriptor| {
         let once = if loader.capabilities().load_ids {
@@ -43,20 +65,19 @@ pub(crate) fn loaders() -> Result<Exit, Failure> {
             schemes(loader.url_schemes()),
         ]
     };
-    print(&table(
+    list(
         &["name", "modes", "exactly once", "urls"],
         registry.loaders().map(row).collect(),
-    ))?;
-    Ok(Exit::Done)
+        common,
+    )
 }
 
-pub(crate) fn sources() -> Result<Exit, Failure> {
+pub(crate) fn sources(common: &Common) -> Result<Exit, Failure> {
     let registry = Registry::linked()?;
     let rows = registry
         .sources()
         .map(|source| vec![source.name().to_owned(), schemes(source.url_schemes())]);
-    print(&table(&["name", "urls"], rows.collect()))?;
-    Ok(Exit::Done)
+    list(&["name", "urls"], rows.collect(), common)
 }
 
 /// The type that a key's value has, as people write it.
@@ -132,7 +153,43 @@ fn keys(schema: &KeySchema) -> String {
     )
 }
 
-pub(crate) fn describe(name: &str) -> Result<Exit, Failure> {
+/// The options for reading files of a format.
+fn describe_format(format: &str, schema: &KeySchema, common: &Common) -> Result<Exit, Failure> {
+    if common.output == Report::Json {
+        let shown = json!({ "status": "done", "name": format, "read_options": schema.as_value() });
+        machine::tell(&shown)?;
+        return Ok(Exit::Done);
+    }
+    print(&format!(
+        "{format} files: --from FILE, or FROM read_{format}('file', key => value) in a query\n\nOptions for reading (--read-option, and \
+         `read` in a job)\n\n{}",
+        keys(schema)
+    ))?;
+    Ok(Exit::Done)
+}
+
+/// Everything that is known of a loader, a source, or both of one name, for programs.
+fn object_of(
+    name: &str,
+    loader: Option<&LoaderDescriptor>,
+    source: Option<&SourceDescriptor>,
+) -> Value {
+    let mut shown = json!({ "status": "done", "name": name });
+    if let Some(loader) = loader {
+        shown["connection"] = loader.config_schema().as_value().clone();
+        shown["options"] = loader.options_schema().as_value().clone();
+        shown["load_options"] = KeySchema::of::<LoadOptions>().as_value().clone();
+    }
+    if let Some(source) = source {
+        shown["source_connection"] = source.config_schema().as_value().clone();
+    }
+    shown
+}
+
+pub(crate) fn describe(name: &str, common: &Common) -> Result<Exit, Failure> {
+    if let Some(schema) = arrowload::read_options(name) {
+        return describe_format(name, &schema, common);
+    }
     let registry = Registry::linked()?;
     let (loader, source) = (registry.loader(name).ok(), registry.source(name).ok());
     let mut text = String::new();
@@ -147,10 +204,14 @@ pub(crate) fn describe(name: &str) -> Result<Exit, Failure> {
             .unwrap_or_else(|| ".".into());
         let list = |names: Vec<&str>| names.join(", ");
         return Err(Failure::usage(format!(
-            "nothing is called `{name}`{hint} Loaders: {}. Sources: {}",
+            "nothing is called `{name}`{hint} Loaders: {}. Sources: {}. Formats of files: csv, json, arrow, parquet",
             list(registry.loaders().map(|loader| loader.name()).collect()),
             list(registry.sources().map(|source| source.name()).collect())
         )));
+    }
+    if common.output == Report::Json {
+        machine::tell(&object_of(name, loader, source))?;
+        return Ok(Exit::Done);
     }
     if let Some(loader) = loader {
         let can = loader.capabilities();
@@ -237,8 +298,12 @@ pub(crate) fn schema(which: Schema) -> Result<Exit, Failure> {
     let schema = match which {
         Schema::Job => schemars::schema_for!(Job).to_value(),
         Schema::Config => config_schema()?,
+        Schema::Output => {
+            print(machine::SCHEMA)?;
+            return Ok(Exit::Done);
+        }
     };
-    print(&crate::load::json(&schema)?)?;
+    print(&machine::json(&schema)?)?;
     Ok(Exit::Done)
 }
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 use arrowload::{Aftermath, ErrorKind};
 use tokio::signal;
 
-use crate::panics;
-use crate::show::complain;
+use crate::args::{Common, Report};
+use crate::show::{complain, complain_of};
 use crate::watch::Watch;
+use crate::{machine, panics};
 
 /// An end without an error that is not said yet. The worse comes later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,18 +81,28 @@ impl Failure {
     }
 
     /// Says what happened, and answers with the exit code.
-    fn report(self, verbose: bool, watch: &Watch) -> u8 {
+    pub(crate) fn report(self, common: &Common, watch: &Watch) -> u8 {
+        let as_json = |object: serde_json::Value| match common.output {
+            // The error itself is said in any case.
+            Report::Json => drop(machine::tell(&object)),
+            Report::Text => {}
+        };
         match self {
             Self::Load(error) => {
-                say(&error, verbose);
+                as_json(machine::failure(machine::error(&error)));
+                say(&error, common.verbose > 0);
                 Exit::of(&error).code()
             }
             Self::Usage(text) => {
-                complain(&format!("error: {text}"));
+                let error = machine::plain_error("usage", &text);
+                as_json(machine::failure(error.clone()));
+                complain_of(&format!("error: {text}"), error);
                 Exit::Refused.code()
             }
             Self::Failed(text) => {
-                complain(&format!("error: {text}"));
+                let error = machine::plain_error("failed", &text);
+                as_json(machine::failure(error.clone()));
+                complain_of(&format!("error: {text}"), error);
                 Exit::Failed.code()
             }
             Self::Unreported(text) => {
@@ -102,10 +113,17 @@ impl Failure {
             }
             Self::BrokenPipe => Exit::Done.code(),
             Self::Interrupted => {
+                // What was under way is told by name; a job tells the rest in its table.
+                let object = watch.interrupted();
                 if watch.is_empty() {
                     complain("interrupted");
                 }
-                match watch.tell("interrupted: ") {
+                let all_whole = watch.tell("interrupted: ");
+                match watch.job_at_interrupt(common) {
+                    true => {}
+                    false => as_json(object),
+                }
+                match all_whole {
                     true => INTERRUPTED,
                     false => Exit::Changed.code(),
                 }
@@ -116,12 +134,36 @@ impl Failure {
 
 /// An error in one line, and its causes in lines of their own.
 pub(crate) fn say(error: &arrowload::Error, verbose: bool) {
-    complain(&format!("error: {error}"));
+    complain_of(&format!("error: {error}"), machine::error(error));
     let mut cause = error.source().filter(|_| verbose);
     while let Some(error) = cause {
         complain(&format!("  caused by: {error}"));
         cause = error.source();
     }
+}
+
+/// Says that the flags are wrong, or what was asked for by `--help` and `--version`. What the flags say of the form of messages is
+/// not known then, but by their looks.
+pub(crate) fn misused(error: &clap::Error) -> u8 {
+    if error.use_stderr() && asks_for_json() {
+        let text = error.to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        let message = text.split("\n\n").next().unwrap_or_default();
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        let _ = machine::tell(&machine::failure(machine::plain_error("usage", &message)));
+    }
+    // There is nobody left to tell if this fails.
+    let _ = error.print();
+    match error.use_stderr() {
+        true => Exit::Refused.code(),
+        false => Exit::Done.code(),
+    }
+}
+
+fn asks_for_json() -> bool {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let is_pair = |pair: &[std::ffi::OsString]| pair[0] == "--output" && pair[1] == "json";
+    arguments.windows(2).any(is_pair) || arguments.iter().any(|one| one == "--output=json")
 }
 
 fn is_refusal(kind: ErrorKind) -> bool {
@@ -152,16 +194,21 @@ impl From<std::io::Error> for Failure {
 
 /// Runs the program to its end, whatever that is, and answers with the exit code.
 pub(crate) fn guarded(
-    verbose: bool,
+    common: &Common,
     watch: &Watch,
     run: impl FnOnce() -> Result<Exit, Failure>,
 ) -> u8 {
     panics::silence();
     match std::panic::catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(exit)) => exit.code(),
-        Ok(Err(failure)) => failure.report(verbose, watch),
+        Ok(Err(failure)) => failure.report(common, watch),
         Err(_) => {
-            complain(&panics::apology());
+            let text = panics::apology();
+            let error = machine::plain_error("internal", &text);
+            if common.output == Report::Json {
+                let _ = machine::tell(&machine::failure(error.clone()));
+            }
+            complain_of(&format!("error: {text}"), error);
             watch.tell("");
             INTERNAL
         }
@@ -174,7 +221,6 @@ pub(crate) async fn interruptible(
     work: impl Future<Output = Result<Exit, Failure>>,
 ) -> Result<Exit, Failure> {
     let ended = tokio::select! {
-        // First, so that reading standard input, which blocks, is ended as the system does.
         biased;
         outcome = work => return outcome,
         ended = interrupted() => ended,
@@ -240,9 +286,10 @@ mod tests {
             assert!(error.to_string().ends_with(&format!("; {left}")), "{error}");
         }
         // Wrong use, and what keeps a load from its store.
-        assert_eq!(Failure::usage("no").report(false, &Watch::default()), 2);
+        let common = Common::default();
+        assert_eq!(Failure::usage("no").report(&common, &Watch::default()), 2);
         assert_eq!(
-            Failure::Unreported("full".into()).report(false, &Watch::default()),
+            Failure::Unreported("full".into()).report(&common, &Watch::default()),
             4
         );
     }
@@ -251,7 +298,9 @@ mod tests {
     fn a_panic_ends_with_a_line_and_a_code_of_its_own() {
         const INSIDE: &str = "ARROWLOAD_TEST_INSIDE";
         if std::env::var_os(INSIDE).is_some() {
-            let code = guarded(false, &Watch::default(), || panic!("a defect,\n  {}", 0));
+            let code = guarded(&Common::default(), &Watch::default(), || {
+                panic!("a defect,\n  {}", 0)
+            });
             std::process::exit(code.into());
         }
         let this = std::env::current_exe().expect("this program");

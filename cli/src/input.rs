@@ -1,70 +1,160 @@
-//! What is read: a source and a query, or what comes on standard input.
+//! What is read: a source and a query, a file, or what comes on standard input.
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use arrowload::core::url_scheme;
-use arrowload::{Client, Connections, QueryBuilder, Registry};
-use tempfile::TempDir;
+use arrowload::core::{Settings, url_scheme};
+use arrowload::{Client, ConnectionKey, Connections, Params, QueryBuilder, Registry};
+use serde_json::{Map, Value, json};
 
 use crate::args::{From, InputFormat};
 use crate::exit::Failure;
+use crate::shape::Columns;
+use crate::spool::Spool;
 use crate::{ipc, params};
 
 /// A client for the source, and the query.
 pub(crate) struct Question {
     pub(crate) client: Client,
     pub(crate) query: QueryBuilder,
-    /// Where standard input waits on the disk; it goes with this.
-    _spool: Option<TempDir>,
+    /// The text of the query, and what its parameters are.
+    pub(crate) sql: String,
+    pub(crate) params: Params,
+    /// What is done to its columns.
+    pub(crate) columns: Option<Columns>,
+    /// How the source is reached, unless that is files here.
+    pub(crate) connection: Vec<ConnectionKey>,
+    /// The file, folder, pattern or URL of one that is read.
+    pub(crate) place: Option<String>,
+    /// Where standard input waits on the disk; it goes with the last of those that need it.
+    spool: Option<Arc<Spool>>,
 }
 
 const STDIN: &str = "-";
 /// The table that standard input is.
 const STDIN_TABLE: &str = "stdin";
+/// The table that any file of `--from` is.
+const TABLE: &str = "data";
+/// The source that reads files.
+const EMBEDDED: &str = "datafusion";
+/// The loader whose connections say where files are.
+const FILES: &str = "file";
+
+/// What `--from` means.
+enum Place {
+    /// A connection, a source, or a URL: not the embedded engine over files.
+    Source(String),
+    /// A file, a pattern of files, a folder, or the URL of one, by the names that a query may call it.
+    File { place: String, names: Vec<String> },
+    /// Files below a root, as a connection to load files into has it.
+    Root {
+        root: String,
+        options: Option<Value>,
+    },
+    /// The working directory.
+    Here,
+}
 
 impl Question {
     /// Finds the source, and makes the query. Nothing runs yet, but standard input is read.
-    pub(crate) fn ask(from: &From) -> Result<Self, Failure> {
+    pub(crate) async fn ask(from: &From) -> Result<Self, Failure> {
         let (registry, connections) = (Registry::linked()?, Connections::discover()?);
         let params = params::params(&from.params)?;
-        let mut sql = given_sql(from)?;
-        let (mut source, mut spool, mut whole) = (from.from.clone(), None, None);
-        if let Some(name) = from.from.as_deref() {
-            if name == STDIN {
-                let folder = spool_stdin(from.input_format, from.no_end_marker)?;
-                (source, whole) = (Some(embedded(folder.path())), Some(STDIN_TABLE.to_owned()));
-                spool = Some(folder);
-            } else if is_data_url(name) {
-                (source, whole) = (None, Some(name.to_owned()));
-            } else if !is_known(name, &registry, &connections) {
-                let path = Path::new(name);
-                if path.is_dir() {
-                    source = Some(embedded(path));
-                } else if path.is_file() || is_data_file(path) {
-                    (source, whole) = (None, Some(name.to_owned()));
+        let given = given_sql(from)?;
+        let mut spool = None;
+        let place = match from.from.as_deref() {
+            Some(STDIN) => {
+                let all = Spool::of_stdin().await?;
+                let path = all.path();
+                ipc::check(&std::fs::File::open(&path)?, from.no_end_marker)?;
+                spool = Some(all);
+                Place::File {
+                    place: path.display().to_string(),
+                    names: vec![STDIN_TABLE.to_owned()],
                 }
             }
+            Some(name) => place(name, from.may_be_missing, &registry, &connections)?,
+            None => Place::Here,
+        };
+        if from.no_end_marker && spool.is_none() {
+            return Err(Failure::usage(
+                "--no-end-marker is about standard input: --from -",
+            ));
         }
-        for (flag, given) in [
-            ("--input-format", from.input_format.is_some()),
-            ("--no-end-marker", from.no_end_marker),
-        ] {
-            if given && spool.is_none() {
-                return Err(Failure::usage(format!(
-                    "{flag} is about standard input: --from -"
-                )));
+        let mut embedded = reading(from)?;
+        let mut file = None;
+        let (whole, source) = match place {
+            Place::Source(name) => {
+                refuse_reading(&embedded, from, &name)?;
+                (None, Some(name))
             }
-        }
-        if let Some(table) = &from.table {
-            sql = Some(format!("SELECT * FROM {}", table_sql(table)));
-        } else if let Some(file) = whole.filter(|_| sql.is_none()) {
-            sql = Some(format!("SELECT * FROM '{}'", file.replace('\'', "''")));
-        }
+            Place::File { place, names } => {
+                let whole = call(&place, from.input_format);
+                file = Some(place.clone());
+                if Path::new(&place).is_dir() {
+                    embedded.insert("path".into(), place.clone().into());
+                }
+                // A table may stand for the call of a function that reads it.
+                let table = match from.input_format {
+                    None => place,
+                    Some(format) => {
+                        let function = format!("read_{}", format.word());
+                        let call = json!({ "function": function, "files": [place], "options": {} });
+                        format!("call:{call}")
+                    }
+                };
+                let tables = names.into_iter().chain([TABLE.to_owned()]);
+                let tables: Map<String, Value> =
+                    tables.map(|name| (name, table.clone().into())).collect();
+                embedded.insert("tables".into(), tables.into());
+                (Some(whole), None)
+            }
+            Place::Root { root, options } => {
+                if let Some(table) = from.table.as_ref().filter(|_| url_scheme(&root).is_some()) {
+                    let place = format!("{}/{table}", root.trim_end_matches('/'));
+                    embedded.insert("tables".into(), json!({ table: place }));
+                } else {
+                    embedded.insert("path".into(), root.into());
+                }
+                embedded.extend(options.map(|options| ("storage_options".to_owned(), options)));
+                (None, None)
+            }
+            Place::Here if from.input_format.is_some() => {
+                return Err(Failure::usage(
+                    "--input-format is about files and standard input: --from FILE, --from -",
+                ));
+            }
+            Place::Here => (None, None),
+        };
+        // A name of a file below a root has a dot too.
+        let root = embedded.get("path").and_then(Value::as_str);
+        let is_below_root = |table: &str| {
+            root.is_some_and(|root| Path::new(root).join(table).exists()) && table.contains('.')
+        };
+        let is_named = |table: &str| {
+            let tables = embedded.get("tables").and_then(Value::as_object);
+            tables.is_some_and(|tables| tables.contains_key(table))
+        };
+        let sql = match (&from.table, given) {
+            (Some(table), _) if is_named(table) => Some(format!("SELECT * FROM {}", quoted(table))),
+            (Some(table), _) if is_below_root(table) => {
+                Some(format!("SELECT * FROM {}", call(table, None)))
+            }
+            (Some(table), _) => Some(format!("SELECT * FROM {}", table_sql(table))),
+            (None, Some(sql)) => Some(sql),
+            (None, None) => whole.map(|whole| format!("SELECT * FROM {whole}")),
+        };
         let sql = sql.ok_or_else(|| {
             Failure::usage("there is nothing to read: give a query (--sql, --sql-file), a --table, or a file (--from FILE)")
         })?;
+        let sql = from.shape.rows_of(sql)?;
+        if !embedded.is_empty() {
+            connections.configure(EMBEDDED, EMBEDDED, Value::Object(embedded))?;
+        }
+        let connection = match &source {
+            Some(name) => reached(name, &registry, &connections)?,
+            None => Vec::new(),
+        };
         let mut builder = Client::builder()
             .registry(registry)
             .connections(connections);
@@ -72,29 +162,197 @@ impl Question {
             builder = builder.source(source);
         }
         let client = builder.build()?;
-        let query = client.sql(sql).with_params(params);
+        let query = client.sql(&sql).with_params(params.clone());
         Ok(Self {
             client,
             query,
-            _spool: spool,
+            sql,
+            params,
+            columns: from.shape.operator()?,
+            connection,
+            place: file,
+            spool: spool.map(Arc::new),
         })
+    }
+
+    /// The same source with another query.
+    pub(crate) fn with_query(&self, query: QueryBuilder) -> Self {
+        Self {
+            client: self.client.clone(),
+            query,
+            sql: self.sql.clone(),
+            params: self.params.clone(),
+            columns: self.columns.clone(),
+            connection: self.connection.clone(),
+            place: self.place.clone(),
+            spool: self.spool.clone(),
+        }
+    }
+}
+
+/// How a source is reached, for people to read.
+pub(crate) fn reached(
+    name: &str,
+    registry: &Registry,
+    connections: &Connections,
+) -> Result<Vec<ConnectionKey>, Failure> {
+    let (source, settings) = connections.for_source(registry, name)?;
+    let config = source.split(settings, registry.loader(source.name()).ok())?;
+    Ok(connections.effective(&source.config_schema(), &config))
+}
+
+/// The options for reading files, as the embedded engine takes them.
+fn reading(from: &From) -> Result<Map<String, Value>, Failure> {
+    let mut any = from.read.clone();
+    for text in &from.read_options {
+        let (key, value) = params::pair("--read-option", text)?;
+        if any.insert(key.to_owned(), value.into()).is_some() {
+            return Err(Failure::usage(format!(
+                "--read-option {key} is given twice"
+            )));
+        }
+    }
+    if let Some(types) = &from.types
+        && any
+            .insert("types".to_owned(), types.as_str().into())
+            .is_some()
+    {
+        return Err(Failure::usage(
+            "--types and --read-option types=… say the same thing; give one of them",
+        ));
+    }
+    Ok(match any.is_empty() {
+        true => Map::new(),
+        false => Map::from_iter([("read".to_owned(), json!({ "any": any }))]),
+    })
+}
+
+fn refuse_reading(embedded: &Map<String, Value>, from: &From, name: &str) -> Result<(), Failure> {
+    let given = !embedded.is_empty() || from.input_format.is_some();
+    // The engine that reads files may be named itself.
+    if given && name != EMBEDDED {
+        return Err(Failure::usage(
+            "--read-option, --types and --input-format are about files: --from FILE, --from -, or files in the query",
+        ));
+    }
+    Ok(())
+}
+
+/// A file as a query calls it, in a format that is declared or found.
+fn call(place: &str, format: Option<InputFormat>) -> String {
+    let place = format!("'{}'", place.replace('\'', "''"));
+    match format {
+        None => place,
+        Some(format) => format!("read_{}({place})", format.word()),
+    }
+}
+
+/// What a name stands for: a connection, a source, or files.
+fn place(
+    name: &str,
+    may_be_missing: bool,
+    registry: &Registry,
+    connections: &Connections,
+) -> Result<Place, Failure> {
+    if is_data_url(name) {
+        let file = name.split(['?', '#']).next().unwrap_or(name);
+        return Ok(Place::File {
+            place: name.to_owned(),
+            names: names_of(file),
+        });
+    }
+    if is_known(name, registry, connections) {
+        return Ok(match files_of(name, registry, connections)? {
+            Some(root) => root,
+            None => Place::Source(name.to_owned()),
+        });
+    }
+    let path = Path::new(name);
+    let is_pattern = name.contains(['*', '?', '[']) && !path.exists();
+    let is_file = is_data_file(path) || name.contains(['/', '\\']);
+    if is_pattern || path.exists() || (may_be_missing && is_file) {
+        let mut place = std::path::absolute(path)?.display().to_string();
+        if path.is_dir() {
+            place.push('/');
+        }
+        let names = match is_pattern {
+            true => Vec::new(),
+            false => names_of(name),
+        };
+        return Ok(Place::File { place, names });
+    }
+    match is_file {
+        true => Err(Failure::usage(format!(
+            "--from {name}: there is no such file"
+        ))),
+        // The message of what knows the names is the better one.
+        false => Ok(Place::Source(name.to_owned())),
+    }
+}
+
+/// What a query may call a file: its name without its endings, also as SQL folds it.
+fn names_of(path: &str) -> Vec<String> {
+    const PACKED: [&str; 9] = [
+        "gz", "zst", "zstd", "bz2", "xz", "lz4", "snappy", "sz", "zip",
+    ];
+    let mut name = Path::new(path);
+    let is_packed = |name: &Path| {
+        let ending = name.extension().and_then(|ending| ending.to_str());
+        ending.is_some_and(|ending| PACKED.contains(&ending))
+    };
+    let unpacked;
+    if is_packed(name) {
+        unpacked = name.with_extension("");
+        name = &unpacked;
+    }
+    let Some(stem) = name.file_stem().and_then(|stem| stem.to_str()) else {
+        return Vec::new();
+    };
+    let folded = stem.to_lowercase();
+    match folded == stem {
+        true => vec![folded],
+        false => vec![stem.to_owned(), folded],
     }
 }
 
 fn is_known(name: &str, registry: &Registry, connections: &Connections) -> bool {
-    url_scheme(name).is_some()
-        || registry.source(name).is_ok()
-        || connections
-            .list()
-            .iter()
+    let is_connection = || {
+        let all = connections.list();
+        all.iter()
             .any(|known| known.name.eq_ignore_ascii_case(name))
+    };
+    url_scheme(name).is_some() || registry.source(name).is_ok() || is_connection()
 }
 
-/// Whether a name is a data file's, though no file of this name is there: the engine says so best.
-fn is_data_file(path: &Path) -> bool {
-    const EXTENSIONS: [&str; 12] = [
-        "parquet", "pq", "csv", "tsv", "json", "jsonl", "ndjson", "arrow", "arrows", "ipc", "gz",
-        "zst",
+/// Where the files of a connection are that is one to load files into, and so is no source of its own.
+fn files_of(
+    name: &str,
+    registry: &Registry,
+    connections: &Connections,
+) -> Result<Option<Place>, Failure> {
+    if url_scheme(name).is_some() || connections.for_source(registry, name).is_ok() {
+        return Ok(None);
+    }
+    let Ok(loader) = connections.loader_of(registry, name) else {
+        return Ok(None);
+    };
+    if loader.name() != FILES {
+        return Ok(None);
+    }
+    let settings: Settings = connections.for_loader(loader, Some(name), None)?;
+    let value = |key| settings.get(key).map(|setting| setting.value.clone());
+    let root = value("root").and_then(|root| root.as_str().map(str::to_owned));
+    Ok(Some(Place::Root {
+        root: root.unwrap_or_else(|| ".".to_owned()),
+        options: value("storage_options"),
+    }))
+}
+
+/// Whether a name is a data file's, though no file of this name is there.
+pub(crate) fn is_data_file(path: &Path) -> bool {
+    const EXTENSIONS: [&str; 20] = [
+        "parquet", "pq", "csv", "tsv", "txt", "json", "jsonl", "ndjson", "arrow", "arrows", "ipc",
+        "feather", "gz", "zst", "bz2", "xz", "lz4", "snappy", "sz", "zip",
     ];
     let extension = path
         .extension()
@@ -106,23 +364,15 @@ fn is_data_file(path: &Path) -> bool {
 }
 
 /// Whether a URL is that of a file in an object store or on the web, and not that of a server.
-fn is_data_url(name: &str) -> bool {
+pub(crate) fn is_data_url(name: &str) -> bool {
     let Some((scheme, rest)) = name.split_once("://") else {
         return false;
     };
-    let path = rest.split(['?', '#']).next().unwrap_or_default();
     [
         "s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https", "file",
     ]
     .contains(&scheme)
-        && path.contains('/')
-        && is_data_file(Path::new(path))
-}
-
-/// The URL of a folder for the embedded engine.
-fn embedded(folder: &Path) -> String {
-    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    format!("datafusion://{}", absolute.display())
+        && rest.contains('/')
 }
 
 fn given_sql(from: &From) -> Result<Option<String>, Failure> {
@@ -152,51 +402,10 @@ pub(crate) fn table_sql(table: &str) -> String {
     if is_file {
         return format!("'{}'", table.replace('\'', "''"));
     }
-    let parts: Vec<String> = table
-        .split('.')
-        .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
-        .collect();
+    let parts: Vec<String> = table.split('.').map(quoted).collect();
     parts.join(".")
 }
 
-/// Writes standard input to a file of a folder of its own, under a name that says its format.
-fn spool_stdin(format: Option<InputFormat>, no_end_marker: bool) -> Result<TempDir, Failure> {
-    let folder = tempfile::tempdir()?;
-    let mut input = std::io::stdin().lock();
-    let mut first = Vec::new();
-    input.by_ref().take(64 << 10).read_to_end(&mut first)?;
-    if first.is_empty() {
-        return Err(Failure::failed("standard input is empty"));
-    }
-    let extension = match format {
-        Some(InputFormat::Arrow) => "arrow",
-        Some(InputFormat::Parquet) => "parquet",
-        Some(InputFormat::Csv) => "csv",
-        Some(InputFormat::Ndjson) => "ndjson",
-        None => guess(&first),
-    };
-    let path = folder.path().join(format!("{STDIN_TABLE}.{extension}"));
-    let mut file = File::options()
-        .create(true)
-        .write(true)
-        .read(true)
-        .truncate(true)
-        .open(path)?;
-    file.write_all(&first)?;
-    std::io::copy(&mut input, &mut file)?;
-    if extension == "arrow" && !first.starts_with(b"ARROW1") {
-        ipc::check(&file, no_end_marker)?;
-    }
-    Ok(folder)
-}
-
-fn guess(first: &[u8]) -> &'static str {
-    match first {
-        [b'P', b'A', b'R', b'1', ..] => "parquet",
-        [b'A', b'R', b'R', b'O', b'W', b'1', ..] | [0xFF, 0xFF, 0xFF, 0xFF, ..] => "arrow",
-        [0x1F, 0x8B, ..] => "csv.gz",
-        [0x28, 0xB5, 0x2F, 0xFD, ..] => "csv.zst",
-        _ if first.trim_ascii_start().starts_with(b"{") => "ndjson",
-        _ => "csv",
-    }
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }

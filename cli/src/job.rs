@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use minijinja::{Environment, UndefinedBehavior, context};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use arrowload::core::nearest;
 
+use crate::args::InputFormat;
 use crate::exit::Failure;
+use crate::incremental::Incremental;
 use crate::job_to::{JobDestinations, OneOrMoreSchema};
+use crate::shape::Shape;
 
 /// A job: loads that belong together. `{{ name }}` in any text stands for a variable, `{{ env.NAME }}` for one of the
 /// environment.
@@ -48,6 +51,21 @@ pub(crate) struct JobLoad {
     pub(crate) sql_file: Option<PathBuf>,
     /// A whole table or file.
     pub(crate) table: Option<String>,
+    /// The format of the file: `csv`, `json`, `arrow` or `parquet`; by default what its content says.
+    pub(crate) input_format: Option<InputFormat>,
+    /// How files are read: `{ delim = ";", ragged = "pad" }`.
+    #[serde(default)]
+    pub(crate) read: BTreeMap<String, Value>,
+    /// Types of columns of files, `{ zip = "text", amount = "decimal(20,2)" }`, or `"text"` for all.
+    pub(crate) types: Option<Value>,
+    /// Identifies the load, in place of job, load, variables and run: repeating it with the same id writes nothing again.
+    pub(crate) load_id: Option<String>,
+    /// Columns and rows without SQL: `{ exclude_columns = ["note"], rename = ["a=b"], cast = ["zip=text"], mask = ["email=sha256"],
+    /// where = "id > 7", limit = 100, sample = "1%" }`.
+    #[serde(default)]
+    pub(crate) shape: Shape,
+    /// Only rows that are new since the last such load: `{ cursor = "updated_at", lag = "5m", initial = "2024-01-01" }`.
+    pub(crate) incremental: Option<Incremental>,
     /// Parameters of the query: `"name" = value`, `"name:date" = "2024-01-01"`.
     #[serde(default)]
     pub(crate) params: BTreeMap<String, Value>,
@@ -76,6 +94,17 @@ pub(crate) struct JobLoad {
     /// The loads that must have ended well before.
     #[serde(default)]
     pub(crate) after: Vec<String>,
+}
+
+impl JobLoad {
+    /// How files are read, types among it.
+    pub(crate) fn reading(&self) -> Map<String, Value> {
+        let types = self
+            .types
+            .iter()
+            .map(|types| ("types".to_owned(), types.clone()));
+        self.read.clone().into_iter().chain(types).collect()
+    }
 }
 
 /// Texts of a value, with their variables put in.
@@ -306,17 +335,23 @@ impl Job {
         ))
     }
 
-    /// What the id of each of the job's loads begins with: the same for the same job, load and variables.
-    pub(crate) fn load_id(&self, load: &str) -> String {
+    pub(crate) fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+
+    /// The same for the same variables.
+    pub(crate) fn vars_digest(&self) -> String {
         let vars: Vec<String> = self
             .vars
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
         let digest = xxhash_rust::xxh3::xxh3_64(vars.join("\n").as_bytes());
-        format!(
-            "{}/{load}/{digest:016x}",
-            self.name.as_deref().unwrap_or_default()
-        )
+        format!("{digest:016x}")
+    }
+
+    /// The id of a load in a run: the same for the same job, load, variables and run.
+    pub(crate) fn load_id(&self, load: &str, run: &str) -> String {
+        format!("{}/{load}/{}/{run}", self.name(), self.vars_digest())
     }
 }

@@ -10,7 +10,7 @@ use arrowload::core::{
 };
 use arrowload::{
     Atomicity, Capabilities, Client, Connections, Error, ErrorKind, LoadBuilder, Mode, Plan,
-    Registry, Result, TypeSupport,
+    Progress, Registry, Result, TypeSupport,
 };
 use tokio::sync::Notify;
 
@@ -95,6 +95,18 @@ impl LoadSession for LeakySession {
     async fn abort(self) -> Result<()> {
         self.inner.abort().await
     }
+}
+
+/// What a load says of itself.
+pub(crate) async fn progress() -> Progress {
+    let told = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let kept = std::sync::Arc::clone(&told);
+    let load = load("well").on_progress(move |progress| {
+        *kept.lock().expect("no panic") = Some(progress.clone());
+    });
+    load.await.expect("loaded");
+    let told = told.lock().expect("no panic").clone();
+    told.expect("a load tells at its end")
 }
 
 /// A load of two rows into this target.

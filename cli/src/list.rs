@@ -46,7 +46,7 @@ pub(crate) async fn command(args: ListArgs, common: &Common) -> Result<Exit, Fai
         .connections(Connections::discover()?)
         .source(args.from)
         .build()?;
-    let output = Output::of(args.format, args.output)?;
+    let output = Output::of(args.format, args.out)?;
     let batches = client.list(listing).await?;
     let schema = shown_schema(batches.schema());
     let shown = {
@@ -54,7 +54,7 @@ pub(crate) async fn command(args: ListArgs, common: &Common) -> Result<Exit, Fai
         batches.map(move |batch| Ok(as_shown(&batch?, &schema)?))
     };
     output
-        .take(&client, BatchStream::new(schema, shown), common.quiet)
+        .take(&client, BatchStream::new(schema, shown), args.wide, common)
         .await
 }
 

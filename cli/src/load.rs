@@ -2,12 +2,15 @@
 
 use arrowload::{Client, Destination, DestinationOutcome, LoadAllBuilder, LoadReport};
 
-use crate::args::{Common, LoadArgs, ReplayArgs, Report};
+use serde_json::json;
+
+use crate::args::{Common, LoadArgs, ReplayArgs, Report, StateAction, StateArgs};
 use crate::exit::{Exit, Failure};
+use crate::incremental::{self, Next};
 use crate::input::Question;
+use crate::machine;
 use crate::outcome::{self, exit_of, tell};
 use crate::params::settings;
-use crate::progress::Display;
 use crate::show;
 use crate::to::{To, destination};
 use crate::watch::Watch;
@@ -17,23 +20,74 @@ pub(crate) async fn command(
     common: &Common,
     watch: &Watch,
 ) -> Result<Exit, Failure> {
-    let ended = into_each(&args, common, watch).await;
-    outcome::with_error_as(args.output, ended)
-}
-
-async fn into_each(args: &LoadArgs, common: &Common, watch: &Watch) -> Result<Exit, Failure> {
-    let question = Question::ask(&args.from)?;
+    let question = Question::ask(&args.from).await?;
     let loads = Load::each(&question, &args.to.0, None)?;
     if args.dry_run {
         let planned = all(&question, loads.into_iter().map(|load| load.to)).plan();
-        return outcome::plans(planned.await?, args.output, common);
+        let planned = outcome::plans(planned.await?, &question.connection, common)?;
+        if common.output == Report::Json {
+            machine::tell(&planned.object)?;
+        }
+        return Ok(planned.exit);
     }
-    let display = Display::new(common);
-    let mut ended = run(&question, loads, args.fail_fast, &display, watch).await?;
+    if let Some(wanted) = args.incremental.wanted() {
+        let next = Next::find(&question, &wanted, &args.to.0, None).await?;
+        return told(next.run(None, watch).await?, common);
+    }
+    let mut ended = run(&question, loads, args.fail_fast, watch).await?;
     if ended.len() == 1 {
-        return finish(&ended.remove(0).result?, args.output, common);
+        return finish(&ended.remove(0).result?, common);
     }
-    outcome::several(&ended, args.output, common)
+    outcome::several(&ended, common)
+}
+
+/// Says how an incremental load ended.
+fn told(ended: incremental::Ended, common: &Common) -> Result<Exit, Failure> {
+    match ended {
+        incremental::Ended::Loaded(mut ended) => finish(&ended.remove(0).result?, common),
+        incremental::Ended::NothingNew(mark) => {
+            let since = mark.as_deref().map(|mark| format!(" since {mark}"));
+            match common.output {
+                Report::Json => machine::tell(&json!({ "status": "nothing new", "mark": mark }))?,
+                Report::Text if common.quiet => {}
+                Report::Text => tell(&format!("nothing is new{}", since.unwrap_or_default()))?,
+            }
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// `arrowload state`.
+pub(crate) async fn state(
+    args: StateArgs,
+    common: &Common,
+    watch: &Watch,
+) -> Result<Exit, Failure> {
+    let wanted = args
+        .incremental
+        .wanted()
+        .ok_or_else(|| Failure::usage("whose state? say --incremental COLUMN, as the load does"))?;
+    let question = Question::ask(&args.from).await?;
+    let next = Next::find(&question, &wanted, &args.to.0, None).await?;
+    let mark = match args.action {
+        StateAction::Show => {
+            let mark = next.mark.as_deref();
+            match common.output {
+                Report::Json => {
+                    machine::tell(&json!({ "status": "done", "mark": mark, "loads": next.number }))?
+                }
+                Report::Text => show::print(&format!(
+                    "{}, after {} loads",
+                    mark.unwrap_or("no mark"),
+                    next.number
+                ))?,
+            }
+            return Ok(Exit::Done);
+        }
+        StateAction::Set => args.mark,
+        StateAction::Reset => None,
+    };
+    told(next.set(mark.as_deref(), watch).await?, common)
 }
 
 pub(crate) async fn replay(
@@ -48,7 +102,7 @@ pub(crate) async fn replay(
     if let Some(connection) = args.connection {
         load = load.connection(connection);
     }
-    let meter = Display::new(common).meter("replay");
+    let meter = show::display().meter("replay", load.status());
     let shown = meter.clone();
     let load = load.on_progress(move |progress| shown.show(progress));
     let name = format!("replay of {}", args.file.display());
@@ -56,16 +110,13 @@ pub(crate) async fn replay(
     let ended = load.await;
     following.ended(ended.as_ref().err());
     meter.end();
-    let ended = ended
-        .map_err(Failure::Load)
-        .and_then(|report| finish(&report, args.output, common));
-    outcome::with_error_as(args.output, ended)
+    finish(&ended?, common)
 }
 
 /// Says what the load into the one destination did.
-fn finish(report: &LoadReport, output: Report, common: &Common) -> Result<Exit, Failure> {
-    match output {
-        Report::Json => tell(&json(report)?)?,
+fn finish(report: &LoadReport, common: &Common) -> Result<Exit, Failure> {
+    match common.output {
+        Report::Json => tell(&machine::json(&machine::report(report))?)?,
         Report::Text if common.quiet => {}
         Report::Text => tell(&show::report(report))?,
     }
@@ -118,7 +169,11 @@ pub(crate) fn all(
     question: &Question,
     to: impl IntoIterator<Item = Destination>,
 ) -> LoadAllBuilder {
-    question.query.clone().load_all(to)
+    let load = question.query.clone().load_all(to);
+    match question.columns.clone() {
+        Some(columns) => load.through(columns),
+        None => load,
+    }
 }
 
 /// Runs a load into all its destinations, with a bar for each.
@@ -126,12 +181,11 @@ pub(crate) async fn run(
     question: &Question,
     loads: Vec<Load>,
     fail_fast: bool,
-    display: &Display,
     watch: &Watch,
 ) -> Result<Vec<DestinationOutcome>, Failure> {
     let (mut followed, mut meters, mut destinations) = (Vec::new(), Vec::new(), Vec::new());
     for load in loads {
-        let meter = display.meter(&load.name);
+        let meter = show::display().meter(&load.name, load.to.status());
         let shown = meter.clone();
         followed.push((load.full_name, load.to.status()));
         destinations.push(load.to.on_progress(move |progress| shown.show(progress)));
@@ -147,9 +201,4 @@ pub(crate) async fn run(
     following.ended(outcomes.iter().filter_map(|one| one.result.as_ref().err()));
     meters.iter().for_each(|meter| meter.end());
     Ok(ended?)
-}
-
-/// Any value as JSON.
-pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
-    serde_json::to_string_pretty(value).map_err(|error| Failure::failed(error.to_string()))
 }

@@ -1,10 +1,12 @@
 //! The `arrowload` command: everything the client does, without writing Rust. See the README beside this folder.
 
 mod args;
-mod begun;
 mod connections;
 mod describe;
+mod env_file;
 mod exit;
+mod grid;
+mod incremental;
 mod input;
 mod ipc;
 mod job;
@@ -13,14 +15,19 @@ mod job_to;
 mod leaky;
 mod list;
 mod load;
+mod machine;
 mod outcome;
 mod output;
 mod panics;
 mod params;
+mod peek;
 mod progress;
 mod query;
 mod run;
+mod runs;
+mod shape;
 mod show;
+mod spool;
 mod to;
 mod watch;
 
@@ -35,10 +42,20 @@ use crate::watch::Watch;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    let cli = Cli::parse();
-    show::logs(&cli.common);
-    let (verbose, watch) = (cli.common.verbose > 0, Watch::default());
-    let code = exit::guarded(verbose, &watch, || {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::misused(&error).into(),
+    };
+    let common = cli.common.clone();
+    show::set_up(&common);
+    let watch = Watch::default();
+    if let Some(file) = &common.env_file {
+        let ended = env_file::run_with(file);
+        return ended
+            .unwrap_or_else(|failure| failure.report(&common, &watch))
+            .into();
+    }
+    let code = exit::guarded(&common, &watch, || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
@@ -50,17 +67,20 @@ fn main() -> std::process::ExitCode {
 
 async fn dispatch(cli: Cli, watch: &Watch) -> Result<Exit, Failure> {
     let common = cli.common;
+    spool::clean_up();
     match cli.command {
         Command::Load(args) => load::command(*args, &common, watch).await,
         Command::Query(args) => query::command(*args, &common).await,
         Command::List(args) => list::command(args, &common).await,
+        Command::Peek(args) => peek::command(args, &common).await,
         Command::Run(args) => run::command(args, &common, watch).await,
         Command::Replay(args) => load::replay(args, &common, watch).await,
-        Command::Loaders => describe::loaders(),
-        Command::Sources => describe::sources(),
-        Command::Describe { name } => describe::describe(&name),
-        Command::Connections { command } => connections::command(command).await,
-        Command::Init { force } => connections::init(force),
+        Command::State(args) => load::state(*args, &common, watch).await,
+        Command::Loaders => describe::loaders(&common),
+        Command::Sources => describe::sources(&common),
+        Command::Describe { name } => describe::describe(&name, &common),
+        Command::Connections { command } => connections::command(command, &common).await,
+        Command::Init { force } => connections::init(force, &common),
         Command::Completions { shell } => describe::completions(shell),
         Command::Schema { which } => describe::schema(which),
     }

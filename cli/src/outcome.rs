@@ -1,12 +1,12 @@
 //! What is said of loads that have ended, and of plans: one destination or several, as text or as JSON.
 
-use arrowload::{DestinationOutcome, Error, LoadReport, Plan};
-use serde_json::{Map, Value, json};
+use arrowload::{ConnectionKey, DestinationOutcome, LoadReport, Plan};
+use serde_json::{Value, json};
 
 use crate::args::{Common, Report};
-use crate::exit::{Exit, Failure, aftermath, say};
-use crate::load;
-use crate::show::{self, complain};
+use crate::exit::{Exit, Failure, say};
+use crate::machine;
+use crate::show::{self, note};
 
 /// Prints what the exit code says too, so that it matters little whether somebody reads it.
 fn shown(text: &str) -> Result<(), Failure> {
@@ -51,54 +51,9 @@ pub(crate) fn status(outcome: &DestinationOutcome) -> &'static str {
     }
 }
 
-/// An error as JSON, with what became of the target.
-pub(crate) fn error_json(error: &Error) -> Value {
-    let context = error.context().iter();
-    let context: Map<String, Value> = context
-        .map(|(key, value)| ((*key).to_owned(), value.clone().into()))
-        .collect();
-    json!({
-        "kind": error.kind().to_string().replace(' ', "_"),
-        "message": error.message(),
-        "context": context,
-        "row": error.row(),
-        "code": error.code(),
-        "aftermath": aftermath(error),
-    })
-}
-
-/// What became of one of several destinations, as JSON.
-pub(crate) fn outcome_json(outcome: &DestinationOutcome) -> Value {
-    let mut shown = json!({
-        "loader": outcome.loader,
-        "target": outcome.target,
-        "connection": outcome.connection,
-        "status": status(outcome),
-        "asked_again": outcome.asked_again,
-    });
-    match &outcome.result {
-        Ok(report) => shown["report"] = json!(report),
-        Err(error) => shown["error"] = error_json(error),
-    }
-    shown
-}
-
-/// Prints the error of a load as JSON too, where its report would have stood.
-pub(crate) fn with_error_as<T>(output: Report, ended: Result<T, Failure>) -> Result<T, Failure> {
-    if let (Report::Json, Err(Failure::Load(error))) = (output, &ended) {
-        let shown = json!({ "status": "failed", "error": error_json(error) });
-        // The error itself is said in any case.
-        let _ = tell(&load::json(&shown)?);
-    }
-    ended
-}
-
 /// Says how each of several destinations has ended: what has arrived on standard output, what has failed on standard error.
-pub(crate) fn several(
-    outcomes: &[DestinationOutcome],
-    output: Report,
-    common: &Common,
-) -> Result<Exit, Failure> {
+pub(crate) fn several(outcomes: &[DestinationOutcome], common: &Common) -> Result<Exit, Failure> {
+    let output = common.output;
     let failed = outcomes.iter().filter(|one| one.result.is_err()).count();
     let mut told = Ok(());
     for outcome in outcomes {
@@ -109,13 +64,16 @@ pub(crate) fn several(
         }
     }
     if output == Report::Json {
-        let shown: Vec<Value> = outcomes.iter().map(outcome_json).collect();
-        let arrived = outcomes.len() - failed;
-        let shown = json!({ "arrived": arrived, "failed": failed, "destinations": shown });
-        told = told.and(tell(&load::json(&shown)?));
+        let shown: Vec<Value> = outcomes.iter().map(machine::outcome).collect();
+        let (arrived, status) = (
+            outcomes.len() - failed,
+            if failed > 0 { "failed" } else { "loaded" },
+        );
+        let shown = json!({ "status": status, "arrived": arrived, "failed": failed, "destinations": shown });
+        told = told.and(tell(&machine::json(&shown)?));
     }
-    if failed > 0 && !common.quiet {
-        complain(&how_to_go_on(outcomes, failed));
+    if failed > 0 {
+        note(&how_to_go_on(outcomes, failed));
     }
     told.map(|()| worst(outcomes))
 }
@@ -153,13 +111,20 @@ fn how_to_go_on(outcomes: &[DestinationOutcome], failed: usize) -> String {
     }
 }
 
-/// Prints the plans, and refuses what the loads would refuse, in the same words.
+/// Plans that were made: as an object, and how the loads would end.
+pub(crate) struct Planned {
+    pub(crate) object: Value,
+    pub(crate) exit: Exit,
+}
+
+/// Shows the plans, and refuses what the loads would refuse, in the same words. `source` is how the source is reached.
 pub(crate) fn plans(
     planned: Vec<DestinationOutcome<Plan>>,
-    output: Report,
+    source: &[ConnectionKey],
     common: &Common,
-) -> Result<Exit, Failure> {
+) -> Result<Planned, Failure> {
     let is_one = planned.len() == 1;
+    let is_shown = common.output == Report::Text && !common.quiet;
     let (mut worst, mut entries) = (Exit::Done, Vec::new());
     for outcome in planned {
         let (plan, refusal) = match outcome.result {
@@ -171,7 +136,11 @@ pub(crate) fn plans(
             Err(error) if is_one => return Err(error.into()),
             Err(error) => (None, Some(error)),
         };
-        if let (Some(plan), Report::Text) = (&plan, output) {
+        if let Some(plan) = plan.as_ref().filter(|_| is_shown) {
+            let from: String = source
+                .iter()
+                .map(|key| format!("\n  reads by: {key}"))
+                .collect();
             let note = match outcome.asked_again {
                 true => {
                     "\n  the query would be run again for this destination, and may answer otherwise than it did for those that have \
@@ -179,31 +148,44 @@ pub(crate) fn plans(
                 }
                 false => "",
             };
-            shown(&format!("{plan}{note}"))?;
+            shown(&format!("{plan}{from}{note}"))?;
         }
         if let Some(error) = &refusal {
             say(error, common.verbose > 0);
             worst = worst.max(Exit::of(error));
         }
+        let error = refusal.as_ref().map(machine::error);
         entries.push(match plan {
-            Some(plan) if is_one => json!(plan),
+            Some(plan) if is_one => {
+                let mut shown = json!(plan);
+                shown["source"] = json!(source);
+                if let Some(error) = error {
+                    shown["error"] = error;
+                }
+                shown
+            }
             plan => json!({
                 "loader": outcome.loader,
                 "target": outcome.target,
                 "connection": outcome.connection,
                 "asked_again": outcome.asked_again,
                 "plan": plan,
-                "error": refusal.as_ref().map(error_json),
+                "error": error,
             }),
         });
     }
-    if output == Report::Json {
-        let whole = if is_one {
-            entries.remove(0)
-        } else {
-            json!({ "destinations": entries })
-        };
-        shown(&load::json(&whole)?)?;
+    let mut object = match is_one {
+        true => entries.remove(0),
+        false => json!({ "destinations": entries }),
+    };
+    object["status"] = if worst == Exit::Done {
+        "planned"
+    } else {
+        "refused"
     }
-    Ok(worst)
+    .into();
+    Ok(Planned {
+        object,
+        exit: worst,
+    })
 }

@@ -11,17 +11,16 @@ use arrowload::{BatchStream, Client, LoadBuilder};
 use arrowload_common_text::{
     self as text, Column, Csv, CsvStyle, Json, printable, printable_lines,
 };
-use comfy_table::Table;
 use futures::TryStreamExt;
+use serde_json::Value;
 
-use crate::args::Format;
+use crate::args::{Common, Format, Report};
 use crate::exit::{Exit, Failure};
-use crate::show;
+use crate::grid::Grid;
+use crate::{machine, outcome, show};
 
 /// Rows that a table shows; all of them are a matter for a file.
 const SHOWN: usize = 1_000;
-/// The lines of a table, as Arrow's other tools draw them.
-const LINES: &str = "||--+-++|    ++++++";
 
 /// Where an answer goes.
 pub(crate) enum Output {
@@ -67,13 +66,15 @@ impl Output {
         self,
         client: &Client,
         batches: BatchStream,
-        quiet: bool,
+        wide: bool,
+        common: &Common,
     ) -> Result<Exit, Failure> {
         match self {
-            Self::Print(format) => print(client, batches, format).await,
+            Self::Print(_) if common.output == Report::Json => print_listing(batches).await,
+            Self::Print(format) => print(client, batches, format, wide).await,
             Self::File(file) => {
                 let load = |target| client.load_stream(batches, "file", target);
-                file.load(load, quiet).await
+                file.load(load, common).await
             }
         }
     }
@@ -113,7 +114,7 @@ impl FileOutput {
     pub(crate) async fn load(
         self,
         load: impl FnOnce(String) -> LoadBuilder,
-        quiet: bool,
+        common: &Common,
     ) -> Result<Exit, Failure> {
         let replaced = self.path.exists();
         let mut load = load(target(&self.path)?)
@@ -122,17 +123,22 @@ impl FileOutput {
         if let Some(format) = self.format {
             load = load.option("format", format);
         }
-        load.await.map_err(|error| match error.get("key") {
+        let report = load.await.map_err(|error| match error.get("key") {
             Some("format") if self.format.is_none() => Failure::usage(format!(
                 "{} does not say its format; add --format csv, ndjson, parquet or arrow",
                 self.path.display()
             )),
             _ => Failure::Load(error),
         })?;
-        if replaced && !quiet {
-            show::complain(&format!("replaced {}", self.path.display()));
+        if common.output == Report::Json {
+            let mut shown = machine::report(&report);
+            shown["replaced"] = replaced.into();
+            outcome::tell(&machine::json(&shown)?)?;
         }
-        Ok(Exit::Done)
+        if replaced {
+            show::note(&format!("replaced {}", self.path.display()));
+        }
+        Ok(outcome::exit_of(&report))
     }
 }
 
@@ -160,9 +166,10 @@ pub(crate) async fn print(
     client: &Client,
     batches: BatchStream,
     format: Format,
+    wide: bool,
 ) -> Result<Exit, Failure> {
     match format {
-        Format::Table => print_table(batches).await,
+        Format::Table => print_table(batches, wide).await,
         Format::Csv => print_text(Text::csv(batches.schema())?, batches).await,
         Format::Json => print_text(Text::json(batches.schema(), true)?, batches).await,
         Format::Ndjson => print_text(Text::json(batches.schema(), false)?, batches).await,
@@ -249,33 +256,35 @@ async fn print_text(text: Text, mut batches: BatchStream) -> Result<Exit, Failur
 }
 
 /// Prints the first rows as a table.
-async fn print_table(mut batches: BatchStream) -> Result<Exit, Failure> {
-    let mut table = Table::new();
-    table.load_preset(LINES);
+async fn print_table(mut batches: BatchStream, wide: bool) -> Result<Exit, Failure> {
     let names = batches.schema().fields().iter();
-    table.set_header(names.map(|field| printable(field.name()).into_owned()));
+    let mut grid = Grid::new(names.map(|field| printable(field.name()).into_owned()));
     let (mut rows, mut more) = (0, false);
     while let Some(batch) = batches.try_next().await? {
         let left = SHOWN - rows;
         more |= batch.num_rows() > left;
         let batch = batch.slice(0, batch.num_rows().min(left));
-        add_rows(&mut table, &batch, rows)?;
+        add_rows(&mut grid, &batch, rows)?;
         rows += batch.num_rows();
         if more {
             break;
         }
     }
-    show::print(&table.to_string())?;
-    let note = if more {
-        format!("({SHOWN} rows shown; --format csv or -o FILE for all)")
-    } else {
-        format!("({} rows)", show::count(rows as u64))
+    let (text, left_out) = grid.draw(if wide { None } else { show::width() });
+    show::print(&text)?;
+    let rows = match more {
+        true => format!("{SHOWN} rows shown; --format csv or -o FILE for all"),
+        false => format!("{} rows", show::count(rows as u64)),
     };
-    show::print(&note)?;
+    let columns = match left_out {
+        0 => String::new(),
+        left_out => format!("; {left_out} columns have no room here: --wide for all"),
+    };
+    show::print(&format!("({rows}{columns})"))?;
     Ok(Exit::Done)
 }
 
-fn add_rows(table: &mut Table, batch: &RecordBatch, first_row: usize) -> Result<(), Failure> {
+fn add_rows(grid: &mut Grid, batch: &RecordBatch, first_row: usize) -> Result<(), Failure> {
     let columns: Vec<Column> = batch.columns().iter().map(Column::new).collect();
     let format = text::Format {
         unions: true,
@@ -293,9 +302,47 @@ fn add_rows(table: &mut Table, batch: &RecordBatch, first_row: usize) -> Result<
             }
             cells.push(printable(&String::from_utf8_lossy(&cell)).into_owned());
         }
-        table.add_row(cells);
+        grid.add(cells);
     }
     Ok(())
+}
+
+/// A table of all rows; `None` if there is no batch to say what the columns are.
+pub(crate) fn grid_of(batches: &[RecordBatch]) -> Result<Option<Grid>, Failure> {
+    let Some(first) = batches.first() else {
+        return Ok(None);
+    };
+    let names = first.schema_ref().fields().iter();
+    let mut grid = Grid::new(names.map(|field| printable(field.name()).into_owned()));
+    let mut rows = 0;
+    for batch in batches {
+        add_rows(&mut grid, batch, rows)?;
+        rows += batch.num_rows();
+    }
+    Ok(Some(grid))
+}
+
+/// All rows as an array of objects.
+pub(crate) fn rows_as_json(batches: &[RecordBatch]) -> Result<Value, Failure> {
+    let Some(first) = batches.first() else {
+        return Ok(Value::Array(Vec::new()));
+    };
+    let json = Text::json(first.schema_ref(), true)?;
+    let (mut text, mut rows) = (Vec::new(), 0);
+    for batch in batches {
+        json.batch(batch, rows, &mut text)?;
+        rows += batch.num_rows() as u64;
+    }
+    json.end(rows, &mut text);
+    serde_json::from_slice(&text).map_err(|error| Failure::failed(error.to_string()))
+}
+
+/// Prints the rows of a list as one object.
+async fn print_listing(batches: BatchStream) -> Result<Exit, Failure> {
+    let batches: Vec<RecordBatch> = batches.try_collect().await?;
+    let rows = rows_as_json(&batches)?;
+    machine::tell(&serde_json::json!({ "status": "done", "rows": rows }))?;
+    Ok(Exit::Done)
 }
 
 async fn print_stream(mut batches: BatchStream) -> Result<Exit, Failure> {

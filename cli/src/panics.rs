@@ -29,7 +29,7 @@ fn described(panic: &PanicHookInfo<'_>) -> String {
 pub(crate) fn apology() -> String {
     let last = LAST.lock().unwrap_or_else(PoisonError::into_inner).take();
     format!(
-        "error: internal error {}; this is a defect of arrowload: please report it at {}/issues, with the command and what it says \
+        "internal error {}; this is a defect of arrowload: please report it at {}/issues, with the command and what it says \
          under -vv",
         last.as_deref().unwrap_or("at an unknown place"),
         env!("CARGO_PKG_REPOSITORY")

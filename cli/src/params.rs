@@ -171,15 +171,12 @@ fn is_exact(to: &DataType, value: &str) -> bool {
     }
 }
 
-/// `None` if there is no such type; `Some(None)` if the text is no value of it.
-fn typed(kind: &str, value: &str) -> Option<Option<ArrayRef>> {
-    let to = match kind {
+/// The type of a name.
+pub(crate) fn type_of(name: &str) -> Option<DataType> {
+    let name = name.trim().to_ascii_lowercase();
+    Some(match name.as_str() {
         "text" | "string" | "utf8" | "varchar" => DataType::Utf8,
-        "binary" | "bytea" => {
-            return Some(Some(Arc::new(BinaryArray::from_vec(vec![
-                value.as_bytes(),
-            ]))));
-        }
+        "binary" | "bytea" => DataType::Binary,
         "int" | "int64" | "bigint" | "integer" => DataType::Int64,
         "float" | "float64" | "double" => DataType::Float64,
         "bool" | "boolean" => DataType::Boolean,
@@ -199,7 +196,16 @@ fn typed(kind: &str, value: &str) -> Option<Option<ArrayRef>> {
             }
             DataType::Decimal128(precision, scale)
         }
-    };
+    })
+}
+
+/// `None` if there is no such type; `Some(None)` if the text is no value of it.
+fn typed(kind: &str, value: &str) -> Option<Option<ArrayRef>> {
+    let to = type_of(kind)?;
+    if to == DataType::Binary {
+        let bytes = BinaryArray::from_vec(vec![value.as_bytes()]);
+        return Some(Some(Arc::new(bytes)));
+    }
     if !is_exact(&to, value.trim()) {
         return Some(None);
     }

@@ -1,29 +1,27 @@
 //! `arrowload run`: the loads of a job, each as soon as those before it have ended well.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arrowload::core::{LoadState, nearest};
-use arrowload::{DestinationOutcome, Error};
+use arrowload::{DestinationOutcome, Error, ErrorKind};
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
 
 use crate::args::{Common, From, Report, RunArgs};
-use crate::begun::{self, Begun};
 use crate::exit::{Exit, Failure, say};
+use crate::incremental::{self, Next};
 use crate::input::Question;
 use crate::job::{Job, JobLoad};
-use crate::job_to::{JobDestination, texts};
+use crate::job_to::texts;
 use crate::load::{self, Load};
-use crate::outcome;
 use crate::params::pair;
-use crate::progress::Display;
-use crate::show;
+use crate::runs::{Known, Run, Runs};
+use crate::show::{self, note};
 use crate::watch::Watch;
-
-/// More runs of one job with the same variables are not told apart.
-const MOST_RUNS: u32 = 10_000;
+use crate::{machine, outcome};
 
 /// How a load ended.
 enum Ended {
@@ -58,6 +56,20 @@ impl Ended {
     }
 }
 
+/// A run of a job, as far as it is: what an interrupt leaves of it can be told.
+struct Running {
+    job: Job,
+    folder: PathBuf,
+    runs: Runs,
+    run: Mutex<Run>,
+    started: Instant,
+    ended: Mutex<BTreeMap<String, Ended>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 pub(crate) async fn command(
     args: RunArgs,
     common: &Common,
@@ -73,12 +85,66 @@ pub(crate) async fn command(
     if args.dry_run {
         return dry_run(&job, &folder, common).await;
     }
-    let number = run_number(&job, &folder, args.resume).await?;
-    let display = Display::new(common);
-    remember(&job, &args, &folder, number, &display).await?;
-    let started = Instant::now();
-    let ended = run_all(&job, &folder, number, (&display, watch)).await?;
-    summarise(&job, &ended, number, started, args.output)
+    let runs = Runs::read(job.name(), &job.vars_digest());
+    let run = begin(&runs, &args)?;
+    let running = Arc::new(Running {
+        job,
+        folder,
+        runs,
+        run: Mutex::new(run),
+        started: Instant::now(),
+        ended: Mutex::default(),
+    });
+    running.check().await?;
+    if args.resume.is_some() {
+        running.look_back(args.again).await?;
+    }
+    note(&format!("run {}", lock(&running.run).id));
+    running.keep();
+    let interrupted = Arc::clone(&running);
+    watch.job(move |common, targets| {
+        let _ = interrupted.summarise(common, Some(targets));
+    });
+    running.run_all(watch).await?;
+    watch.no_job();
+    running.summarise(common, None)?;
+    let ended = lock(&running.ended);
+    let worst = ended.values().map(Ended::exit).max();
+    Ok(worst.unwrap_or(Exit::Done))
+}
+
+/// The run that begins, or goes on.
+fn begin(runs: &Runs, args: &RunArgs) -> Result<Run, Failure> {
+    match (&args.resume, &args.run_id) {
+        (None, None) => Ok(runs.find(&uuid::Uuid::now_v7().to_string(), &args.job)),
+        (Some(id), _) if id.is_empty() => {
+            let none = || {
+                Failure::usage(
+                    "--resume: this machine knows no run of the job with these variables; name the run, --resume ID, or run it without \
+                     --resume",
+                )
+            };
+            let last = runs.last().ok_or_else(none)?;
+            let file = std::path::absolute(&args.job)?;
+            if last.file != file {
+                return Err(Failure::usage(format!(
+                    "--resume: the last run of a job of this name was of another file, {}; name the run, --resume {}, if it is the same \
+                     job, or give each job a `name` of its own",
+                    last.file.display(),
+                    last.id
+                )));
+            }
+            Ok(last.clone())
+        }
+        (Some(id), _) | (None, Some(id)) => {
+            if id.trim().is_empty() || id.chars().any(char::is_control) {
+                return Err(Failure::usage(
+                    "a run's id is text without control characters",
+                ));
+            }
+            Ok(runs.find(id, &args.job))
+        }
+    }
 }
 
 /// Only the loads that were asked for; what they wait for is taken to have been done.
@@ -104,15 +170,23 @@ fn choose(job: &mut Job, only: &[String]) -> Result<(), Failure> {
 }
 
 /// What a load reads, as the flags of `arrowload load` would say it.
-fn ask(name: &str, load: &JobLoad, folder: &Path) -> Result<Question, Failure> {
+async fn ask(
+    name: &str,
+    load: &JobLoad,
+    folder: &Path,
+    may_be_missing: bool,
+) -> Result<Question, Failure> {
     let from = From {
         from: load.from.clone(),
         sql: load.sql.clone(),
         sql_file: load.sql_file.as_ref().map(|file| folder.join(file)),
         table: load.table.clone(),
         params: texts(&load.params),
-        input_format: None,
-        no_end_marker: false,
+        input_format: load.input_format,
+        read: load.reading(),
+        shape: load.shape.clone(),
+        may_be_missing,
+        ..From::default()
     };
     let given = [
         load.sql.is_some(),
@@ -123,7 +197,9 @@ fn ask(name: &str, load: &JobLoad, folder: &Path) -> Result<Question, Failure> {
         let message = "give one of sql, sql_file and table";
         return Err(of_load(name, Failure::usage(message)));
     }
-    Question::ask(&from).map_err(|failure| of_load(name, failure))
+    Question::ask(&from)
+        .await
+        .map_err(|failure| of_load(name, failure))
 }
 
 fn of_load(name: &str, failure: Failure) -> Failure {
@@ -137,195 +213,303 @@ fn of_load(name: &str, failure: Failure) -> Failure {
 fn destinations(
     name: &str,
     question: &Question,
-    to: &[JobDestination],
+    load: &JobLoad,
     load_id: Option<&str>,
 ) -> Result<Vec<Load>, Failure> {
+    let to = load.destinations();
     let flags = to.iter().map(|to| to.as_flags(load_id.map(str::to_owned)));
     let flags: Vec<_> = flags.collect();
     Load::each(question, &flags, Some(name)).map_err(|failure| of_load(name, failure))
 }
 
-/// Whether a load has committed in each destination.
-async fn find(
-    name: &str,
-    load: &JobLoad,
-    to: &[JobDestination],
-    folder: &Path,
-    load_id: &str,
-) -> Result<Vec<bool>, Failure> {
-    let question = ask(name, load, folder)?;
-    let loads = destinations(name, &question, to, Some(load_id))?;
-    let found = load::all(&question, loads.into_iter().map(|load| load.to)).find();
-    let is_there = |outcome: DestinationOutcome<LoadState>| {
-        Ok(matches!(outcome.result?, LoadState::Committed { .. }))
-    };
-    found.await?.into_iter().map(is_there).collect()
-}
-
-fn numbered(job: &Job, name: &str, number: u32) -> String {
-    if number == 1 {
-        job.load_id(name)
-    } else {
-        format!("{}.{number}", job.load_id(name))
-    }
-}
-
-/// The number of this run of the job with these variables: one more than that of the last run that committed a load, or that
-/// run's again to go on with it.
-async fn run_number(job: &Job, folder: &Path, resume: bool) -> Result<u32, Failure> {
-    let mut last = 0;
-    for (name, load) in &job.loads {
-        while last < MOST_RUNS {
-            let load_id = numbered(job, name, last + 1);
-            let found = find(name, load, &load.destinations(), folder, &load_id).await?;
-            if !found.contains(&true) {
-                break;
-            }
-            last += 1;
-        }
-    }
-    Ok(if resume { last.max(1) } else { last + 1 })
-}
-
-/// Refuses to go on with loads that are no longer what they were, and keeps what they are.
-async fn remember(
-    job: &Job,
-    args: &RunArgs,
-    folder: &Path,
-    number: u32,
-    display: &Display,
-) -> Result<(), Failure> {
-    let Some(begun) = Begun::read(job.name.as_deref().unwrap_or_default()) else {
-        return Ok(());
-    };
-    let mut loads = Vec::new();
-    for (name, load) in &job.loads {
-        let load_id = numbered(job, name, number);
-        for to in load.destinations() {
-            let now = begun::Load::of(load_id.clone(), load, &to, &args.job, folder);
-            let then = begun.find(&now);
-            let to = std::slice::from_ref(&to);
-            if args.resume
-                && then.is_none_or(|then| now.has_changed(then))
-                && find(name, load, to, folder, &load_id).await? == [true]
-            {
-                let Some(then) = then else {
-                    display.line(&format!("{name}: loaded already, and this machine has no record of what it was then: that it is still the same cannot be told"));
-                    // Nor is it known for the next time.
-                    continue;
-                };
-                return Err(changed(name, then));
-            }
-            loads.push(now);
-        }
-    }
-    if let Err(error) = begun.keep(&loads) {
-        display.line(&format!("--resume will not notice whether the job has changed, as what it is cannot be kept: {error}"));
-    }
-    Ok(())
-}
-
-fn changed(name: &str, then: &begun::Load) -> Failure {
-    Failure::usage(format!(
-        "--resume: loads.{name} was loaded as {}, and is another load now: what it reads, its mode, keys or options differ from those in \
-         {} as they were then. Undo the change, leave the load out with --only, give the job a `name` of its own, or run without \
-         --resume, which loads everything again",
-        then.load_id,
-        then.file.display()
-    ))
-}
-
 /// Shows every plan, also behind one that is refused: what it needs may be what a load before it brings.
 async fn dry_run(job: &Job, folder: &Path, common: &Common) -> Result<Exit, Failure> {
     let mut worst = Exit::Done;
+    let mut entries = serde_json::Map::new();
+    let is_json = common.output == Report::Json;
     for (name, load) in &job.loads {
-        show::print(&format!("[{name}]"))?;
-        let question = ask(name, load, folder)?;
-        let loads = destinations(name, &question, &load.destinations(), None)?;
+        if !is_json && !common.quiet {
+            show::print(&format!("[{name}]"))?;
+        }
+        let question = ask(name, load, folder, true).await?;
+        let loads = destinations(name, &question, load, None)?;
         let planned = load::all(&question, loads.into_iter().map(|load| load.to)).plan();
         let planned = match planned.await {
-            Ok(planned) => outcome::plans(planned, Report::Text, common),
+            Ok(planned) => outcome::plans(planned, &question.connection, common),
             Err(error) => Err(error.into()),
         };
-        worst = worst.max(match planned {
-            Ok(exit) => exit,
+        let (object, exit) = match planned {
+            Ok(planned) => (planned.object, planned.exit),
             Err(Failure::Load(error)) => {
                 say(&error, common.verbose > 0);
-                Exit::of(&error)
+                (machine::failure(machine::error(&error)), Exit::of(&error))
             }
             Err(other) => return Err(other),
-        });
+        };
+        entries.insert(name.clone(), object);
+        worst = worst.max(exit);
+    }
+    if is_json {
+        let status = if worst == Exit::Done {
+            "planned"
+        } else {
+            "refused"
+        };
+        machine::tell(&json!({ "status": status, "job": job.name, "loads": entries }))?;
     }
     Ok(worst)
 }
 
-async fn run_all(
-    job: &Job,
-    folder: &Path,
-    number: u32,
-    (display, watch): (&Display, &Watch),
-) -> Result<BTreeMap<String, Ended>, Failure> {
-    // What is wrong with the job is said before its first load.
-    for (name, load) in &job.loads {
-        let question = ask(name, load, folder)?;
-        destinations(name, &question, &load.destinations(), None)?;
+impl Running {
+    /// The id of a load of this run: of the job, the load, the variables and the run, unless the job says it.
+    fn load_id(&self, name: &str) -> String {
+        let run = lock(&self.run);
+        let again = run.loads.get(name).map_or(0, |known| known.again);
+        let id = match self
+            .job
+            .loads
+            .get(name)
+            .and_then(|load| load.load_id.clone())
+        {
+            Some(load_id) => load_id,
+            None => self.job.load_id(name, &run.id),
+        };
+        match again {
+            0 => id,
+            again => format!("{id}.again{again}"),
+        }
     }
-    let mut waiting: BTreeSet<&String> = job.loads.keys().collect();
-    let mut ended: BTreeMap<String, Ended> = BTreeMap::new();
-    let mut running = FuturesUnordered::new();
-    loop {
-        let ready: Vec<&String> = waiting
-            .iter()
-            .copied()
-            .filter(|name| {
-                job.loads[*name]
-                    .after
-                    .iter()
-                    .all(|before| ended.contains_key(before))
-            })
-            .collect();
-        for name in ready {
-            let load = &job.loads[name];
-            let is_well = |before: &&String| ended.get(*before).is_some_and(Ended::is_well);
-            if let Some(failed) = load.after.iter().find(|before| !is_well(before)) {
-                waiting.remove(name);
-                display.line(&format!("{name}: not run, as {failed} did not end well"));
-                ended.insert(name.clone(), Ended::Skipped(failed.clone()));
-            } else if running.len() < job.at_once {
-                waiting.remove(name);
-                let question = ask(name, load, folder)?;
-                let load_id = numbered(job, name, number);
-                let loads = destinations(name, &question, &load.destinations(), Some(&load_id))?;
-                running.push(async move {
-                    let ended = load::run(&question, loads, load.fail_fast, display, watch);
-                    (name, ended.await)
-                });
+
+    /// What is wrong with the job is said before its first load.
+    async fn check(&self) -> Result<(), Failure> {
+        for (name, load) in &self.job.loads {
+            let question = ask(name, load, &self.folder, true).await?;
+            let loads = destinations(name, &question, load, None)?;
+            load::all(&question, loads.into_iter().map(|load| load.to)).check()?;
+        }
+        Ok(())
+    }
+
+    /// Refuses to go on where what this run committed is gone; or takes it to be loaded `again`.
+    async fn look_back(&self, again: bool) -> Result<(), Failure> {
+        for (name, load) in &self.job.loads {
+            let was_committed = {
+                let run = lock(&self.run);
+                run.loads.get(name).is_some_and(|known| known.committed)
+            };
+            // An incremental load goes on by itself.
+            if !was_committed || load.incremental.is_some() {
+                continue;
+            }
+            let question = ask(name, load, &self.folder, true).await?;
+            let loads = destinations(name, &question, load, Some(&self.load_id(name)))?;
+            let found = load::all(&question, loads.into_iter().map(|load| load.to)).find();
+            let mut gone = None;
+            for outcome in found.await? {
+                let place = format!("{} `{}`", outcome.loader, outcome.target);
+                match outcome.result {
+                    Ok(LoadState::NotCommitted) => {
+                        gone = Some(format!("{place} does not know it any more"));
+                    }
+                    Err(error) if error.kind() == ErrorKind::TargetNotFound => {
+                        gone = Some(format!("{place} is gone since"));
+                    }
+                    Ok(_) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            match gone {
+                None => {}
+                Some(_) if again => {
+                    let mut run = lock(&self.run);
+                    let known = run.loads.entry(name.clone()).or_default();
+                    known.committed = false;
+                    known.again += 1;
+                }
+                Some(why) => {
+                    return Err(Failure::usage(format!(
+                        "--resume: loads.{name} committed in this run, and {why}; add --again to load it again, or leave it out with --only"
+                    )));
+                }
             }
         }
-        match running.next().await {
-            Some((name, Ok(outcomes))) => {
-                for outcome in &outcomes {
-                    display.line(&match &outcome.result {
-                        Ok(report) => show::report(report) + outcome::asked_again(outcome),
-                        Err(error) => format!("{name}: {error}"),
-                    });
+        Ok(())
+    }
+
+    /// Keeps what is known of the run.
+    fn keep(&self) {
+        if let Err(error) = self.runs.keep(&lock(&self.run)) {
+            note(&format!(
+                "--resume will need the run's id, as this machine cannot keep it: {error}"
+            ));
+        }
+    }
+
+    async fn run_all(&self, watch: &Watch) -> Result<(), Failure> {
+        let mut waiting: BTreeSet<&String> = self.job.loads.keys().collect();
+        let mut running = FuturesUnordered::new();
+        loop {
+            for name in self.ready(&waiting) {
+                let load = &self.job.loads[name];
+                let failed = {
+                    let ended = lock(&self.ended);
+                    let is_well = |before: &&String| ended.get(*before).is_some_and(Ended::is_well);
+                    load.after.iter().find(|before| !is_well(before)).cloned()
+                };
+                if let Some(failed) = failed {
+                    waiting.remove(name);
+                    note(&format!("{name}: not run, as {failed} did not end well"));
+                    self.has_ended(name, Ended::Skipped(failed));
+                } else if running.len() < self.job.at_once {
+                    waiting.remove(name);
+                    running.push(async move { (name, self.run_one(name, load, watch).await) });
                 }
-                ended.insert(name.clone(), Ended::Ran(outcomes));
             }
-            Some((name, Err(failure))) => {
+            match running.next().await {
+                Some((name, ended)) => self.told(name, ended)?,
+                None if waiting.is_empty() => return Ok(()),
+                // A load that was not run may free others from waiting.
+                None => {}
+            }
+        }
+    }
+
+    fn ready<'a>(&self, waiting: &BTreeSet<&'a String>) -> Vec<&'a String> {
+        let ended = lock(&self.ended);
+        let is_ready = |name: &&String| {
+            let mut before = self.job.loads[*name].after.iter();
+            before.all(|before| ended.contains_key(before))
+        };
+        waiting.iter().copied().filter(is_ready).collect()
+    }
+
+    async fn run_one(
+        &self,
+        name: &str,
+        load: &JobLoad,
+        watch: &Watch,
+    ) -> Result<Vec<DestinationOutcome>, Failure> {
+        let question = ask(name, load, &self.folder, false).await?;
+        if let Some(wanted) = &load.incremental {
+            let to = load.destinations();
+            let to: Vec<_> = to.iter().map(|to| to.as_flags(None)).collect();
+            let next = Next::find(&question, wanted, &to, Some(name)).await?;
+            return Ok(match next.run(Some(name), watch).await? {
+                incremental::Ended::Loaded(outcomes) => outcomes,
+                incremental::Ended::NothingNew(_) => Vec::new(),
+            });
+        }
+        let loads = destinations(name, &question, load, Some(&self.load_id(name)))?;
+        load::run(&question, loads, load.fail_fast, watch).await
+    }
+
+    /// Says how a load has ended, and keeps it.
+    fn told(
+        &self,
+        name: &str,
+        ended: Result<Vec<DestinationOutcome>, Failure>,
+    ) -> Result<(), Failure> {
+        let ended = match ended {
+            Ok(outcomes) => {
+                for outcome in &outcomes {
+                    match &outcome.result {
+                        Ok(report) => {
+                            note(&(show::report(report) + outcome::asked_again(outcome)));
+                        }
+                        Err(error) => {
+                            show::complain_of(&format!("{name}: {error}"), machine::error(error))
+                        }
+                    }
+                }
+                Ended::Ran(outcomes)
+            }
+            Err(failure) => {
                 let (text, error) = match failure {
                     Failure::Load(error) => (error.to_string(), Some(error)),
                     Failure::Usage(text) | Failure::Failed(text) => (text, None),
                     other => return Err(other),
                 };
-                display.line(&format!("{name}: {text}"));
-                ended.insert(name.clone(), Ended::Refused(text, error));
+                show::complain(&format!("{name}: {text}"));
+                Ended::Refused(text, error)
             }
-            None if waiting.is_empty() => return Ok(ended),
-            // A load that was not run may free others from waiting.
-            None => {}
+        };
+        if ended.is_well() {
+            let mut run = lock(&self.run);
+            let known: &mut Known = run.loads.entry(name.to_owned()).or_default();
+            known.committed = true;
+            drop(run);
+            self.keep();
         }
+        self.has_ended(name, ended);
+        Ok(())
     }
+
+    fn has_ended(&self, name: &str, how: Ended) {
+        lock(&self.ended).insert(name.to_owned(), how);
+    }
+
+    /// Prints how the loads have ended; `interrupted` has what became of those that have not.
+    fn summarise(&self, common: &Common, interrupted: Option<&[Value]>) -> Result<(), Failure> {
+        let ended = lock(&self.ended);
+        let (mut rows, mut entries) = (Vec::new(), serde_json::Map::new());
+        for name in self.job.loads.keys() {
+            let (own_rows, entry) = match ended.get(name) {
+                Some(ended) => shown(name, ended),
+                None => not_ended(name, interrupted.unwrap_or_default()),
+            };
+            rows.extend(own_rows);
+            entries.insert(name.clone(), entry);
+        }
+        let failed = ended.values().filter(|ended| !ended.is_well()).count();
+        let seconds = self.started.elapsed().as_secs_f64();
+        let run = lock(&self.run).id.clone();
+        let status = match (interrupted, failed) {
+            (Some(_), _) => "interrupted",
+            (None, 0) => "done",
+            (None, _) => "failed",
+        };
+        if common.output == Report::Json {
+            let summary = json!({
+                "status": status,
+                "job": self.job.name,
+                "run": run,
+                "elapsed": seconds,
+                "failed": failed,
+                "loads": entries,
+            });
+            return outcome::tell(&machine::json(&summary)?);
+        }
+        if common.quiet {
+            return Ok(());
+        }
+        let mut text = show::table(&["load", "status", "rows", "seconds", ""], rows);
+        let done = ended.values().filter(|ended| ended.is_well()).count();
+        let all = self.job.loads.len();
+        text += &format!("{done} of {all} loads in {seconds:.2} s, run {run}\n");
+        if status != "done" {
+            text += "what was loaded stays; --resume goes on with the rest\n";
+        }
+        outcome::tell(&text)
+    }
+}
+
+/// A load that was under way at an interrupt, or had not begun.
+fn not_ended(name: &str, interrupted: &[Value]) -> (Vec<Vec<String>>, Value) {
+    let prefix = format!("{name}: ");
+    let is_own = |target: &&Value| {
+        let full = target["name"].as_str();
+        full.is_some_and(|full| full.starts_with(&prefix))
+    };
+    let own: Vec<Value> = interrupted.iter().filter(is_own).cloned().collect();
+    let (status, entry) = match own.is_empty() {
+        true => ("not run", json!({ "status": "not run", "after": null })),
+        false => (
+            "interrupted",
+            json!({ "status": "interrupted", "targets": own }),
+        ),
+    };
+    let row = [name, status, "", "", ""].map(str::to_owned);
+    (vec![row.to_vec()], entry)
 }
 
 /// The end of one load as rows of a table, one for each destination, and as JSON.
@@ -347,59 +531,28 @@ fn shown(name: &str, ended: &Ended) -> (Vec<Vec<String>>, Value) {
                 Err(error) => row("failed", error.to_string()),
             });
             let entry = match outcomes.as_slice() {
-                [one] => outcome::outcome_json(one),
+                [] => {
+                    let row = vec![row("nothing new", String::new())];
+                    return (row, json!({ "status": "nothing new" }));
+                }
+                [one] => machine::outcome(one),
                 several => json!({
                     "status": if ended.is_well() { "loaded" } else { "failed" },
-                    "destinations": several.iter().map(outcome::outcome_json).collect::<Vec<_>>(),
+                    "destinations": several.iter().map(machine::outcome).collect::<Vec<_>>(),
                 }),
             };
             (rows.collect(), entry)
         }
         Ended::Refused(text, error) => {
             let error = match error {
-                Some(error) => outcome::error_json(error),
-                None => json!({ "message": text }),
+                Some(error) => machine::error(error),
+                None => machine::plain_error("failed", text),
             };
-            let entry = json!({ "status": "failed", "error": error });
-            (vec![row("failed", text.clone())], entry)
+            (vec![row("failed", text.clone())], machine::failure(error))
         }
         Ended::Skipped(before) => (
             vec![row("not run", format!("after {before}"))],
             json!({ "status": "not run", "after": before }),
         ),
     }
-}
-
-fn summarise(
-    job: &Job,
-    ended: &BTreeMap<String, Ended>,
-    number: u32,
-    started: Instant,
-    output: Report,
-) -> Result<Exit, Failure> {
-    let (mut rows, mut entries) = (Vec::new(), serde_json::Map::new());
-    for (name, ended) in ended {
-        let (own_rows, entry) = shown(name, ended);
-        rows.extend(own_rows);
-        entries.insert(name.clone(), entry);
-    }
-    let failed = ended.values().filter(|ended| !ended.is_well()).count();
-    let seconds = started.elapsed().as_secs_f64();
-    match output {
-        Report::Json => {
-            let summary = json!({ "job": job.name, "run": number, "elapsed": seconds, "failed": failed, "loads": entries });
-            outcome::tell(&load::json(&summary)?)?;
-        }
-        Report::Text => {
-            let mut text = show::table(&["load", "status", "rows", "seconds", ""], rows);
-            let done = ended.len() - failed;
-            text += &format!("{done} of {} loads in {seconds:.2} s\n", ended.len());
-            if failed > 0 {
-                text += "what was loaded stays; --resume goes on with the rest\n";
-            }
-            outcome::tell(&text)?;
-        }
-    }
-    let worst = ended.values().map(Ended::exit).max();
-    Ok(worst.unwrap_or(Exit::Done))
 }

@@ -1,19 +1,99 @@
 //! What people see: lines on standard error and output, tables, numbers, logs.
 
 use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use arrowload::LoadReport;
 use arrowload_common_text::printable_lines;
 use comfy_table::{ContentArrangement, Table, presets};
-use tracing_subscriber::filter::LevelFilter;
+use serde_json::{Value, json};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
 
 use crate::args::{Common, LogFormat};
 use crate::exit::Failure;
+use crate::progress::Display;
 
-/// A line on standard error.
+/// How lines are said, as the flags want it.
+static SPEECH: OnceLock<Speech> = OnceLock::new();
+/// Why something was tried again.
+static RETRIES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// More of these are not kept.
+const MOST_RETRIES: usize = 100;
+
+#[derive(Debug)]
+struct Speech {
+    json: bool,
+    quiet: bool,
+    display: Display,
+}
+
+/// Takes what the flags say of lines and logs.
+pub(crate) fn set_up(common: &Common) {
+    let json = common.log_format == LogFormat::Json;
+    let speech = Speech {
+        json,
+        quiet: common.quiet,
+        display: Display::new(common.quiet, json),
+    };
+    // A second call has nothing new to say.
+    if SPEECH.set(speech).is_ok() {
+        logs(common);
+    }
+}
+
+/// Where progress is shown.
+pub(crate) fn display() -> Display {
+    SPEECH
+        .get()
+        .map_or(Display::Silent, |speech| speech.display.clone())
+}
+
+/// A line on standard error that nothing keeps back.
 pub(crate) fn complain(line: &str) {
-    // A message may quote data. There is nobody left to tell if this fails.
-    let _ = writeln!(std::io::stderr().lock(), "{}", printable_lines(line));
+    say_at("ERROR", line, Value::Null);
+}
+
+/// An error, with what programs want to know of it.
+pub(crate) fn complain_of(line: &str, error: Value) {
+    say_at("ERROR", line, error);
+}
+
+/// A line on standard error that is no error.
+pub(crate) fn note(line: &str) {
+    if !SPEECH.get().is_some_and(|speech| speech.quiet) {
+        say_at("INFO", line, Value::Null);
+    }
+}
+
+fn say_at(level: &str, line: &str, error: Value) {
+    let speech = SPEECH.get();
+    let is_json = speech.is_some_and(|speech| speech.json);
+    let text = match is_json {
+        true => {
+            let mut fields = json!({ "message": line });
+            if !error.is_null() {
+                fields["error"] = error;
+            }
+            let now = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
+            json!({ "timestamp": now, "level": level, "fields": fields, "target": "arrowload" })
+                .to_string()
+        }
+        // A message may quote data.
+        false => printable_lines(line).into_owned(),
+    };
+    // There is nobody left to tell if this fails.
+    let write = || {
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    };
+    match speech.map(|speech| &speech.display) {
+        Some(Display::Bars(bars)) => bars.suspend(write),
+        _ => write(),
+    }
 }
 
 /// Text on standard output.
@@ -50,6 +130,16 @@ pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
         .collect()
 }
 
+/// The columns of the terminal that standard output is, if it is one.
+pub(crate) fn width() -> Option<u16> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    let columns = std::env::var("COLUMNS").ok();
+    let by_variable = columns.and_then(|text| text.parse().ok());
+    by_variable.or_else(|| Table::new().width())
+}
+
 /// A number with separators between thousands.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -60,6 +150,11 @@ pub(crate) fn count(number: u64) -> String {
         .filter_map(|group| std::str::from_utf8(group).ok())
         .collect();
     groups.join(",")
+}
+
+/// Rows in a second.
+pub(crate) fn rate(rows: u64, seconds: f64) -> String {
+    count((rows as f64 / seconds.max(1e-9)) as u64)
 }
 
 /// What a load did, in one line and as many as its details need.
@@ -74,7 +169,7 @@ pub(crate) fn report(report: &LoadReport) -> String {
         );
         return format!("{loader} `{target}`: {there}\n{}", set_aside(report));
     }
-    let speed = count((report.rows as f64 / seconds.max(1e-9)) as u64);
+    let speed = rate(report.rows, seconds);
     let mut text = format!(
         "{loader} `{target}`: {} rows in {seconds:.2} s ({speed} rows/s), load_id {}\n",
         count(report.rows),
@@ -89,10 +184,31 @@ pub(crate) fn report(report: &LoadReport) -> String {
             count(keys.duplicate)
         );
     }
+    for why in &report.reopened {
+        text += &format!("  begun again with a wider type: {why}\n");
+    }
+    if report.retries > 0 {
+        let why = retries()
+            .pop()
+            .map(|why| format!(", the last time after: {why}"));
+        text += &format!(
+            "  tried again {} times{}\n",
+            report.retries,
+            why.unwrap_or_default()
+        );
+    }
     text + &set_aside(report)
 }
 
 fn set_aside(report: &LoadReport) -> String {
+    let unparsed = report.unparsed.as_ref().map(|file| {
+        let (rows, file) = (count(report.rows_unparsed), file.display());
+        format!("  {rows} rows could not be parsed, and were set aside in {file}; load them again with: arrowload replay {file}\n")
+    });
+    unparsed.unwrap_or_default() + &refused(report)
+}
+
+fn refused(report: &LoadReport) -> String {
     let rows = count(report.rows_rejected);
     match &report.dead_letters {
         Some(file) => {
@@ -109,26 +225,93 @@ fn set_aside(report: &LoadReport) -> String {
     }
 }
 
-/// Log lines go to standard error: warnings, more with -v, nothing with --quiet.
-pub(crate) fn logs(common: &Common) {
-    let level = match (common.quiet, common.verbose) {
-        (true, _) => LevelFilter::OFF,
-        // What went wrong is said once, at the end.
-        (_, 0) => LevelFilter::OFF,
-        (_, 1) => LevelFilter::INFO,
-        (_, 2) => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
+/// Why something was tried again, in order.
+pub(crate) fn retries() -> Vec<String> {
+    RETRIES
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+}
+
+/// Log lines go to standard error: ours with -v and -vv, those of the engines too with -vvv, nothing with --quiet. What went wrong is
+/// said once, at the end.
+fn logs(common: &Common) {
+    let json = common.log_format == LogFormat::Json;
+    let (ours, others) = match (common.quiet, common.verbose) {
+        (true, _) if json => (LevelFilter::ERROR, LevelFilter::OFF),
+        (true, _) => (LevelFilter::OFF, LevelFilter::OFF),
+        (_, 0) if json => (LevelFilter::WARN, LevelFilter::WARN),
+        (_, 0) => (LevelFilter::OFF, LevelFilter::OFF),
+        (_, 1) => (LevelFilter::INFO, LevelFilter::WARN),
+        (_, 2) => (LevelFilter::DEBUG, LevelFilter::WARN),
+        _ => (LevelFilter::TRACE, LevelFilter::DEBUG),
     };
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
+    let targets = Targets::new()
+        .with_target("arrowload", ours)
+        .with_default(others);
+    let lines = fmt::layer()
         // There is nobody left to tell if standard error is closed.
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
-    match common.log_format {
-        LogFormat::Json => builder
-            .with_max_level(level.max(LevelFilter::WARN))
-            .json()
-            .init(),
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+    let lines = match json {
+        true => lines.json().boxed(),
+        false => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+    };
+    let told = Told {
+        shows: !json && common.verbose == 0,
+    };
+    let of_pipeline = filter_fn(|metadata| {
+        *metadata.level() == tracing::Level::WARN && metadata.target().starts_with("arrowload_core")
+    });
+    tracing_subscriber::registry()
+        .with(lines.with_filter(targets))
+        .with(told.with_filter(of_pipeline))
+        .init();
+}
+
+/// What the pipeline tells of tries that failed: said at once, and kept for the report.
+struct Told {
+    /// Nothing else says it.
+    shows: bool,
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Told {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        let mut words = Words::default();
+        event.record(&mut words);
+        let line = match (words.pause, words.error) {
+            (Some(pause), Some(error)) => {
+                let mut kept = RETRIES.lock().unwrap_or_else(PoisonError::into_inner);
+                if kept.len() < MOST_RETRIES {
+                    kept.push(error.clone());
+                }
+                format!("{} in {pause}: {error}", words.message)
+            }
+            (None, Some(error)) => format!("{}: {error}", words.message),
+            _ => words.message,
+        };
+        if self.shows {
+            note(&line);
+        }
+    }
+}
+
+/// The fields of an event.
+#[derive(Default)]
+struct Words {
+    message: String,
+    error: Option<String>,
+    pause: Option<String>,
+}
+
+impl Visit for Words {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let text = format!("{value:?}");
+        match field.name() {
+            "message" => self.message = text,
+            "error" => self.error = Some(text),
+            "pause" => self.pause = Some(text),
+            _ => {}
+        }
     }
 }

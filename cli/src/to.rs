@@ -1,11 +1,14 @@
 //! Where the rows go: the flags, sorted by the `--to` that each of them stands behind, and the destination that they mean.
 
+use std::path::Path;
+
 use arrowload::core::{KeySchema, LoadOptions, LoaderDescriptor, nearest, url_scheme};
 use arrowload::{Client, Destination};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches};
 
 use crate::exit::Failure;
+use crate::input::{is_data_file, is_data_url};
 use crate::params::settings;
 
 /// One destination, as flags or a job say it.
@@ -29,7 +32,8 @@ pub(crate) struct Destinations(pub(crate) Vec<To>);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Where to")]
 struct Flags {
-    /// A loader, a connection, or a URL, which may name the target: postgresql://host/db?table=t. Once for each destination
+    /// A loader, a connection, a URL, which may name the target (postgresql://host/db?table=t), a file, or the URL of one. Once for
+    /// each destination
     #[arg(short, long, value_name = "LOADER|NAME|URL", required = true)]
     to: Vec<String>,
     /// The table, file or key pattern; a name is taken as it stands, upper case included
@@ -54,7 +58,12 @@ struct Flags {
     )]
     keys: Vec<String>,
     /// An option of every load or of this loader; `arrowload describe LOADER` lists them
-    #[arg(short, long = "option", value_name = "KEY=VALUE", help_heading = "How")]
+    #[arg(
+        short = 'O',
+        long = "option",
+        value_name = "KEY=VALUE",
+        help_heading = "How"
+    )]
     options: Vec<String>,
     /// Identifies the load: repeating it with the same id writes nothing again. Holds for all destinations
     #[arg(long, value_name = "ID", help_heading = "How")]
@@ -182,11 +191,73 @@ struct Place {
     target: String,
 }
 
+/// The loader of files, and the scheme of tables that are folders.
+const FILES: &str = "file";
+const TABLES: &str = "delta";
+
+/// A `--to` that is the target itself: a file, the URL of one, or a table by its place.
+fn place_of_target(client: &Client, to: &To) -> Result<Option<Place>, Failure> {
+    let (registry, connections) = (client.registry(), client.connections());
+    let target = |loader: &str, target: String| {
+        Some(Place {
+            loader: loader.to_owned(),
+            connection: None,
+            target,
+        })
+    };
+    let alone = |place: Option<Place>| match (&to.target, &to.connection) {
+        (None, None) => Ok(place),
+        _ => Err(Failure::usage(format!(
+            "--to {} is the target itself; leave --target and --connection out, or name the loader in --to",
+            to.to
+        ))),
+    };
+    match url_scheme(&to.to) {
+        Some(scheme) if scheme == TABLES => {
+            let Some(loader) = registry.loader_for_scheme(&scheme) else {
+                return Ok(None);
+            };
+            let behind = &to.to[TABLES.len() + "://".len()..];
+            let place = behind.trim_end_matches('/');
+            if place.is_empty() || behind.contains('?') {
+                return Ok(None);
+            }
+            let place = match &to.target {
+                None => place.to_owned(),
+                Some(table) => format!("{place}/{table}"),
+            };
+            Ok(target(loader.name(), place))
+        }
+        Some(scheme) if scheme == FILES && to.target.is_none() => {
+            Ok(target(FILES, to.to.clone()).filter(|_| is_data_file(Path::new(&to.to))))
+        }
+        Some(scheme) if registry.loader_for_scheme(&scheme).is_none() && is_data_url(&to.to) => {
+            alone(target(FILES, to.to.clone()))
+        }
+        Some(_) => Ok(None),
+        None => {
+            let path = Path::new(&to.to);
+            let is_path = is_data_file(path) || to.to.contains(['/', '\\']);
+            let is_name = registry.loader(&to.to).is_ok()
+                || connections.list().iter().any(|known| known.name == to.to);
+            match is_path && !is_name && !to.to.contains("//") {
+                true => alone(target(FILES, to.to.clone())),
+                false => Ok(None),
+            }
+        }
+    }
+}
+
 fn place(client: &Client, to: &To) -> Result<Place, Failure> {
     let (registry, connections) = (client.registry(), client.connections());
     let missing = || {
-        Failure::usage("--target is missing: the table, file or key pattern that the rows go to")
+        Failure::usage(
+            "--target is missing: the table, file or key pattern that the rows go to (with a URL, also as ?table=NAME)",
+        )
     };
+    if let Some(place) = place_of_target(client, to)? {
+        return Ok(place);
+    }
     if url_scheme(&to.to).is_some() {
         if to.connection.is_some() {
             return Err(Failure::usage(
@@ -376,8 +447,8 @@ mod tests {
             "a t upsert [\"x\", \"y\"] [\"o=1\", \"p=2\"]".to_owned(),
         ]);
         for arguments in [
-            "--to a --target t --mode upsert --keys x,y -o o=1 -o p=2",
-            "-o o=1 --mode upsert --keys x --to a -o p=2 --target t --keys y",
+            "--to a --target t --mode upsert --keys x,y -O o=1 -O p=2",
+            "-O o=1 --mode upsert --keys x --to a -O p=2 --target t --keys y",
         ] {
             assert_eq!(sorted(arguments), expected, "{arguments}");
         }
@@ -387,7 +458,7 @@ mod tests {
     fn a_flag_holds_for_the_destination_that_it_stands_behind_or_for_all() {
         let cases = [
             (
-                "-o o=1 -m upsert -k x --to a -T t -o o=2 --to b -T u -k y,z",
+                "-O o=1 -m upsert -k x --to a -T t -O o=2 --to b -T u -k y,z",
                 [
                     "a t upsert [\"x\"] [\"o=1\", \"o=2\"]",
                     "b u upsert [\"y\", \"z\"] [\"o=1\"]",
@@ -419,7 +490,7 @@ mod tests {
                 "one before the first --to",
             ),
             (
-                "--to a -T t -o mode=append --to b -T u",
+                "--to a -T t -O mode=append --to b -T u",
                 "one before the first --to",
             ),
             ("--to a -T t -T u", "--target is given twice"),

@@ -3,19 +3,23 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrowload::{Aftermath, Error, LoadStatus};
+use serde_json::{Value, json};
 
+use crate::args::Common;
 use crate::exit::aftermath;
 use crate::show::complain;
 
 /// Follows loads until they have ended. Clones follow the same ones.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Watch(Arc<Mutex<State>>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     followed: Vec<Followed>,
     /// A load that has ended is neither whole nor not there.
     half_done: bool,
+    /// Says how the loads of a job have ended, at an interrupt: it takes what became of those under way.
+    job: Option<Box<dyn Fn(&Common, &[Value]) + Send>>,
 }
 
 #[derive(Debug)]
@@ -56,6 +60,37 @@ impl Watch {
             watch: self.clone(),
             numbers,
         }
+    }
+
+    /// A job begins, which tells of its loads if it is interrupted.
+    pub(crate) fn job(&self, tell: impl Fn(&Common, &[Value]) + Send + 'static) {
+        self.lock().job = Some(Box::new(tell));
+    }
+
+    /// The job has ended.
+    pub(crate) fn no_job(&self) {
+        self.lock().job = None;
+    }
+
+    /// Lets the job that is under way tell of its loads; whether there is one.
+    pub(crate) fn job_at_interrupt(&self, common: &Common) -> bool {
+        let targets = self.targets();
+        let job = self.lock().job.take();
+        job.is_some_and(|tell| {
+            tell(common, &targets);
+            true
+        })
+    }
+
+    /// What became of each target under way, for programs.
+    fn targets(&self) -> Vec<Value> {
+        let target = |Followed { name, status, .. }: &Followed| json!({ "name": name, "aftermath": status.aftermath(), "load_id": status.load_id() });
+        self.lock().followed.iter().map(target).collect()
+    }
+
+    /// The object that an interrupted command prints.
+    pub(crate) fn interrupted(&self) -> Value {
+        json!({ "status": "interrupted", "targets": self.targets() })
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -73,6 +73,14 @@ impl LoadAllBuilder {
         self
     }
 
+    /// Resolves names and keys, and refuses what the loaders cannot do. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// What is refused before any I/O.
+    pub fn check(self) -> Result<()> {
+        prepare(&self.client, self.destinations).map(drop)
+    }
+
     /// Says what the load would do in each destination, and changes nothing.
     ///
     /// # Errors

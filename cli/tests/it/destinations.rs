@@ -31,7 +31,7 @@ const HALF: [&str; 13] = [
     "u",
 ];
 
-const MISSING: [&str; 2] = ["-o", "create_table=false"];
+const MISSING: [&str; 2] = ["-O", "create_table=false"];
 
 #[test]
 fn each_destination_says_what_it_did() {
@@ -196,7 +196,7 @@ fn a_repetition_writes_only_where_the_load_is_missing() {
                 "people.csv",
                 "--load-id",
                 "day 1",
-                "-o",
+                "-O",
                 "format=parquet",
             ][..],
             &[

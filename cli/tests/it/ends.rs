@@ -23,7 +23,7 @@ const LOAD: [&str; 7] = [
 fn a_closed_pipe_ends_quietly() {
     let place = Place::new();
     place.write("people.csv", PEOPLE);
-    let missing = [&LOAD[..], &["-o", "create_table=false"]].concat();
+    let missing = [&LOAD[..], &["-O", "create_table=false"]].concat();
     let many = [
         "query",
         "--sql",

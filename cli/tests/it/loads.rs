@@ -48,7 +48,7 @@ fn a_load_says_what_it_did() {
         "file",
         "-T",
         "more",
-        "-o",
+        "-O",
         "format=parquet",
         "--load-id",
         "one",
@@ -71,7 +71,7 @@ fn a_load_says_what_it_did() {
         "file",
         "-T",
         "more",
-        "-o",
+        "-O",
         "format=parquet",
         "--load-id",
         "one",
@@ -207,11 +207,51 @@ fn an_error_says_how_often_and_how_long_it_was_tried() {
         "--to",
         "postgresql://u@127.0.0.1:1/d?table=t",
     ];
-    let error = place.refused(1, &[&load[..], &["-o", "max_retries=2"]].concat());
+    let error = place.refused(1, &[&load[..], &["-O", "max_retries=2"]].concat());
     assert!(
         error.contains("tried: 3 times in ") && error.lines().count() == 1,
         "{error}"
     );
-    let once = place.refused(1, &[&load[..], &["-o", "max_retries=0"]].concat());
+    let once = place.refused(1, &[&load[..], &["-O", "max_retries=0"]].concat());
     assert!(!once.contains("tried"), "{once}");
+}
+
+#[test]
+fn columns_and_rows_are_chosen_without_sql() {
+    let place = Place::new();
+    place.write(
+        "people.csv",
+        "id,name,email\n1,Ada,a@b\n2,Grace,g@h\n3,Edsger,\n",
+    );
+    let shape = [
+        "--exclude-columns",
+        "name",
+        "--rename",
+        "id=key",
+        "--cast",
+        "id=text",
+        "--mask",
+        "email=sha256",
+        "--where",
+        "id <> 2",
+    ];
+    let expected =
+        "key,email\n1,7508d8b5018ea640b85269861a101203f0c26900555268e930025dac844b0f35\n3,\n";
+    let query = ["query", "--from", "people.csv", "--format", "csv"];
+    assert_eq!(place.ok(&[&query[..], &shape].concat()), expected);
+    let load = ["load", "--from", "people.csv", "--to", "out.csv"];
+    place.ok(&[&load[..], &shape].concat());
+    assert_eq!(place.read("out.csv"), expected);
+    assert_eq!(
+        place.ok(&[&query[..], &["--columns", "name", "--limit", "1"]].concat()),
+        "name\nAda\n"
+    );
+    let error = place.refused(2, &[&query[..], &["--mask", "emial=redact"]].concat());
+    assert!(error.contains("did you mean `email`?"), "{error}");
+    place.write(
+        "job.toml",
+        "[loads.a]\nfrom = \"people.csv\"\nto = \"job.csv\"\nshape = { columns = [\"id\"], limit = 2 }\n",
+    );
+    place.ok(&["run", "job.toml", "-q"]);
+    assert_eq!(place.read("job.csv"), "id\n1\n2\n");
 }

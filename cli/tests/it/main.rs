@@ -8,17 +8,23 @@
 mod destinations;
 mod ends;
 mod help;
+mod incremental;
+mod inputs;
 mod jobs;
 mod lists;
 mod loads;
+mod machine;
 mod mistakes;
 mod postgresql;
 mod queries;
+mod runs;
 mod settings;
 mod signals;
 mod snapshots;
+mod strangers;
 mod terminal;
 mod twins;
+mod urls;
 
 use std::path::Path;
 use std::process::Stdio;
@@ -40,8 +46,13 @@ pub(crate) struct Ended {
 }
 
 /// Variables that would change what the program does.
-const DEAF: [&str; 10] = [
+const DEAF: [&str; 15] = [
     "DATABASE_URL",
+    "POSTGRES_URL",
+    "POSTGRESQL_URL",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGHOSTADDR",
     "PGHOST",
     "PGPORT",
     "PGUSER",

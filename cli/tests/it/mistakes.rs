@@ -35,6 +35,17 @@ fn each_mistake_is_named_with_what_to_do() {
             "did you mean `lake`?",
         ),
         (
+            load(&[
+                "--to",
+                "postgresql",
+                "--target",
+                "t",
+                "-c",
+                "host=h password=hunter2",
+            ]),
+            "may hold a password",
+        ),
+        (
             load(&["--to", "lake", "--target", "x.csv", "--connection", "lake"]),
             "--to lake is no loader",
         ),
@@ -142,6 +153,7 @@ fn each_mistake_is_named_with_what_to_do() {
             "there is nothing to read",
         ),
         (vec!["query"], "there is nothing to read"),
+        (vec!["query", "--from", "peple.csv"], "no such file"),
         (
             vec!["query", "--from", "peple", "--sql", "SELECT 1"],
             "peple",
@@ -155,8 +167,32 @@ fn each_mistake_is_named_with_what_to_do() {
             "--format",
         ),
         (
-            vec!["query", "--from", "people.csv", "--input-format", "csv"],
-            "--from -",
+            vec!["query", "--sql", "SELECT 1", "--input-format", "csv"],
+            "--from FILE",
+        ),
+        (
+            vec!["query", "--sql", "SELECT 1", "--output", "json"],
+            "--format json",
+        ),
+        (
+            vec!["query", "--from", "sub/none.csv", "--sql", "SELECT 1"],
+            "no such file",
+        ),
+        (
+            load(&["--to", "x.csv", "--target", "y"]),
+            "the target itself",
+        ),
+        (
+            vec![
+                "query",
+                "--from",
+                "redis://h",
+                "--table",
+                "t",
+                "--types",
+                "text",
+            ],
+            "about files",
         ),
         (vec!["query", "--sql-file", "no.sql"], "no.sql"),
         (
@@ -215,11 +251,6 @@ fn each_mistake_is_named_with_what_to_do() {
     for (arguments, words) in [
         (vec!["query", "--sql", "SELEC 1"], "SELEC"),
         (vec!["query", "--sql", "SELECT * FROM peple"], "peple"),
-        (vec!["query", "--from", "peple.csv"], "peple.csv"),
-        (
-            vec!["query", "--from", "gs://bucket/x.parquet"],
-            "feature `gcp`",
-        ),
         (
             vec!["query", "--sql", "SELECT nam FROM 'people.csv'"],
             "nam",
@@ -233,7 +264,7 @@ fn each_mistake_is_named_with_what_to_do() {
                 "people.csv",
                 "--to",
                 "postgresql://u:hunter2@127.0.0.1:1/d?table=t",
-                "-o",
+                "-O",
                 "max_retries=0",
             ],
             "127.0.0.1:1",

@@ -3,6 +3,36 @@
 use crate::{Ended, PEOPLE, Place};
 
 #[test]
+fn connections_are_shown_removed_and_tested_together() {
+    let place = Place::new();
+    place.write(
+        "arrowload.toml",
+        "# ours\n[connections.lake]\ntype = \"file\"\nroot = \"lake\" # here\n\n[connections.gone]\ntype = \"file\"\n\n[connections.pg]\nurl = \"postgresql://u:hunter2@127.0.0.1:1/d?connect_timeout=1\"\n",
+    );
+    let shown = place.ok(&["connections", "show", "pg"]);
+    assert!(
+        shown.contains("127.0.0.1") && shown.contains("***") && !shown.contains("hunter2"),
+        "{shown}"
+    );
+    let ended = place.run(&["connections", "test", "--all"]);
+    assert!(
+        ended.code == 1
+            && ended.out.contains("lake: file is reached")
+            && ended.err.contains("pg: ")
+            && !ended.err.contains("hunter2"),
+        "{ended:?}"
+    );
+    place.ok(&["connections", "remove", "gone"]);
+    let text = place.read("arrowload.toml");
+    assert!(
+        text.starts_with("# ours\n") && text.contains("# here") && !text.contains("gone"),
+        "{text}"
+    );
+    let error = place.refused(2, &["connections", "remove", "gone"]);
+    assert!(error.contains("no connection `gone`"), "{error}");
+}
+
+#[test]
 fn connections_are_added_listed_tested_and_used() {
     let place = Place::new();
     assert!(

@@ -1,0 +1,230 @@
+//! `arrowload peek`: what files are, the types that their columns would get and why, and their first rows.
+
+use arrow_array::RecordBatch;
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrowload::Client;
+use arrowload::core::url_scheme;
+use arrowload_common_text::printable;
+use futures::TryStreamExt;
+use serde_json::{Value, json};
+
+use crate::args::{Common, From, PeekArgs, Report};
+use crate::exit::{Exit, Failure};
+use crate::input::Question;
+use crate::output::{grid_of, rows_as_json};
+use crate::params::pair;
+use crate::show::{self, print, table};
+use crate::{machine, outcome};
+
+/// What is found of one file.
+struct Peeked {
+    /// As it was named.
+    file: String,
+    format: String,
+    found: String,
+    rows: Option<u64>,
+    columns: Vec<Column>,
+    first: Vec<RecordBatch>,
+}
+
+struct Column {
+    name: String,
+    data_type: String,
+    certainty: String,
+    reason: String,
+}
+
+pub(crate) async fn command(args: PeekArgs, common: &Common) -> Result<Exit, Failure> {
+    let mut objects = Vec::new();
+    for file in &args.files {
+        let peeked = peek(file, &args).await?;
+        match common.output {
+            Report::Json => objects.push(peeked.object()?),
+            Report::Text if args.emit_types => print(&peeked.declared())?,
+            Report::Text => peeked.show(args.wide)?,
+        }
+    }
+    if common.output == Report::Json {
+        outcome::tell(&machine::json(
+            &json!({ "status": "done", "files": objects }),
+        )?)?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn peek(file: &str, args: &PeekArgs) -> Result<Peeked, Failure> {
+    // The same words lead to the same file as with `query`.
+    let from = From {
+        from: Some(file.to_owned()),
+        input_format: args.input_format,
+        ..From::default()
+    };
+    let question = Question::ask(&from).await?;
+    let place = question.place.clone().ok_or_else(|| {
+        Failure::usage(format!(
+            "peek is about files, and `{}` is none; `arrowload list` says what a source has",
+            url_scheme(file).unwrap_or_else(|| file.to_owned())
+        ))
+    })?;
+    let mut options = String::new();
+    for text in &args.read_options {
+        let (key, value) = pair("--read-option", text)?;
+        if !key
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        {
+            return Err(Failure::usage(format!(
+                "--read-option {key}: there is no such option"
+            )));
+        }
+        options += &format!(", {key} => '{}'", quoted(value));
+    }
+    if let Some(types) = &args.types {
+        options += &format!(", types => '{}'", quoted(types));
+    }
+    let client = &question.client;
+    let (name, declared) = match args.input_format {
+        None => ("read".to_owned(), String::new()),
+        Some(format) => (
+            format!("read_{}", format.word()),
+            format!(", format => '{}'", format.word()),
+        ),
+    };
+    let looked = format!("peek('{}'{options}{declared})", quoted(&place));
+    let found = rows(client, &format!("SELECT * FROM {looked} ORDER BY position")).await?;
+    let first = rows(
+        client,
+        &format!(
+            "SELECT * FROM {name}('{}'{options}) LIMIT {}",
+            quoted(&place),
+            args.rows
+        ),
+    )
+    .await?;
+    let mut peeked = Peeked {
+        file: file.to_owned(),
+        format: String::new(),
+        found: String::new(),
+        rows: None,
+        columns: Vec::new(),
+        first,
+    };
+    for batch in &found {
+        for row in 0..batch.num_rows() {
+            let text = |column: &str| cell(batch, column, row);
+            peeked.format = text("format")?;
+            peeked.found = text("found")?;
+            peeked.rows = text("rows")?.parse().ok();
+            peeked.columns.push(Column {
+                name: text("name")?,
+                data_type: text("type")?,
+                certainty: text("certainty")?,
+                reason: text("reason")?,
+            });
+        }
+    }
+    Ok(peeked)
+}
+
+/// Text within the quotes of SQL.
+fn quoted(text: &str) -> String {
+    text.replace('\'', "''")
+}
+
+async fn rows(client: &Client, sql: &str) -> Result<Vec<RecordBatch>, Failure> {
+    let batches = client.sql(sql).stream().await?;
+    Ok(batches.try_collect().await?)
+}
+
+/// A value as text; nothing for a null, or a column that is not there.
+fn cell(batch: &RecordBatch, column: &str, row: usize) -> Result<String, Failure> {
+    let Some(array) = batch.column_by_name(column) else {
+        return Ok(String::new());
+    };
+    let failed = |error: arrow_schema::ArrowError| Failure::failed(error.to_string());
+    let formatter = ArrayFormatter::try_new(array, &FormatOptions::default()).map_err(failed)?;
+    formatter.value(row).try_to_string().map_err(failed)
+}
+
+impl Peeked {
+    fn show(&self, wide: bool) -> Result<(), Failure> {
+        let rows = self
+            .rows
+            .map(|rows| format!(", {} rows", show::count(rows)))
+            .unwrap_or_default();
+        let found = match self.found.is_empty() {
+            true => String::new(),
+            false => format!(", {}", self.found),
+        };
+        print(&format!(
+            "{}: {}{found}{rows}\n",
+            printable(&self.file),
+            self.format
+        ))?;
+        let row = |(index, column): (usize, &Column)| {
+            vec![
+                (index + 1).to_string(),
+                printable(&column.name).into_owned(),
+                column.data_type.clone(),
+                column.certainty.clone(),
+                printable(&column.reason).into_owned(),
+            ]
+        };
+        print(&table(
+            &["", "column", "type", "", "why"],
+            self.columns.iter().enumerate().map(row).collect(),
+        ))?;
+        print("")?;
+        if let Some(grid) = grid_of(&self.first)? {
+            let (text, left_out) = grid.draw(if wide { None } else { show::width() });
+            print(&text)?;
+            if left_out > 0 {
+                print(&format!(
+                    "({left_out} columns have no room here: --wide for all)"
+                ))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The types as `--types` takes them.
+    fn declared(&self) -> String {
+        let is_odd = |name: &str| name.contains([',', '=', '\'', '(', ')']);
+        if self.columns.iter().any(|column| is_odd(&column.name)) {
+            let types = self
+                .columns
+                .iter()
+                .map(|column| (column.name.clone(), column.data_type.clone().into()));
+            let types: serde_json::Map<String, Value> = types.collect();
+            return format!(
+                "--read-option 'types={}'",
+                Value::Object(types).to_string().replace('\'', "'\\''")
+            );
+        }
+        let types: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| format!("{}={}", column.name, column.data_type))
+            .collect();
+        format!("--types '{}'", types.join(","))
+    }
+
+    fn object(&self) -> Result<Value, Failure> {
+        let columns = self.columns.iter().map(|column| {
+            json!({
+                "name": column.name,
+                "type": column.data_type,
+                "certainty": column.certainty,
+                "reason": column.reason,
+            })
+        });
+        Ok(json!({
+            "file": self.file,
+            "format": self.format,
+            "found": self.found,
+            "rows": self.rows,
+            "columns": columns.collect::<Vec<_>>(),
+            "first": rows_as_json(&self.first)?,
+        }))
+    }
+}

@@ -1,0 +1,411 @@
+//! What needs no SQL: columns chosen, renamed, cast and masked, rows chosen.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, new_null_array};
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrowload::core::nearest;
+use arrowload::{BatchStream, Error, ErrorKind, Operator};
+use arrowload_common_text::{Column, Format};
+use clap::Args;
+use futures::StreamExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::exit::Failure;
+use crate::params::{pair, type_of};
+
+/// In place of a value that nobody is to see.
+const REDACTED: &str = "***";
+
+/// What is done to columns and rows, as flags and as a job has it.
+#[derive(Debug, Clone, Default, PartialEq, Args, Deserialize, Serialize, JsonSchema)]
+#[command(next_help_heading = "Which columns and rows")]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Shape {
+    /// Only these columns, in this order
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
+    pub(crate) columns: Vec<String>,
+    /// All columns but these
+    #[arg(
+        long,
+        value_name = "COLUMN,…",
+        value_delimiter = ',',
+        conflicts_with = "columns"
+    )]
+    pub(crate) exclude_columns: Vec<String>,
+    /// Another name for a column
+    #[arg(long, value_name = "COLUMN=NAME")]
+    pub(crate) rename: Vec<String>,
+    /// Another type for a column: int, float, bool, text, date, timestamp, timestamptz, decimal(p,s), binary. A value that would
+    /// change is refused
+    #[arg(long, value_name = "COLUMN=TYPE")]
+    pub(crate) cast: Vec<String>,
+    /// What nobody is to see: sha256 (of the value as text), redact (***) or null
+    #[arg(long, value_name = "COLUMN=HOW")]
+    pub(crate) mask: Vec<String>,
+    /// Only rows for which this is true, in the source's SQL
+    #[arg(long = "where", value_name = "SQL")]
+    #[serde(rename = "where")]
+    pub(crate) condition: Option<String>,
+    /// So many rows at most
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) limit: Option<u64>,
+    /// About this part of the rows, by chance: 1% or 0.01
+    #[arg(long, value_name = "PART")]
+    pub(crate) sample: Option<String>,
+}
+
+impl Shape {
+    /// The query with its rows chosen.
+    pub(crate) fn rows_of(&self, sql: String) -> Result<String, Failure> {
+        let mut conditions = Vec::new();
+        conditions.extend(self.condition.as_ref().map(|sql| format!("({sql})")));
+        if let Some(part) = &self.sample {
+            conditions.push(format!("random() < {}", share(part)?));
+        }
+        if conditions.is_empty() && self.limit.is_none() {
+            return Ok(sql);
+        }
+        let base = sql.trim().trim_end_matches(';');
+        let mut shaped = format!("SELECT * FROM ({base}) AS source");
+        if !conditions.is_empty() {
+            shaped += &format!(" WHERE {}", conditions.join(" AND "));
+        }
+        if let Some(rows) = self.limit {
+            shaped += &format!(" LIMIT {rows}");
+        }
+        Ok(shaped)
+    }
+
+    /// What is done to columns; `None` if nothing is.
+    pub(crate) fn operator(&self) -> Result<Option<Columns>, Failure> {
+        let pairs = |flag: &str, texts: &[String]| -> Result<Vec<(String, String)>, Failure> {
+            let own = |text: &String| {
+                let (column, value) = pair(flag, text)?;
+                Ok((column.to_owned(), value.to_owned()))
+            };
+            texts.iter().map(own).collect()
+        };
+        let casts = pairs("--cast", &self.cast)?
+            .into_iter()
+            .map(|(column, name)| {
+                let kind = type_of(&name).ok_or_else(|| {
+                    Failure::usage(format!("--cast {column}: `{name}` is no type"))
+                })?;
+                Ok((column, kind))
+            });
+        let masks = pairs("--mask", &self.mask)?
+            .into_iter()
+            .map(|(column, how)| {
+                let mask = match how.as_str() {
+                    "sha256" => Mask::Sha256,
+                    "redact" => Mask::Redact,
+                    "null" => Mask::Null,
+                    _ => {
+                        let message =
+                            format!("--mask {column}: `{how}` is none of sha256, redact and null");
+                        return Err(Failure::usage(message));
+                    }
+                };
+                Ok((column, mask))
+            });
+        let columns = Columns {
+            only: self.columns.clone(),
+            without: self.exclude_columns.clone(),
+            renamed: pairs("--rename", &self.rename)?,
+            casts: casts.collect::<Result<_, Failure>>()?,
+            masks: masks.collect::<Result<_, Failure>>()?,
+        };
+        Ok(Some(columns).filter(|columns| *columns != Columns::default()))
+    }
+}
+
+/// A part of the rows as a number.
+fn share(text: &str) -> Result<f64, Failure> {
+    let number = match text.trim().strip_suffix('%') {
+        Some(percent) => percent.trim().parse().map(|percent: f64| percent / 100.0),
+        None => text.trim().parse(),
+    };
+    let within = number.ok().filter(|number| (0.0..=1.0).contains(number));
+    within.ok_or_else(|| {
+        Failure::usage(format!(
+            "--sample {text}: write a part of the rows, such as 1% or 0.01"
+        ))
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mask {
+    Sha256,
+    Redact,
+    Null,
+}
+
+/// Columns chosen, renamed, cast and masked, by the names that the query gives them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Columns {
+    only: Vec<String>,
+    without: Vec<String>,
+    renamed: Vec<(String, String)>,
+    casts: Vec<(String, DataType)>,
+    masks: Vec<(String, Mask)>,
+}
+
+/// Where a column comes from, and what is done to it.
+#[derive(Clone)]
+struct Step {
+    index: usize,
+    from: String,
+    to: DataType,
+    mask: Option<Mask>,
+}
+
+impl Columns {
+    fn steps(&self, input: &Schema) -> Result<(SchemaRef, Vec<Step>), Error> {
+        let named = self.only.iter().chain(&self.without);
+        let named = named
+            .chain(self.renamed.iter().map(|(name, _)| name))
+            .chain(self.casts.iter().map(|(name, _)| name))
+            .chain(self.masks.iter().map(|(name, _)| name));
+        for name in named {
+            if input.index_of(name).is_err() {
+                let known = input.fields().iter().map(|field| field.name().as_str());
+                let hint = nearest(name, known.clone())
+                    .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                let known: Vec<&str> = known.collect();
+                let message = format!(
+                    "the rows have no column `{name}`{hint} Columns: {}",
+                    known.join(", ")
+                );
+                return Err(Error::new(ErrorKind::InvalidOption, message).with("column", name));
+            }
+        }
+        let chosen: Vec<usize> = match self.only.is_empty() {
+            true => (0..input.fields().len())
+                .filter(|index| !self.without.contains(input.field(*index).name()))
+                .collect(),
+            false => self
+                .only
+                .iter()
+                .filter_map(|name| input.index_of(name).ok())
+                .collect(),
+        };
+        let of = |pairs: &[(String, DataType)], name: &str| {
+            let found = pairs.iter().find(|(column, _)| column == name);
+            found.map(|(_, kind)| kind.clone())
+        };
+        let (mut fields, mut steps) = (Vec::new(), Vec::new());
+        for index in chosen {
+            let field = input.field(index);
+            let mask = self.masks.iter().find(|(column, _)| column == field.name());
+            let mask = mask.map(|(_, mask)| *mask);
+            let kind = match mask {
+                Some(Mask::Sha256 | Mask::Redact) => DataType::Utf8,
+                Some(Mask::Null) | None => {
+                    of(&self.casts, field.name()).unwrap_or_else(|| field.data_type().clone())
+                }
+            };
+            let renamed = self
+                .renamed
+                .iter()
+                .find(|(column, _)| column == field.name());
+            let name = renamed.map_or(field.name(), |(_, name)| name);
+            let is_nullable = field.is_nullable() || mask == Some(Mask::Null);
+            let is_same = mask.is_none() && kind == *field.data_type();
+            fields.push(match is_same {
+                true => field.clone().with_name(name),
+                false => Field::new(name, kind.clone(), is_nullable),
+            });
+            steps.push(Step {
+                index,
+                from: field.name().clone(),
+                to: kind,
+                mask,
+            });
+        }
+        let schema = Schema::new_with_metadata(fields, input.metadata().clone());
+        Ok((Arc::new(schema), steps))
+    }
+}
+
+impl Operator for Columns {
+    fn definition(&self) -> String {
+        format!("{self:?}")
+    }
+
+    fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Error> {
+        self.steps(input).map(|(schema, _)| schema)
+    }
+
+    fn apply(&self, stream: BatchStream) -> Result<BatchStream, Error> {
+        let (schema, steps) = self.steps(stream.schema())?;
+        let rows = stream.expected_rows();
+        let shaped = Arc::clone(&schema);
+        let stream = stream.map(move |batch| shape(&batch?, &steps, &shaped));
+        let stream = BatchStream::new(schema, stream);
+        Ok(match rows {
+            Some(rows) => stream.with_expected_rows(rows),
+            None => stream,
+        })
+    }
+}
+
+fn shape(batch: &RecordBatch, steps: &[Step], schema: &SchemaRef) -> Result<RecordBatch, Error> {
+    let columns = steps.iter().map(|step| {
+        let column = batch.column(step.index);
+        match step.mask {
+            None if *column.data_type() == step.to => Ok(Arc::clone(column)),
+            None => cast(column, &step.to, &step.from),
+            Some(Mask::Null) => Ok(new_null_array(&step.to, column.len())),
+            Some(mask) => masked(column, mask, &step.from),
+        }
+    });
+    let columns = columns.collect::<Result<Vec<_>, Error>>()?;
+    // A batch without columns has rows all the same.
+    let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(
+        Arc::clone(schema),
+        columns,
+        &options,
+    )?)
+}
+
+/// Values of another type, none of which has changed.
+fn cast(column: &ArrayRef, to: &DataType, name: &str) -> Result<ArrayRef, Error> {
+    let strict = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    let refused = |why: String| {
+        let message = format!(
+            "column `{name}` ({}) cannot be cast to {to}: {why}",
+            column.data_type()
+        );
+        Error::new(ErrorKind::InvalidData, message).with("column", name)
+    };
+    let values =
+        cast_with_options(column, to, &strict).map_err(|error| refused(error.to_string()))?;
+    // Text has many forms of one value; of everything else the way back leads to the same.
+    let is_text = matches!(
+        column.data_type(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    );
+    if !is_text {
+        let back = cast_with_options(&values, column.data_type(), &strict);
+        if !back.is_ok_and(|back| back.to_data() == column.to_data()) {
+            return Err(refused("a value would change".to_owned()));
+        }
+    }
+    Ok(values)
+}
+
+fn masked(column: &ArrayRef, mask: Mask, name: &str) -> Result<ArrayRef, Error> {
+    let values = Column::new(column);
+    let mut masked: Vec<Option<String>> = Vec::with_capacity(column.len());
+    for row in 0..column.len() {
+        if values.is_null(row) {
+            masked.push(None);
+            continue;
+        }
+        masked.push(Some(match mask {
+            Mask::Redact | Mask::Null => REDACTED.to_owned(),
+            Mask::Sha256 => {
+                let mut text = Vec::new();
+                values.text(row, &Format::CSV, &mut text).map_err(|why| {
+                    let message = format!("column `{name}` cannot be hashed: {why}");
+                    Error::new(ErrorKind::InvalidData, message).with("column", name)
+                })?;
+                let hash = Sha256::digest(&text);
+                hash.iter().map(|byte| format!("{byte:02x}")).collect()
+            }
+        }));
+    }
+    Ok(Arc::new(StringArray::from(masked)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_chosen_renamed_cast_and_masked() {
+        let batch = RecordBatch::try_from_iter([
+            (
+                "id",
+                Arc::new(arrow_array::Int64Array::from(vec![1, 2])) as ArrayRef,
+            ),
+            (
+                "email",
+                Arc::new(StringArray::from(vec![Some("a@b"), None])) as ArrayRef,
+            ),
+            (
+                "amount",
+                Arc::new(StringArray::from(vec!["1.50", "2"])) as ArrayRef,
+            ),
+        ])
+        .expect("a batch");
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let shape_of = Shape {
+            columns: texts(&["email", "amount", "id"]),
+            rename: texts(&["id=key"]),
+            cast: texts(&["amount=decimal(10,2)"]),
+            mask: texts(&["email=sha256"]),
+            ..Shape::default()
+        };
+        let columns = shape_of.operator().expect("valid").expect("one");
+        let (schema, steps) = columns.steps(batch.schema_ref()).expect("steps");
+        let shaped = shape(&batch, &steps, &schema).expect("a batch");
+        let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
+        assert_eq!(names, ["email", "amount", "key"]);
+        assert_eq!(*shaped.column(1).data_type(), DataType::Decimal128(10, 2));
+        let text = |column: usize, row: usize| {
+            arrow_cast::display::array_value_to_string(shaped.column(column), row).expect("text")
+        };
+        assert_eq!(text(1, 0), "1.50");
+        // As `printf a@b | sha256sum` has it.
+        assert_eq!(
+            text(0, 0),
+            "7508d8b5018ea640b85269861a101203f0c26900555268e930025dac844b0f35"
+        );
+        assert!(shaped.column(0).is_null(1));
+        let lossy = Shape {
+            cast: texts(&["id=bool"]),
+            ..Shape::default()
+        };
+        let columns = lossy.operator().expect("valid").expect("one");
+        let (schema, steps) = columns.steps(batch.schema_ref()).expect("steps");
+        let error = shape(&batch, &steps, &schema).expect_err("2 is no truth");
+        assert!(error.message().contains("would change"), "{error}");
+        let unknown = Shape {
+            exclude_columns: texts(&["emial"]),
+            ..Shape::default()
+        };
+        let columns = unknown.operator().expect("valid").expect("one");
+        let error = columns.schema(batch.schema_ref()).expect_err("unknown");
+        assert!(error.message().contains("did you mean `email`?"), "{error}");
+    }
+
+    #[test]
+    fn rows_are_chosen_by_the_sources_sql() {
+        let shape = Shape {
+            condition: Some("a > 1 OR b".into()),
+            limit: Some(3),
+            sample: Some("1%".into()),
+            ..Shape::default()
+        };
+        assert_eq!(
+            shape.rows_of("SELECT * FROM t;".into()).ok().as_deref(),
+            Some(
+                "SELECT * FROM (SELECT * FROM t) AS source WHERE (a > 1 OR b) AND random() < 0.01 LIMIT 3"
+            )
+        );
+        assert_eq!(
+            Shape::default().rows_of("SELECT 1".into()).ok().as_deref(),
+            Some("SELECT 1")
+        );
+        assert!(share("200%").is_err() && share("many").is_err());
+    }
+}
