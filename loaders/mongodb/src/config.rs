@@ -75,6 +75,8 @@ pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[("MONGODB_URI", "url")];
 pub(crate) struct Connected {
     pub(crate) client: mongodb::Client,
     pub(crate) database: String,
+    /// The servers, as they were named: what tells one deployment from others.
+    pub(crate) hosts: String,
 }
 
 impl Connected {
@@ -151,8 +153,14 @@ impl MongoConfig {
             let message = "no database is named; set `database`, or write mongodb://host/database";
             Error::new(ErrorKind::InvalidOption, message).with("key", "database")
         })?;
+        let mut hosts: Vec<String> = options.hosts.iter().map(ToString::to_string).collect();
+        hosts.sort();
         let client = mongodb::Client::with_options(options).map_err(from_native)?;
-        let connected = Connected { client, database };
+        let connected = Connected {
+            client,
+            database,
+            hosts: hosts.join(","),
+        };
         connected.ping().await?;
         Ok(connected)
     }

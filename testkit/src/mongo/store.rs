@@ -67,6 +67,15 @@ impl Index {
 
     fn key_of(&self, document: &[u8]) -> Vec<u8> {
         let mut key = Vec::new();
+        // Most documents begin with an ObjectId, which needs no decoding.
+        if self.name == "_id_"
+            && let Some(id) = document.get(4..21)
+            && id.starts_with(b"\x07_id\0")
+        {
+            key.push(4);
+            key.extend(&id[5..]);
+            return key;
+        }
         for path in self.key.keys() {
             values::index_key(values::get(document, path).as_ref(), &mut key);
         }
@@ -236,6 +245,34 @@ impl Collection {
         Ok(found)
     }
 
+    /// Does here what was done between two states of the collection. Places stay what they are, and new ones come at the end.
+    fn rebase(&mut self, before: &Self, after: &Self) -> Result<(), Refused> {
+        let same = |one: &Option<Bytes>, other: &Option<Bytes>| match (one, other) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        for (place, new) in after.documents.iter().enumerate() {
+            let Some(old) = before.documents.get(place) else {
+                if let Some(new) = new {
+                    self.insert(new.to_vec()).map_err(|_| conflict())?;
+                }
+                continue;
+            };
+            if same(old, new) {
+                continue;
+            }
+            if !same(old, &self.documents[place]) {
+                return Err(conflict());
+            }
+            match new {
+                Some(new) => self.replace(place, new.to_vec())?,
+                None => self.remove(place),
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn create_index(&mut self, spec: &Document) -> Result<(), Refused> {
         let bad = || Refused::new(67, "CannotCreateIndex", "an index needs a key and a name");
         let mut index = Index::new(spec).ok_or_else(bad)?;
@@ -258,6 +295,12 @@ impl Collection {
         self.version += 1;
         Ok(())
     }
+}
+
+fn conflict() -> Refused {
+    let mut refused = Refused::new(112, "WriteConflict", "WriteConflict error");
+    refused.labels.push("TransientTransactionError".into());
+    refused
 }
 
 /// All collections, by `database.collection`.
@@ -293,10 +336,10 @@ impl Store {
             .insert(namespace.to_owned(), Arc::new(collection));
     }
 
-    /// Swaps in what a transaction changed.
+    /// Does what a transaction did, document by document.
     ///
     /// # Errors
-    /// If somebody has changed one of its collections since it began.
+    /// If somebody has changed one of its documents since it began. Then nothing is done.
     pub(super) fn merge(&mut self, began: &Self, ended: Self) -> Result<(), Refused> {
         let version = |store: &Self, name: &String| {
             let found = store.collections.get(name);
@@ -308,20 +351,26 @@ impl Store {
             .filter(|name| version(began, name) != version(&ended, name))
             .cloned()
             .collect();
-        if changed
-            .iter()
-            .any(|name| version(began, name) != version(self, name))
-        {
-            let mut refused = Refused::new(112, "WriteConflict", "WriteConflict error");
-            refused.labels.push("TransientTransactionError".into());
-            return Err(refused);
-        }
+        let mut next = self.clone();
         for name in changed {
-            if let Some(collection) = ended.collections.get(&name) {
-                self.collections.insert(name, Arc::clone(collection));
+            let Some(after) = ended.collections.get(&name) else {
+                continue;
+            };
+            match (
+                began.collections.get(&name),
+                self.collections.get_mut(&name),
+            ) {
+                (Some(before), Some(now)) if before.uuid == now.uuid => {
+                    Arc::make_mut(now).rebase(before, after)?;
+                }
+                (None, None) => {
+                    next.collections.insert(name, Arc::clone(after));
+                }
+                _ => return Err(conflict()),
             }
         }
-        self.made = self.made.max(ended.made);
+        next.made = next.made.max(ended.made);
+        *self = next;
         Ok(())
     }
 }

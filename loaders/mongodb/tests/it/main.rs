@@ -5,7 +5,9 @@
     reason = "a test that cannot go on says so and ends"
 )]
 
+mod conformance;
 mod corpus;
+mod reader;
 mod reading;
 mod support;
 mod types;

@@ -1,0 +1,142 @@
+//! The conformance suite over the emulator, row by row and in transactions; documents are read back by the `bson` crate.
+
+use std::path::Path;
+
+use arrow_array::RecordBatch;
+use arrow_schema::DataType;
+use arrowload_core::{
+    Atomicity, Begun, Capabilities, DataLoader, LoadRequest, LoadState, LoaderDescriptor, Mode,
+    Plan, Rejects, Result as LoadResult, Settings, TargetColumns, TypeSupport,
+};
+use arrowload_mongodb::{MongoConfig, MongoLoader, MongoOptions, MongoSession, Resolved};
+use arrowload_testkit::mongo::MongoEmulator;
+use arrowload_testkit::{Subject, check_support_table, conformance};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::reader;
+use crate::support::emulator;
+
+struct Collections {
+    emulator: MongoEmulator,
+    descriptor: LoaderDescriptor,
+    never: &'static [&'static str],
+}
+
+impl Collections {
+    fn of<L: DataLoader>(never: &'static [&'static str]) -> Self {
+        let (package, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        Self {
+            emulator: emulator(),
+            descriptor: LoaderDescriptor::of::<L>(package, version),
+            never,
+        }
+    }
+}
+
+impl Subject for Collections {
+    fn descriptor(&self) -> LoaderDescriptor {
+        self.descriptor.clone()
+    }
+
+    fn connection(&self) -> Settings {
+        let mut settings = Settings::new();
+        settings.set("uri", self.emulator.url("test"), "the test");
+        settings
+    }
+
+    fn never_kept(&self) -> &[&'static str] {
+        self.never
+    }
+
+    fn read<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<RecordBatch>, String>> {
+        async move { reader::read(&self.emulator, target) }.boxed()
+    }
+}
+
+/// The loader with `transaction = true` for every load.
+#[derive(Debug)]
+struct InTransactions(MongoLoader);
+
+type Request = LoadRequest<MongoOptions>;
+
+fn in_transaction(request: &Request) -> Request {
+    let mut options = request.options.clone();
+    options.transaction = true;
+    request.clone().with_options(options)
+}
+
+impl DataLoader for InTransactions {
+    const NAME: &'static str = MongoLoader::NAME;
+    const CAPABILITIES: Capabilities = Capabilities::new(&Mode::ALL, Atomicity::Load)
+        .create_target()
+        .schema_evolution()
+        .load_ids()
+        .batch(MongoLoader::CAPABILITIES.batch);
+
+    type Config = MongoConfig;
+    type Options = MongoOptions;
+    type Resolved = Resolved;
+    type Session = MongoSession;
+
+    async fn connect(config: MongoConfig) -> LoadResult<Self> {
+        MongoLoader::connect(config).await.map(Self)
+    }
+
+    fn supports_type(data_type: &DataType) -> TypeSupport {
+        MongoLoader::supports_type(data_type)
+    }
+
+    async fn resolve(&self, request: &Request) -> LoadResult<Resolved> {
+        self.0.resolve(&in_transaction(request)).await
+    }
+
+    fn plan(request: &Request, resolved: &Resolved) -> Plan {
+        MongoLoader::plan(&in_transaction(request), resolved)
+    }
+
+    async fn begin(
+        &self,
+        request: Request,
+        resolved: Resolved,
+        rejects: Rejects,
+    ) -> LoadResult<Begun<MongoSession>> {
+        self.0
+            .begin(in_transaction(&request), resolved, rejects)
+            .await
+    }
+
+    async fn ping(&self) -> LoadResult<()> {
+        self.0.ping().await
+    }
+
+    async fn describe(&self, target: &str) -> LoadResult<Option<TargetColumns>> {
+        self.0.describe(target).await
+    }
+
+    async fn find_load(&self, target: &str, load_id: &str) -> LoadResult<LoadState> {
+        self.0.find_load(target, load_id).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collections_keep_their_promises() {
+    let subject = Collections::of::<MongoLoader>(&[]);
+    let report = conformance(&subject).await;
+    let failures = report.failures();
+    assert!(failures.is_empty(), "{failures:#?}");
+    check_support_table(
+        &report,
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_keep_their_promises() {
+    let subject = Collections::of::<InTransactions>(&[]);
+    // Types arrive by the same encoder.
+    let wanted = |name: &str| !name.starts_with("type ");
+    let report = arrowload_testkit::conformance_of(&subject, wanted).await;
+    let failures = report.failures();
+    assert!(failures.is_empty(), "{failures:#?}");
+}
