@@ -11,7 +11,7 @@ use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, SchemaRef};
 use arrowload_common_object_store::blocking;
-use arrowload_core::Result;
+use arrowload_core::{Error, ErrorKind, Result};
 use futures::TryStreamExt;
 use futures::stream::{self, Stream};
 
@@ -46,12 +46,28 @@ struct Facts {
     null_keys: u64,
 }
 
+/// Says where the files without names are, and what to do where they do not fit.
+fn in_folder(error: Error) -> Error {
+    let folder = std::env::temp_dir();
+    if error.kind() != ErrorKind::ResourceExhausted {
+        return error.with("path", folder.display());
+    }
+    let message = format!(
+        "the rows of the upsert do not fit into the folder of temporary files, `{}`: {}; set TMPDIR to one with more room",
+        folder.display(),
+        error.message()
+    );
+    Error::new(ErrorKind::ResourceExhausted, message)
+        .with("path", folder.display())
+        .with_source(error)
+}
+
 impl Spool {
     /// For batches of this schema, whose key columns are at these places.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`](arrowload_core::ErrorKind::Unsupported) for a type that keys cannot have;
-    /// [`ErrorKind::Io`](arrowload_core::ErrorKind::Io) if there is no room for temporary files.
+    /// [`ErrorKind::Unsupported`] for a type that keys cannot have;
+    /// [`ErrorKind::ResourceExhausted`] if there is no room for temporary files.
     pub fn new(schema: &SchemaRef, keys: Vec<usize>) -> Result<Self> {
         // The standard library draws it at random.
         let seed = RandomState::new().build_hasher().finish();
@@ -63,10 +79,13 @@ impl Spool {
             .iter()
             .map(|key| schema.field(*key).data_type().clone());
         let types: Vec<DataType> = key_types.collect();
-        let file = BufWriter::with_capacity(BUFFER, tempfile::tempfile()?);
+        let file = || -> Result<_> {
+            let file = tempfile::tempfile().map_err(|error| in_folder(error.into()))?;
+            Ok(BufWriter::with_capacity(BUFFER, file))
+        };
         Ok(Self {
-            batches: StreamWriter::try_new(file, schema)?,
-            hashes: BufWriter::with_capacity(BUFFER, tempfile::tempfile()?),
+            batches: StreamWriter::try_new(file()?, schema)?,
+            hashes: file()?,
             hasher: KeyHasher::new(&types, seed)?,
             spooled: Facts {
                 schema: Arc::clone(schema),
@@ -96,9 +115,11 @@ impl Spool {
             .fold(None, |all, nulls| {
                 NullBuffer::union(all.as_ref(), nulls.as_ref())
             });
-        self.batches.write(batch)?;
+        let written = self.batches.write(batch);
+        written.map_err(|error| in_folder(error.into()))?;
         for hash in self.hasher.hash(&keys)? {
-            self.hashes.write_all(&hash.to_bytes())?;
+            let written = self.hashes.write_all(&hash.to_bytes());
+            written.map_err(|error| in_folder(error.into()))?;
         }
         self.spooled.rows += batch.num_rows() as u64;
         self.spooled.null_keys += nulls.map_or(0, |nulls| nulls.null_count()) as u64;
@@ -110,15 +131,14 @@ impl Spool {
     /// # Errors
     /// If the disk cannot take what is left.
     pub fn finish(self) -> Result<Spooled> {
-        let batches = self.batches.into_inner()?;
+        let whole = |file: BufWriter<File>| {
+            let whole = file.into_inner();
+            whole.map_err(|error| in_folder(error.into_error().into()))
+        };
+        let batches = self.batches.into_inner();
         Ok(Spooled {
-            batches: batches
-                .into_inner()
-                .map_err(std::io::IntoInnerError::into_error)?,
-            hashes: self
-                .hashes
-                .into_inner()
-                .map_err(std::io::IntoInnerError::into_error)?,
+            batches: whole(batches.map_err(|error| in_folder(error.into()))?)?,
+            hashes: whole(self.hashes)?,
             facts: self.spooled,
         })
     }

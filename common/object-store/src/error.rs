@@ -44,6 +44,8 @@ impl Fault {
                     Some(fault) if *store == "LocalFileSystem" || fault.is_of_a_disk() => {
                         return fault;
                     }
+                    // There is no network: a file is shorter than it has to be.
+                    None if *store == "LocalFileSystem" => ErrorKind::InvalidData,
                     _ => return Self::NETWORK,
                 }
             }
@@ -273,6 +275,14 @@ mod tests {
                 "{native}"
             );
         }
+        let short = from_store(object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: "the range ends behind the file".into(),
+        });
+        assert_eq!(
+            (short.kind(), short.is_transient()),
+            (ErrorKind::InvalidData, false)
+        );
     }
 
     #[test]

@@ -103,8 +103,7 @@ impl Load {
 
     /// How many rows the table has, as far as its files say.
     pub(crate) fn old_rows(&self) -> Result<u64> {
-        let files = self.old_files()?;
-        Ok(files.iter().filter_map(|file| file.rows).sum())
+        self.target.table.as_ref().map_or(Ok(0), Table::rows)
     }
 
     /// Writes the rows that `replace_where` leaves.

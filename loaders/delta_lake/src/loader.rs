@@ -92,13 +92,15 @@ impl DataLoader for DeltaLakeLoader {
 
     async fn describe(&self, target: &str) -> Result<Option<TargetColumns>> {
         let place = Place::find(&self.config, target)?;
-        let table = Table::open(&place.log_store, false).await?;
+        let table = Table::open(&place.log_store, false).await;
+        let table = table.map_err(|error| place.refusal(error))?;
         table.map(|table| described(&table)).transpose()
     }
 
     async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
         let place = Place::find(&self.config, target)?;
-        self.absent.find_load(&place.log_store, load_id).await
+        let found = self.absent.find_load(&place.log_store, load_id).await;
+        found.map_err(|error| place.refusal(error))
     }
 
     fn config_from_url(url: &str) -> Result<serde_json::Map<String, serde_json::Value>> {

@@ -118,6 +118,11 @@ impl Place {
         }
     }
 
+    /// The error of a table that could not be opened, in the words of the load that would be refused.
+    pub(crate) fn refusal(&self, error: Error) -> Error {
+        self.check_writable().err().unwrap_or(error)
+    }
+
     /// Refuses a place on the local disk where no table can be written. An object store says so when it is written to.
     pub(crate) fn check_writable(&self) -> Result<()> {
         let Some(folder) = &self.local else {
@@ -130,6 +135,13 @@ impl Place {
             return Err(invalid(format!(
                 "`{}` is a file, and a table is a folder",
                 there.display()
+            )));
+        }
+        let log = folder.join("_delta_log");
+        if log.exists() && !log.is_dir() {
+            return Err(invalid(format!(
+                "`{}` is a file, and a table's log is a folder",
+                log.display()
             )));
         }
         if !may_write(there) {

@@ -42,5 +42,22 @@ pub(crate) async fn resolve(
             columns: columns().collect(),
         });
     }
-    Target::new(place, table, create, request, &load).map(|target| Found::Fits(Box::new(target)))
+    let target = Target::new(place, table, create, request, &load)?;
+    check_limits(&target, request)?;
+    Ok(Found::Fits(Box::new(target)))
+}
+
+/// Refuses an overwrite that removes every row of the table if that is more than is allowed. What other loads change is known
+/// only when their rows are.
+fn check_limits(target: &Target, request: &LoadRequest<DeltaLakeOptions>) -> Result<()> {
+    let limits = request.load.limits();
+    let (Some(table), Mode::Overwrite) = (&target.table, request.load.mode) else {
+        return Ok(());
+    };
+    let is_whole = target.replaces.is_none() && !request.options.overwrite_partitions;
+    if limits.is_empty() || !is_whole {
+        return Ok(());
+    }
+    let rows = table.rows()?;
+    limits.check(0, rows, rows)
 }

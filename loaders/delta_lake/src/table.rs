@@ -70,6 +70,12 @@ impl Table {
         self.state.metadata().partition_columns().to_vec()
     }
 
+    /// How many rows it has, as far as its files say.
+    pub(crate) fn rows(&self) -> Result<u64> {
+        let files = self.files()?.into_iter();
+        Ok(files.filter_map(|file| file.rows).sum())
+    }
+
     /// Whether files that were written for the other version of the table fit this one: the columns, partitions, properties
     /// and protocol are the same. The marks of loads are a property that decides nothing.
     pub(crate) fn fits_files_of(&self, other: &Self) -> bool {

@@ -6,6 +6,7 @@
 )]
 
 mod faults;
+mod full_disk;
 mod memory;
 mod mutants;
 mod postgres;

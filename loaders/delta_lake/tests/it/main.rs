@@ -9,6 +9,7 @@ mod after;
 mod conformance;
 mod contract;
 mod full_disk;
+mod places;
 mod races;
 mod replace;
 mod rules;
