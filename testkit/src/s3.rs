@@ -38,6 +38,9 @@ def answer(request):
     if request['do'] == 'put':
         s3.upload_file(request['file'], 'arrowload', prefix)
         return json.dumps([prefix])
+    if request['do'] == 'remove':
+        s3.delete_object(Bucket='arrowload', Key=prefix)
+        return json.dumps([prefix])
     if request['do'] == 'age':
         buckets = [p.buckets['arrowload'] for a in s3_backends.values() for p in a.values() if 'arrowload' in p.buckets]
         for bucket in buckets:
@@ -176,6 +179,15 @@ impl ThrowawayS3 {
     /// What the store says.
     pub fn put(&self, key: &str, file: &Path) -> Result<(), String> {
         self.ask(&json!({ "do": "put", "prefix": key, "file": file }))
+            .map(|_| ())
+    }
+
+    /// Removes an object.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn remove(&self, key: &str) -> Result<(), String> {
+        self.ask(&json!({ "do": "remove", "prefix": key }))
             .map(|_| ())
     }
 

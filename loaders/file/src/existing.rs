@@ -33,6 +33,8 @@ pub(crate) struct Found {
     pub(crate) history: History,
     /// Tells whether a single file was replaced since.
     pub(crate) stamp: Option<Stamp>,
+    /// In an object store: files of an earlier run of this very load are there, which was killed as it published them.
+    pub(crate) resumes: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -98,6 +100,7 @@ fn inspect_local(path: &Path, left: Option<&str>) -> Result<Found> {
         history,
         stamp: Some(stamp),
         record: None,
+        resumes: false,
     })
 }
 

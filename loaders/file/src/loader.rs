@@ -71,7 +71,7 @@ impl DataLoader for FileLoader {
                 format => stored(format, field.data_type()).to_string(),
             };
         }
-        plan.target_exists = target.exists;
+        plan.target_exists = target.exists || target.found.resumes;
         plan.identity = target.identity();
         plan.resources = target.resources(request);
         plan.guarantees = target.guarantees(&Self::CAPABILITIES, request);

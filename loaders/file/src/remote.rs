@@ -51,11 +51,17 @@ pub(crate) async fn list(store: &Store, folder: &Path) -> Result<Vec<ObjectMeta>
 
 async fn inspect_folder(store: &Store, path: &Path, left: Option<&str>) -> Result<Found> {
     let mut objects = list(store, path).await?;
+    let all = objects.len();
     objects.retain(|object| !is_left(object.location.filename().unwrap_or_default(), left));
+    let resumes = objects.len() < all;
     if objects.is_empty() {
-        return Ok(Found::default());
+        return Ok(Found {
+            resumes,
+            ..Found::default()
+        });
     }
     let found = Found {
+        resumes,
         kind: Kind::Folder,
         ..Found::default()
     };

@@ -205,6 +205,11 @@ impl FileTarget {
         if self.is_folder {
             resources.push("a record of the load in the folder, `_arrowload-…`".into());
         }
+        if self.found.resumes {
+            resources.push(
+                "files of an earlier run of this load, which was cut off: they are replaced".into(),
+            );
+        }
         match &self.home {
             Some(home) => resources.push(format!(
                 "a hidden folder `.arrowload-….tmp` in {}, until the load has ended",

@@ -221,17 +221,24 @@ async fn what_a_load_refuses_its_plan_refuses_in_the_same_words() {
     for (name, mut options, batch, kind) in refused() {
         let case = format!("{name} {options}");
         options["root"] = root.path().display().to_string().into();
-        options["load_id"] = "refused".into();
-        let planned = plan(name, &batch, options.clone()).await;
-        let planned = planned.and_then(|plan| plan.check()).expect_err(&case);
-        let loaded = run(name, &batch, options).await.expect_err(&case);
-        assert_eq!(planned.kind(), kind, "{case}: {planned:?}");
-        assert_eq!(
-            (planned.kind(), planned.message(), planned.is_transient()),
-            (loaded.kind(), loaded.message(), loaded.is_transient()),
-            "{case}"
-        );
-        assert!(dump(root.path()) == before, "{case}");
+        // With an id, the target is asked for it before anything else.
+        let mut said = Vec::new();
+        for load_id in [Value::Null, "refused".into()] {
+            options["load_id"] = load_id;
+            let planned = plan(name, &batch, options.clone()).await;
+            let planned = planned.and_then(|plan| plan.check()).expect_err(&case);
+            let loaded = run(name, &batch, options.clone()).await;
+            let loaded = loaded.expect_err(&case);
+            assert_eq!(planned.kind(), kind, "{case}: {planned:?}");
+            assert_eq!(
+                (planned.kind(), planned.message(), planned.is_transient()),
+                (loaded.kind(), loaded.message(), loaded.is_transient()),
+                "{case}"
+            );
+            assert!(dump(root.path()) == before, "{case}");
+            said.push(loaded.message().to_owned());
+        }
+        assert_eq!(said[0], said[1], "{case}");
     }
 }
 

@@ -216,6 +216,26 @@ async fn what_loads_stage_in_a_bucket_is_left_alone() {
         process.wait().expect("its end");
         run(&live, "live", 10).await.expect("a repeat");
     }
+    // A folder whose files came before its load was killed: its plan says that they are there.
+    let new = target("cut/");
+    let planned = async |id: &str| {
+        let plan = support::plan(&new, &rows(0..5), options(id)).await;
+        let plan = plan.map_err(|error| error.kind())?;
+        let says = plan.to_string().contains("files of an earlier run");
+        assert_eq!(says, plan.target_exists, "{plan}");
+        Ok::<_, ErrorKind>(plan.target_exists)
+    };
+    assert_eq!(planned("cut").await, Ok(false));
+    run("cut/", "cut", 5).await.expect("a load");
+    let keys = store.keys("leftovers/cut/").expect("a list");
+    let is_record = |key: &&String| key.contains("/_arrowload-");
+    for record in keys.iter().filter(is_record) {
+        store.remove(record).expect("removed");
+    }
+    assert_eq!(planned("cut").await, Ok(true));
+    let refusal = ErrorKind::TargetExists;
+    assert_eq!(planned("another").await, Err(refusal));
+    run("cut/", "cut", 5).await.expect("a repeat");
     // What a load leaves that is killed between its upload and its copy.
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("x");
