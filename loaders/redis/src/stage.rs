@@ -98,6 +98,13 @@ pub(crate) async fn check_kind(nodes: &mut Nodes, wanted: &str, keys: &[Vec<u8>]
     Ok(())
 }
 
+/// Refuses a user who may not run scripts, or not over these keys: once the load is recorded it is too late to find out.
+pub(crate) async fn check_may_move(nodes: &mut Nodes, key: &[u8]) -> Result<()> {
+    let stage = stage_key(key, "nonce");
+    let words = [b"EVAL".as_slice(), b"return 0", b"2", &stage, key];
+    nodes.call(key, &words).await.map(drop)
+}
+
 /// Every key that this attempt has staged, with the key that it is for.
 pub(crate) async fn staged(nodes: &mut Nodes, nonce: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let mark = format!("}}:{nonce}:").into_bytes();

@@ -160,6 +160,11 @@ pub(crate) async fn resolve(pool: &Pool, request: &Request) -> Result<Resolved> 
     if let (Manner::Moved, Some(key)) = (&target.manner, target.pattern.constant()) {
         stage::check_kind(&mut target.nodes, wanted, &[key.to_vec()]).await?;
     }
+    if target.manner.stages() && !target.pattern.start().is_empty() {
+        let sample = [target.pattern.start(), b"0"].concat();
+        let key = target.pattern.constant().unwrap_or(&sample);
+        stage::check_may_move(&mut target.nodes, key).await?;
+    }
     let attempts = &target.seen.attempts;
     lease::check_cut_off(&mut target.nodes, &target.own, attempts).await?;
     target.check_limits(request).await?;

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use arrowload_core::{BatchStream, ErrorKind, Input, Loader, Mode, load};
+use arrowload_core::{BatchStream, ErrorKind, Input, LoadState, Loader, Mode, load};
 use arrowload_testkit::ThrowawayRedis;
 use futures::StreamExt;
 use serde_json::json;
 
+use crate::promises;
 use crate::support::{descriptor, integers, once, repeatable, settings, spec, table};
 
 fn batches(rows: i64, each: i64) -> Vec<RecordBatch> {
@@ -281,4 +282,87 @@ async fn sentinel_names_the_master_and_the_replica_that_is_promoted() {
     .await
     .expect_err("no such master");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+}
+
+/// Every item of the lists of a target, read from each master, sorted.
+fn items(nodes: &[ThrowawayRedis], target: &str) -> Vec<String> {
+    let script = "local all = {} for _, key in ipairs(redis.call('KEYS', ARGV[1])) do \
+        for _, item in ipairs(redis.call('LRANGE', key, 0, -1)) do all[#all + 1] = item end end return all";
+    let printed = nodes.iter().map(|node| {
+        let words = ["EVAL_RO", script, "0", &format!("{target}:*")];
+        node.cli(&words).expect("redis-cli")
+    });
+    let printed: Vec<String> = printed.collect();
+    let lines = printed.iter().flat_map(|text| text.lines());
+    let mut items: Vec<String> = lines
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect();
+    items.sort_unstable();
+    items
+}
+
+/// A load whose keys are on several nodes is killed at any time: what is said of it then is what is there, and repeated it has
+/// each row once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_killed_at_any_time_ends_right() {
+    if ThrowawayRedis::available().is_none() {
+        return;
+    }
+    let nodes = ThrowawayRedis::start_cluster().expect("a cluster");
+    let url = format!("redis://{}?cluster=true", hosts(&nodes));
+    let loader = connect(&url).await;
+    let mut said = [0; 3];
+    for name in ["lists_append", "lists_overwrite"] {
+        let mut kinds = promises::kinds().into_iter();
+        let kind = kinds.find(|kind| kind.name == name).expect("a kind");
+        let old = promises::rows(0..6, "old");
+        let new: Vec<String> = (3..3 + promises::ROWS)
+            .map(|id| format!("new-{id}"))
+            .collect();
+        // How long it takes that is not killed.
+        let started = std::time::Instant::now();
+        let mut whole = promises::spawned(&url, name, &format!("{name}_whole"));
+        whole.wait().expect("ended");
+        let takes = started.elapsed();
+        for part in 0..12_u32 {
+            let target = format!("{name}_{part}");
+            let before = spec(&target, Mode::Append, kind.options.clone());
+            load(&loader, &before, &once(&old)).await.expect("loaded");
+            let before = items(&nodes, &target);
+            let mut child = promises::spawned(&url, name, &target);
+            tokio::time::sleep(takes * (part + 4) / 15).await;
+            child.kill().expect("killed");
+            child.wait().expect("ended");
+
+            let mut expected = new.clone();
+            if kind.mode == Mode::Append {
+                expected.extend(before.clone());
+            }
+            expected.sort_unstable();
+            let there = items(&nodes, &target);
+            let place = format!("{target}, killed after {part} of 12 parts");
+            match loader.find_load(&target, "one").await.expect("an answer") {
+                LoadState::NotCommitted => {
+                    said[0] += 1;
+                    assert_eq!(there, before, "{place}");
+                }
+                LoadState::Committed {
+                    complete: false, ..
+                } => said[1] += 1,
+                LoadState::Committed { .. } => {
+                    said[2] += 1;
+                    assert_eq!(there, expected, "{place}");
+                }
+                other => panic!("{place}: {other:?}"),
+            }
+            promises::repeated(&loader, &kind, &target).await;
+            assert_eq!(items(&nodes, &target), expected, "{place}");
+            for node in &nodes {
+                let left = node.cli(&["KEYS", "arrowload:stage:*"]).expect("redis-cli");
+                assert_eq!(left, "", "{place}");
+            }
+        }
+    }
+    assert!(said[0] > 0, "none was killed before its record: {said:?}");
 }

@@ -260,7 +260,7 @@ async fn a_load_that_was_cut_off_is_completed_by_the_next_load_of_its_target() {
     };
     let mut proxy = Proxy::start(database.server.port().expect("a port")).await;
     let url = format!("redis://127.0.0.1:{}/{}", proxy.port, database.number);
-    proxy.stop_at(b"$4\r\nEVAL\r\n", Stop::Hold);
+    proxy.stop_at(b"\r\nlocal ", Stop::Hold);
     killed(&mut proxy, &url, "list_overwrite", "t").await;
     assert_eq!(database.cli(&["LLEN", "t"]), "0");
     // Its record never expires before its rows are in place.

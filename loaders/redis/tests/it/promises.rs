@@ -4,7 +4,7 @@
 //! process, which is this test's own program, started again.
 
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use arrow_array::RecordBatch;
 use arrowload_core::{
@@ -17,14 +17,14 @@ use crate::proxy::{Proxy, Stop};
 use crate::support::{Database, connect, integers, repeatable, spec, table, texts};
 
 /// The rows of the load: it is sent in many pieces.
-const ROWS: i64 = 3_000;
+pub(crate) const ROWS: i64 = 3_000;
 
 /// A kind of load.
 #[derive(Clone)]
 pub(crate) struct Kind {
-    name: &'static str,
-    mode: Mode,
-    options: Value,
+    pub(crate) name: &'static str,
+    pub(crate) mode: Mode,
+    pub(crate) options: Value,
     /// What it leaves if it fails before its commit.
     leaves: AfterFailure,
     /// What it sends once it is recorded, to put its rows in place, if that is more than the record.
@@ -54,7 +54,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
         json!({ "data_structure": "sorted_set", "score_column": "id", "member_column": "v" });
     let mut hash_upsert = hash.clone();
     hash_upsert["keys"] = json!(["id"]);
-    let (eval, unlink) = (Some("$4\r\nEVAL\r\n"), Some("$6\r\nUNLINK\r\n"));
+    let (eval, unlink) = (Some("\r\nlocal "), Some("$6\r\nUNLINK\r\n"));
     vec![
         kind("hash_create", Mode::Create, hash.clone(), added, None),
         kind("hash_append", Mode::Append, hash.clone(), replaced, None),
@@ -85,7 +85,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
     ]
 }
 
-fn rows(ids: std::ops::Range<i64>, word: &str) -> RecordBatch {
+pub(crate) fn rows(ids: std::ops::Range<i64>, word: &str) -> RecordBatch {
     let values: Vec<String> = ids.clone().map(|id| format!("{word}-{id}")).collect();
     // The old rows have a group that the new ones have not.
     let groups = if word == "old" { 4 } else { 3 };
@@ -152,7 +152,8 @@ impl At {
 
 /// What a load sends, step by step, once it is recorded, and how often; then its last word, that all is in place.
 fn steps(kind: &Kind, target: &str) -> Option<(Vec<u8>, usize)> {
-    let eval = || b"$4\r\nEVAL\r\n".to_vec();
+    // What the scripts that move begin with.
+    let eval = || b"\r\nlocal ".to_vec();
     Some(match kind.name {
         // A thousand items at a time.
         "list_append" | "stream_append" => (eval(), 3),
@@ -321,14 +322,20 @@ async fn stopped(
 /// Names the load that a process is to do.
 const CHILD: &str = "ARROWLOAD_REDIS_CHILD";
 
-/// Has another process load, and kills it where the proxy stops it.
-pub(crate) async fn killed(proxy: &mut Proxy, url: &str, kind: &str, target: &str) {
-    let mut child = Command::new(std::env::current_exe().expect("this program"))
+/// Has another process load.
+pub(crate) fn spawned(url: &str, kind: &str, target: &str) -> Child {
+    Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "promises::a_process_to_kill", "--nocapture"])
         .env(CHILD, json!([url, kind, target]).to_string())
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
-        .expect("a process");
+        .expect("a process")
+}
+
+/// Has another process load, and kills it where the proxy stops it.
+pub(crate) async fn killed(proxy: &mut Proxy, url: &str, kind: &str, target: &str) {
+    let mut child = spawned(url, kind, target);
     proxy.reached().await;
     child.kill().expect("killed");
     child.wait().expect("ended");
@@ -347,7 +354,7 @@ async fn a_process_to_kill() {
     panic!("it was not killed: {outcome:?}");
 }
 
-async fn repeated(loader: &Loader, kind: &Kind, target: &str) -> LoadReport {
+pub(crate) async fn repeated(loader: &Loader, kind: &Kind, target: &str) -> LoadReport {
     let mut spec = spec_of(kind, target);
     spec.load.max_retries = 3;
     let report = load(loader, &spec, &repeatable(new_rows())).await;

@@ -486,6 +486,34 @@ async fn a_user_and_a_server_that_may_not_write_are_known_before_the_first_row()
         refused("a reader", &loader, &spec).await,
         ErrorKind::PermissionDenied
     );
+    // Who may not run scripts could record a load, and not put its rows in place.
+    for denied in ["-eval", "resetkeys ~arrowload:* ~t:*"] {
+        server
+            .cli(
+                &[
+                    &["ACL", "SETUSER", "mover", "on", ">pw", "~*", "+@all"],
+                    denied.split(' ').collect::<Vec<_>>().as_slice(),
+                ]
+                .concat(),
+            )
+            .expect("redis-cli");
+        let loader = connect(&format!("redis://mover:pw@127.0.0.1:{port}")).await;
+        for (target, options) in [
+            ("u", json!({ "data_structure": "list" })),
+            (
+                "u",
+                json!({ "data_structure": "stream", "key_pattern": "{table}:{id}" }),
+            ),
+        ] {
+            let staged = self::spec(target, Mode::Append, options);
+            assert_eq!(
+                refused(denied, &loader, &staged).await,
+                ErrorKind::PermissionDenied
+            );
+        }
+        assert_eq!(server.cli(&["DBSIZE"]).expect("redis-cli"), "0", "{denied}");
+        server.cli(&["ACL", "DELUSER", "mover"]).expect("redis-cli");
+    }
     let master = format!("replicaof 127.0.0.1 {port}");
     let replica = ThrowawayRedis::start(&[&master]).expect("a server");
     for _ in 0..100 {
@@ -518,7 +546,7 @@ async fn questions_change_nothing() {
         ("there", None, ""),
         ("staged", Some("list_append"), "new-1500\r\n"),
         ("generation", Some("generation"), "new-1500\r\n"),
-        ("recorded", Some("list_overwrite"), "$4\r\nEVAL\r\n"),
+        ("recorded", Some("list_overwrite"), "\r\nlocal "),
     ] {
         database.cli(&["FLUSHDB"]);
         if state == "there" {
@@ -737,7 +765,7 @@ async fn a_cut_off_load_that_cannot_be_completed_is_said_by_the_plan() {
     let loader = database.loader().await;
     for (kind, key) in [("list_append", "t"), ("lists_append", "t:1")] {
         database.cli(&["FLUSHDB"]);
-        proxy.stop_at("$4\r\nEVAL\r\n", Stop::Hold);
+        proxy.stop_at("\r\nlocal ", Stop::Hold);
         killed(&mut proxy, &url, kind, "t").await;
         database.cli(&["SET", key, "of somebody else"]);
         let before = database.dump();
