@@ -212,25 +212,21 @@ impl Feed {
     fn lines_chunk(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Note>> {
         let mut searched = 0;
         loop {
+            let all = self.pending().len();
+            if self.ended && !self.open_end {
+                self.done = true;
+                return Ok((all > 0).then(|| self.give(all, Kind::Lines, buffer)));
+            }
             let found = memchr::memrchr(b'\n', &self.pending()[searched..]);
-            if let Some(last) = found
-                && (self.pending().len() >= self.chunk || self.ended)
-            {
-                return Ok(Some(self.give(searched + last + 1, Kind::Lines, buffer)));
-            }
-            if found.is_none() {
-                searched = self.pending().len();
-            }
-            if !self.more()? {
-                if self.pending().is_empty() {
-                    self.done = true;
-                    return Ok(None);
+            match found {
+                Some(last) if all >= self.chunk || self.ended => {
+                    return Ok(Some(self.give(searched + last + 1, Kind::Lines, buffer)));
                 }
-                if self.open_end {
-                    return Ok(self.cut(Kind::Lines, buffer));
-                }
-                return Ok(Some(self.give(self.pending().len(), Kind::Lines, buffer)));
+                Some(_) => {}
+                None if self.ended => return Ok(self.cut(Kind::Lines, buffer)),
+                None => searched = all,
             }
+            self.more()?;
         }
     }
 

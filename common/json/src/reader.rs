@@ -264,3 +264,7 @@ fn prove_named(
         mark,
     )
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

@@ -86,9 +86,8 @@ fn find(input: &Input, options: &Options) -> Result<Layout> {
     } else {
         Mark::Sampled
     };
-    // Rows are objects if any of them is.
     let mut settings = Arc::new(Settings::new(options, false)?);
-    if has_objects(head, whole, format, &settings)? {
+    if has_objects(head, whole, format, &settings) {
         settings = Arc::new(Settings::new(options, true)?);
     }
     let empty = |settings: &Arc<Settings>, profile, mark| {
@@ -155,39 +154,32 @@ fn format(text: &[u8], whole: bool) -> Format {
     }
 }
 
-/// Whether any of the rows in the head is an object.
-fn has_objects(head: &[u8], whole: bool, format: Format, settings: &Arc<Settings>) -> Result<bool> {
+/// Whether rows are objects: in an array if all in the head are, else if any is, and the others are refused.
+fn has_objects(head: &[u8], whole: bool, format: Format, settings: &Arc<Settings>) -> bool {
     let mut feed = Feed::over_head(head, whole, format, Arc::clone(settings));
-    let mut buffer = Vec::new();
-    loop {
-        // What is wrong with the text is said when its values are looked at.
-        let Ok(Some(note)) = feed.fill(&mut buffer) else {
-            return Ok(false);
-        };
-        let mut lexer = Lexer::new(
-            &buffer,
-            note.len,
-            note.kind == Kind::Lines,
-            settings.max_depth,
-        );
+    let (mut buffer, mut objects, mut others) = (Vec::new(), 0, 0);
+    // What is wrong with the text is said when its values are looked at.
+    while let Ok(Some(note)) = feed.fill(&mut buffer) {
+        let lines = note.kind == Kind::Lines;
+        let mut lexer = Lexer::new(&buffer, note.len, lines, settings.max_depth);
         while lexer.at < lexer.len {
             match lexer.blanks() {
-                b'{' => return Ok(true),
-                b',' | b'\n' => lexer.at += 1,
-                _ => {
-                    if lexer.skip().is_err() {
-                        let rest = &buffer[lexer.at..note.len];
-                        let line = memchr::memchr(b'\n', rest)
-                            .map_or(note.len, |found| lexer.at + found + 1);
-                        lexer.at = if note.kind == Kind::Lines {
-                            line
-                        } else {
-                            note.len
-                        };
-                        lexer.surface();
-                    }
+                b',' | b'\n' | 0 => {
+                    lexer.at += 1;
+                    continue;
                 }
+                b'{' => objects += 1,
+                _ => others += 1,
+            }
+            if lexer.skip().is_err() {
+                let rest = memchr::memchr(b'\n', &buffer[lexer.at..note.len]);
+                lexer.at = match rest {
+                    Some(found) if lines => lexer.at + found + 1,
+                    _ => note.len,
+                };
+                lexer.surface();
             }
         }
     }
+    objects > 0 && (others == 0 || format != Format::Array)
 }

@@ -7,7 +7,10 @@
 
 mod cases;
 mod late;
+mod mutations;
 mod refusals;
+mod suite;
+mod tables;
 
 use std::io::Cursor;
 use std::sync::{Arc, Mutex};
