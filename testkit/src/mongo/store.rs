@@ -358,7 +358,7 @@ impl Store {
             };
             match (
                 began.collections.get(&name),
-                self.collections.get_mut(&name),
+                next.collections.get_mut(&name),
             ) {
                 (Some(before), Some(now)) if before.uuid == now.uuid => {
                     Arc::make_mut(now).rebase(before, after)?;

@@ -7,6 +7,7 @@
 
 mod conformance;
 mod corpus;
+mod loading;
 mod reader;
 mod reading;
 mod support;
