@@ -6,23 +6,27 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use arrowload_core::{BatchStream, Error, ErrorKind, Query, Result};
-use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execution_plan::CardinalityEffect;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
 use futures::{FutureExt, StreamExt};
 
 use crate::error::from_datafusion;
 use crate::options::EngineOptions;
 use crate::params::bind;
-use crate::tables::{Schema, Tables};
+use crate::tables::{Asked, Schema, Tables};
+use crate::{calls, offer};
 
 /// Where the tables are in the session's catalog.
 const CATALOG: &str = "arrowload";
@@ -30,7 +34,8 @@ const SCHEMA: &str = "tables";
 
 /// A DataFusion session over the tables of one source. It serves many queries, several at once.
 pub struct Engine {
-    context: SessionContext,
+    /// What all queries share. Each has a catalog of its own beside it.
+    state: SessionState,
     tables: Arc<dyn Tables>,
 }
 
@@ -71,13 +76,13 @@ impl Engine {
             .schema_force_view_types = false;
         let runtime = runtime.build_arc().map_err(from_datafusion)?;
         let context = SessionContext::new_with_config_rt(config, runtime);
-        let catalog = MemoryCatalogProvider::new();
-        let schema = Schema::new(Arc::clone(&tables), &context);
-        catalog
-            .register_schema(SCHEMA, Arc::new(schema))
-            .map_err(from_datafusion)?;
-        context.register_catalog(CATALOG, Arc::new(catalog));
-        Ok(Self { context, tables })
+        let state = context.state();
+        Ok(Self { state, tables })
+    }
+
+    /// What the engine has: its runtime, and its settings.
+    pub fn session(&self) -> &SessionState {
+        &self.state
     }
 
     /// Runs a query. Dropping the stream cancels it.
@@ -86,13 +91,13 @@ impl Engine {
     /// [`ErrorKind::Unsupported`] for a statement that does more than read, [`ErrorKind::InvalidOption`] for parameters and
     /// values that do not match, and what [`from_datafusion`] says of the engine's errors.
     pub async fn query(&self, query: &Query) -> Result<BatchStream> {
-        let plan = self.plan(query).await?;
+        let (state, plan) = self.plan(query).await?;
         let rows = plan
             .partition_statistics(None)
             .map_err(from_datafusion)?
             .num_rows;
         let limit = limit(plan.as_ref());
-        let batches = execute_stream(plan, self.context.task_ctx()).map_err(from_datafusion)?;
+        let batches = execute_stream(plan, state.task_ctx()).map_err(from_datafusion)?;
         let schema = batches.schema();
         let batches = AssertUnwindSafe(batches)
             .catch_unwind()
@@ -109,25 +114,35 @@ impl Engine {
     /// # Errors
     /// As [`query`](Self::query) has before the first batch.
     pub async fn schema(&self, query: &Query) -> Result<SchemaRef> {
-        Ok(self.plan(query).await?.schema())
+        Ok(self.plan(query).await?.1.schema())
     }
 
-    async fn plan(&self, query: &Query) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn plan(&self, query: &Query) -> Result<(SessionState, Arc<dyn ExecutionPlan>)> {
         let plan = async {
-            let state = self.context.state();
-            let plan = match state.create_logical_plan(&query.sql).await {
+            let dialect = &self.state.config().options().sql_parser.dialect;
+            let mut statement = self
+                .state
+                .sql_to_statement(&query.sql, dialect)
+                .map_err(from_datafusion)?;
+            calls::replace(&mut statement, self.tables.as_ref())?;
+            let types = query.reading.types.as_ref();
+            let asked = Asked {
+                reading: query.reading.clone(),
+                types: types
+                    .map_or_else(Default::default, |target| offer::types(&statement, target)),
+            };
+            let state = self.asked(asked)?;
+            let plan = match state.statement_to_plan(statement.clone()).await {
                 Ok(plan) => plan,
                 Err(error) => {
-                    let missing = self.missing_table(&state, &query.sql).await;
+                    let missing = self.missing_table(&state, &statement).await;
                     return Err(missing.unwrap_or_else(|| from_datafusion(error)));
                 }
             };
             check_reads(&plan)?;
             let plan = bind(plan, &query.params)?;
-            state
-                .create_physical_plan(&plan)
-                .await
-                .map_err(from_datafusion)
+            let plan = state.create_physical_plan(&plan).await;
+            Ok((state, plan.map_err(from_datafusion)?))
         };
         AssertUnwindSafe(plan)
             .catch_unwind()
@@ -135,16 +150,33 @@ impl Engine {
             .map_err(panicked)?
     }
 
+    /// The session of one query: its tables are opened for what the query asks.
+    fn asked(&self, asked: Asked) -> Result<SessionState> {
+        let schema = Schema {
+            tables: Arc::clone(&self.tables),
+            session: self.state.clone(),
+            asked,
+        };
+        let catalog = MemoryCatalogProvider::new();
+        catalog
+            .register_schema(SCHEMA, Arc::new(schema))
+            .map_err(from_datafusion)?;
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog(CATALOG.into(), Arc::new(catalog));
+        Ok(SessionStateBuilder::new_from_existing(self.state.clone())
+            .with_catalog_list(Arc::new(catalogs))
+            .build())
+    }
+
     /// Why a statement could not be planned, if it names a table that is not there.
-    async fn missing_table(&self, state: &SessionState, sql: &str) -> Option<Error> {
-        let dialect = &state.config().options().sql_parser.dialect;
-        let statement = state.sql_to_statement(sql, dialect).ok()?;
-        for reference in state.resolve_table_references(&statement).ok()? {
+    async fn missing_table(&self, state: &SessionState, statement: &Statement) -> Option<Error> {
+        for reference in state.resolve_table_references(statement).ok()? {
             let name = reference.table();
             if reference.schema().is_some() || state.table_functions().contains_key(name) {
                 continue;
             }
-            if let Ok(None) = self.tables.open(name, state).await {
+            let asked = Asked::default();
+            if let Ok(None) = self.tables.open(name, &self.state, &asked).await {
                 return Some(self.tables.missing(name));
             }
         }

@@ -1,15 +1,27 @@
 //! What tables an engine has: the part that differs from source to source.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrowload_core::{Error, Result};
+use arrow_schema::DataType;
+use arrowload_core::{Error, ErrorKind, Reading, Result};
 use async_trait::async_trait;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::prelude::SessionContext;
+
+use crate::calls::Call;
+
+/// What a query asks of the tables that it opens.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// What the load asks, and takes.
+    pub reading: Reading,
+    /// The types that the target has for columns which the query hands on as they are, by their names in the table.
+    pub types: BTreeMap<String, DataType>,
+}
 
 /// The tables of a source. A table is opened when a query names it.
 #[async_trait]
@@ -22,27 +34,33 @@ pub trait Tables: fmt::Debug + Send + Sync + 'static {
         &self,
         name: &str,
         session: &SessionState,
+        asked: &Asked,
     ) -> Result<Option<Arc<dyn TableProvider>>>;
+
+    /// The table functions that these tables have, in small letters.
+    fn functions(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The name of the table that a call of one of the [`functions`](Self::functions) stands for, as [`open`](Self::open) takes it.
+    ///
+    /// # Errors
+    /// When the function does not take these values.
+    fn call(&self, call: Call) -> Result<String> {
+        let message = format!("there is no table function `{}`", call.function);
+        Err(Error::new(ErrorKind::NotFound, message))
+    }
 
     /// The error for a name that no table has.
     fn missing(&self, name: &str) -> Error;
 }
 
-/// The tables as DataFusion asks for them.
+/// The tables as DataFusion asks for them, for one query.
 pub(crate) struct Schema {
-    tables: Arc<dyn Tables>,
-    /// The session that opens them. It is not kept alive from here: its own catalog holds this schema.
-    session: Box<dyn Fn() -> Option<SessionState> + Send + Sync>,
-}
-
-impl Schema {
-    pub(crate) fn new(tables: Arc<dyn Tables>, context: &SessionContext) -> Self {
-        let state = context.state_weak_ref();
-        Self {
-            tables,
-            session: Box::new(move || Some(state.upgrade()?.read().clone())),
-        }
-    }
+    pub(crate) tables: Arc<dyn Tables>,
+    /// The session that opens them. It has no catalog, so that nothing keeps itself alive.
+    pub(crate) session: SessionState,
+    pub(crate) asked: Asked,
 }
 
 impl fmt::Debug for Schema {
@@ -66,10 +84,8 @@ impl SchemaProvider for Schema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let session = (self.session)()
-            .ok_or_else(|| DataFusionError::Internal("the session has ended".into()))?;
         self.tables
-            .open(name, &session)
+            .open(name, &self.session, &self.asked)
             .await
             .map_err(|error| DataFusionError::External(Box::new(error)))
     }

@@ -16,7 +16,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
 
-use crate::{Engine, EngineOptions, Tables, from_datafusion};
+use crate::{Asked, Engine, EngineOptions, Tables, from_datafusion};
 
 #[derive(Debug)]
 struct Memory;
@@ -45,7 +45,12 @@ impl Tables for Memory {
         vec!["numbers".into()]
     }
 
-    async fn open(&self, name: &str, _: &SessionState) -> Result<Option<Arc<dyn TableProvider>>> {
+    async fn open(
+        &self,
+        name: &str,
+        _: &SessionState,
+        _: &Asked,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
         let ids = Int64Array::from_iter_values(0..10);
         let batch = RecordBatch::try_new(schema(), vec![Arc::new(ids)])?;
         Ok(match name {

@@ -10,7 +10,8 @@ use url::Url;
 
 use crate::{check_key, check_scheme, settings};
 
-/// Opens the store of a URL, and says where in it the URL points.
+/// Opens the store of a URL, and says where in it the URL points. A URL of the web with a query, as signed ones have, is a store of
+/// its own, at whose root the file is.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] for a store that this build leaves out, [`ErrorKind::InvalidOption`] for a scheme or a key that
@@ -23,9 +24,17 @@ pub fn open(url: &Url, options: &BTreeMap<String, Secret>) -> Result<(Arc<dyn Ob
     let all = settings(options)
         .into_iter()
         .map(|(key, value)| (key.to_ascii_lowercase(), value));
+    // Who writes `http://` means it.
+    let plain = (url.scheme() == "http").then(|| ("allow_http".to_owned(), "true".to_owned()));
     // Later options stand over earlier ones.
-    match object_store::parse_url_opts(url, std::iter::once(default).chain(all)) {
-        Ok((store, path)) => Ok((store.into(), path)),
+    let all = std::iter::once(default).chain(plain).chain(all);
+    let opened = match url.query() {
+        #[cfg(feature = "http")]
+        Some(_) if matches!(url.scheme(), "http" | "https") => with_query(url, all),
+        _ => object_store::parse_url_opts(url, all).map(|(store, path)| (store.into(), path)),
+    };
+    match opened {
+        Ok(opened) => Ok(opened),
         Err(error) => {
             let message = format!(
                 "the object store of {}:// cannot be set up: {error}",
@@ -34,6 +43,20 @@ pub fn open(url: &Url, options: &BTreeMap<String, Secret>) -> Result<(Arc<dyn Ob
             Err(Error::new(ErrorKind::InvalidOption, message).with_source(error))
         }
     }
+}
+
+#[cfg(feature = "http")]
+fn with_query(
+    url: &Url,
+    options: impl Iterator<Item = (String, String)>,
+) -> object_store::Result<(Arc<dyn ObjectStore>, Path)> {
+    let mut builder = object_store::http::HttpBuilder::new().with_url(url.as_str());
+    for (key, value) in options {
+        if let Ok(key) = key.parse() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    Ok((Arc::new(builder.build()?), Path::default()))
 }
 
 #[cfg(all(test, feature = "aws"))]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use arrowload_common_datafusion::{Engine, EngineOptions, Tables, from_datafusion};
+use arrowload_common_datafusion::{Asked, Engine, EngineOptions, Tables, from_datafusion};
 use arrowload_core::{BatchStream, DataSource, Error, ErrorKind, Query, Result};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
@@ -120,6 +120,7 @@ impl Tables for DeltaTables {
         &self,
         name: &str,
         session: &SessionState,
+        _: &Asked,
     ) -> Result<Option<Arc<dyn TableProvider>>> {
         for (target, version) in self.targets(name)? {
             let log_store = Place::find(&self.place, &target)?.log_store;

@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::how::ReadConfig;
+
 /// The folder or file to query, and what the engine may use.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +30,11 @@ pub struct DataFusionConfig {
     /// Keys and values for the object stores of URLs in queries, such as `aws_region`, over those from the environment
     /// (`AWS_*`, `GOOGLE_*`, `AZURE_*`).
     pub storage_options: BTreeMap<String, Secret>,
+    /// Tables by name, over those of the folder: each a file, folder, pattern or URL.
+    pub tables: BTreeMap<String, String>,
+    /// How files are read: options by format, `{ csv = { delim = ";" } }`; those of `any` are for all formats that have them. A table
+    /// function goes over them.
+    pub read: ReadConfig,
 }
 
 impl DataFusionConfig {

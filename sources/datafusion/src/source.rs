@@ -10,7 +10,8 @@ use datafusion::prelude::SessionConfig;
 use serde_json::{Map, Value};
 
 use crate::config::{DataFusionConfig, config_from_url};
-use crate::tables::FolderTables;
+use crate::place::Places;
+use crate::tables::FileTables;
 
 /// Queries files with DataFusion.
 pub struct DataFusionSource {
@@ -20,6 +21,7 @@ pub struct DataFusionSource {
 impl DataSource for DataFusionSource {
     const NAME: &'static str = "datafusion";
     const URL_SCHEMES: &'static [&'static str] = &["datafusion"];
+    const FINDS_TYPES: bool = true;
 
     type Config = DataFusionConfig;
 
@@ -37,10 +39,23 @@ impl DataSource for DataFusionSource {
         } else {
             absolute
         };
+        config.read.check()?;
         let options = config.engine();
-        let tables = FolderTables::new(folder, config.storage_options);
+        let tables = FileTables {
+            places: Places {
+                folder,
+                storage_options: config.storage_options,
+            },
+            named: config.tables,
+            read: config.read,
+            known: Arc::default(),
+        };
+        let mut session = SessionConfig::new();
+        // Days of the year 9999, which INT96 can hold and nanoseconds cannot.
+        let parquet = &mut session.options_mut().execution.parquet;
+        parquet.coerce_int96 = Some("us".into());
         Ok(Self {
-            engine: Engine::new(&options, SessionConfig::new(), Arc::new(tables))?,
+            engine: Engine::new(&options, session, Arc::new(tables))?,
         })
     }
 

@@ -1,46 +1,88 @@
-//! Files as tables: each file or folder below the configured folder under its stem, and `FROM 'file.parquet'`.
+//! Files as tables: each file or folder below the configured folder under its stem, `FROM 'file.csv'`, and the table functions,
+//! `FROM read_csv('file.csv', delim => ';')`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrowload_common_datafusion::{Tables, from_datafusion};
-use arrowload_core::{Error, ErrorKind, Result, Secret, nearest};
+use arrowload_common_datafusion::{Asked, Call, Tables, from_datafusion};
+use arrowload_common_object_store::blocking;
+use arrowload_core::{Error, ErrorKind, Result, nearest};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
-use datafusion::datasource::listing::{ListingTable, ListingTableConfig};
-use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::format::{Format, stem};
-use crate::stores;
+use crate::file::DataFile;
+use crate::how::{How, ReadConfig};
+use crate::kind::{Kind, stem};
+use crate::known::{self, Known};
+use crate::look::{Certainty, Looked, Wanted, look};
+use crate::peek::peek;
+use crate::place::{Places, is_hidden};
+use crate::table::{FileTable, in_memory};
+use crate::union::Union;
 
+/// Files that are looked at together.
+const AT_ONCE: usize = 8;
 /// How many folders deep a dataset may be.
 const DEPTH: usize = 32;
+/// What the name of a table begins with that is the call of a table function.
+const CALL: &str = "call:";
+
+/// The table functions.
+const FUNCTIONS: [&str; 6] = [
+    "read",
+    "read_csv",
+    "read_json",
+    "read_arrow",
+    "read_parquet",
+    "peek",
+];
 
 /// The tables of a folder. Nothing is listed or opened that is not asked for.
 #[derive(Debug)]
-pub(crate) struct FolderTables {
-    folder: PathBuf,
-    storage_options: BTreeMap<String, Secret>,
+pub(crate) struct FileTables {
+    pub(crate) places: Places,
+    /// Tables by name, over those of the folder.
+    pub(crate) named: BTreeMap<String, String>,
+    pub(crate) read: ReadConfig,
+    pub(crate) known: Arc<Known>,
 }
 
-impl FolderTables {
-    pub(crate) fn new(folder: PathBuf, storage_options: BTreeMap<String, Secret>) -> Self {
-        Self {
-            folder,
-            storage_options,
-        }
+/// A call of a table function, as the name of a table.
+#[derive(Debug, Serialize, Deserialize)]
+struct Called {
+    function: String,
+    files: Vec<String>,
+    options: Map<String, Value>,
+}
+
+impl Called {
+    fn parse(name: &str) -> Option<Self> {
+        serde_json::from_str(name.strip_prefix(CALL)?).ok()
     }
 
+    fn kind(&self) -> Option<Kind> {
+        Kind::of_word(self.function.strip_prefix("read_")?)
+    }
+
+    fn shown(&self) -> String {
+        self.files.join("`, `")
+    }
+}
+
+impl FileTables {
     /// Files and folders by the names of their tables, sorted.
     fn entries(&self) -> Vec<(String, PathBuf)> {
-        let Ok(entries) = std::fs::read_dir(&self.folder) else {
+        let Ok(entries) = std::fs::read_dir(&self.places.folder) else {
             return Vec::new();
         };
         let table = |path: PathBuf| {
             let name = path.file_name()?.to_str()?.to_owned();
-            let is_dataset = || path.is_dir() && first_file(&path, DEPTH).is_some();
+            let is_dataset = || path.is_dir() && holds_data(&path, DEPTH);
             let table = if is_hidden(&name) {
                 None
             } else {
@@ -55,59 +97,19 @@ impl FolderTables {
         tables
     }
 
-    fn is_path(&self, name: &str) -> bool {
-        (stem(name).is_some() || name.contains('/') || name == ".")
-            && self.folder.join(name).exists()
-    }
-
-    /// Opens a file, folder, pattern or URL.
-    async fn open_at(
-        &self,
-        place: &str,
-        shown: &str,
-        session: &SessionState,
-    ) -> Result<Arc<dyn TableProvider>, DataFusionError> {
-        let url = stores::parse(place)?;
-        stores::register(session, &url, &self.storage_options)?;
-        let at = |error: DataFusionError| error.context(format!("`{shown}`"));
-        let sample = match url.is_folder() || place.contains('*') {
-            true => stores::first_file(session, &url).await.map_err(at)?,
-            false => stores::file(session, &url)
-                .await
-                .map(|()| place.to_owned())?,
-        };
-        let format = Format::of_name(&sample)
-            .ok_or_else(|| DataFusionError::External(Box::new(Format::unknown(shown))))?;
-        let config = ListingTableConfig::new(url).with_listing_options(format.options(session)?);
-        let config = config
-            .infer_partitions_from_path(session)
-            .await
-            .map_err(at)?
-            .infer_schema(session)
-            .await
-            .map_err(at)?;
-        Ok(Arc::new(ListingTable::try_new(config).map_err(at)?))
-    }
-
-    /// Where the file or folder of a table is, if there is one.
+    /// The file or folder of a table, if there is one of this name.
     fn find(&self, name: &str) -> Result<Option<String>> {
-        let path = self.folder.join(name);
-        if name.contains('*') {
-            return Ok(Some(path.display().to_string()));
-        }
-        if self.is_path(name) {
-            return Ok(Some(as_place(&path)));
-        }
-        let found: Vec<PathBuf> = self
+        let mut found = self
             .entries()
             .into_iter()
-            .filter(|(table, _)| table == name)
-            .map(|(_, path)| path)
-            .collect();
-        match found.as_slice() {
-            [] => Ok(None),
-            [path] => Ok(Some(as_place(path))),
-            [one, two, ..] => {
+            .filter(|(table, _)| table == name);
+        let (one, two) = (found.next(), found.next());
+        match (one, two) {
+            (None, _) => Ok(None),
+            (Some((_, path)), None) => Ok(path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())),
+            (Some((_, one)), Some((_, two))) => {
                 let (one, two) = (one.display(), two.display());
                 let message = format!(
                     "the table `{name}` could be {one} or {two}; name the file in quotes: FROM 'file.parquet'"
@@ -116,47 +118,188 @@ impl FolderTables {
             }
         }
     }
-}
 
-/// A path as the engine has it: that of a folder ends in a slash.
-fn as_place(path: &Path) -> String {
-    let mut place = path.display().to_string();
-    if path.is_dir() && !place.ends_with('/') {
-        place.push('/');
+    /// The files of a name: of a table, a file, a folder, a pattern or a URL.
+    async fn files(
+        &self,
+        name: &str,
+        declared: bool,
+        session: &SessionState,
+    ) -> Result<Vec<DataFile>> {
+        let runtime = session.runtime_env();
+        if let Some(place) = self.named.get(name) {
+            return self.places.files(place, declared, runtime).await;
+        }
+        // What looks like no file is a table; a file without an ending can still be named.
+        let is_table = stem(name).is_none() && !name.contains(['/', '*', '?', '[']);
+        let place = match is_table {
+            true => self.find(name)?,
+            false => None,
+        };
+        let place = place.as_deref().unwrap_or(name);
+        self.places.files(place, declared, runtime).await
     }
-    place
+
+    /// Looks at all files of a table.
+    async fn look(
+        &self,
+        files: Vec<DataFile>,
+        how: &How,
+        wanted: Wanted,
+        session: &SessionState,
+    ) -> Result<Vec<Looked>> {
+        let shared = Arc::new((how.clone(), wanted, session.clone()));
+        let written = format!("{:?} {:?}", shared.0, shared.1);
+        let looks = futures::stream::iter(files).map(|file| {
+            let (shared, known) = (Arc::clone(&shared), Arc::clone(&self.known));
+            let key = known::key(&file, &written);
+            async move {
+                if let Some(looked) = known.looked(&key) {
+                    return Ok(looked);
+                }
+                blocking(move || {
+                    let (how, wanted, session) = shared.as_ref();
+                    let looked = look(&file, how, wanted, session)?;
+                    tracing::debug!(
+                        file = file.shown(),
+                        "{}: {}; {}",
+                        looked.kind,
+                        looked.found,
+                        columns(&looked)
+                    );
+                    known.keep(key, &looked);
+                    Ok(looked)
+                })
+                .await
+            }
+        });
+        looks.buffered(AT_ONCE).try_collect().await
+    }
+
+    /// Files as one table.
+    async fn table(
+        &self,
+        name: &str,
+        files: Vec<DataFile>,
+        how: &How,
+        asked: &Asked,
+        session: &SessionState,
+    ) -> Result<FileTable> {
+        let key = format!("{name}\n{how:?}");
+        let learnt = self.known.table(&key);
+        let wanted = Wanted {
+            prove: asked.reading.prove || learnt.prove,
+            types: asked.types.clone(),
+        };
+        let looked = self.look(files, how, wanted, session).await?;
+        let kind = looked.first().map(|looked| looked.kind);
+        let options = how.files(kind.unwrap_or(Kind::Csv))?;
+        let union = blocking(move || Union::new(looked, &options, &learnt)).await?;
+        if union.sampled {
+            asked.reading.found.say_sampled();
+        }
+        remark(&union, asked);
+        Ok(FileTable {
+            union: Arc::new(union),
+            unparsed: asked.reading.unparsed.clone(),
+            known: Arc::clone(&self.known),
+            key,
+        })
+    }
+
+    async fn called(
+        &self,
+        name: &str,
+        called: Called,
+        asked: &Asked,
+        session: &SessionState,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let how = How::new(called.kind(), &self.read, called.options)?;
+        let mut files = Vec::new();
+        for place in &called.files {
+            let found = self.files(place, how.kind().is_some(), session).await?;
+            if found.is_empty() {
+                return Err(self.missing(place));
+            }
+            files.extend(found);
+        }
+        let table = self.table(name, files, &how, asked, session).await?;
+        if called.function == "peek" {
+            return in_memory(peek(&table.union)?).map_err(from_datafusion);
+        }
+        Ok(Arc::new(table))
+    }
 }
 
-fn is_hidden(name: &str) -> bool {
-    name.starts_with(['.', '_'])
+/// Says in the plan what the first file is.
+fn remark(union: &Union, asked: &Asked) {
+    let Some(first) = union.files.first() else {
+        return;
+    };
+    let others = match union.files.len() - 1 {
+        0 => String::new(),
+        1 => ", and 1 other file".into(),
+        others => format!(", and {others} other files"),
+    };
+    let found = match first.found.as_str() {
+        "" => String::new(),
+        found => format!(": {found}"),
+    };
+    let (name, kind) = (first.file.shown(), first.kind);
+    let mut remark = format!("`{name}`{others} is {kind}{found}");
+    if first
+        .columns
+        .iter()
+        .any(|column| column.certainty != Certainty::Typed)
+    {
+        remark.push_str("; ");
+        remark.push_str(&columns(first));
+    }
+    asked.reading.found.remark(remark);
+    for note in &first.notes {
+        asked.reading.found.remark(format!("`{name}`: {note}"));
+    }
 }
 
-/// A data file of a folder, however deep.
-fn first_file(folder: &Path, depth: usize) -> Option<PathBuf> {
+/// The columns of a file with their types, for a line.
+fn columns(looked: &Looked) -> String {
+    const SHOWN: usize = 50;
+    let columns = looked.columns.iter().take(SHOWN).map(|column| {
+        let (name, kind, certainty) = (column.name(), column.data_type(), column.certainty);
+        format!("{name} {kind} ({certainty})")
+    });
+    let mut text = columns.collect::<Vec<_>>().join(", ");
+    if looked.columns.len() > SHOWN {
+        text.push_str(&format!(", and {} more", looked.columns.len() - SHOWN));
+    }
+    text
+}
+
+/// Whether there is a data file in a folder, however deep.
+fn holds_data(folder: &std::path::Path, depth: usize) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return false;
+    };
     let mut folders = Vec::new();
-    for entry in std::fs::read_dir(folder).ok()? {
-        let path = entry.ok()?.path();
-        let name = path.file_name()?.to_string_lossy().into_owned();
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
         match path.is_dir() {
             _ if is_hidden(&name) => {}
             true => folders.push(path),
-            false if Format::of_name(&name).is_some() => return Some(path),
+            false if Kind::of_name(&name).is_some() => return true,
             false => {}
         }
     }
-    if depth == 0 {
-        None
-    } else {
-        folders
-            .iter()
-            .find_map(|folder| first_file(folder, depth - 1))
-    }
+    depth > 0 && folders.iter().any(|folder| holds_data(folder, depth - 1))
 }
 
 #[async_trait]
-impl Tables for FolderTables {
+impl Tables for FileTables {
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.entries().into_iter().map(|(name, _)| name).collect();
+        let folder = self.entries().into_iter().map(|(name, _)| name);
+        let mut names: Vec<String> = self.named.keys().cloned().chain(folder).collect();
+        names.sort();
         names.dedup();
         names
     }
@@ -165,26 +308,63 @@ impl Tables for FolderTables {
         &self,
         name: &str,
         session: &SessionState,
+        asked: &Asked,
     ) -> Result<Option<Arc<dyn TableProvider>>> {
-        let place = match name.contains("://") {
-            true => Some(name.to_owned()),
-            false => self.find(name)?,
+        if let Some(called) = Called::parse(name) {
+            return self.called(name, called, asked, session).await.map(Some);
+        }
+        let files = self.files(name, false, session).await?;
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let how = How::new(None, &self.read, Map::new())?;
+        let table = self.table(name, files, &how, asked, session).await?;
+        Ok(Some(Arc::new(table)))
+    }
+
+    fn functions(&self) -> &'static [&'static str] {
+        &FUNCTIONS
+    }
+
+    fn call(&self, call: Call) -> Result<String> {
+        let refused = |message: String| Err(Error::new(ErrorKind::InvalidOption, message));
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let files: Option<Vec<String>> = match call.values.as_slice() {
+            [Value::Array(files)] => files.iter().map(text).collect(),
+            [file] => text(file).map(|file| vec![file]),
+            _ => None,
         };
-        let Some(place) = place else { return Ok(None) };
-        let opened = self.open_at(&place, name, session).await;
-        opened.map(Some).map_err(from_datafusion)
+        let function = call.function;
+        let Some(files) = files.filter(|files| !files.is_empty()) else {
+            return refused(format!(
+                "{function} takes a file, folder, pattern or URL, or a list of them, and then options: {function}('x.csv', key => value)"
+            ));
+        };
+        let called = Called {
+            function,
+            files,
+            options: call.named,
+        };
+        How::new(called.kind(), &self.read, called.options.clone())?;
+        match serde_json::to_string(&called) {
+            Ok(text) => Ok(format!("{CALL}{text}")),
+            Err(error) => refused(format!("a value cannot be written as JSON: {error}")),
+        }
     }
 
     fn missing(&self, name: &str) -> Error {
-        let folder = self.folder.display();
-        if stem(name).is_some() || name.contains('/') {
+        let folder = self.places.folder.display();
+        let called = Called::parse(name);
+        let is_call = called.is_some();
+        let name = called.map_or_else(|| name.to_owned(), |called| called.shown());
+        if is_call || stem(&name).is_some() || name.contains('/') {
             return Error::new(
                 ErrorKind::NotFound,
                 format!("there is no file `{name}` (names are relative to {folder})"),
             );
         }
         let known = self.names();
-        let hint = nearest(name, known.iter().map(String::as_str))
+        let hint = nearest(&name, known.iter().map(String::as_str))
             .map_or_else(|| ".".into(), |known| format!("; did you mean `{known}`?"));
         let list = if known.is_empty() {
             "none".into()

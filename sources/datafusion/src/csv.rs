@@ -1,0 +1,192 @@
+//! CSV files, by our own reader.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field};
+use arrowload_common_csv::{
+    self as csv, All, ColumnPlan, ColumnType, Compression, InferRows, Input, Mark, Reader,
+};
+use arrowload_core::{Error, Result, UnparsedRow};
+use serde_json::Value;
+
+use crate::file::DataFile;
+use crate::how::How;
+use crate::kind::Kind;
+use crate::look::{Ask, Batches, Certainty, Column, Layout, Looked, NO_VALUES, Wanted};
+
+/// How one file is read.
+#[derive(Debug, Clone)]
+struct CsvLayout {
+    options: csv::Options,
+    layout: csv::Layout,
+    /// The options as JSON, for rows that are set aside.
+    given: Arc<str>,
+}
+
+fn column(plan: &ColumnPlan) -> Column {
+    Column {
+        field: Arc::new(Field::new(&plan.name, plan.kind.data_type.clone(), true)),
+        certainty: match plan.mark {
+            Mark::Declared => Certainty::Declared,
+            Mark::Sampled => Certainty::Sampled,
+            Mark::Proved => Certainty::Proved,
+        },
+        reason: plan.reason.clone(),
+        is_empty: plan.mark != Mark::Declared && plan.reason == NO_VALUES,
+    }
+}
+
+/// Finds out what a file is.
+pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) -> Result<Looked> {
+    let mut options = how.csv()?;
+    let found = csv::sniff(&input, &options)?;
+    for plan in &found.columns {
+        if let Some(kind) = wanted.types.get(&plan.name)
+            && plan.mark != Mark::Declared
+            && (column(plan).is_empty || may_be(&plan.kind.data_type, kind))
+        {
+            options.declared.insert(plan.name.clone(), kind.clone());
+        }
+    }
+    if wanted.prove {
+        options.infer_rows = InferRows::All(All::All);
+    }
+    let found = match options.declared.is_empty() {
+        true => found,
+        false => csv::sniff(&input, &options)?,
+    };
+    let sampled = found
+        .columns
+        .iter()
+        .any(|column| column.mark == Mark::Sampled);
+    let rows = match options.infer_rows {
+        InferRows::Rows(rows) => Some(Some(rows)),
+        InferRows::All(_) => Some(None),
+        InferRows::Head => None,
+    };
+    let layout = match rows {
+        Some(rows) if sampled => csv::prove(input, &found, rows, None)?,
+        _ => found,
+    };
+    let given = Value::Object(how.given(Kind::Csv)).to_string();
+    Ok(Looked {
+        file: file.clone(),
+        kind: Kind::Csv,
+        columns: layout.columns.iter().map(column).collect(),
+        rows: None,
+        found: layout.dialect.to_string(),
+        notes: layout.notes.clone(),
+        layout: Some(Arc::new(CsvLayout {
+            options,
+            layout,
+            given: given.into(),
+        })),
+        engine: None,
+    })
+}
+
+/// Whether values that were found to be of one type may be read as the type that the target has. What does not fit by its form
+/// is left as it was found, for the load to convert or refuse.
+fn may_be(found: &DataType, target: &DataType) -> bool {
+    use DataType as T;
+    let is_text = |kind: &DataType| matches!(kind, T::Utf8 | T::LargeUtf8 | T::Utf8View);
+    let is_decimal = |kind: &DataType| matches!(kind, T::Decimal128(..) | T::Decimal256(..));
+    match (found, target) {
+        (_, target) if is_text(target) => true,
+        (T::Utf8, T::Boolean | T::Date32 | T::Time64(_) | T::Timestamp(..)) => true,
+        (T::Int64 | T::Utf8, target) => {
+            target.is_integer()
+                || is_decimal(target)
+                || matches!(target, T::Float32 | T::Float64 | T::Boolean)
+        }
+        (found, target) if is_decimal(found) => {
+            is_decimal(target) || matches!(target, T::Float32 | T::Float64)
+        }
+        (T::Float64, T::Float32 | T::Float64) => true,
+        (T::Boolean, T::Boolean) | (T::Date32, T::Date32) | (T::Time64(_), T::Time64(_)) => true,
+        (T::Timestamp(_, found), T::Timestamp(_, target)) => found.is_some() == target.is_some(),
+        _ => false,
+    }
+}
+
+impl Layout for CsvLayout {
+    fn with_types(&self, types: &[(usize, DataType)]) -> Result<Option<Arc<dyn Layout>>> {
+        if types.is_empty() {
+            return Ok(None);
+        }
+        let mut wider = self.clone();
+        for (index, data_type) in types {
+            if let Some(plan) = wider.layout.columns.get_mut(*index) {
+                plan.kind = ColumnType {
+                    data_type: data_type.clone(),
+                    strict: true,
+                };
+                plan.mark = Mark::Sampled;
+            }
+        }
+        Ok(Some(Arc::new(wider)))
+    }
+
+    fn read(&self, file: &DataFile, ask: &Ask) -> Result<Batches> {
+        let input = Input::read(file.shown(), file.open()?, &self.options)?;
+        let mut options = csv::ReadOptions::default();
+        options.projection = Some(ask.projection.clone());
+        options.batch_rows = Some(ask.batch_rows);
+        let reader = Reader::new(input, &self.layout, &options)?;
+        if !ask.unparsed.accepts() {
+            return Ok(Box::new(reader));
+        }
+        let (unparsed, given) = (ask.unparsed.clone(), Arc::clone(&self.given));
+        Ok(Box::new(reader.set_aside(move |row| {
+            let error = row.error();
+            unparsed.set_aside(&UnparsedRow {
+                file: &row.file,
+                line: row.line,
+                bytes: &row.raw,
+                reason: error.message(),
+                options: &given,
+            })
+        })))
+    }
+
+    fn misfits(&self, error: &Error) -> Option<(Vec<String>, bool)> {
+        let misfits = csv::misfits(error)?;
+        let names = misfits.iter().map(|misfit| misfit.column.clone()).collect();
+        let found = misfits.iter().all(|misfit| misfit.mark != Mark::Declared);
+        Some((names, found))
+    }
+}
+
+/// Reads a small table that is written as CSV, with its types proved or declared.
+pub(crate) fn proved_table(
+    name: &str,
+    text: String,
+    types: csv::Types,
+) -> Result<arrow_array::RecordBatch> {
+    let options = csv::Options {
+        delim: Some(",".into()),
+        quote: Some("\"".into()),
+        escape: Some("\"".into()),
+        new_line: Some(csv::LineEnd::Lf),
+        header: Some(true),
+        skip: Some(0),
+        skip_footer: Some(0),
+        comment: Some(String::new()),
+        trim: Some(false),
+        encoding: Some("utf-8".into()),
+        compression: Some(Compression::None),
+        null_text: Some(csv::Texts::Several(Vec::new())),
+        infer_rows: InferRows::All(All::All),
+        types,
+        ..csv::Options::default()
+    };
+    let text: Arc<[u8]> = text.into_bytes().into();
+    let open = || Input::read(name, std::io::Cursor::new(Arc::clone(&text)), &options);
+    let layout = csv::layout(open, &options)?;
+    let reader = Reader::new(open()?, &layout, &csv::ReadOptions::default())?;
+    let schema = reader.schema();
+    let batches = reader.collect::<Result<Vec<_>>>()?;
+    Ok(datafusion::arrow::compute::concat_batches(
+        &schema, &batches,
+    )?)
+}

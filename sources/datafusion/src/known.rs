@@ -1,0 +1,77 @@
+//! What was learnt about files, so that it need not be found again: their layouts, and where a sample was not like the rest.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::file::DataFile;
+use crate::look::Looked;
+
+/// Files that are remembered, at most.
+const FILES: usize = 4_096;
+/// A file that was written a moment ago may be written again without a new time.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// What was learnt about a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Learnt {
+    /// Whether its types must be proved on its whole files.
+    pub(crate) prove: bool,
+    /// Columns that no type holds but text.
+    pub(crate) text: BTreeSet<String>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tables: HashMap<String, Learnt>,
+    files: HashMap<String, Looked>,
+}
+
+/// What a source remembers, for all of its queries.
+#[derive(Debug, Default)]
+pub(crate) struct Known(Mutex<State>);
+
+impl Known {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was learnt about a table.
+    pub(crate) fn table(&self, key: &str) -> Learnt {
+        self.state().tables.get(key).cloned().unwrap_or_default()
+    }
+
+    /// A value did not fit: the table's files are proved from now on; where they were already, these columns are text.
+    pub(crate) fn learn(&self, key: &str, columns: &[String]) {
+        let mut state = self.state();
+        let learnt = state.tables.entry(key.to_owned()).or_default();
+        if learnt.prove {
+            learnt.text.extend(columns.iter().cloned());
+        }
+        learnt.prove = true;
+    }
+
+    /// What a file is, if it was looked at in this way and has not changed.
+    pub(crate) fn looked(&self, key: &str) -> Option<Looked> {
+        self.state().files.get(key).cloned()
+    }
+
+    /// Keeps what a file is.
+    pub(crate) fn keep(&self, key: String, looked: &Looked) {
+        let modified = SystemTime::from(looked.file.meta.last_modified);
+        let age = SystemTime::now().duration_since(modified);
+        if !age.is_ok_and(|age| age > SETTLED) {
+            return;
+        }
+        let mut state = self.state();
+        if state.files.len() >= FILES {
+            state.files.clear();
+        }
+        state.files.insert(key, looked.clone());
+    }
+}
+
+/// What tells one way of looking at a file from another.
+pub(crate) fn key(file: &DataFile, how: &str) -> String {
+    format!("{}\n{how}", file.stamp())
+}
