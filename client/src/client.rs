@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::connected::ConnectedLoaders;
 use crate::destination::log_connecting;
-use crate::{Destination, LoadBuilder, QueryBuilder};
+use crate::{Destination, LoadBuilder, QueryBuilder, ReadBuilder};
 
 /// The source that a client without a URL queries, if it is linked in.
 const DEFAULT_SOURCE: &str = "datafusion";
@@ -102,6 +102,34 @@ impl Client {
     /// A query. Nothing runs before it is loaded, streamed or collected.
     pub fn sql(&self, sql: impl Into<String>) -> QueryBuilder {
         QueryBuilder::new(self.clone(), Query::new(sql))
+    }
+
+    /// Files to read with the embedded engine: a file, folder, pattern or URL.
+    ///
+    /// ```
+    /// use arrowload::Client;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> arrowload::Result<()> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("prices.csv");
+    /// # std::fs::write(&path, "zip;price\n02134;1,50\n90210;NA\n")?;
+    /// # let path = path.display().to_string();
+    /// let client = Client::connect("datafusion://").await?;
+    /// let prices = client.read(path)
+    ///     .option("delim", ";")
+    ///     .option("decimal_separator", ",")
+    ///     .option("null_text", "NA")
+    ///     .option("types", serde_json::json!({ "price": "decimal(20,2)" }))
+    ///     .to_arrow()
+    ///     .await?;
+    /// assert_eq!(prices.num_rows(), 2);
+    /// assert_eq!(prices.schema().field(0).data_type().to_string(), "Utf8");   // it has leading zeros
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn read(&self, place: impl Into<String>) -> ReadBuilder {
+        ReadBuilder::new(self.clone(), place.into())
     }
 
     /// Runs a query and loads its answer: what `.sql(..).load(..)` comes to.

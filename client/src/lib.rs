@@ -6,6 +6,7 @@ mod destination;
 mod load;
 mod load_all;
 mod query;
+mod read;
 mod table;
 
 pub use client::{Client, ClientBuilder};
@@ -13,6 +14,7 @@ pub use destination::Destination;
 pub use load::LoadBuilder;
 pub use load_all::{DestinationOutcome, LoadAllBuilder};
 pub use query::QueryBuilder;
+pub use read::ReadBuilder;
 pub use table::Table;
 
 pub use arrowload_connections::{ConnectionSummary, Connections};
@@ -22,6 +24,10 @@ pub use arrowload_core::{
     LoaderDescriptor, Mode, NullKeys, OnError, Operator, Param, Params, Phase, Plan, Progress,
     Query, Registry, Rename, Result, Retry, Secret, SourceDescriptor, TypeSupport, Verify,
 };
+
+/// The options that files of a format are read with, as the embedded engine has them.
+#[cfg(feature = "source-datafusion")]
+pub use arrowload_datafusion::read_options;
 
 /// The contract, for those who write loaders and sources.
 pub use arrowload_core as core;
