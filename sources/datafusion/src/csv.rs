@@ -7,20 +7,76 @@ use arrowload_common_csv::{
     self as csv, All, ColumnPlan, ColumnType, Compression, InferRows, Input, Mark, Reader,
 };
 use arrowload_core::{Error, Result, UnparsedRow};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::file::DataFile;
 use crate::how::How;
 use crate::kind::Kind;
 use crate::look::{Ask, Batches, Certainty, Column, Layout, Looked, NO_VALUES, Wanted};
+use crate::peek::name_of;
 
 /// How one file is read.
 #[derive(Debug, Clone)]
 struct CsvLayout {
     options: csv::Options,
     layout: csv::Layout,
-    /// The options as JSON, for rows that are set aside.
-    given: Arc<str>,
+    /// The options as they were given.
+    given: Map<String, Value>,
+}
+
+impl CsvLayout {
+    /// How rows that are set aside are parsed again: with what was found about their file, as they stand there without it.
+    fn again(&self) -> String {
+        let (dialect, columns) = (&self.layout.dialect, &self.layout.columns);
+        let letter =
+            |byte: Option<u8>| byte.map_or_else(String::new, |byte| char::from(byte).into());
+        let escape = match dialect.escape {
+            csv::Escape::Doubled => dialect.quote,
+            csv::Escape::Byte(byte) => Some(byte),
+            csv::Escape::None => None,
+        };
+        let types = columns.iter().filter_map(|column| {
+            let name = name_of(&column.kind.data_type)?;
+            Some((column.name.clone(), Value::from(name)))
+        });
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let found = serde_json::json!({
+            "delim": dialect.delimiter,
+            "quote": letter(dialect.quote),
+            "escape": letter(escape),
+            "new_line": dialect.line_end,
+            "header": false,
+            "skip": 0,
+            "skip_footer": 0,
+            "comment": dialect.comment.clone().unwrap_or_default(),
+            "trim": dialect.trim,
+            "names": names,
+            "types": types.collect::<Map<_, _>>(),
+            "null_text": dialect.null_text,
+            "empty": dialect.empty,
+            "encoding": "utf-8",
+            "compression": "none",
+        });
+        again("read_csv", &self.given, found)
+    }
+}
+
+/// A call of a table function, as a dead-letter file keeps it.
+pub(crate) fn again(function: &str, given: &Map<String, Value>, found: Value) -> String {
+    let mut options = given.clone();
+    for key in [
+        "header_rows",
+        "infer_rows",
+        "filename",
+        "hive_partitioning",
+        "hive_types",
+    ] {
+        options.remove(key);
+    }
+    if let Value::Object(found) = found {
+        options.extend(found);
+    }
+    serde_json::json!({ "read": function, "options": options }).to_string()
 }
 
 fn column(plan: &ColumnPlan) -> Column {
@@ -68,7 +124,6 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
         Some(rows) if sampled => csv::prove(input, &found, rows, None)?,
         _ => found,
     };
-    let given = Value::Object(how.given(Kind::Csv)).to_string();
     Ok(Looked {
         file: file.clone(),
         kind: Kind::Csv,
@@ -79,7 +134,7 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
         layout: Some(Arc::new(CsvLayout {
             options,
             layout,
-            given: given.into(),
+            given: how.given(Kind::Csv),
         })),
         engine: None,
     })
@@ -136,7 +191,7 @@ impl Layout for CsvLayout {
         if !ask.unparsed.accepts() {
             return Ok(Box::new(reader));
         }
-        let (unparsed, given) = (ask.unparsed.clone(), Arc::clone(&self.given));
+        let (unparsed, again) = (ask.unparsed.clone(), self.again());
         Ok(Box::new(reader.set_aside(move |row| {
             let error = row.error();
             unparsed.set_aside(&UnparsedRow {
@@ -144,7 +199,7 @@ impl Layout for CsvLayout {
                 line: row.line,
                 bytes: &row.raw,
                 reason: error.message(),
-                options: &given,
+                options: &again,
             })
         })))
     }

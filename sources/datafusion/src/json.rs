@@ -6,12 +6,14 @@ use arrow_schema::DataType;
 use arrowload_common_csv::{Compression, looks_like};
 use arrowload_common_json::{self as json, All, InferRows, Input, Mark, Reader};
 use arrowload_core::{Error, ErrorKind, Result, UnparsedRow};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::csv::again;
 use crate::file::DataFile;
 use crate::how::How;
 use crate::kind::Kind;
 use crate::look::{Ask, Batches, Certainty, Column, Layout, Looked, NO_VALUES, Wanted};
+use crate::peek::name_of;
 
 /// How one file is read.
 #[derive(Debug, Clone)]
@@ -19,8 +21,25 @@ struct JsonLayout {
     file: DataFile,
     options: json::Options,
     layout: json::Layout,
-    /// The options as JSON, for rows that are set aside.
-    given: Arc<str>,
+    /// The options as they were given.
+    given: Map<String, Value>,
+}
+
+impl JsonLayout {
+    /// How lines that are set aside are parsed again.
+    fn again(&self) -> String {
+        let types = self.layout.columns.iter().filter_map(|column| {
+            let name = name_of(&column.data_type)?;
+            Some((column.name.clone(), Value::from(name)))
+        });
+        let found = serde_json::json!({
+            "format": "ndjson",
+            "types": types.collect::<Map<_, _>>(),
+            "encoding": "utf-8",
+            "compression": "none",
+        });
+        again("read_json", &self.given, found)
+    }
 }
 
 fn open(file: &DataFile, options: &json::Options) -> Result<Input> {
@@ -100,7 +119,6 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
     if layout.compression != Compression::None {
         found.push_str(&format!(", {}", layout.compression));
     }
-    let given = Value::Object(how.given(Kind::Json)).to_string();
     Ok(Looked {
         file: file.clone(),
         kind: Kind::Json,
@@ -112,7 +130,7 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
             file: file.clone(),
             options,
             layout,
-            given: given.into(),
+            given: how.given(Kind::Json),
         })),
         engine: None,
     })
@@ -163,7 +181,7 @@ impl Layout for JsonLayout {
         if !ask.unparsed.accepts() {
             return Ok(Box::new(reader));
         }
-        let (unparsed, given) = (ask.unparsed.clone(), Arc::clone(&self.given));
+        let (unparsed, again) = (ask.unparsed.clone(), self.again());
         Ok(Box::new(reader.set_aside(move |row| {
             let error = row.error();
             unparsed.set_aside(&UnparsedRow {
@@ -171,7 +189,7 @@ impl Layout for JsonLayout {
                 line: row.line,
                 bytes: &row.raw,
                 reason: error.message(),
-                options: &given,
+                options: &again,
             })
         })))
     }
