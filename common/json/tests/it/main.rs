@@ -6,6 +6,7 @@
 )]
 
 mod cases;
+mod large;
 mod late;
 mod mutations;
 mod refusals;
