@@ -28,9 +28,9 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
         (ErrorKind::ResourceExhausted, root) => {
             format!("{root}; raise memory_limit, or give it a spill_folder with room")
         }
-        (ErrorKind::InvalidData, root) => format!(
-            "{place}a file is gone, broken, not of the format that its ending says, or holds a value unlike its first rows: {root}"
-        ),
+        (ErrorKind::InvalidData, root) => {
+            format!("{place}a file is broken, or is not what its footer says: {root}")
+        }
         (_, root) => format!("{place}{root}"),
     };
     Error::new(kind, message).with_source(error)

@@ -1,7 +1,7 @@
 //! Which files a name means: one, those of a folder, or those that fit a pattern; on the disk, or in an object store. They come in
 //! the order of their names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -207,7 +207,10 @@ impl Remote<'_> {
                 continue;
             };
             let wanted = match pattern {
-                Some(pattern) => pattern.matches_with(&below, MATCHING),
+                Some(pattern) => {
+                    pattern.matches_with(&below, MATCHING)
+                        && !parts.iter().any(|part| is_foreign(part, self.name))
+                }
                 None => {
                     !parts.iter().any(|part| is_hidden(part))
                         && (declared || Kind::of_name(name).is_some())
@@ -293,7 +296,9 @@ fn matching(path: &Path, shown: &str, declared: bool, found: &mut Vec<Found>) ->
         .components()
         .take_while(|part| !is_pattern(&part.as_os_str().to_string_lossy()));
     let root = Path::new(base).join(tame.collect::<PathBuf>());
-    let pattern = format!("{}{pattern}", Pattern::escape(base));
+    // All that is below, and not only its folders.
+    let end = if pattern.ends_with("**") { "/*" } else { "" };
+    let pattern = format!("{}{pattern}{end}", Pattern::escape(base));
     let matches = glob::glob_with(&pattern, MATCHING).map_err(|error| {
         let message = format!("the pattern `{shown}` is malformed: {error}");
         Error::new(ErrorKind::InvalidOption, message)
@@ -301,17 +306,28 @@ fn matching(path: &Path, shown: &str, declared: bool, found: &mut Vec<Found>) ->
     for entry in matches {
         let path = entry.map_err(|error| from_io(&error.path().to_owned(), error.into()))?;
         let mut folders = below(&path, &root);
+        let name = path.file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
+        let foreign = |part: &String| is_foreign(part, shown);
+        if folders.iter().any(foreign) || foreign(&name) {
+            continue;
+        }
         if path.is_dir() {
-            folders.extend(
-                path.file_name()
-                    .map(|name| name.to_string_lossy().into_owned()),
-            );
+            folders.push(name);
             walk(&path, &mut folders, declared, found)?;
         } else {
             found.push(Found { path, folders });
         }
     }
+    // A pattern may fit a folder, and what is in it.
+    let mut seen = HashSet::new();
+    found.retain(|found| seen.insert(found.path.clone()));
     Ok(root)
+}
+
+/// Whether a pattern fits a name that is no data, and does not say it: `_delta_log`, for `**`.
+fn is_foreign(name: &str, pattern: &str) -> bool {
+    is_hidden(name) && !pattern.contains(name)
 }
 
 /// The folders between a root and a file.
@@ -345,6 +361,10 @@ fn walk(
             continue;
         }
         if path.is_dir() {
+            if path.is_symlink() && leads_back(&path, folder) {
+                let message = format!("`{}` is a link to a folder that it is in", path.display());
+                return Err(Error::new(ErrorKind::InvalidData, message));
+            }
             if folders.len() < DEPTH {
                 folders.push(name);
                 walk(&path, folders, declared, found)?;
@@ -356,6 +376,14 @@ fn walk(
         }
     }
     Ok(())
+}
+
+/// Whether a link in a folder leads to that folder, or to one above it.
+fn leads_back(link: &Path, folder: &Path) -> bool {
+    match (link.canonicalize(), folder.canonicalize()) {
+        (Ok(link), Ok(folder)) => folder.starts_with(link),
+        _ => false,
+    }
 }
 
 fn local_file(found: Found, asked: &Path, root: &Path, shown: &str) -> Result<DataFile> {
@@ -451,10 +479,28 @@ mod tests {
         assert_eq!(shown("d/*.txt", false), ["d/notes.txt"]);
         assert!(shown("d", true).contains(&"d/notes.txt".to_owned()));
         assert_eq!(shown("d/**/c.csv", false), ["d/y=2/m=01/c.csv"]);
+        // Each file once, though the pattern fits folders too; and no log of another format.
+        let below = [
+            "d/_m=1/x.csv",
+            "d/a.csv",
+            "d/b.csv",
+            "d/notes.txt",
+            "d/y=2/m=01/c.csv",
+        ];
+        for pattern in ["d/**", "d/**/*"] {
+            assert_eq!(shown(pattern, false), below, "{pattern}");
+        }
+        assert_eq!(shown("d/_delta_log/*", false), ["d/_delta_log/0.json"]);
         let (_, folders) = names(folder.path(), "d/y=*/m=*/*.csv", false).remove(0);
         assert_eq!(folders, ["y=2", "m=01"]);
         let (_, folders) = names(folder.path(), "d/y=2", false).remove(0);
         assert_eq!(folders, ["m=01"]);
+        #[cfg(unix)]
+        {
+            let link = folder.path().join("d/back");
+            std::os::unix::fs::symlink(folder.path().join("d"), link).expect("a link");
+            assert!(find_local(&folder.path().join("d"), "d", false).is_err());
+        }
         assert!(
             find_local(&folder.path().join("gone.csv"), "gone.csv", false)
                 .expect("none")

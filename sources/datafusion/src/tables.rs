@@ -32,6 +32,10 @@ const DEPTH: usize = 32;
 /// What the name of a table begins with that is the call of a table function.
 const CALL: &str = "call:";
 
+/// The function that says what files are, and how it is called where their format is declared.
+const PEEK: &str = "peek";
+const PEEK_AS: &str = "peek_";
+
 /// The table functions.
 const FUNCTIONS: [&str; 6] = [
     "read",
@@ -39,7 +43,7 @@ const FUNCTIONS: [&str; 6] = [
     "read_json",
     "read_arrow",
     "read_parquet",
-    "peek",
+    PEEK,
 ];
 
 /// The tables of a folder. Nothing is listed or opened that is not asked for.
@@ -66,7 +70,8 @@ impl Called {
     }
 
     fn kind(&self) -> Option<Kind> {
-        Kind::of_word(self.function.strip_prefix("read_")?)
+        let function = self.function.strip_prefix("read_");
+        Kind::of_word(function.or(self.function.strip_prefix(PEEK_AS))?)
     }
 
     fn shown(&self) -> String {
@@ -224,7 +229,7 @@ impl FileTables {
             files.extend(found);
         }
         let table = self.table(name, files, &how, asked, session).await?;
-        if called.function == "peek" {
+        if called.function.starts_with(PEEK) {
             return in_memory(peek(&table.union)?).map_err(from_datafusion);
         }
         Ok(Arc::new(table))
@@ -310,7 +315,9 @@ impl Tables for FileTables {
         session: &SessionState,
         asked: &Asked,
     ) -> Result<Option<Arc<dyn TableProvider>>> {
-        if let Some(called) = Called::parse(name) {
+        // A table may stand for a call, as a command line that declares a format has it.
+        let called = Called::parse(self.named.get(name).map_or(name, String::as_str));
+        if let Some(called) = called {
             return self.called(name, called, asked, session).await.map(Some);
         }
         let files = self.files(name, false, session).await?;
@@ -340,11 +347,18 @@ impl Tables for FileTables {
                 "{function} takes a file, folder, pattern or URL, or a list of them, and then options: {function}('x.csv', key => value)"
             ));
         };
-        let called = Called {
+        let mut called = Called {
             function,
             files,
             options: call.named,
         };
+        let declared = called.options.get("format").and_then(Value::as_str);
+        if let Some(kind) = declared.and_then(Kind::of_word)
+            && called.function == PEEK
+        {
+            called.options.remove("format");
+            called.function = format!("{PEEK_AS}{}", kind.word());
+        }
         How::new(called.kind(), &self.read, called.options.clone())?;
         match serde_json::to_string(&called) {
             Ok(text) => Ok(format!("{CALL}{text}")),
