@@ -312,7 +312,7 @@ impl Structs {
 fn unknown(lexer: &mut Lexer<'_>, start: usize, key: Str) -> Step<()> {
     let name = String::from_utf8_lossy(&key_text(lexer, key)).into_owned();
     lexer.skip()?;
-    Err(Stop::Misfit(Box::new(Misplaced {
+    Err(Box::new(Stop::Misfit(Misplaced {
         start,
         end: lexer.at,
         path: vec![name],
@@ -510,7 +510,7 @@ impl Builder {
 fn misfit(lexer: &mut Lexer<'_>, start: usize) -> Step<()> {
     lexer.at = start;
     lexer.skip()?;
-    Err(Stop::Misfit(Box::new(Misplaced {
+    Err(Box::new(Stop::Misfit(Misplaced {
         start,
         end: lexer.at,
         path: Vec::new(),

@@ -284,8 +284,7 @@ impl Feed {
         match skipped {
             Ok(()) if lexer.at < end => end = lexer.at,
             Ok(()) => {}
-            Err(Stop::Fault(at, fault)) => return self.fault(at, &fault),
-            Err(Stop::Misfit(_)) => return self.fault(0, &Fault::Trailing),
+            Err(stop) => return self.stopped(*stop),
         }
         data.truncate(end);
         self.pass(end);
@@ -314,8 +313,15 @@ impl Feed {
         data.resize(len + PADDING, 0);
         let lexer = Lexer::new(&data, len, false, 1);
         match lexer.expected::<()>(what) {
-            Err(Stop::Fault(at, fault)) => self.fault(at, &fault),
-            _ => self.fault(0, &Fault::Ends),
+            Err(stop) => self.stopped(*stop),
+            Ok(()) => self.fault(0, &Fault::Ends),
+        }
+    }
+
+    fn stopped<T>(&self, stop: Stop) -> Result<T> {
+        match stop {
+            Stop::Fault(at, fault) => self.fault(at, &fault),
+            Stop::Misfit(misplaced) => self.fault(misplaced.start, &Fault::Trailing),
         }
     }
 

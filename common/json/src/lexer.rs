@@ -16,7 +16,7 @@ pub(crate) enum Stop {
     /// It is no JSON.
     Fault(usize, Fault),
     /// It does not fit the type that is expected.
-    Misfit(Box<Misplaced>),
+    Misfit(Misplaced),
 }
 
 /// A value that does not fit.
@@ -34,8 +34,8 @@ pub(crate) struct Misplaced {
 impl Stop {
     /// Says which key leads to the value.
     #[cold]
-    pub(crate) fn below(mut self, key: &[u8]) -> Self {
-        if let Self::Misfit(misplaced) = &mut self {
+    pub(crate) fn below(mut self: Box<Self>, key: &[u8]) -> Box<Self> {
+        if let Self::Misfit(misplaced) = &mut *self {
             misplaced
                 .path
                 .push(String::from_utf8_lossy(key).into_owned());
@@ -44,7 +44,8 @@ impl Stop {
     }
 }
 
-pub(crate) type Step<T> = Result<T, Stop>;
+/// The error is boxed: what is answered for each value should fit a register.
+pub(crate) type Step<T> = Result<T, Box<Stop>>;
 
 /// A string: its content lies between two places.
 #[derive(Debug, Clone, Copy)]
@@ -126,7 +127,7 @@ impl<'a> Lexer<'a> {
 
     #[cold]
     pub(crate) fn fault<T>(&self, at: usize, fault: Fault) -> Step<T> {
-        Err(Stop::Fault(at.min(self.len), fault))
+        Err(Box::new(Stop::Fault(at.min(self.len), fault)))
     }
 
     /// Something else was expected here.
@@ -266,6 +267,21 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// How many digits stand at a place, and what they make of the number before them.
+    #[inline(always)]
+    fn digits(&self, at: usize, before: u64) -> (usize, u64) {
+        let (mut count, mut value) = (0, before);
+        for byte in &self.data[at..] {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+            count += 1;
+        }
+        (count, value)
+    }
+
     /// A number, whose first byte stands here: `-` or a digit.
     #[inline(always)]
     pub(crate) fn number(&mut self) -> Step<Num> {
@@ -273,34 +289,17 @@ impl<'a> Lexer<'a> {
         let negative = self.data[start] == b'-';
         let mut at = start + usize::from(negative);
         let first = at;
-        let mut mantissa = 0_u64;
-        let digit = |at: usize| self.data[at].wrapping_sub(b'0');
-        loop {
-            let value = digit(at);
-            if value > 9 {
-                break;
-            }
-            mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(value));
-            at += 1;
-        }
-        let whole = at - first;
+        let (whole, mut mantissa) = self.digits(at, 0);
+        at += whole;
         if whole == 0 || (whole > 1 && self.data[first] == b'0') {
             self.at = first;
             return self.bad_number(whole > 0);
         }
         let mut scale = 0;
         if self.data[at] == b'.' {
-            let point = at;
             at += 1;
-            loop {
-                let value = digit(at);
-                if value > 9 {
-                    break;
-                }
-                mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(value));
-                at += 1;
-            }
-            scale = at - point - 1;
+            (scale, mantissa) = self.digits(at, mantissa);
+            at += scale;
             if scale == 0 {
                 self.at = at;
                 return self.bad_number(false);
@@ -310,11 +309,9 @@ impl<'a> Lexer<'a> {
         if exponent {
             at += 1;
             at += usize::from(matches!(self.data[at], b'+' | b'-'));
-            let first = at;
-            while digit(at) <= 9 {
-                at += 1;
-            }
-            if at == first {
+            let (digits, _) = self.digits(at, 0);
+            at += digits;
+            if digits == 0 {
                 self.at = at;
                 return self.bad_number(false);
             }
@@ -541,11 +538,13 @@ mod tests {
         let mut lexer = Lexer::new(&data, text.len(), false, depth);
         match lexer.skip() {
             Ok(()) => Ok(lexer.at),
-            Err(Stop::Fault(at, fault)) => {
-                assert!(at <= text.len());
-                Err(fault)
-            }
-            Err(Stop::Misfit(_)) => panic!("nothing is expected"),
+            Err(stop) => match *stop {
+                Stop::Fault(at, fault) => {
+                    assert!(at <= text.len());
+                    Err(fault)
+                }
+                Stop::Misfit(_) => panic!("nothing is expected"),
+            },
         }
     }
 

@@ -38,8 +38,6 @@ pub(crate) struct Parser {
 #[derive(Debug)]
 pub(crate) struct FoundRow {
     pub(crate) place: Place,
-    /// The line itself.
-    pub(crate) line: u64,
     pub(crate) raw: Vec<u8>,
     pub(crate) fault: Fault,
 }
@@ -140,10 +138,10 @@ impl Parser {
             self.rows(data, note, &mut profiling, &mut parsed, limit)?;
         }
         let mut profile = profiling.profile;
-        let line = |place: u64| {
-            let before = &data[..(place as usize).min(note.len)];
-            note.place.after(before).line
-        };
+        let ends: Vec<u64> = memchr::memchr_iter(b'\n', &data[..note.len])
+            .map(|end| end as u64)
+            .collect();
+        let line = |place: u64| note.place.line + ends.partition_point(|end| *end < place) as u64;
         profile.places(&line);
         parsed.profile = Some(profile);
         Ok(parsed)
@@ -179,7 +177,8 @@ impl Parser {
             }
             kind => {
                 let mut lexer = self.lexer(data, note);
-                match self.values(&mut lexer, kind, sink, parsed, limit)? {
+                let read = self.values(&mut lexer, kind, sink, parsed, limit)?;
+                match read.map_err(|stop| *stop) {
                     Ok(()) => {}
                     Err(Stop::Fault(at, fault)) => {
                         return Err(fault_error(&fault, note.place.after(&data[..at])));
@@ -272,42 +271,40 @@ impl Parser {
                 }
                 lexer.fault(lexer.at, Fault::Trailing)
             });
-            let row = match row {
-                Err(Stop::Misfit(misplaced)) => match self.check_line(&mut lexer, start) {
+            let Err(mut stop) = row else {
+                lexer.at = (lexer.at + 1).min(lexer.len);
+                sink.done()?;
+                parsed.rows += 1;
+                continue;
+            };
+            if let Stop::Misfit(misplaced) = &*stop {
+                // A line that is no JSON is refused, whatever its values are.
+                match self.check_line(&mut lexer, start) {
+                    Err(fault) => stop = fault,
                     Ok(()) => {
-                        let misfit = self.misfit(data, note, &misplaced)?;
-                        parsed.misfit = Some(misfit);
+                        parsed.misfit = Some(self.misfit(data, note, misplaced)?);
                         sink.forget();
                         return Ok(whole);
                     }
-                    Err(stop) => Err(stop),
-                },
-                row => row,
-            };
-            match row {
-                Ok(()) => {
-                    lexer.at = (lexer.at + 1).min(lexer.len);
-                    sink.done()?;
-                    parsed.rows += 1;
-                }
-                Err(stop) => {
-                    let Stop::Fault(at, fault) = stop else {
-                        return Err(Error::new(
-                            ErrorKind::Unexpected,
-                            "a value that does not fit was lost",
-                        ));
-                    };
-                    whole &= sink.forget();
-                    let end = line_end(data, start, lexer.len);
-                    parsed.refused.push(FoundRow {
-                        place: note.place.after(&data[..at.min(end)]),
-                        line: note.place.after(&data[..start]).line,
-                        raw: data[start..end].to_vec(),
-                        fault,
-                    });
-                    lexer.at = end;
                 }
             }
+            let Stop::Fault(at, fault) = *stop else {
+                let message = "a value that does not fit was lost";
+                return Err(Error::new(ErrorKind::Unexpected, message));
+            };
+            whole &= sink.forget();
+            let end = line_end(data, start, lexer.len);
+            // Each line was a row, blank or refused.
+            let before = parsed.rows + parsed.blank + parsed.refused.len() as u64;
+            parsed.refused.push(FoundRow {
+                place: Place {
+                    line: note.place.line + before,
+                    column: (at.min(end) - start) as u64 + 1,
+                },
+                raw: data[start..end].to_vec(),
+                fault,
+            });
+            lexer.at = end;
         }
         let lines = memchr::memchr_iter(b'\n', &data[..lexer.at]).count() as u64
             + u64::from(lexer.at > 0 && data[lexer.at - 1] != b'\n');

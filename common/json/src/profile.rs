@@ -259,7 +259,7 @@ impl Profile {
         }
     }
 
-    /// Turns places in the text into lines, by a function that is called with ascending places.
+    /// Turns places in the text into lines.
     pub(crate) fn places(&mut self, line: &impl Fn(u64) -> u64) {
         if let Some((place, _)) = &mut self.deciding {
             *place = line(*place);

@@ -161,7 +161,7 @@ impl Reader {
     fn refused(&self, row: FoundRow) -> RefusedRow {
         RefusedRow {
             file: self.file.to_string(),
-            line: row.line,
+            line: row.place.line,
             column: row.place.column,
             raw: row.raw,
             fault: row.fault,

@@ -120,10 +120,7 @@ pub(crate) fn read_again(bytes: &[u8], options: &Options) -> Result<(Read, usize
                 return Ok((read, tries));
             }
             Err(error) => match misfits(&error) {
-                Some(misfits) if tries < 20 => {
-                    eprintln!("{error}");
-                    layout.widen(misfits)?;
-                }
+                Some(misfits) if tries < 20 => layout.widen(misfits)?,
                 _ => return Err(error),
             },
         }

@@ -13,7 +13,7 @@ const TEXTS: [&str; 4] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_024))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn lines_are_accounted_or_there_is_an_error(
