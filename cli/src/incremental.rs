@@ -167,7 +167,12 @@ impl<'a> Next<'a> {
 
     /// Refuses what no mark would be true of.
     async fn check(&self, load: Load) -> Result<(), Failure> {
-        let mut planned = load::all(self.question, [load.to]).plan().await?;
+        // Where the rows begin matters nothing yet.
+        let base = &self.question.sql;
+        let nothing = [(FROM, arrow_array::new_null_array(&DataType::Null, 1))];
+        let query = self.query(base, &self.bound(base, &nothing))?;
+        let question = self.question.with_query(query);
+        let mut planned = load::all(&question, [load.to]).plan().await?;
         let plan = planned.remove(0).result?;
         if !matches!(plan.mode, Mode::Append | Mode::Upsert) {
             return Err(Failure::usage(format!(

@@ -149,7 +149,8 @@ impl Question {
         })?;
         let sql = from.shape.rows_of(sql)?;
         if !embedded.is_empty() {
-            connections.configure(EMBEDDED, EMBEDDED, Value::Object(embedded))?;
+            let config = Value::Object(embedded);
+            connections.configure_from(EMBEDDED, EMBEDDED, config, "the command line")?;
         }
         let connection = match &source {
             Some(name) => reached(name, &registry, &connections)?,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::exit::{Failure, aftermath};
 use crate::outcome::status;
-use crate::show;
+use crate::{show, spool};
 
 /// The JSON schema of all that is printed.
 pub(crate) const SCHEMA: &str = include_str!("output_schema.json");
@@ -27,11 +27,11 @@ pub(crate) fn tell(object: &Value) -> Result<(), Failure> {
 pub(crate) fn error(error: &Error) -> Value {
     let context = error.context().iter();
     let context: Map<String, Value> = context
-        .map(|(key, value)| ((*key).to_owned(), value.clone().into()))
+        .map(|(key, value)| ((*key).to_owned(), spool::shown(value).into()))
         .collect();
     json!({
         "kind": error.kind().to_string().replace(' ', "_"),
-        "message": error.message(),
+        "message": spool::shown(error.message()),
         "context": context,
         "row": error.row(),
         "code": error.code(),

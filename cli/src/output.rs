@@ -278,7 +278,7 @@ async fn print_table(mut batches: BatchStream, wide: bool) -> Result<Exit, Failu
     };
     let columns = match left_out {
         0 => String::new(),
-        left_out => format!("; {left_out} columns have no room here: --wide for all"),
+        left_out => format!("; {left_out} columns left out: --wide"),
     };
     show::print(&format!("({rows}{columns})"))?;
     Ok(Exit::Done)

@@ -158,7 +158,10 @@ impl Peeked {
         };
         print(&format!(
             "{}: {}{found}{rows}\n",
-            printable(&self.file),
+            printable(match self.file.as_str() {
+                "-" => "standard input",
+                file => file,
+            }),
             self.format
         ))?;
         let row = |(index, column): (usize, &Column)| {
@@ -179,9 +182,7 @@ impl Peeked {
             let (text, left_out) = grid.draw(if wide { None } else { show::width() });
             print(&text)?;
             if left_out > 0 {
-                print(&format!(
-                    "({left_out} columns have no room here: --wide for all)"
-                ))?;
+                print(&format!("({left_out} columns left out: --wide)"))?;
             }
         }
         Ok(())

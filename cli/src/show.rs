@@ -17,6 +17,7 @@ use tracing_subscriber::{Layer, fmt};
 use crate::args::{Common, LogFormat};
 use crate::exit::Failure;
 use crate::progress::Display;
+use crate::spool;
 
 /// How lines are said, as the flags want it.
 static SPEECH: OnceLock<Speech> = OnceLock::new();
@@ -71,6 +72,7 @@ pub(crate) fn note(line: &str) {
 }
 
 fn say_at(level: &str, line: &str, error: Value) {
+    let line = &spool::shown(line);
     let speech = SPEECH.get();
     let is_json = speech.is_some_and(|speech| speech.json);
     let text = match is_json {
@@ -285,7 +287,7 @@ impl<S: tracing::Subscriber> Layer<S> for Told {
                 if kept.len() < MOST_RETRIES {
                     kept.push(error.clone());
                 }
-                format!("{} in {pause}: {error}", words.message)
+                format!("{} in {}: {error}", words.message, rounded(&pause))
             }
             (None, Some(error)) => format!("{}: {error}", words.message),
             _ => words.message,
@@ -294,6 +296,19 @@ impl<S: tracing::Subscriber> Layer<S> for Told {
             note(&line);
         }
     }
+}
+
+/// A duration as `Debug` writes it, in seconds.
+fn rounded(pause: &str) -> String {
+    let end = pause.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
+    let (number, unit) = pause.split_at(end.unwrap_or(pause.len()));
+    let seconds = match (number.parse::<f64>(), unit) {
+        (Ok(number), "s") => number,
+        (Ok(number), "ms") => number / 1e3,
+        (Ok(number), "µs") => number / 1e6,
+        _ => return pause.to_owned(),
+    };
+    format!("{seconds:.1} s")
 }
 
 /// The fields of an event.
@@ -313,5 +328,21 @@ impl Visit for Words {
             "pause" => self.pause = Some(text),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_said_in_seconds() {
+        let pauses = [
+            std::time::Duration::from_micros(162_913),
+            std::time::Duration::from_millis(30_040),
+            std::time::Duration::from_micros(7),
+        ];
+        let said = pauses.map(|pause| rounded(&format!("{pause:?}")));
+        assert_eq!(said, ["0.2 s", "30.0 s", "0.0 s"]);
     }
 }

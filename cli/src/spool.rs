@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
@@ -11,6 +12,17 @@ use crate::exit::Failure;
 /// The folders' names begin so, with the number of their process behind it.
 const PREFIX: &str = "arrowload-stdin-";
 const FILE: &str = "stdin";
+
+/// Where standard input waits, for messages.
+static PLACE: OnceLock<String> = OnceLock::new();
+
+/// A message in which standard input is called so, and not as the file where it waits.
+pub(crate) fn shown(text: &str) -> String {
+    match PLACE.get() {
+        Some(place) => text.replace(place, "standard input"),
+        None => text.to_owned(),
+    }
+}
 
 /// Standard input, all of it.
 pub(crate) struct Spool {
@@ -24,6 +36,8 @@ impl Spool {
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?;
         let spool = Self { folder };
         let path = spool.path();
+        // There is one standard input.
+        let _ = PLACE.set(path.display().to_string());
         let (sender, receiver) = tokio::sync::oneshot::channel();
         // A thread of its own, as reading cannot be interrupted, and a runtime would wait for it at its end.
         std::thread::spawn(move || {

@@ -56,12 +56,26 @@ impl Connections {
     /// [`ErrorKind::InvalidOption`] if `config` is no object, or the name is empty or looks like a URL.
     pub fn configure(&self, name: &str, loader_or_source: &str, config: Value) -> Result<()> {
         let origin = format!("configure_connection(\"{name}\")");
+        self.configure_from(name, loader_or_source, config, &origin)
+    }
+
+    /// The same for programs that know where the keys come from, such as a command line: errors say so.
+    ///
+    /// # Errors
+    /// As for [`configure`](Self::configure).
+    pub fn configure_from(
+        &self,
+        name: &str,
+        loader_or_source: &str,
+        config: Value,
+        origin: &str,
+    ) -> Result<()> {
         if name.trim().is_empty() || url_scheme(name).is_some() {
             let message =
                 "configure_connection: a connection's name must be neither empty nor a URL";
             return Err(Error::new(ErrorKind::InvalidOption, message));
         }
-        let mut settings = Settings::from_map(object(config, &origin)?, &origin);
+        let mut settings = Settings::from_map(object(config, origin)?, origin);
         if settings
             .get(TYPE)
             .is_some_and(|kind| kind.value != loader_or_source)
@@ -71,7 +85,7 @@ impl Connections {
             );
             return Err(Error::new(ErrorKind::InvalidOption, message));
         }
-        settings.set(TYPE, loader_or_source, &origin);
+        settings.set(TYPE, loader_or_source, origin);
         let mut profiles = self
             .0
             .profiles

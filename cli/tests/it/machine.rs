@@ -165,6 +165,10 @@ fn every_command_prints_one_object_that_its_schema_describes() {
             "{arguments:?}: {value}"
         );
     }
+    // Rows on standard output and an object are not both to be had.
+    let (code, error) = object(&place, "failure", &["query", "--sql", "SELECT 1"]);
+    let message = error["error"]["message"].as_str();
+    assert!(code == 2 && message.is_some_and(|text| text.contains("--format json")));
     let (_, again) = object(&place, "report", &one);
     assert_eq!(again["status"], "already there");
     let (_, error) = object(
@@ -227,8 +231,8 @@ fn quiet_means_nothing_but_errors() {
     for arguments in [
         &["load", "--from", "people.csv", "--to", "x.parquet"][..],
         &["load", "--from", "people.csv", "--to", "y.parquet", "-n"],
-        &["run", "job.toml"],
         &["run", "job.toml", "--dry-run"],
+        &["run", "job.toml"],
         &["query", "--from", "people.csv", "-o", "q.csv"],
         &["query", "--from", "people.csv", "-o", "q.csv"],
         &["init"],

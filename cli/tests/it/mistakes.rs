@@ -171,10 +171,6 @@ fn each_mistake_is_named_with_what_to_do() {
             "--from FILE",
         ),
         (
-            vec!["query", "--sql", "SELECT 1", "--output", "json"],
-            "--format json",
-        ),
-        (
             vec!["query", "--from", "sub/none.csv", "--sql", "SELECT 1"],
             "no such file",
         ),

@@ -33,6 +33,8 @@ fn every_command_has_its_help() {
         "list",
         "run",
         "replay",
+        "peek",
+        "state",
         "loaders",
         "sources",
         "describe",
@@ -47,7 +49,7 @@ fn every_command_has_its_help() {
             &place.ok(&[command, "--help"]),
         );
     }
-    for command in ["list", "test", "add"] {
+    for command in ["list", "show", "test", "add", "remove"] {
         assert_shown(
             &place,
             &format!("help-connections-{command}.txt"),

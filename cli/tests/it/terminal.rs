@@ -104,7 +104,7 @@ fn tables_and_bars_fit_the_terminal() {
             .max();
         assert!(widest <= Some(width), "{width}: {seen}");
         assert!(
-            seen.contains("--wide for all") && seen.contains("column_0"),
+            seen.contains("left out: --wide") && seen.contains("column_0"),
             "{seen}"
         );
         let wide = on_a_terminal_of(width, &place, &[&query[..], &["--wide"]].concat());
