@@ -285,10 +285,10 @@ pub fn prove(
         parser,
         product: Product::Profile,
     };
-    let mut pool = Pool::new("csv", feed, job, threads.unwrap_or_else(cores))?;
+    let pool = Pool::new("csv", feed, job, threads.unwrap_or_else(cores))?;
     let mut profiles = vec![Profile::default(); undeclared.len()];
     let (mut lines, mut seen, mut mark) = (layout.before.lines(), 0, Mark::Proved);
-    while let Some(parsed) = pool.next() {
+    for parsed in pool {
         let parsed = parsed.map_err(|error| error.with("file", &file))?;
         for (profile, later) in profiles.iter_mut().zip(parsed.profiles) {
             profile.merge(later.after(lines + 1));

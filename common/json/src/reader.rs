@@ -236,7 +236,7 @@ fn prove_named(
     threads: Option<usize>,
 ) -> Result<Layout> {
     let parser = Parser::new(layout, Product::Profile, Vec::new(), usize::MAX);
-    let mut pool = Pool::new(
+    let pool = Pool::new(
         "json",
         feed(input, layout),
         parser,
@@ -244,7 +244,7 @@ fn prove_named(
     )?;
     let mut profile = layout.settings.profile();
     let (mut seen, mut mark) = (0, Mark::Proved);
-    while let Some(parsed) = pool.next() {
+    for parsed in pool {
         let parsed = parsed?;
         if let Some(later) = &parsed.profile {
             profile.merge(later);
