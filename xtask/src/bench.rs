@@ -13,8 +13,8 @@ pub(crate) struct Args {
     rest: Vec<String>,
 }
 
-/// Benchmarks in workspaces of their own, whose peers bring another Arrow.
-const APART: [&str; 1] = ["encode"];
+/// Benchmarks in packages of their own: peers bring another Arrow, or little of what the others need is needed.
+const APART: [&str; 2] = ["encode", "mongodb"];
 
 fn run_named(name: &str, rest: &[String]) -> Result<()> {
     let mut command = cargo();

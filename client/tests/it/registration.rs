@@ -11,6 +11,7 @@ fn each_feature_registers_its_name_exactly_once() {
         ("memory", true),
         ("delta_lake", cfg!(feature = "loader-delta-lake")),
         ("file", cfg!(feature = "loader-file")),
+        ("mongodb", cfg!(feature = "loader-mongodb")),
         ("postgresql", cfg!(feature = "loader-postgresql")),
         ("redis", cfg!(feature = "loader-redis")),
     ];
@@ -26,6 +27,7 @@ fn each_feature_registers_its_name_exactly_once() {
         ("datafusion", cfg!(feature = "source-datafusion")),
         ("delta_lake", cfg!(feature = "loader-delta-lake")),
         ("flight_sql", cfg!(feature = "source-flight-sql")),
+        ("mongodb", cfg!(feature = "loader-mongodb")),
         ("postgresql", cfg!(feature = "source-postgresql")),
         ("redis", cfg!(feature = "source-redis")),
     ];

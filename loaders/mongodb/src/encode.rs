@@ -9,8 +9,8 @@ use arrow_array::types::{
     TimestampSecondType,
 };
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch,
-    StringArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, MapArray, PrimitiveArray,
+    RecordBatch, StringArray,
 };
 use arrow_buffer::{NullBuffer, i256};
 use arrow_cast::{CastOptions, cast_with_options};
@@ -46,7 +46,8 @@ enum Values {
     Nanoseconds(PrimitiveArray<TimestampNanosecondType>),
     Struct(Vec<Column>),
     List(arrow_array::ListArray, Box<Column>),
-    Map(arrow_array::MapArray, StringArray, Box<Column>),
+    /// With its keys and its values.
+    Map(Box<(MapArray, StringArray, Column)>),
 }
 
 /// One column: its name and its values.
@@ -134,7 +135,7 @@ impl Column {
                 };
                 let names = map.keys().as_string::<i32>().clone();
                 let items = nested(&fields[1], map.values())?;
-                Values::Map(map, names, Box::new(items))
+                Values::Map(Box::new((map, names, items)))
             }
             other => return Err(internal(other)),
         };
@@ -162,13 +163,8 @@ impl Column {
 
     /// Appends an element of this name: its type, the name and the value.
     pub(crate) fn element(&self, name: &[u8], row: usize, out: &mut Vec<u8>) -> Result<()> {
-        let mut head = |kind: u8| {
-            out.push(kind);
-            out.extend_from_slice(name);
-            out.push(0);
-        };
         if self.is_null(row) {
-            head(0x0a);
+            head(0x0a, name, out);
             return Ok(());
         }
         let code = match &self.values {
@@ -187,10 +183,10 @@ impl Column {
             | Values::Milliseconds(_)
             | Values::Microseconds(_)
             | Values::Nanoseconds(_) => 0x09,
-            Values::Struct(_) | Values::Map(..) => 0x03,
+            Values::Struct(_) | Values::Map(_) => 0x03,
             Values::List(..) => 0x04,
         };
-        head(code);
+        head(code, name, out);
         match &self.values {
             Values::Null => {}
             Values::Bool(array) => out.push(u8::from(array.value(row))),
@@ -247,7 +243,8 @@ impl Column {
                 }
                 close(start, out)?;
             }
-            Values::Map(map, names, items) => {
+            Values::Map(parts) => {
+                let (map, names, items) = parts.as_ref();
                 let start = open(out);
                 let offsets = map.value_offsets();
                 let range = offsets[row] as usize..offsets[row + 1] as usize;
@@ -299,6 +296,13 @@ fn binary(subtype: u8, value: &[u8], out: &mut Vec<u8>) -> Result<()> {
     out.push(subtype);
     out.extend_from_slice(value);
     Ok(())
+}
+
+/// Appends the type and the name of an element.
+pub(crate) fn head(kind: u8, name: &[u8], out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend_from_slice(name);
+    out.push(0);
 }
 
 /// Begins a document, whose length [`close`] fills in.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod decode;
 mod encode;
 mod error;
 mod ledger;
@@ -14,6 +15,7 @@ mod types;
 mod walk;
 
 pub use config::MongoConfig;
+pub use decode::Decoder;
 pub use loader::MongoLoader;
 pub use options::{MongoOptions, Nulls, Submilliseconds};
 pub use session::MongoSession;

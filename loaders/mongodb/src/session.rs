@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrowload_core::{
     Begun, Error, ErrorKind, LoadSession, Mode, Prepared, Receipt, Rejects, Result,
 };
-use bson::{Bson, Document, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 use futures::TryStreamExt;
 use mongodb::error::ErrorKind as Native;
 use mongodb::{ClientSession, Collection, Database};
@@ -20,9 +20,11 @@ use crate::target::{self, Request, Target, Way};
 
 /// The largest document, as the server has it.
 const MOST_DOCUMENT: usize = 16 << 20;
-/// Updates in a command, unless the load says otherwise; and their bytes.
+/// Documents in a command, and updates, unless the load says otherwise.
+const MOST_WRITES: usize = 100_000;
 const MOST_UPDATES: usize = 1000;
-const MOST_UPDATE_BYTES: usize = 12 << 20;
+/// Bytes of a command. The server takes one document of the largest size, and a little more.
+const MOST_COMMAND: usize = 15 << 20;
 /// Ids in one question.
 const MOST_IDS: usize = 10_000;
 /// The server's code for a key that is there already.
@@ -293,7 +295,7 @@ impl MongoSession {
     }
 
     /// The documents of a batch with their rows; those that cannot be made are refused.
-    fn documents(&self, batch: &RecordBatch, first: u64) -> Result<Vec<(usize, RawDocumentBuf)>> {
+    fn documents(&self, batch: &RecordBatch, first: u64) -> Result<Vec<(usize, Vec<u8>)>> {
         let columns = Columns::new(&self.request.schema, batch, &self.request.options)?;
         let mut documents = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
@@ -309,10 +311,7 @@ impl MongoSession {
                     );
                     return Err(Error::new(ErrorKind::InvalidData, message));
                 }
-                RawDocumentBuf::from_bytes(bytes).map_err(|error| {
-                    Error::new(ErrorKind::Unexpected, "a document cannot be made")
-                        .with_source(error)
-                })
+                Ok(bytes)
             });
             match made {
                 Ok(document) => documents.push((row, document)),
@@ -324,59 +323,35 @@ impl MongoSession {
 
     async fn insert(&mut self, batch: &RecordBatch, first: u64) -> Result<()> {
         let documents = self.documents(batch, first)?;
-        if documents.is_empty() {
-            return Ok(());
-        }
-        let sent: usize = documents
-            .iter()
-            .map(|(_, each)| each.as_bytes().len())
-            .sum();
-        self.bytes += sent as u64;
-        let insert = self
-            .into
-            .insert_many(documents.iter().map(|(_, document)| document))
-            .ordered(false);
-        let inserted = match &mut self.transaction {
-            Some(session) => insert.session(session).await,
-            None => insert.await,
-        };
-        let mut refused = 0;
-        if let Err(error) = inserted {
-            let errors = match error.kind.as_ref() {
-                Native::InsertMany(many) if many.write_concern_error.is_none() => {
-                    many.write_errors.clone().unwrap_or_default()
-                }
-                _ => Vec::new(),
-            };
-            if errors.is_empty() {
-                return Err(from_native(error));
-            }
-            let again: Vec<&RawDocumentBuf> = errors
+        let mut rest = documents.as_slice();
+        while !rest.is_empty() {
+            let count = fitting(rest, MOST_WRITES);
+            let (some, others) = rest.split_at(count);
+            rest = others;
+            let errors = self.run("insert", "documents", false, some).await?;
+            let again: Vec<&[u8]> = errors
                 .iter()
                 .filter(|error| error.code == DUPLICATE)
-                .filter_map(|error| documents.get(error.index))
-                .map(|(_, document)| document)
+                .map(|error| some[error.index].1.as_slice())
                 .collect();
             let there = self.already_there(&again).await?;
+            let mut refused = 0;
             for error in &errors {
-                let Some((row, document)) = documents.get(error.index) else {
-                    return Err(of_code(error.code, &error.message));
-                };
+                let (row, document) = &some[error.index];
                 // An earlier attempt at this load has brought it.
-                if error.code == DUPLICATE && there.contains(document.as_bytes()) {
+                if error.code == DUPLICATE && there.contains(document) {
                     continue;
                 }
                 refused += 1;
-                let error = of_code(error.code, &error.message);
-                self.refuse(batch, *row, first, error)?;
+                self.refuse(batch, *row, first, error.error())?;
             }
+            self.acknowledged += (some.len() - refused) as u64;
         }
-        self.acknowledged += documents.len() as u64 - refused;
         Ok(())
     }
 
     /// Which documents of the collection are these, byte for byte.
-    async fn already_there(&self, documents: &[&RawDocumentBuf]) -> Result<HashSet<Vec<u8>>> {
+    async fn already_there(&self, documents: &[&[u8]]) -> Result<HashSet<Vec<u8>>> {
         let mut there = HashSet::new();
         // A transaction that is refused a document is over.
         if self.transaction.is_some() {
@@ -385,7 +360,8 @@ impl MongoSession {
         for some in documents.chunks(MOST_IDS) {
             let mut ids: Vec<Bson> = Vec::with_capacity(some.len());
             for document in some {
-                if let Ok(Some(id)) = document.get("_id")
+                if let Ok(document) = RawDocument::from_bytes(*document)
+                    && let Ok(Some(id)) = document.get("_id")
                     && let Ok(id) = Bson::try_from(id)
                 {
                     ids.push(id);
@@ -413,7 +389,7 @@ impl MongoSession {
             .collect();
         let mut updates = Vec::with_capacity(documents.len());
         for (row, document) in documents {
-            let mut out = Vec::with_capacity(document.as_bytes().len() + 96);
+            let mut out = Vec::with_capacity(document.len() + 96);
             let start = encode::open(&mut out);
             out.extend(b"\x03q\0");
             let filter = encode::open(&mut out);
@@ -429,7 +405,7 @@ impl MongoSession {
             encode::close(filter, &mut out)?;
             out.extend(b"\x03u\0");
             if self.request.options.replace {
-                out.extend_from_slice(document.as_bytes());
+                out.extend_from_slice(&document);
             } else {
                 let change = encode::open(&mut out);
                 columns.changes(row, &mut out)?;
@@ -444,67 +420,60 @@ impl MongoSession {
 
     async fn upsert(&mut self, batch: &RecordBatch, first: u64) -> Result<()> {
         let updates = self.updates(batch, first)?;
-        let most = self
-            .request
-            .options
-            .update_batch
-            .unwrap_or(MOST_UPDATES)
-            .max(1);
+        let most = self.request.options.update_batch.unwrap_or(MOST_UPDATES);
         let mut rest = updates.as_slice();
         while !rest.is_empty() {
-            let mut bytes = 0;
-            let fits = |(_, update): &&(usize, Vec<u8>)| {
-                bytes += update.len() + 16;
-                bytes <= MOST_UPDATE_BYTES
-            };
-            let count = rest.iter().take(most).take_while(fits).count().max(1);
-            let done = self.update(&rest[..count]).await?;
-            self.acknowledged += done.written as u64;
+            let count = fitting(rest, most.max(1));
+            // In their order, until one is refused: of rows with equal keys the last one wins.
+            let errors = self.run("update", "updates", true, &rest[..count]).await?;
             let mut next = count;
-            if let Some((index, error)) = done.refused {
-                self.refuse(batch, rest[index].0, first, error)?;
-                next = index + 1;
-            }
+            self.acknowledged += match errors.first() {
+                None => count as u64,
+                Some(error) => {
+                    self.refuse(batch, rest[error.index].0, first, error.error())?;
+                    next = error.index + 1;
+                    error.index as u64
+                }
+            };
             rest = &rest[next..];
         }
         Ok(())
     }
 
-    /// Runs updates in their order, until one is refused.
-    async fn update(&mut self, updates: &[(usize, Vec<u8>)]) -> Result<Updated> {
-        let mut out = Vec::new();
-        let start = encode::open(&mut out);
-        let name = self.into.name();
-        out.extend(b"\x02update\0");
-        out.extend((name.len() as i32 + 1).to_le_bytes());
-        out.extend_from_slice(name.as_bytes());
-        out.extend(b"\0\x08ordered\0\x01");
-        if self.transaction.is_none() {
-            out.extend(b"\x03writeConcern\0");
-            let concern = encode::open(&mut out);
-            out.extend(b"\x02w\0\x09\0\0\0majority\0");
-            encode::close(concern, &mut out)?;
-        }
-        out.extend(b"\x04updates\0");
-        let array = encode::open(&mut out);
-        for (index, (_, update)) in updates.iter().enumerate() {
-            out.push(0x03);
-            out.extend_from_slice(index.to_string().as_bytes());
-            out.push(0);
-            out.extend_from_slice(update);
-        }
-        encode::close(array, &mut out)?;
-        encode::close(start, &mut out)?;
-        self.bytes += out.len() as u64;
-        let command = RawDocumentBuf::from_bytes(out).map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "an update cannot be made").with_source(error)
+    /// Runs a command with these statements; answers with those that are refused. What was done already is not done twice, whether by
+    /// its `_id` or by its keys, so that an answer that is lost is asked for again.
+    async fn run(
+        &mut self,
+        command: &str,
+        field: &str,
+        ordered: bool,
+        statements: &[(usize, Vec<u8>)],
+    ) -> Result<Vec<Refusal>> {
+        let bytes = self.command(command, field, ordered, statements)?;
+        self.bytes += bytes.len() as u64;
+        let command = RawDocumentBuf::from_bytes(bytes).map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "a command cannot be made").with_source(error)
         })?;
-        let run = self.database.run_raw_command(command);
-        let reply = match &mut self.transaction {
-            Some(session) => run.session(session).await,
-            None => run.await,
+        let mut tries = 0;
+        let reply = loop {
+            let run = self.database.run_raw_command(command.clone());
+            let reply = match &mut self.transaction {
+                Some(session) => run.session(session).await,
+                None => run.await,
+            };
+            match reply.map_err(from_native) {
+                Err(error)
+                    if tries == 0
+                        && self.transaction.is_none()
+                        && error.is_transient()
+                        && error.kind() == ErrorKind::Connection =>
+                {
+                    tries += 1;
+                    tracing::debug!("a command is sent again: {error}");
+                }
+                other => break other?,
+            }
         };
-        let reply = reply.map_err(from_native)?;
         if let Ok(concern) = reply.get_document("writeConcernError") {
             let code = concern.get_i32("code").unwrap_or(64);
             return Err(of_code(
@@ -512,23 +481,61 @@ impl MongoSession {
                 concern.get_str("errmsg").unwrap_or("a write concern"),
             ));
         }
-        let errors = reply.get_array("writeErrors").ok();
-        let Some(error) = errors.and_then(|errors| errors.first()?.as_document()) else {
-            return Ok(Updated {
-                written: updates.len(),
-                refused: None,
-            });
+        let refused = |error: &Bson| {
+            let error = error.as_document()?;
+            Some(Refusal {
+                index: usize::try_from(error.get_i32("index").ok()?).ok()?,
+                code: error.get_i32("code").ok()?,
+                message: error.get_str("errmsg").unwrap_or_default().to_owned(),
+            })
         };
-        let index = error.get_i32("index").unwrap_or(0).max(0) as usize;
-        let code = error.get_i32("code").unwrap_or(0);
-        let error = of_code(
-            code,
-            error.get_str("errmsg").unwrap_or("an update is refused"),
-        );
-        Ok(Updated {
-            written: index,
-            refused: Some((index.min(updates.len() - 1), error)),
-        })
+        let errors = match reply.get_array("writeErrors") {
+            Ok(errors) => errors.iter().map(refused).collect(),
+            Err(_) => Some(Vec::new()),
+        };
+        let errors: Option<Vec<Refusal>> = errors;
+        errors
+            .filter(|errors| errors.iter().all(|error| error.index < statements.len()))
+            .ok_or_else(|| {
+                let message = format!("the server's answer to a write cannot be read: {reply}");
+                Error::new(ErrorKind::Unexpected, message)
+            })
+    }
+
+    /// The bytes of a command.
+    fn command(
+        &self,
+        command: &str,
+        field: &str,
+        ordered: bool,
+        statements: &[(usize, Vec<u8>)],
+    ) -> Result<Vec<u8>> {
+        let all: usize = statements.iter().map(|(_, bytes)| bytes.len() + 8).sum();
+        let mut out = Vec::with_capacity(all + 256);
+        let start = encode::open(&mut out);
+        let name = self.into.name();
+        encode::head(0x02, command.as_bytes(), &mut out);
+        out.extend((name.len() as i32 + 1).to_le_bytes());
+        out.extend_from_slice(name.as_bytes());
+        out.push(0);
+        encode::head(0x08, b"ordered", &mut out);
+        out.push(u8::from(ordered));
+        // In a transaction, its commit says how it is acknowledged.
+        if self.transaction.is_none() {
+            encode::head(0x03, b"writeConcern", &mut out);
+            let concern = encode::open(&mut out);
+            out.extend(b"\x02w\0\x09\0\0\0majority\0");
+            encode::close(concern, &mut out)?;
+        }
+        encode::head(0x04, field.as_bytes(), &mut out);
+        let array = encode::open(&mut out);
+        for (index, (_, statement)) in statements.iter().enumerate() {
+            encode::head(0x03, index.to_string().as_bytes(), &mut out);
+            out.extend_from_slice(statement);
+        }
+        encode::close(array, &mut out)?;
+        encode::close(start, &mut out)?;
+        Ok(out)
     }
 
     fn receipt(&self) -> Receipt {
@@ -663,10 +670,28 @@ impl MongoSession {
     }
 }
 
-/// What an `update` command did.
-struct Updated {
-    written: usize,
-    refused: Option<(usize, Error)>,
+/// A statement that the server refuses.
+struct Refusal {
+    index: usize,
+    code: i32,
+    message: String,
+}
+
+impl Refusal {
+    fn error(&self) -> Error {
+        of_code(self.code, &self.message)
+    }
+}
+
+/// How many statements fit into one command.
+fn fitting(statements: &[(usize, Vec<u8>)], most: usize) -> usize {
+    let mut bytes = 0;
+    let fits = |(_, statement): &&(usize, Vec<u8>)| {
+        bytes += statement.len() + 16;
+        bytes <= MOST_COMMAND
+    };
+    let count = statements.iter().take(most).take_while(fits).count();
+    count.max(1)
 }
 
 impl LoadSession for MongoSession {

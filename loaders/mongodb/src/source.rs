@@ -206,7 +206,7 @@ impl MongoSource {
 }
 
 /// An error in a document, with its path and `_id`.
-fn failed(fault: &Fault, document: &[u8], number: u64) -> Error {
+pub(crate) fn failed(fault: &Fault, document: &[u8], number: u64) -> Error {
     let path = fault.path();
     let place = if path.is_empty() {
         "the document".to_owned()

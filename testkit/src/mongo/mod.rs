@@ -179,13 +179,6 @@ impl MongoEmulator {
         )
     }
 
-    /// The UUID of a collection: it stays when the collection is renamed.
-    pub fn uuid(&self, database: &str, collection: &str) -> Option<[u8; 16]> {
-        let store = lock(&self.emulator.store);
-        let collection = store.collection(&format!("{database}.{collection}"))?;
-        Some(collection.uuid)
-    }
-
     /// The names of the collections of a database.
     pub fn collections(&self, database: &str) -> Vec<String> {
         let prefix = format!("{database}.");

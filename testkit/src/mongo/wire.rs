@@ -96,17 +96,41 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Reques
     }
 }
 
+/// The fields of a command. Documents of a write stay bytes.
+fn command(bytes: &[u8], sequences: &mut Vec<(String, Vec<Vec<u8>>)>) -> Option<Document> {
+    let mut body = Document::new();
+    for field in RawDocument::from_bytes(bytes).ok()?.iter() {
+        let (name, value) = field.ok()?;
+        let name = name.as_str();
+        match value.as_array() {
+            Some(array) if ["documents", "updates", "deletes"].contains(&name) => {
+                let documents = array.into_iter();
+                let documents = documents.map(|each| {
+                    let document = each.ok()?.as_document()?;
+                    Some(document.as_bytes().to_vec())
+                });
+                sequences.push((name.to_owned(), documents.collect::<Option<_>>()?));
+            }
+            _ => {
+                body.insert(name, bson::Bson::try_from(value).ok()?);
+            }
+        }
+    }
+    Some(body)
+}
+
 fn message(id: i32, bytes: &[u8]) -> Option<Request> {
     let flags = int(bytes, 0)? as u32;
     let end = bytes.len() - if flags & CHECKSUM == 0 { 0 } else { 4 };
-    let (mut at, mut body, mut sequences) = (4, None, Vec::new());
+    let mut sequences: Vec<(String, Vec<Vec<u8>>)> = Vec::new();
+    let (mut at, mut body) = (4, None);
     while at < end {
         let kind = bytes[at];
         at += 1;
         if kind == 0 {
             let found = document(bytes, at)?;
             at += found.len();
-            body = Some(decoded(found)?);
+            body = Some(command(found, &mut sequences)?);
             continue;
         }
         let until = at + usize::try_from(int(bytes, at)?).ok()?;

@@ -13,21 +13,40 @@ use arrowload_testkit::mongo::MongoEmulator;
 use arrowload_testkit::{Subject, check_support_table, conformance};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use mongodb::Database;
 
 use crate::reader;
 use crate::support::emulator;
 
 struct Collections {
-    emulator: MongoEmulator,
+    /// The server, where it was started here.
+    _emulator: Option<MongoEmulator>,
+    url: String,
+    database: Database,
     descriptor: LoaderDescriptor,
     never: &'static [&'static str],
 }
 
 impl Collections {
-    fn of<L: DataLoader>(never: &'static [&'static str]) -> Self {
+    /// On the emulator.
+    async fn of<L: DataLoader>(never: &'static [&'static str]) -> Self {
+        let emulator = emulator();
+        let url = emulator.url("test");
+        Self::at::<L>(url, Some(emulator), "test", never).await
+    }
+
+    async fn at<L: DataLoader>(
+        url: String,
+        emulator: Option<MongoEmulator>,
+        database: &str,
+        never: &'static [&'static str],
+    ) -> Self {
         let (package, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        let client = mongodb::Client::with_uri_str(&url).await.expect("a client");
         Self {
-            emulator: emulator(),
+            _emulator: emulator,
+            url,
+            database: client.database(database),
             descriptor: LoaderDescriptor::of::<L>(package, version),
             never,
         }
@@ -36,12 +55,13 @@ impl Collections {
 
 impl Subject for Collections {
     fn descriptor(&self) -> LoaderDescriptor {
-        self.descriptor.clone()
+        self.descriptor
     }
 
     fn connection(&self) -> Settings {
         let mut settings = Settings::new();
-        settings.set("uri", self.emulator.url("test"), "the test");
+        settings.set("uri", self.url.clone(), "the test");
+        settings.set("database", self.database.name(), "the test");
         settings
     }
 
@@ -50,7 +70,7 @@ impl Subject for Collections {
     }
 
     fn read<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<RecordBatch>, String>> {
-        async move { reader::read(&self.emulator, target) }.boxed()
+        reader::read(&self.database, target).boxed()
     }
 }
 
@@ -121,7 +141,7 @@ impl DataLoader for InTransactions {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn collections_keep_their_promises() {
-    let subject = Collections::of::<MongoLoader>(&[]);
+    let subject = Collections::of::<MongoLoader>(&[]).await;
     let report = conformance(&subject).await;
     let failures = report.failures();
     assert!(failures.is_empty(), "{failures:#?}");
@@ -133,10 +153,25 @@ async fn collections_keep_their_promises() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transactions_keep_their_promises() {
-    let subject = Collections::of::<InTransactions>(&[]);
+    let subject = Collections::of::<InTransactions>(&[]).await;
     // Types arrive by the same encoder, and many rows by the same commands.
     let wanted = |name: &str| !name.starts_with("type ") && !name.starts_with("a million");
     let report = arrowload_testkit::conformance_of(&subject, wanted).await;
+    let failures = report.failures();
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_deployment_keeps_the_promises() {
+    let Ok(url) = std::env::var(arrowload_testkit::mongo::URL) else {
+        let why = "MONGODB_TEST_URI names no deployment of MongoDB";
+        arrowload_testkit::skip("mongodb", why);
+        return;
+    };
+    let name = format!("arrowload_{}", std::process::id());
+    let subject = Collections::at::<MongoLoader>(url, None, &name, &[]).await;
+    let report = conformance(&subject).await;
+    subject.database.drop().await.expect("dropped");
     let failures = report.failures();
     assert!(failures.is_empty(), "{failures:#?}");
 }

@@ -12,22 +12,44 @@ use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_ipc::reader::StreamReader;
 use arrow_schema::{DataType, Field, Schema};
-use arrowload_testkit::mongo::MongoEmulator;
-use bson::{Bson, Document};
+use bson::{Bson, Document, doc};
+use futures::TryStreamExt;
+use mongodb::Database;
 
 type Value<'a> = Option<&'a Bson>;
 
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+async fn all(database: &Database, collection: &str) -> Result<Vec<Document>, String> {
+    let collection = database.collection::<Document>(collection);
+    let mut cursor = collection.find(doc! {}).batch().await.map_err(text)?;
+    let mut found = Vec::new();
+    while let Some(reply) = cursor.try_next().await.map_err(text)? {
+        for document in reply.doc_slices().map_err(text)? {
+            let document = document.map_err(text)?;
+            let document = document.as_document().ok_or("no document")?;
+            found.push(Document::try_from(document).map_err(text)?);
+        }
+    }
+    Ok(found)
+}
+
 /// The columns that are recorded for a collection.
-fn columns(emulator: &MongoEmulator, target: &str) -> Result<Arc<Schema>, String> {
-    let uuid = emulator.uuid("test", target).ok_or("no collection")?;
-    let records = emulator.documents("test", "_arrowload").unwrap_or_default();
+async fn columns(
+    database: &Database,
+    target: &str,
+    uuid: Option<&Bson>,
+) -> Result<Arc<Schema>, String> {
+    let records = all(database, "_arrowload").await?;
     let is_it = |record: &&Document, by_uuid: bool| {
         let Ok(key) = record.get_document("_id") else {
             return false;
         };
         let same = match key.get("uuid") {
-            Some(Bson::Binary(known)) => by_uuid && known.bytes == uuid,
-            _ => !by_uuid && key.get_str("target").is_ok_and(|name| name == target),
+            known @ Some(_) => by_uuid && known == uuid,
+            None => !by_uuid && key.get_str("target").is_ok_and(|name| name == target),
         };
         key.get_str("kind").is_ok_and(|kind| kind == "columns") && same
     };
@@ -38,15 +60,23 @@ fn columns(emulator: &MongoEmulator, target: &str) -> Result<Arc<Schema>, String
     let found = found.ok_or_else(|| format!("`{target}` has no recorded columns"))?;
     let bytes = found.get_binary_generic("schema").expect("a schema");
     let reader = StreamReader::try_new(bytes.as_slice(), None);
-    Ok(reader.map_err(|error| error.to_string())?.schema())
+    Ok(reader.map_err(text)?.schema())
 }
 
 /// Everything in a collection; `None` if there is none.
-pub(crate) fn read(emulator: &MongoEmulator, target: &str) -> Result<Option<RecordBatch>, String> {
-    let Some(documents) = emulator.documents("test", target) else {
+pub(crate) async fn read(database: &Database, target: &str) -> Result<Option<RecordBatch>, String> {
+    let list = doc! { "listCollections": 1, "filter": { "name": target } };
+    let found = database.run_cursor_command(list).await.map_err(text)?;
+    let found: Vec<Document> = found.try_collect().await.map_err(text)?;
+    let Some(entry) = found.first() else {
         return Ok(None);
     };
-    let schema = columns(emulator, target)?;
+    let uuid = entry
+        .get_document("info")
+        .ok()
+        .and_then(|info| info.get("uuid"));
+    let documents = all(database, target).await?;
+    let schema = columns(database, target, uuid).await?;
     let (mut fields, mut arrays) = (Vec::new(), Vec::new());
     for field in schema.fields() {
         let values: Vec<Value<'_>> = documents
