@@ -41,6 +41,8 @@ use arrowload_delta_lake as _;
 use arrowload_file as _;
 #[cfg(feature = "source-flight-sql")]
 use arrowload_flight_sql as _;
+#[cfg(feature = "loader-mongodb")]
+use arrowload_mongodb as _;
 #[cfg(feature = "loader-postgresql")]
 use arrowload_postgresql as _;
 #[cfg(feature = "loader-redis")]
