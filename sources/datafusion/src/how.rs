@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use arrowload_common_csv as csv;
 use arrowload_common_json as json;
+use arrowload_common_parquet_read::ParquetOptions;
 use arrowload_core::{Error, ErrorKind, KeySchema, Result, nearest};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -65,6 +66,16 @@ struct JsonReading {
     files: FileOptions,
 }
 
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct ParquetReading {
+    #[serde(flatten)]
+    parquet: ParquetOptions,
+    #[serde(flatten)]
+    files: FileOptions,
+}
+
 /// The options that a format has, with their documentation; `None` for a format that is not known.
 pub fn read_options(format: &str) -> Option<KeySchema> {
     Some(options_of(Kind::of_word(format)?).clone())
@@ -72,13 +83,15 @@ pub fn read_options(format: &str) -> Option<KeySchema> {
 
 static OF_FILES: LazyLock<KeySchema> = LazyLock::new(KeySchema::of::<FileOptions>);
 static OF_CSV: LazyLock<KeySchema> = LazyLock::new(KeySchema::of::<CsvReading>);
+static OF_PARQUET: LazyLock<KeySchema> = LazyLock::new(KeySchema::of::<ParquetReading>);
 static OF_JSON: LazyLock<KeySchema> = LazyLock::new(KeySchema::of::<JsonReading>);
 
 fn options_of(kind: Kind) -> &'static KeySchema {
     match kind {
         Kind::Csv => &OF_CSV,
         Kind::Json => &OF_JSON,
-        Kind::Arrow | Kind::Parquet => &OF_FILES,
+        Kind::Parquet => &OF_PARQUET,
+        Kind::Arrow => &OF_FILES,
     }
 }
 
@@ -174,7 +187,8 @@ impl How {
         match kind {
             Kind::Csv => self.csv()?.check(),
             Kind::Json => self.json()?.check(),
-            Kind::Arrow | Kind::Parquet => Ok(()),
+            Kind::Parquet => self.parquet().map(|_| ()),
+            Kind::Arrow => Ok(()),
         }
     }
 
@@ -213,6 +227,10 @@ impl How {
             options.delim = Some("\t".into());
         }
         Ok(options)
+    }
+
+    pub(crate) fn parquet(&self) -> Result<ParquetOptions> {
+        self.part(Kind::Parquet, false)
     }
 
     pub(crate) fn json(&self) -> Result<json::Options> {

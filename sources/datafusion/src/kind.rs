@@ -112,6 +112,10 @@ pub(crate) fn recognise(file: &DataFile, how: &How) -> Result<Opened> {
             _ => Ok(Opened::Binary(kind)),
         };
     }
+    if let Some(what) = foreign(&magic) {
+        let message = format!("`{}` looks like {what}, which is not read", file.shown());
+        return Err(Error::new(ErrorKind::Unsupported, message).with("file", file.shown()));
+    }
     if let Some(kind @ (Kind::Arrow | Kind::Parquet)) = how.kind().or(named) {
         let text = String::from_utf8_lossy(&magic[..magic.len().min(SHOWN)]).into_owned();
         let what = match looks_like(&magic) {
@@ -132,6 +136,20 @@ fn binary(head: &[u8]) -> Option<Kind> {
         [b'P', b'A', b'R', b'1' | b'E', ..] => Some(Kind::Parquet),
         head => arrowload_common_ipc::looks_like(head).map(|_| Kind::Arrow),
     }
+}
+
+/// Formats that are known, and not read.
+fn foreign(head: &[u8]) -> Option<&'static str> {
+    let known: [(&[u8], &str); 4] = [
+        (b"ORC", "an ORC file"),
+        (b"Obj\x01", "an Avro file"),
+        (b"SQLite format 3\0", "an SQLite database"),
+        (b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", "an old Excel workbook"),
+    ];
+    let found = known.iter().find(|(magic, _)| head.starts_with(magic));
+    found
+        .map(|(_, what)| *what)
+        .filter(|what| *what != "an ORC file" || head.contains(&0))
 }
 
 fn text(file: &DataFile, how: &How, input: &Input, named: Option<Kind>) -> Result<Kind> {

@@ -1,17 +1,16 @@
-//! Parquet files, by the engine's own reader: it prunes row groups and pages by their statistics.
+//! Parquet files, by the engine's reader with what keeps it honest.
 
 use std::sync::Arc;
 
-use arrow_schema::{FieldRef, Schema, TimeUnit};
+use arrow_schema::{FieldRef, Schema};
 use arrowload_common_datafusion::from_datafusion;
+use arrowload_common_parquet_read::parquet_format;
 use arrowload_core::{Error, ErrorKind, Result};
 use datafusion::catalog::Session;
 use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
 use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as EngineResult;
@@ -28,52 +27,33 @@ use crate::union::Union;
 
 /// Finds out what a file is, from its footer.
 pub(crate) fn look(file: &DataFile, how: &How, session: &SessionState) -> Result<Looked> {
-    how.files(Kind::Parquet)?;
+    let format = parquet_format(how.parquet()?);
     let file = &file.in_pieces()?;
-    let cache = session
-        .runtime_env()
-        .cache_manager
-        .get_file_metadata_cache();
-    let footer = DFParquetMetadata::new(file.store.store.as_ref(), &file.meta)
-        .with_metadata_size_hint(Some(512 << 10))
-        .with_coerce_int96(Some(TimeUnit::Microsecond))
-        .with_file_metadata_cache(Some(cache));
+    let (store, metas) = (&file.store.store, [file.meta.clone()]);
     let at = |error: datafusion::error::DataFusionError| {
         from_datafusion(error.context(format!("`{}`", file.shown()))).with("file", file.shown())
     };
     let runtime = Handle::current();
-    let metadata = runtime.block_on(footer.fetch_metadata()).map_err(at)?;
-    let schema = runtime.block_on(footer.fetch_schema()).map_err(at)?;
-    let stated = metadata.file_metadata().num_rows();
-    let held: i64 = metadata
-        .row_groups()
-        .iter()
-        .map(|group| group.num_rows())
-        .sum();
-    if stated != held {
-        let message = format!(
-            "the footer of `{}` states {stated} rows, and its row groups {held}: the file is damaged",
-            file.shown()
-        );
-        return Err(Error::new(ErrorKind::InvalidData, message).with("file", file.shown()));
-    }
+    let schema = format.infer_schema(session, store, &metas);
+    let schema = runtime.block_on(schema).map_err(at)?;
+    let statistics = format.infer_stats(session, store, Arc::clone(&schema), &file.meta);
+    let rows = match runtime.block_on(statistics).map_err(at)?.num_rows {
+        Precision::Exact(rows) => u64::try_from(rows).ok(),
+        _ => None,
+    };
     let columns = schema
         .fields()
         .iter()
         .map(|field| Column::typed(&plain(field)));
-    let groups = metadata.num_row_groups();
-    let by = metadata.file_metadata().created_by().unwrap_or("unknown");
     Ok(Looked {
         file: file.clone(),
         kind: Kind::Parquet,
         columns: columns.collect(),
-        rows: u64::try_from(held).ok(),
-        found: format!("{groups} row groups, written by {by}"),
+        rows,
+        found: rows.map_or_else(String::new, |rows| format!("{rows} rows")),
         notes: Vec::new(),
         layout: None,
-        engine: Some(Arc::new(
-            ParquetFormat::default().with_options(session.default_table_options().parquet),
-        )),
+        engine: Some(format),
     })
 }
 

@@ -50,12 +50,8 @@ impl DataSource for DataFusionSource {
             read: config.read,
             known: Arc::default(),
         };
-        let mut session = SessionConfig::new();
-        // Days of the year 9999, which INT96 can hold and nanoseconds cannot.
-        let parquet = &mut session.options_mut().execution.parquet;
-        parquet.coerce_int96 = Some("us".into());
         Ok(Self {
-            engine: Engine::new(&options, session, Arc::new(tables))?,
+            engine: Engine::new(&options, SessionConfig::new(), Arc::new(tables))?,
         })
     }
 

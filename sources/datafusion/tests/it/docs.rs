@@ -6,6 +6,7 @@ use serde_json::Value;
 
 /// An example of each option, as SQL has it.
 const EXAMPLES: &[(&str, &str)] = &[
+    ("binary_as_string", "true"),
     ("blank_lines", "'skip'"),
     ("comment", "'#'"),
     ("compression", "'gzip'"),
@@ -25,6 +26,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("hive_partitioning", "false"),
     ("hive_types", "{'month': 'text'}"),
     ("infer_rows", "'all'"),
+    ("int96", "'ns'"),
     ("max_depth", "500"),
     ("max_row_bytes", "1000000"),
     ("mixed", "'error'"),
@@ -32,6 +34,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("new_line", "'crlf'"),
     ("null_text", "['NA', '-']"),
     ("numbers", "'decimal'"),
+    ("pruning", "false"),
     ("quote", "''''"),
     ("ragged", "'pad'"),
     ("records", "'$.data.items[*]'"),

@@ -256,7 +256,7 @@ async fn filters_and_projections_reach_the_files() {
         .expect("a plan");
     let text = format!("{plan:?}");
     assert!(
-        text.contains("pruning_predicate") && text.contains("projection=["),
+        text.contains(", predicate=id") && text.contains("projection=["),
         "{text}"
     );
 }
