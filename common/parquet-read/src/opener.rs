@@ -199,7 +199,9 @@ impl OpenFile {
         plan.scan(index);
         let mut file = self.file.clone();
         // Statistics of the file would answer for its columns in the place of their values.
-        (file.range, file.statistics, file.extensions) = (None, None, Some(Arc::new(plan)));
+        file.range = None;
+        file.statistics = None;
+        file.extensions = Some(Arc::new(plan));
         let stated = u64::try_from(group.num_rows()).unwrap_or(0);
         let batches = self.opener.open(file)?.await?;
         Ok(counted(batches, stated).boxed())

@@ -106,6 +106,22 @@ pub(crate) fn with_pairs(of: &ParquetMetaData, pairs: Vec<KeyValue>) -> ParquetM
     rebuilt(of, of.row_groups().to_vec(), total, Some(pairs))
 }
 
+/// The file whose footer states another sum of rows than its row groups have; what writes footers adds them up itself.
+pub(crate) fn with_stated_total(bytes: &[u8], rows: u8, stated: u8) -> Vec<u8> {
+    // The third field of the footer: a number of 64 bits, zigzag, before the list of row groups.
+    let field = |rows: u8| [0x16, rows * 2, 0x19];
+    let found: Vec<usize> = bytes
+        .windows(3)
+        .enumerate()
+        .filter(|(_, window)| *window == field(rows))
+        .map(|(at, _)| at)
+        .collect();
+    assert_eq!(found.len(), 1, "the field is found once");
+    let mut forged = bytes.to_vec();
+    forged[found[0] + 1] = stated * 2;
+    forged
+}
+
 /// The file with these statistics in each row group.
 pub(crate) fn with_statistics(
     bytes: &[u8],
