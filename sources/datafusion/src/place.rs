@@ -97,6 +97,7 @@ impl Places {
             base: plain,
             store,
             root: path,
+            is_web,
         };
         if let Some(pattern) = pattern {
             let pattern = parse_pattern(pattern)?;
@@ -168,6 +169,7 @@ struct Remote<'a> {
     base: &'a str,
     store: Store,
     root: StorePath,
+    is_web: bool,
 }
 
 impl Remote<'_> {
@@ -179,9 +181,7 @@ impl Remote<'_> {
         let store = &self.store.store;
         match store.head(&self.root).await {
             Ok(meta) => return Ok(meta),
-            Err(error @ datafusion::object_store::Error::NotFound { .. }) => {
-                return Err(store_error(self.name, error));
-            }
+            Err(error) if !self.is_web => return Err(store_error(self.name, error)),
             Err(_) => {}
         }
         // There are servers, and signed URLs, that allow nothing but GET.
@@ -304,7 +304,10 @@ fn matching(path: &Path, shown: &str, declared: bool, found: &mut Vec<Found>) ->
         Error::new(ErrorKind::InvalidOption, message)
     })?;
     for entry in matches {
-        let path = entry.map_err(|error| from_io(&error.path().to_owned(), error.into()))?;
+        let path = entry.map_err(|error| {
+            let path = error.path().to_owned();
+            from_io(&path, error.into())
+        })?;
         let mut folders = below(&path, &root);
         let name = path.file_name().unwrap_or_default();
         let name = name.to_string_lossy().into_owned();

@@ -14,6 +14,9 @@ use crate::known::Learnt;
 use crate::look::{Certainty, Looked};
 use crate::{hive, lattice};
 
+/// For each column of a table, which column of a file it is.
+pub(crate) type Places = Vec<Option<usize>>;
+
 /// Files as one table.
 #[derive(Debug)]
 pub(crate) struct Union {
@@ -24,7 +27,7 @@ pub(crate) struct Union {
     /// How many columns stand in files.
     pub(crate) own: usize,
     /// For each file, which of its columns is which of the table's.
-    pub(crate) places: Vec<Vec<Option<usize>>>,
+    pub(crate) places: Vec<Places>,
     /// The columns of folders and names: a row for each file.
     pub(crate) constants: RecordBatch,
     /// Whether a later value may not fit its type, though nobody declared it.
@@ -142,7 +145,7 @@ fn by_name(
     files: &[Looked],
     taken: &SchemaRef,
     options: &FileOptions,
-) -> Result<(Vec<String>, Vec<Vec<Option<usize>>>)> {
+) -> Result<(Vec<String>, Vec<Places>)> {
     let mut names: Vec<String> = Vec::new();
     let mut numbers: HashMap<&str, usize> = HashMap::new();
     for looked in files {
@@ -176,7 +179,7 @@ fn by_name(
 /// A column of the table: as its files have it, where all have it alike.
 fn field(
     files: &[Looked],
-    places: &[Vec<Option<usize>>],
+    places: &[Places],
     number: usize,
     name: &str,
     data_type: DataType,
@@ -200,12 +203,7 @@ fn field(
 }
 
 /// The type that a column has in all files together.
-fn joined(
-    files: &[Looked],
-    places: &[Vec<Option<usize>>],
-    number: usize,
-    name: &str,
-) -> Result<DataType> {
+fn joined(files: &[Looked], places: &[Places], number: usize, name: &str) -> Result<DataType> {
     let mut joined: Option<(DataType, &Looked)> = None;
     let columns = files.iter().zip(places).filter_map(|(looked, places)| {
         let column = &looked.columns[places[number]?];
