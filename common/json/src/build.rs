@@ -211,6 +211,18 @@ impl Structs {
         Ok(structs)
     }
 
+    /// Makes room for so many rows.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        for child in &mut self.children {
+            match child {
+                Builder::Strings(strings) => strings.offsets.reserve(rows),
+                Builder::Scalar(scalar) => scalar.reserve(rows),
+                Builder::Struct(structs) => structs.reserve(rows),
+                _ => {}
+            }
+        }
+    }
+
     pub(crate) fn truncate(&mut self, len: usize) {
         for child in &mut self.children {
             child.truncate(len);

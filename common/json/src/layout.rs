@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 use arrowload_common_text_files::time::Format as TimeFormat;
-use arrowload_common_text_files::{Compression, Mark, Rules, shown};
+use arrowload_common_text_files::{Compression, Mark, Rules, invalid, shown};
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::fault::Misfit;
 use crate::node::{Member, Node, Typing, kinds};
 use crate::options::{DuplicateKeys, Format, Options};
 use crate::path::RecordPath;
-use crate::profile::{Members, Profile};
+use crate::profile::{Members, OBJECT, Profile};
 
 /// The name of the only column of rows that are no objects.
 pub(crate) const VALUE: &str = "value";
@@ -108,40 +108,35 @@ impl Settings {
     }
 
     /// Adds what the user declared and no row has.
-    fn require(&self, profile: &mut Profile) {
-        if !self.objects {
-            return;
-        }
-        for path in self.typing.own() {
+    fn require(&self, profile: &mut Profile) -> Result<()> {
+        let paths = self.typing.own().filter(|path| !path.contains("[]"));
+        for path in paths.filter(|_| self.objects) {
             let Some(mut members) = profile.members.as_deref_mut() else {
-                return;
+                continue;
             };
             if members.get(path.as_bytes()).is_some() {
                 continue;
             }
             // A key may have a point in its name; a declared one is a way, unless there is such a key.
             let mut rest = path;
-            loop {
-                match rest.split_once('.') {
-                    Some((key, after)) if !key.ends_with("[]") => {
-                        let next = members.named(key.as_bytes());
-                        if next.seen == 0 {
-                            next.seen = crate::profile::OBJECT;
-                        }
-                        members = next.members.get_or_insert_default();
-                        if members.wide {
-                            break;
-                        }
-                        rest = after;
-                    }
-                    None if !rest.ends_with("[]") => {
-                        members.named(rest.as_bytes());
-                        break;
-                    }
-                    _ => break,
+            while let Some((key, after)) = rest.split_once('.') {
+                let next = members.named(key.as_bytes());
+                if next.seen & !OBJECT != 0 {
+                    let held = kinds(next.seen);
+                    let message = format!("`{path}` leads into `{key}`, which holds {held}");
+                    return Err(invalid("types", message));
                 }
+                next.seen = OBJECT;
+                members = next.members.get_or_insert_default();
+                rest = after;
             }
+            if members.wide {
+                let message = format!("`{path}` leads into objects with too many keys");
+                return Err(invalid("types", message));
+            }
+            members.named(rest.as_bytes());
         }
+        Ok(())
     }
 
     /// The members of a row.
@@ -223,7 +218,7 @@ impl Layout {
 
     fn plan(&mut self, mark: Mark) -> Result<()> {
         let settings = Arc::clone(&self.settings);
-        settings.require(&mut self.profile);
+        settings.require(&mut self.profile)?;
         self.members = settings.members(&self.profile)?;
         let mut columns = Vec::new();
         let profile = settings.objects.then_some(&self.profile);

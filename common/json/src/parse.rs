@@ -1,6 +1,7 @@
 //! One chunk: its rows, into batches or into a profile.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StructArray};
 use arrow_buffer::NullBuffer;
@@ -32,6 +33,8 @@ pub(crate) struct Parser {
     projection: Vec<usize>,
     wanted: Wanted,
     batch_rows: usize,
+    /// The rows that the last chunk had: most are alike.
+    usual_rows: AtomicUsize,
 }
 
 /// A line that is no row.
@@ -97,6 +100,7 @@ impl Parser {
             projection,
             wanted,
             batch_rows,
+            usual_rows: AtomicUsize::new(0),
         }
     }
 
@@ -115,8 +119,12 @@ impl Parser {
             begun: 0,
             batches: Vec::new(),
         };
+        let usual = self.usual_rows.load(Ordering::Relaxed);
+        building.root.reserve(usual.min(self.batch_rows));
         self.rows(data, note, &mut building, &mut parsed, u64::MAX)?;
         building.finish()?;
+        self.usual_rows
+            .store(parsed.rows as usize, Ordering::Relaxed);
         parsed.batches = building.batches;
         Ok(parsed)
     }

@@ -149,17 +149,6 @@ impl Members {
     }
 }
 
-/// What a number is, for its profile.
-#[inline]
-fn number(lexer: &Lexer<'_>, num: &Num) -> Number {
-    let digits = num.whole + num.scale;
-    if digits <= 14 && !num.exponent && (num.mantissa != 0 || !num.negative) {
-        return Number::short(num.whole as usize, num.scale as usize);
-    }
-    let text = lexer.text(num.start, num.end);
-    number_of(text, NumberStyle::default()).unwrap_or_else(Number::inexact)
-}
-
 impl Profile {
     #[inline]
     fn saw(&mut self, kind: u8) -> bool {
@@ -167,6 +156,19 @@ impl Profile {
         let changed = self.seen & kind == 0;
         self.seen |= kind;
         changed
+    }
+
+    /// Looks at a number; whether it changed what the values are.
+    #[inline]
+    fn number(&mut self, lexer: &Lexer<'_>, num: &Num) -> bool {
+        let (whole, scale) = (num.whole as usize, num.scale as usize);
+        if whole + scale <= 14 && !num.exponent && (num.mantissa != 0 || !num.negative) {
+            return !self.numbers.covers(whole, scale)
+                && self.numbers.add(Number::short(whole, scale));
+        }
+        let text = lexer.text(num.start, num.end);
+        let number = number_of(text, NumberStyle::default());
+        self.numbers.add(number.unwrap_or_else(Number::inexact))
     }
 
     #[cold]
@@ -186,8 +188,7 @@ impl Profile {
             }
             b'-' | b'0'..=b'9' => {
                 let num = lexer.number()?;
-                let number = number(lexer, &num);
-                self.saw(NUMBER) | self.numbers.add(number)
+                self.saw(NUMBER) | self.number(lexer, &num)
             }
             b't' => {
                 lexer.literal(b"true")?;

@@ -20,6 +20,7 @@ pub(crate) trait Scalar: Send {
     fn boolean(&mut self, value: bool) -> bool;
     fn null(&mut self);
     fn len(&self) -> usize;
+    fn reserve(&mut self, rows: usize);
     fn truncate(&mut self, len: usize);
     fn finish(&mut self) -> Result<ArrayRef>;
 }
@@ -71,6 +72,10 @@ where
         self.values.len()
     }
 
+    fn reserve(&mut self, rows: usize) {
+        self.values.reserve(rows);
+    }
+
     fn truncate(&mut self, len: usize) {
         self.values.truncate(len);
         self.valid.truncate(len);
@@ -117,6 +122,10 @@ impl Scalar for Booleans {
 
     fn len(&self) -> usize {
         self.values.len()
+    }
+
+    fn reserve(&mut self, rows: usize) {
+        self.values.reserve(rows);
     }
 
     fn truncate(&mut self, len: usize) {

@@ -170,6 +170,12 @@ impl Default for NumberProfile {
 }
 
 impl NumberProfile {
+    /// Whether a number of few digits ([`Number::short`]) changes nothing.
+    #[inline]
+    pub fn covers(&self, whole: usize, scale: usize) -> bool {
+        whole <= self.whole && scale <= self.scale && scale >= self.least_scale
+    }
+
     /// Looks at one number; whether it changed what the column is.
     #[inline]
     pub fn add(&mut self, number: Number) -> bool {
@@ -188,6 +194,19 @@ impl NumberProfile {
         self.exact &= number.exact;
         self.printed |= number.printed;
         changed
+    }
+
+    /// Looks at a number that is like those before: short, and with no more digits after its point. Whether it is one.
+    #[inline]
+    fn add_like(&mut self, text: Text<'_>) -> bool {
+        match number::short(text, self.scale) {
+            Some((whole, scale)) if scale <= self.scale => {
+                self.whole = self.whole.max(whole);
+                self.least_scale = self.least_scale.min(scale);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Joins what another part of the file has shown; whether it changed what the column is.
@@ -282,8 +301,19 @@ impl Profile {
     }
 
     /// Looks at one value; whether it changed what the column is.
+    #[inline]
     pub fn value(&mut self, text: Text<'_>, rules: &Rules) -> bool {
         self.values += 1;
+        // What most values of a table are, and what changes nothing.
+        match self.families {
+            NUMBER if rules.numbers.is_plain() && self.numbers.add_like(text) => return false,
+            DATE if rules.date(text).is_some() => return false,
+            _ => {}
+        }
+        self.first_of_its_kind(text, rules)
+    }
+
+    fn first_of_its_kind(&mut self, text: Text<'_>, rules: &Rules) -> bool {
         let (families, mut changed) = (self.families, self.values == 1);
         if families & NUMBER != 0 {
             match number_of(text, rules.numbers) {

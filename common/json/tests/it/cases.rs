@@ -351,6 +351,15 @@ fn declared_types_are_read_as_their_user_means_them() {
         read(r#"{"a":1,"b":"x"}"#, &json).expect("text").rows(),
         [r#"{"a":1,"b":"\"x\""}"#]
     );
+    let astray = read(r#"{"a":"x"}"#, &types(&[("a.b", "int64")]))
+        .err()
+        .expect("a holds no b");
+    assert!(
+        astray.to_string().contains("which holds strings"),
+        "{astray}"
+    );
+    let there = read(r#"{"a.b":"1"}"#, &types(&[("a.b", "int64")])).expect("a key with a point");
+    assert_eq!(there.columns(), ["a.b Int64"]);
     let wrong = types(&[("a", "lizt")]);
     assert!(read("{}", &wrong).is_err());
 }
