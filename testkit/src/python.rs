@@ -54,16 +54,34 @@ def one(request, file):
 def delta(path):
     import deltalake
     return pa.table(deltalake.DeltaTable(path).to_pyarrow_table())
+catalogs = {}
+def iceberg(path, name):
+    from pyiceberg.catalog.sql import SqlCatalog
+    from pyiceberg.exceptions import NoSuchTableError
+    if path not in catalogs: catalogs[path] = SqlCatalog('default', uri='sqlite:///' + path)
+    try: scan = catalogs[path].load_table(('default', name)).scan()
+    except NoSuchTableError: return None
+    table = scan.to_arrow()
+    for i, field in enumerate(table.schema):
+        # PyIceberg 0.12 takes null lists of structs for empty ones: these are as the files have them.
+        if pa.types.is_list(field.type) and pa.types.is_struct(field.type.value_type):
+            files = [task.file.file_path.removeprefix('file://') for task in scan.plan_files()]
+            parts = [pa.parquet.ParquetFile(file).read([field.name]) for file in files]
+            table = table.set_column(i, field.name, pa.concat_tables(parts)[field.name])
+    return table
 def read(request):
     if request['kind'] == 'delta': table = delta(request['path'])
+    elif request['kind'] == 'iceberg':
+        table = iceberg(request['path'], request['sql'])
+        if table is None: return 'missing'
     else: table = pa.concat_tables([one(request, f) for f in files(request['path'])], promote_options='default')
     table = table.replace_schema_metadata(None)
     with pa.ipc.new_stream(request['out'], table.schema) as writer:
         for batch in table.to_batches(): writer.write_batch(batch)
+    return 'ok'
 for line in sys.stdin:
     try:
-        read(json.loads(line))
-        print('ok', flush=True)
+        print(read(json.loads(line)), flush=True)
     except Exception as error:
         print(type(error).__name__ + ': ' + str(error).replace('\n', ' '), flush=True)
 "#;
@@ -88,7 +106,8 @@ impl Reader {
         Ok(Self { child, answers })
     }
 
-    fn ask(&mut self, request: &Value) -> Result<(), String> {
+    /// Whether there is something to read.
+    fn ask(&mut self, request: &Value) -> Result<bool, String> {
         let gone = |error: std::io::Error| format!("Python is gone: {error}");
         let input = self.child.stdin.as_mut().ok_or("Python has no input")?;
         writeln!(input, "{request}")
@@ -96,10 +115,10 @@ impl Reader {
             .map_err(gone)?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer).map_err(gone)?;
-        if answer.trim() == "ok" {
-            Ok(())
-        } else {
-            Err(answer.trim().to_owned())
+        match answer.trim() {
+            "ok" => Ok(true),
+            "missing" => Ok(false),
+            error => Err(error.to_owned()),
         }
     }
 }
@@ -121,6 +140,15 @@ pub fn query(sql: &str, path: &Path) -> Result<Option<RecordBatch>, String> {
     run("sql", sql, path)
 }
 
+/// Reads a table of the Iceberg catalog in a SQLite file with PyIceberg: one of the namespace `default`. `None` if there is no
+/// such table.
+///
+/// # Errors
+/// What Python says.
+pub fn iceberg(catalog: &Path, table: &str) -> Result<Option<RecordBatch>, String> {
+    run("iceberg", table, catalog)
+}
+
 fn run(kind: &str, sql: &str, path: &Path) -> Result<Option<RecordBatch>, String> {
     let there = if kind == "delta" {
         path.join("_delta_log/00000000000000000000.json").exists()
@@ -139,8 +167,11 @@ fn run(kind: &str, sql: &str, path: &Path) -> Result<Option<RecordBatch>, String
         Some(reader) => reader,
         None => process.insert(Reader::start()?),
     };
-    reader.ask(&request)?;
+    let found = reader.ask(&request)?;
     drop(process);
+    if !found {
+        return Ok(None);
+    }
     let reader = StreamReader::try_new(out.reopen().map_err(|error| error.to_string())?, None)
         .map_err(|error| error.to_string())?;
     let schema = reader.schema();
