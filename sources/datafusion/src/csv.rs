@@ -107,10 +107,17 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
     if wanted.prove {
         options.infer_rows = InferRows::All(All::All);
     }
-    let found = match options.declared.is_empty() {
-        true => found,
-        false => csv::sniff(&input, &options)?,
-    };
+    let mut found = found;
+    while !options.declared.is_empty() {
+        found = csv::sniff(&input, &options)?;
+        let unfit = unfit(&input, &found, &options)?;
+        // A type that the user declared is not taken back.
+        if !unfit.iter().any(|name| options.declared.contains_key(name)) {
+            break;
+        }
+        options.declared.retain(|name, _| !unfit.contains(name));
+        found = csv::sniff(&input, &options)?;
+    }
     let sampled = found
         .columns
         .iter()
@@ -138,6 +145,43 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
         })),
         engine: None,
     })
+}
+
+/// The columns with a value in the head that does not fit the type that the target has.
+fn unfit(input: &Input, layout: &csv::Layout, options: &csv::Options) -> Result<Vec<String>> {
+    let offered = |plan: &ColumnPlan| options.declared.contains_key(&plan.name);
+    let columns = layout.columns.iter().enumerate();
+    let columns = columns.filter(|(_, plan)| plan.mark == Mark::Declared && offered(plan));
+    let mut read = csv::ReadOptions::default();
+    read.projection = Some(columns.map(|(index, _)| index).collect());
+    read.threads = Some(1);
+    let plain = csv::Options {
+        encoding: Some("utf-8".into()),
+        compression: Some(Compression::None),
+        ..csv::Options::default()
+    };
+    let head = std::io::Cursor::new(whole_lines(input).to_vec());
+    let reader = Reader::new(Input::read(input.name(), head, &plain)?, layout, &read)?;
+    let errors = reader.set_aside(|_| Ok(())).filter_map(Result::err);
+    // Other errors are those of the file, and are met when it is read.
+    let misfits = errors.filter_map(|error| {
+        let misfits = csv::misfits(&error)?.iter();
+        Some(misfits.map(|misfit| misfit.column.clone()).collect())
+    });
+    Ok(misfits.into_iter().next().unwrap_or_default())
+}
+
+/// The head of a text, without a line that may go on after it.
+pub(crate) fn whole_lines(input: &Input) -> &[u8] {
+    let head = input.head();
+    let end = match input.is_whole() {
+        true => Some(head.len()),
+        false => head
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map(|at| at + 1),
+    };
+    &head[..end.unwrap_or(0)]
 }
 
 /// Whether values that were found to be of one type may be read as the type that the target has. What does not fit by its form

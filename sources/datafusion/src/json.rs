@@ -8,7 +8,7 @@ use arrowload_common_json::{self as json, All, InferRows, Input, Mark, Reader};
 use arrowload_core::{Error, ErrorKind, Result, UnparsedRow};
 use serde_json::{Map, Value};
 
-use crate::csv::again;
+use crate::csv::{again, whole_lines};
 use crate::file::DataFile;
 use crate::how::How;
 use crate::kind::Kind;
@@ -97,6 +97,14 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
             options.declared.insert(name.clone(), data_type.clone());
         }
     }
+    while !options.declared.is_empty() {
+        let unfit = unfit(&input, &options)?;
+        // A type that the user declared is not taken back.
+        if !unfit.iter().any(|name| options.declared.contains_key(name)) {
+            break;
+        }
+        options.declared.retain(|name, _| !unfit.contains(name));
+    }
     let layout = layout(input, &options)?;
     let schema = layout.schema();
     let columns = layout.columns.iter().zip(schema.fields());
@@ -134,6 +142,32 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
         })),
         engine: None,
     })
+}
+
+/// The columns with a value in the head that does not fit the type that the target has.
+fn unfit(input: &Input, options: &json::Options) -> Result<Vec<String>> {
+    let layout = json::sniff(input, options)?;
+    if layout.format != json::Format::Ndjson && !input.is_whole() {
+        // Where the head of a document ends, it is no document.
+        return Ok(options.declared.keys().cloned().collect());
+    }
+    let plain = json::Options {
+        encoding: Some("utf-8".into()),
+        compression: Some(Compression::None),
+        ..json::Options::default()
+    };
+    let head = std::io::Cursor::new(whole_lines(input).to_vec());
+    let mut read = json::ReadOptions::default();
+    read.threads = Some(1);
+    let reader = Reader::new(Input::read(input.name(), head, &plain)?, &layout, &read)?;
+    let errors = reader.set_aside(|_| Ok(())).filter_map(Result::err);
+    // Other errors are those of the file, and are met when it is read.
+    let misfits = errors.filter_map(|error| {
+        let misfits = json::misfits(&error)?.iter();
+        let declared = misfits.filter(|misfit| misfit.mark == Mark::Declared);
+        Some(declared.map(|misfit| misfit.column.clone()).collect())
+    });
+    Ok(misfits.into_iter().next().unwrap_or_default())
 }
 
 /// Whether values that were found to be of one type may be read as the type that the target has.

@@ -126,7 +126,16 @@ async fn types_of_the_target_are_taken_for_columns_that_go_unchanged() {
             .collect::<Vec<_>>()
             .join(" ")
     };
+    write(folder.path(), "words.csv", "id,amount,code\nx,1.5,1\n");
+    write(
+        folder.path(),
+        "j.ndjson",
+        "{\"id\":1,\"amount\":1.5,\"code\":\"a\",\"day\":\"x\"}\n",
+    );
     for (sql, expected) in [
+        // Values that are none of the target's type keep their own.
+        ("SELECT * FROM words", "Utf8 Decimal128(20, 2) Int64"),
+        ("SELECT * FROM j", "Int32 Decimal128(20, 2) Utf8 Utf8"),
         ("SELECT * FROM a", "Int32 Decimal128(20, 2) Int64 Utf8"),
         (
             "SELECT * FROM read_csv('a.csv')",
