@@ -51,7 +51,7 @@ fn document(n: usize) -> Vec<u8> {
         "count": (n % 1000) as i32,
         "total": n as i64 * 1_000_003,
         "value": n as f64 / 7.0,
-        "active": n % 3 == 0,
+        "active": n.is_multiple_of(3),
         "at": bson::DateTime::from_millis(1_700_000_000_000 + n as i64),
         "notes": format!("a note of some length about customer {n}, who is number {}", n % 17),
     };
