@@ -64,12 +64,10 @@ async fn every_mode_is_one_commit_of_the_server() {
     let Some(server) = Server::find("modes") else {
         return;
     };
-    let options = json!({"partition_by": ["bucket(4, id)"], "load_id": "first"});
-    let report = server.run("t", &rows(0..10), options).await;
+    let options = || json!({"partition_by": ["bucket(4, id)"], "load_id": "first"});
+    let report = server.run("t", &rows(0..10), options()).await;
     assert_eq!(report.expect("a table").rows, 10);
-    let again = server
-        .run("t", &rows(0..10), json!({"load_id": "first"}))
-        .await;
+    let again = server.run("t", &rows(0..10), options()).await;
     assert!(again.expect("the same load").already_loaded);
     server
         .run("t", &rows(10..20), json!({}))

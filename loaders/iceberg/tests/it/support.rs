@@ -165,7 +165,9 @@ pub(crate) fn available() -> bool {
             .output();
         match output.is_ok_and(|output| output.status.success()) {
             true => Ok(()),
-            false => Err(format!("{python} has no pyiceberg[sql-sqlite]")),
+            false => Err(format!(
+                "{python} has no pyiceberg[sql-sqlite,pyiceberg-core]"
+            )),
         }
     });
     if let Err(why) = found {
