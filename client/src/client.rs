@@ -11,11 +11,11 @@ use arrowload_core::{
     Registry, Result, Settings, Source, SourceDescriptor, read_dead_letters, url_scheme,
 };
 use futures::FutureExt;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::connected::ConnectedLoaders;
 use crate::destination::log_connecting;
-use crate::{Destination, LoadBuilder, QueryBuilder, ReadBuilder};
+use crate::{Destination, LoadBuilder, QueryBuilder, ReadBuilder, replay};
 
 /// The source that a client without a URL queries, if it is linked in.
 const DEFAULT_SOURCE: &str = "datafusion";
@@ -176,14 +176,30 @@ impl Client {
     /// options and, for `upsert`, the keys. Rows of a load in another mode are appended, as `create` and `overwrite` are over. A
     /// replay that committed is not repeated: its `load_id` is the first load's with `.replay` at the end.
     ///
+    /// Rows that could not be parsed are parsed again, with the types and the dialect of their file;
+    /// [`replay_reading`](Self::replay_reading) reads them otherwise.
+    ///
     /// A connection that was a URL, or given with the load, is not kept: name it again, or the load is refused.
     ///
     /// # Errors
     /// If the file is missing or no dead-letter file.
     pub fn replay(&self, path: impl Into<PathBuf>) -> Result<LoadBuilder> {
+        self.replay_reading(path, Map::new())
+    }
+
+    /// Replays a dead-letter file of rows that could not be parsed, read with these options over those of the load: `ragged = "pad"`
+    /// for rows that were too short, say.
+    ///
+    /// # Errors
+    /// As for [`replay`](Self::replay); [`ErrorKind::InvalidOption`] for options where rows were parsed, and the store refused them.
+    pub fn replay_reading(
+        &self,
+        path: impl Into<PathBuf>,
+        read: Map<String, Value>,
+    ) -> Result<LoadBuilder> {
         let path = path.into();
         let (_, origin) = read_dead_letters(&path)?;
-        let replay_id = origin.replay_id();
+        let (replay_id, unparsed) = (origin.replay_id(), origin.unparsed);
         let from = "the load that set the rows aside";
         let mut options = Settings::from_map(origin.options, from);
         if origin.mode == Mode::Upsert {
@@ -199,7 +215,28 @@ impl Client {
         } else if let Some(connection) = origin.connection {
             to = to.connection(connection);
         }
-        Ok(self.load(Input::dead_letters(path), to))
+        let input = match unparsed {
+            false if !read.is_empty() => {
+                let message = "the rows of this file were parsed, and refused by the store: no option of a reader changes them";
+                return Err(
+                    Error::new(ErrorKind::InvalidOption, message).with("file", path.display())
+                );
+            }
+            false => Input::dead_letters(path),
+            true => {
+                // Only what the file says decides how it is read.
+                let connections = Connections::builder()
+                    .no_config_file()
+                    .environment(std::iter::empty());
+                let engine = Self::builder()
+                    .registry(self.inner.registry.clone())
+                    .connections(connections.build()?)
+                    .source(DEFAULT_SOURCE)
+                    .build()?;
+                replay::unparsed(engine, path, read)
+            }
+        };
+        Ok(self.load(input, to))
     }
 
     /// Lists what the source has: catalogs, schemas, tables. The columns are the source's own.

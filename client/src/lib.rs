@@ -7,6 +7,7 @@ mod load;
 mod load_all;
 mod query;
 mod read;
+mod replay;
 mod table;
 
 pub use client::{Client, ClientBuilder};
@@ -41,6 +42,8 @@ use arrowload_delta_lake as _;
 use arrowload_file as _;
 #[cfg(feature = "source-flight-sql")]
 use arrowload_flight_sql as _;
+#[cfg(feature = "loader-iceberg")]
+use arrowload_iceberg as _;
 #[cfg(feature = "loader-mongodb")]
 use arrowload_mongodb as _;
 #[cfg(feature = "loader-postgresql")]

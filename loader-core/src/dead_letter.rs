@@ -22,7 +22,9 @@ use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
 use crate::options::LOAD_ID_LIMIT;
-use crate::{BatchStream, Checksums, Error, ErrorKind, Mode, NullKeys, Result, Unparsed};
+use crate::{
+    BatchStream, Checksums, Error, ErrorKind, Mode, NullKeys, Result, UNPARSED_BYTES, Unparsed,
+};
 
 /// The column with the row's number in the load, from 0.
 pub const ROW: &str = "_arrowload_row";
@@ -72,12 +74,16 @@ pub struct DeadLetterOrigin {
     pub null_keys: NullKeys,
     /// The loader's own options, but for secrets.
     pub options: Map<String, Value>,
+    /// Whether the rows are those of the input that could not be parsed: their bytes, and how their files were read.
+    pub unparsed: bool,
 }
 
 impl DeadLetterOrigin {
-    /// The id of the load that brings these rows again: the first one's with `.replay` at the end.
+    /// The id of the load that brings these rows again: the first one's with `.replay` at the end, or `.unparsed.replay`, as a load may
+    /// have set aside rows of both kinds.
     pub fn replay_id(&self) -> String {
-        let id = format!("{}.replay", self.load_id);
+        let kind = if self.unparsed { ".unparsed" } else { "" };
+        let id = format!("{}{kind}.replay", self.load_id);
         if id.len() <= LOAD_ID_LIMIT {
             return id;
         }
@@ -85,10 +91,10 @@ impl DeadLetterOrigin {
         let kept: String = self
             .load_id
             .char_indices()
-            .take_while(|(at, _)| *at < LOAD_ID_LIMIT - 40)
+            .take_while(|(at, _)| *at < LOAD_ID_LIMIT - 50)
             .map(|(_, letter)| letter)
             .collect();
-        format!("{kept}-{hash:016x}.replay")
+        format!("{kept}-{hash:016x}{kind}.replay")
     }
 }
 
@@ -465,6 +471,7 @@ pub fn read_dead_letters(path: &Path) -> Result<(BatchStream, DeadLetterOrigin)>
         keys,
         null_keys,
         options,
+        unparsed: original.column_with_name(UNPARSED_BYTES).is_some(),
     };
     Ok((
         BatchStream::new(original, futures::stream::iter(batches)),
@@ -495,6 +502,7 @@ mod tests {
             keys: vec!["a".into()],
             null_keys: NullKeys::Match,
             options: Map::from_iter([("indexed".to_owned(), Value::Bool(true))]),
+            unparsed: false,
         }
     }
 

@@ -12,6 +12,7 @@ mod mistakes;
 mod readme;
 mod registration;
 mod status;
+mod unparsed;
 
 use std::path::Path;
 

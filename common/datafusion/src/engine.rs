@@ -130,6 +130,7 @@ impl Engine {
                 reading: query.reading.clone(),
                 types: types
                     .map_or_else(Default::default, |target| offer::types(&statement, target)),
+                whole: offer::is_whole(&statement),
             };
             let state = self.asked(asked)?;
             let plan = match state.statement_to_plan(statement.clone()).await {

@@ -16,6 +16,23 @@ pub(crate) fn types(statement: &Statement, target: &SchemaRef) -> BTreeMap<Strin
     offered(statement, target).unwrap_or_default()
 }
 
+/// Whether the statement answers with every row and column of one table, as they are.
+pub(crate) fn is_whole(statement: &Statement) -> bool {
+    let Statement::Statement(statement) = statement else {
+        return false;
+    };
+    let SqlStatement::Query(query) = statement.as_ref() else {
+        return false;
+    };
+    let all = |select: &Select| {
+        let [SelectItem::Wildcard(options)] = select.projection.as_slice() else {
+            return false;
+        };
+        is_plain(options) && select.selection.is_none() && select.top.is_none()
+    };
+    query.limit_clause.is_none() && query.fetch.is_none() && plain_select(query).is_some_and(all)
+}
+
 fn offered(statement: &Statement, target: &SchemaRef) -> Option<BTreeMap<String, DataType>> {
     let Statement::Statement(statement) = statement else {
         return None;

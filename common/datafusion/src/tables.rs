@@ -21,6 +21,8 @@ pub struct Asked {
     pub reading: Reading,
     /// The types that the target has for columns which the query hands on as they are, by their names in the table.
     pub types: BTreeMap<String, DataType>,
+    /// Whether the answer is every row and column of one table, as they are.
+    pub whole: bool,
 }
 
 /// The tables of a source. A table is opened when a query names it.

@@ -361,6 +361,7 @@ fn origin(sink: &Sink<'_>) -> DeadLetterOrigin {
             .filter(shown)
             .map(|(key, setting)| (key.to_owned(), setting.value.clone()))
             .collect(),
+        unparsed: false,
     }
 }
 

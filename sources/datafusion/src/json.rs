@@ -212,10 +212,10 @@ impl Layout for JsonLayout {
         options.projection = Some(ask.projection.clone());
         options.batch_rows = Some(ask.batch_rows);
         let reader = Reader::new(input, &self.layout, &options)?;
-        if !ask.unparsed.accepts() {
+        if !ask.aside.unparsed.accepts() {
             return Ok(Box::new(reader));
         }
-        let (unparsed, again) = (ask.unparsed.clone(), self.again());
+        let (unparsed, again) = (ask.aside.unparsed.clone(), ask.aside.how(self.again()));
         Ok(Box::new(reader.set_aside(move |row| {
             let error = row.error();
             unparsed.set_aside(&UnparsedRow {

@@ -107,6 +107,25 @@ pub(crate) type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 /// The reason of a column in which no value was seen, as the readers of text write it.
 pub(crate) const NO_VALUES: &str = "it has no values";
 
+/// Takes rows that cannot be parsed.
+#[derive(Debug, Clone)]
+pub(crate) struct Aside {
+    pub(crate) unparsed: Unparsed,
+    /// Whether the answer to the query is what its one file holds, so that a row which is parsed again is a row of the answer.
+    pub(crate) whole: bool,
+}
+
+impl Aside {
+    /// What a dead-letter file keeps of how its rows were read.
+    pub(crate) fn how(&self, again: String) -> String {
+        if self.whole {
+            return again;
+        }
+        let why = "their query does more than read a file";
+        serde_json::json!({ "not_again": why }).to_string()
+    }
+}
+
 /// What is wanted of a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Ask {
@@ -114,7 +133,7 @@ pub(crate) struct Ask {
     pub(crate) projection: Vec<usize>,
     pub(crate) batch_rows: usize,
     /// Takes rows that cannot be parsed.
-    pub(crate) unparsed: Unparsed,
+    pub(crate) aside: Aside,
 }
 
 /// What the types of a file are to be.

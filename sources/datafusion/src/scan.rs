@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_schema::{Schema, SchemaRef};
 use arrowload_common_object_store::from_join;
-use arrowload_core::{Error, ErrorKind, Result, Retry, Unparsed};
+use arrowload_core::{Error, ErrorKind, Result, Retry};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
@@ -25,7 +25,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::known::Known;
-use crate::look::{Ask, Batches};
+use crate::look::{Aside, Ask, Batches};
 use crate::union::Union;
 
 /// Batches that wait to be taken.
@@ -39,7 +39,7 @@ pub(crate) struct Reads {
     pub(crate) files: Vec<usize>,
     /// The numbers of the table's columns that are wanted.
     pub(crate) projection: Vec<usize>,
-    pub(crate) unparsed: Unparsed,
+    pub(crate) aside: Aside,
     pub(crate) known: Arc<Known>,
     /// What the table is remembered by.
     pub(crate) key: String,
@@ -247,7 +247,7 @@ impl Job {
         let ask = Ask {
             projection: columns.projection.clone(),
             batch_rows: self.batch_rows,
-            unparsed: self.reads.unparsed.clone(),
+            aside: self.reads.aside.clone(),
         };
         layout.read(&looked.file, &ask)
     }

@@ -4,7 +4,6 @@ use std::any::Any;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use arrowload_core::Unparsed;
 use async_trait::async_trait;
 use datafusion::arrow::array::{Array, BooleanArray, RecordBatch};
 use datafusion::catalog::{Session, TableProvider};
@@ -18,6 +17,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 
 use crate::known::Known;
+use crate::look::Aside;
 use crate::parquet;
 use crate::scan::{FileScan, Reads};
 use crate::union::Union;
@@ -26,7 +26,7 @@ use crate::union::Union;
 #[derive(Debug)]
 pub(crate) struct FileTable {
     pub(crate) union: Arc<Union>,
-    pub(crate) unparsed: Unparsed,
+    pub(crate) aside: Aside,
     pub(crate) known: Arc<Known>,
     pub(crate) key: String,
 }
@@ -106,7 +106,7 @@ impl TableProvider for FileTable {
             union: Arc::clone(&self.union),
             files,
             projection,
-            unparsed: self.unparsed.clone(),
+            aside: self.aside.clone(),
             known: Arc::clone(&self.known),
             key: self.key.clone(),
         };

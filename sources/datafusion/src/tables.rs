@@ -19,7 +19,7 @@ use crate::file::DataFile;
 use crate::how::{How, ReadConfig};
 use crate::kind::{Kind, stem};
 use crate::known::{self, Known};
-use crate::look::{Certainty, Looked, Wanted, look};
+use crate::look::{Aside, Certainty, Looked, Wanted, look};
 use crate::peek::peek;
 use crate::place::{Places, is_hidden};
 use crate::table::{FileTable, in_memory};
@@ -205,8 +205,12 @@ impl FileTables {
         }
         remark(&union, asked);
         Ok(FileTable {
+            aside: Aside {
+                unparsed: asked.reading.unparsed.clone(),
+                // What the path of a file says is not in its rows.
+                whole: asked.whole && union.constants.num_columns() == 0,
+            },
             union: Arc::new(union),
-            unparsed: asked.reading.unparsed.clone(),
             known: Arc::clone(&self.known),
             key,
         })
