@@ -206,6 +206,17 @@ impl Record {
             );
             return Err(Error::new(ErrorKind::SchemaMismatch, message));
         }
+        // An upsert meets rows by their keys in Redis: those under other patterns would stay beside the new ones.
+        if request.load.mode == Mode::Upsert
+            && let Some(other) = found.patterns.iter().find(|known| *known != pattern)
+        {
+            let message = format!(
+                "`{}` has rows under keys like `{other}`, and the upsert would look for them under `{pattern}`; set key_pattern to the one that they have, or overwrite the target",
+                request.target
+            );
+            let error = Error::new(ErrorKind::SchemaMismatch, message);
+            return Err(error.with("key", "key_pattern"));
+        }
         // An overwrite leaves no key of the patterns before it.
         if !overwrites {
             let others = found.patterns.iter().filter(|known| *known != pattern);
