@@ -91,15 +91,6 @@ async fn every_mode_is_one_commit_of_the_server() {
         server.ask("t", "sorted(row['id'] for row in rows)"),
         json!([7, 8])
     );
-    let nowhere = Server {
-        namespace: "nowhere".into(),
-        ..server
-    };
-    let error = nowhere
-        .run("t", &rows(7..9), json!({}))
-        .await
-        .expect_err("no namespace");
-    assert_eq!(error.kind(), ErrorKind::TargetNotFound);
 }
 
 #[tokio::test(flavor = "multi_thread")]
