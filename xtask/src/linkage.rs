@@ -6,9 +6,10 @@ use anyhow::Result;
 use crate::tools::{cargo, run};
 
 const OPTIMISED: [&str; 3] = ["release", "lto-thin", "lto-fat"];
-const FEATURES: [&str; 7] = [
+const FEATURES: [&str; 8] = [
     "loader-delta-lake",
     "loader-file",
+    "loader-iceberg",
     "loader-mongodb",
     "loader-postgresql",
     "loader-redis",

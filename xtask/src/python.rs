@@ -8,11 +8,12 @@ use anyhow::{Context, Result};
 use crate::tools::{exists, run, say, target};
 
 /// What reads back what we wrote.
-const PACKAGES: [&str; 15] = [
+const PACKAGES: [&str; 16] = [
     "pyarrow",
     "duckdb",
     "deltalake",
     "polars",
+    "pyiceberg[sql-sqlite,pyiceberg-core]",
     "pytz",
     "psycopg[binary]",
     "adbc-driver-postgresql",

@@ -11,6 +11,7 @@ fn each_feature_registers_its_name_exactly_once() {
         ("memory", true),
         ("delta_lake", cfg!(feature = "loader-delta-lake")),
         ("file", cfg!(feature = "loader-file")),
+        ("iceberg", cfg!(feature = "loader-iceberg")),
         ("mongodb", cfg!(feature = "loader-mongodb")),
         ("postgresql", cfg!(feature = "loader-postgresql")),
         ("redis", cfg!(feature = "loader-redis")),
