@@ -1,7 +1,7 @@
 //! All layers of connections, and what is asked of them.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arrowload_core::{
     ConnectionKey, Error, ErrorKind, KeySchema, LoaderDescriptor, Registry, Result, Settings,
@@ -56,10 +56,13 @@ impl Connections {
     /// [`ErrorKind::InvalidOption`] if `config` is no object, or the name is empty or looks like a URL.
     pub fn configure(&self, name: &str, loader_or_source: &str, config: Value) -> Result<()> {
         let origin = format!("configure_connection(\"{name}\")");
-        self.configure_from(name, loader_or_source, config, &origin)
+        self.configure_from(name, loader_or_source, config, &origin)?;
+        self.profiles_mut().entry(name).hidden = false;
+        Ok(())
     }
 
-    /// The same for programs that know where the keys come from, such as a command line: errors say so.
+    /// The same for programs that know where the keys come from, such as a command line: errors say so, and the name is in no list
+    /// on its account.
     ///
     /// # Errors
     /// As for [`configure`](Self::configure).
@@ -86,12 +89,11 @@ impl Connections {
             return Err(Error::new(ErrorKind::InvalidOption, message));
         }
         settings.set(TYPE, loader_or_source, origin);
-        let mut profiles = self
-            .0
-            .profiles
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        profiles.entry(name).program = settings;
+        let mut profiles = self.profiles_mut();
+        let is_new = profiles.get(name).is_none();
+        let profile = profiles.entry(name);
+        profile.hidden |= is_new;
+        profile.program = settings;
         Ok(())
     }
 
@@ -203,6 +205,7 @@ impl Connections {
                     file,
                     environment,
                     program,
+                    ..
                 } = self
                     .profile(name)
                     .ok_or_else(|| self.not_found(name, own))?;
@@ -234,6 +237,13 @@ impl Connections {
         self.0
             .profiles
             .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn profiles_mut(&self) -> RwLockWriteGuard<'_, Profiles> {
+        self.0
+            .profiles
+            .write()
             .unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Profile {
     pub(crate) file: Settings,
     pub(crate) environment: Settings,
     pub(crate) program: Settings,
+    /// A program has made it for itself, and users know nothing of it.
+    pub(crate) hidden: bool,
 }
 
 impl Profile {
@@ -101,8 +103,9 @@ impl Profiles {
         Ok(())
     }
 
+    /// Those that users know of.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Profile> {
-        self.0.values()
+        self.0.values().filter(|profile| !profile.hidden)
     }
 }
 

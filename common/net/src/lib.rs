@@ -28,23 +28,25 @@ const POSTGRESQL: &[u8] = &[0, 0, 0, 8, 4, 210, 22, 47];
 /// Looks at a port that does not speak as it should. It takes about `within` at most.
 pub async fn look(host: &str, port: u16, within: Duration) -> Seen {
     let each = within / 4;
-    let Some(first) = ask(host, port, None, each).await else {
+    let Some(greeting) = ask(host, port, None, each).await else {
         return Seen::Nothing;
     };
     // Some greet, others wait to be spoken to.
-    let mut answers = vec![first];
-    for question in [HTTP, POSTGRESQL] {
-        if let Some(seen) = answers.last().and_then(|answer| named(answer)) {
+    if let Some(seen) = named(&greeting) {
+        return Seen::Like(seen);
+    }
+    for question in [POSTGRESQL, HTTP] {
+        let answer = ask(host, port, Some(question), each).await;
+        let answer = answer.unwrap_or_default();
+        let seen = match answer.as_slice() {
+            [b'S' | b'N'] if question == POSTGRESQL => Some("PostgreSQL"),
+            answer => named(answer),
+        };
+        if let Some(seen) = seen {
             return Seen::Like(seen);
         }
-        let answer = ask(host, port, Some(question), each).await;
-        answers.push(answer.unwrap_or_default());
     }
-    match answers.last().map(Vec::as_slice) {
-        Some([b'S' | b'N']) => Seen::Like("PostgreSQL"),
-        Some(answer) => named(answer).map_or(Seen::Silent, Seen::Like),
-        None => Seen::Silent,
-    }
+    Seen::Silent
 }
 
 /// The first bytes of the answer; `None` if there is no connection.

@@ -249,3 +249,26 @@ fn lists_show_names_types_and_origins_and_no_values() {
     );
     assert!(!printed.contains("hunter2"), "{printed}");
 }
+
+#[test]
+fn what_a_program_makes_for_itself_is_in_no_list() {
+    let connections = layers("[connections.a]\nhost = \"a\"", &[]).expect("layers");
+    for name in ["a", "own"] {
+        connections
+            .configure_from(name, "postgresql", json!({ "port": 7 }), "the command line")
+            .expect("configured");
+    }
+    let settings = connections
+        .for_loader(&PG, Some("own"), None)
+        .expect("settings");
+    assert_eq!(origin(&settings, "port"), "the command line");
+    let names = || {
+        let all = connections.list().into_iter();
+        all.map(|known| known.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(), ["a"]);
+    connections
+        .configure("own", "postgresql", json!({}))
+        .expect("configured");
+    assert_eq!(names(), ["a", "own"]);
+}

@@ -327,7 +327,10 @@ impl Connections {
         let is_odd = error.code().is_none()
             && matches!(
                 error.kind(),
-                ErrorKind::Connection | ErrorKind::Authentication | ErrorKind::Unexpected
+                ErrorKind::Connection
+                    | ErrorKind::Authentication
+                    | ErrorKind::Tls
+                    | ErrorKind::Unexpected
             );
         if !is_odd {
             return error;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrowload_common_net::{GRPC, Seen};
 use arrowload_core::{Error, ErrorKind, Result};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
@@ -64,6 +64,9 @@ pub(crate) async fn open(config: &FlightSqlConfig, location: Option<&str>) -> Re
     } else {
         None
     };
+    if location.is_none() {
+        prove(config, &place, tls.clone()).await?;
+    }
     let (socket, address) = (place.socket.clone(), place.address.clone());
     let connector = tower::service_fn(move |_: Uri| {
         let (socket, address, tls) = (socket.clone(), address.clone(), tls.clone());
@@ -86,6 +89,43 @@ pub(crate) async fn open(config: &FlightSqlConfig, location: Option<&str>) -> Re
         }
     };
     Err(seen(error, &place).await)
+}
+
+/// What a client of HTTP/2 begins with, and an empty frame of settings.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// The kind of the frame that a server begins with.
+const SETTINGS: u8 = 4;
+
+/// Whether the server speaks HTTP/2, on a connection of its own: a channel takes one that says nothing for one that thinks. What
+/// else is wrong, the channel says.
+async fn prove(config: &FlightSqlConfig, place: &Place, tls: Option<tls::Connector>) -> Result<()> {
+    let limit = config.connect_timeout();
+    let first_frame = async {
+        let mut stream = stream(place.socket.clone(), &place.address, tls).await?;
+        stream.write_all(PREFACE).await?;
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await?;
+        Ok::<_, std::io::Error>(head[3])
+    };
+    let error = match tokio::time::timeout(limit.mul_f64(0.85), first_frame).await {
+        Ok(Ok(SETTINGS) | Err(_)) => return Ok(()),
+        Ok(Ok(_)) => Error::new(
+            ErrorKind::Connection,
+            format!(
+                "{} answers, but not as a Flight SQL server; check host and port",
+                place.address
+            ),
+        ),
+        Err(_) => Error::new(
+            ErrorKind::Timeout,
+            format!(
+                "{} did not answer within {limit:?}; check host and port, or raise connect_timeout",
+                place.address
+            ),
+        )
+        .transient(),
+    };
+    Err(seen(error.with("server", &place.address), place).await)
 }
 
 /// Says what a port is that does not answer as a Flight server does.
