@@ -38,6 +38,8 @@ struct Staging {
     database: Database,
     name: String,
     uuid: Option<Vec<u8>>,
+    /// The load whose record may name this collection: the target and the `load_id`.
+    recorded: Option<(String, String)>,
     kept: bool,
 }
 
@@ -58,9 +60,17 @@ impl Drop for Staging {
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (database, name) = (self.database.clone(), self.name.clone());
-            let uuid = self.uuid.take();
+            let (uuid, recorded) = (self.uuid.take(), self.recorded.take());
             runtime.spawn(async move {
-                if let Err(error) = remove(&database, &name, uuid.as_deref()).await {
+                // The record first: one that names a collection which is gone says that the load is committed.
+                let removed = async {
+                    if let Some((target, load_id)) = recorded {
+                        let ledger = Ledger::of(&database);
+                        ledger.forget(&target, &load_id, &name).await?;
+                    }
+                    remove(&database, &name, uuid.as_deref()).await
+                };
+                if let Err(error) = removed.await {
                     tracing::warn!("a staging collection is left: {error}");
                 }
             });
@@ -180,6 +190,7 @@ impl MongoSession {
             database: self.database.clone(),
             name: name.clone(),
             uuid: None,
+            recorded: None,
             kept: false,
         });
         let indexes = self.target.found.iter().flat_map(|found| &found.indexes);
@@ -582,6 +593,10 @@ impl MongoSession {
                 "there is nothing to publish",
             ));
         };
+        if let Some(staging) = &mut self.staging {
+            let request = &self.request;
+            staging.recorded = Some((request.target.clone(), request.load_id.clone()));
+        }
         if let Some(known) = self.record(Some(&staging)).await? {
             return Ok(known);
         }

@@ -161,6 +161,39 @@ async fn an_answer_to_the_commit_that_is_lost_is_resolved() {
 }
 
 #[tokio::test]
+async fn a_swap_that_fails_is_never_taken_for_committed() {
+    let emulator = emulator();
+    run(&emulator, &spec("c", Mode::Create), &rows(0..5, "old"))
+        .await
+        .expect("made");
+    let mut overwrite = spec("c", Mode::Overwrite);
+    overwrite.load.load_id = Some("the load".into());
+    overwrite.load.max_retries = 0;
+    let refused = Fault::Refuse {
+        code: 96,
+        labels: Vec::new(),
+    };
+    emulator.fail(MongoFault::new("renameCollection", refused));
+    // The record cannot be taken back at once, whoever tries: the load and the driver.
+    emulator.fail(MongoFault::new("delete", Fault::Cut).times(2));
+    let failed = run(&emulator, &overwrite, &rows(10..20, "new")).await;
+    failed.expect_err("it was not renamed");
+    assert_eq!(emulator.faults_left(), 0);
+    for _ in 0..100 {
+        if is_tidy(&emulator) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(is_tidy(&emulator), "{:?}", emulator.collections("test"));
+    assert_eq!(ids(&emulator, "c").len(), 5);
+    let report = run(&emulator, &overwrite, &rows(10..20, "new")).await;
+    let report = report.expect("the load");
+    assert!(!report.already_loaded);
+    assert_eq!(ids(&emulator, "c"), (10..20).collect::<Vec<i64>>());
+}
+
+#[tokio::test]
 async fn a_load_that_died_is_completed_by_its_id_and_adds_nothing_twice() {
     let emulator = emulator();
     run(&emulator, &spec("c", Mode::Create), &rows(0..5, "old"))
