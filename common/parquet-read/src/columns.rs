@@ -49,7 +49,7 @@ fn changed(of: &TypePtr, options: &ParquetOptions) -> parquet::errors::Result<Op
     let fields = fields.map(|(new, old)| new.unwrap_or_else(|| Arc::clone(old)));
     let mut group = Type::group_type_builder(info.name())
         .with_converted_type(info.converted_type())
-        .with_logical_type(info.logical_type())
+        .with_logical_type(info.logical_type_ref().cloned())
         .with_id(info.has_id().then(|| info.id()))
         .with_fields(fields.collect());
     if info.has_repetition() {

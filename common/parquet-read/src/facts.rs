@@ -18,6 +18,7 @@ use parquet::schema::types::{ColumnDescPtr, SchemaDescPtr, SchemaDescriptor};
 use crate::columns::{columns, with_text};
 use crate::error::{malformed, through};
 use crate::options::ParquetOptions;
+use crate::repair::repaired;
 use crate::statistics::trusted;
 
 /// How footers are loaded.
@@ -37,18 +38,24 @@ pub(crate) struct Facts {
 
 impl Facts {
     pub(crate) async fn load(
-        store: &dyn ObjectStore,
+        store: &Arc<dyn ObjectStore>,
         object: &ObjectMeta,
         loading: &Loading,
         options: &ParquetOptions,
     ) -> Result<Self, DataFusionError> {
         let file = object.location.as_ref();
-        let stated = DFParquetMetadata::new(store, object)
+        let stated = DFParquetMetadata::new(store.as_ref(), object)
             .with_metadata_size_hint(loading.size_hint)
             .with_file_metadata_cache(loading.cache.clone())
             .fetch_metadata()
-            .await
-            .map_err(|error| error.context(format!("`{file}`")))?;
+            .await;
+        let stated = match stated {
+            Ok(stated) => stated,
+            Err(error) => match repaired(store, object).await {
+                Some(repaired) => repaired,
+                None => return Err(error.context(format!("`{file}`"))),
+            },
+        };
         Self::check(&stated, options).map_err(|error| through(error.with("file", file)))
     }
 
@@ -155,10 +162,9 @@ fn check_chunk(
     if (is_flat && values != rows) || values < rows {
         return Err(malformed(format!("{values} values for {rows} rows")));
     }
-    let offsets = [
-        Some(chunk.data_page_offset()),
-        chunk.dictionary_page_offset(),
-    ];
+    // No page is at the magic: some writers put a zero for what they do not know, and the dictionary before the first page of values.
+    let dictionary = chunk.dictionary_page_offset().filter(|offset| *offset != 0);
+    let offsets = [Some(chunk.data_page_offset()), dictionary];
     let is_negative = offsets.into_iter().flatten().any(|offset| offset < 0);
     if is_negative || chunk.compressed_size() < 0 {
         return Err(malformed("a column chunk at a negative offset"));
@@ -174,7 +180,7 @@ fn check_chunk(
         .set_total_compressed_size(chunk.compressed_size())
         .set_total_uncompressed_size(chunk.uncompressed_size())
         .set_data_page_offset(chunk.data_page_offset())
-        .set_dictionary_page_offset(chunk.dictionary_page_offset())
+        .set_dictionary_page_offset(dictionary)
         .set_index_page_offset(chunk.index_page_offset())
         .set_unencoded_byte_array_data_bytes(chunk.unencoded_byte_array_data_bytes());
     if let Some(path) = chunk.file_path() {

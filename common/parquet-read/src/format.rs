@@ -76,7 +76,7 @@ impl FileFormat for Format {
         sorted.sort_unstable_by(|one, two| one.location.cmp(&two.location));
         let schemas: Vec<Schema> = futures::stream::iter(sorted)
             .map(|object| async {
-                let facts = Facts::load(store.as_ref(), object, &loading, &self.options).await?;
+                let facts = Facts::load(store, object, &loading, &self.options).await?;
                 Ok::<_, DataFusionError>(facts.schema.as_ref().clone())
             })
             .boxed()
@@ -95,7 +95,7 @@ impl FileFormat for Format {
         table_schema: SchemaRef,
         object: &ObjectMeta,
     ) -> Result<Statistics> {
-        let facts = Facts::load(store.as_ref(), object, &loading(state), &self.options).await?;
+        let facts = Facts::load(store, object, &loading(state), &self.options).await?;
         let rows = facts.metadata.file_metadata().num_rows();
         let stated =
             DFParquetMetadata::statistics_from_parquet_metadata(&facts.metadata, &table_schema)?;

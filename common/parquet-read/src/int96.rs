@@ -68,8 +68,8 @@ fn check_chunk(chunk: Chunk, column: &ColumnChunkMetaData, rows: usize, unit: In
         let (records, _, levels) = read.map_err(malformed)?;
         for value in &values {
             if let &[low, high, day] = value.data() {
-                // A day is unsigned; Arrow's reader takes it for signed, so that both have to agree.
-                let day = i32::try_from(day).map_err(|_| out_of_range(unit))?;
+                // Days before the year -4712 are negative.
+                let day = day.cast_signed();
                 let nanoseconds = (u64::from(high) << 32 | u64::from(low)).cast_signed();
                 check_value(day.into(), nanoseconds.into(), unit)?;
             }

@@ -8,6 +8,7 @@ mod format;
 mod int96;
 mod opener;
 mod options;
+mod repair;
 mod source;
 mod statistics;
 

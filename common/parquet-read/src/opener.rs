@@ -76,7 +76,7 @@ impl Inner {
     async fn open(self: Arc<Self>, file: PartitionedFile) -> Result<Batches> {
         let object = file.object_meta.clone();
         let (loading, options) = (&self.source.loading, &self.source.options);
-        let facts = Facts::load(self.store.as_ref(), &object, loading, options).await?;
+        let facts = Facts::load(&self.store, &object, loading, options).await?;
         let groups = self.wanted(&facts, &file);
         let one = Arc::new(OneFile {
             store: Arc::clone(&self.store),
