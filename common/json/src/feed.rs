@@ -179,8 +179,9 @@ impl Feed {
         self.pass(count);
         buffer.clear();
         if start == 0 && count > self.pending().len() {
-            // The larger part is handed on as it is.
-            let rest = self.pending().to_vec();
+            // The larger part is handed on as it is, and what the buffer had for memory is used again.
+            let mut rest = std::mem::take(buffer);
+            rest.extend_from_slice(self.pending());
             *buffer = std::mem::replace(&mut self.read, rest);
             self.start = 0;
             buffer.truncate(count);

@@ -191,6 +191,8 @@ pub fn read_up_to(
     count: usize,
     out: &mut Vec<u8>,
 ) -> io::Result<bool> {
+    // At most a chunk in advance: the file may be shorter than what is asked for.
+    out.reserve(count.min(2 * HEAD));
     let read = Read::take(reader, count as u64).read_to_end(out)?;
     Ok(read < count)
 }
