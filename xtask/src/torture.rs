@@ -25,13 +25,24 @@ struct Torture {
     test: &'static str,
 }
 
-const TORTURES: [Torture; 1] = [Torture {
-    name: "ipc",
-    corpus: "apache/arrow-testing",
-    variable: "ARROWLOAD_ARROW_TESTING",
-    package: "arrowload-common-ipc",
+const PARQUET: Torture = Torture {
+    name: "parquet-testing",
+    corpus: "apache/parquet-testing",
+    variable: "ARROWLOAD_PARQUET_TESTING",
+    package: "arrowload-common-parquet-read",
     test: "corpus",
-}];
+};
+
+const TORTURES: [Torture; 2] = [
+    PARQUET,
+    Torture {
+        name: "ipc",
+        corpus: "apache/arrow-testing",
+        variable: "ARROWLOAD_ARROW_TESTING",
+        package: "arrowload-common-ipc",
+        test: "corpus",
+    },
+];
 
 pub(crate) fn run_task(args: &Args) -> Result<()> {
     let Some(torture) = TORTURES.iter().find(|torture| torture.name == args.name) else {
