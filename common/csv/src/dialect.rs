@@ -141,6 +141,7 @@ impl fmt::Display for Dialect {
             None => f.write_str(", no quote")?,
         }
         match self.escape {
+            Escape::Doubled if self.quote.is_none() => {}
             Escape::Doubled => f.write_str(" (doubled)")?,
             Escape::Byte(byte) => write!(f, " (escape {})", shown(byte))?,
             Escape::None => {}
@@ -157,8 +158,10 @@ impl fmt::Display for Dialect {
             rows => write!(f, ", {rows} header rows")?,
         }
         for (count, what) in [(self.preamble, "preamble"), (self.footer, "footer")] {
-            if count > 0 {
-                write!(f, ", {count} lines of {what}")?;
+            match count {
+                0 => {}
+                1 => write!(f, ", a line of {what}")?,
+                _ => write!(f, ", {count} lines of {what}")?,
             }
         }
         if let Some(comment) = &self.comment {

@@ -8,12 +8,16 @@ use std::collections::BTreeMap;
 use crate::dialect::{Dialect, Escape, LineEnd};
 use crate::options::Options;
 use crate::syntax::Syntax;
-use crate::walk::{Field, Walk, Walked};
+use crate::walk::{Field, Walk, Walked, is_blank};
 use arrowload_common_text_files::{Class, Rules, classify};
 use arrowload_core::Result;
 
 /// The bytes that are tried with every dialect.
 const TRIED: usize = 32 * 1024;
+/// Lines after which a quote that the sample does not close is taken for one that is never closed.
+const OPEN_LINES: usize = 20;
+/// Characters that separate no values unless somebody says so: they stand in values, or around them.
+const NO_DELIMITERS: &str = ",;\t|\"'`+-.:\\()[]{}<>_@\0";
 
 /// A row of the sample.
 #[derive(Debug, Clone)]
@@ -57,7 +61,10 @@ pub(crate) fn rows(syntax: &Syntax, data: &[u8], whole: bool, limit: usize) -> V
             Walked::Row(next) => (next, false, false),
             Walked::Cut(next, _) => (next, true, false),
             Walked::Comment(next) => (next, false, true),
-            Walked::Partial => break,
+            Walked::Partial => match lines_after(syntax, data, at) {
+                Some(next) => (next, true, false),
+                None => break,
+            },
         };
         rows.push(Row {
             start: at,
@@ -69,6 +76,15 @@ pub(crate) fn rows(syntax: &Syntax, data: &[u8], whole: bool, limit: usize) -> V
         at = next;
     }
     rows
+}
+
+/// Where the line after the one at `at` begins, if so many lines follow that a quote should have been closed.
+fn lines_after(syntax: &Syntax, data: &[u8], at: usize) -> Option<usize> {
+    let next = syntax.next_line(data, at, data.len());
+    let end = (0..OPEN_LINES).fold(next, |at, _| {
+        syntax.next_line(data, at.min(data.len()), data.len())
+    });
+    (end < data.len()).then_some(next)
 }
 
 /// The line end that the bytes speak for, and whether single CRs stand among LFs.
@@ -112,7 +128,7 @@ fn delimiters(sample: &[u8]) -> Vec<(String, f64)> {
         return found;
     };
     for character in first.chars() {
-        let known = ",;\t|\"+-.:\\".contains(character) || character == '\0';
+        let known = NO_DELIMITERS.contains(character);
         let text = character.to_string();
         if known || character.is_alphanumeric() || found.iter().any(|(known, _)| *known == text) {
             continue;
@@ -179,6 +195,13 @@ fn is_one_value(line: &[u8], rules: &Rules) -> bool {
     let Ok(text) = std::str::from_utf8(line) else {
         return false;
     };
+    let day = text.split('/').count() == 3
+        && text
+            .split('/')
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    if day {
+        return true;
+    }
     let address = text.starts_with("http://") || text.starts_with("https://");
     let mail = text
         .split_once('@')
@@ -221,7 +244,7 @@ fn score(dialect: &Dialect, sample: &[u8], whole: bool, rules: &Rules) -> Score 
     if count == 0 || cells == 0 {
         return Score {
             value: 0.0,
-            misquoted: false,
+            misquoted: cut > 1,
             uniform: false,
             typed: 0.0,
             rows: 0,
@@ -237,12 +260,26 @@ fn score(dialect: &Dialect, sample: &[u8], whole: bool, rules: &Rules) -> Score 
         / widths.len() as f64;
     let whole_rows = 1.0 - cut as f64 / count as f64;
     Score {
-        misquoted: cut > 1 && cut > quoted,
+        misquoted: cut > quoted && (cut > 1 || count > 10),
         value: pattern * (clean as f64 / cells as f64).max(1e-3) * whole_rows,
         uniform: widths.len() == 1 && !widths.contains_key(&1),
         typed: typed as f64 / cells as f64,
         rows: count,
     }
+}
+
+/// Whether a value without quotes has blanks around it.
+fn trims_values(dialect: &Dialect, sample: &[u8], whole: bool) -> bool {
+    let syntax = Syntax::new(dialect);
+    let blank = |at: Option<usize>| {
+        let byte = at.and_then(|at| sample.get(at));
+        byte.is_some_and(|byte| is_blank(*byte, &syntax))
+    };
+    let rows = rows(&syntax, sample, whole, 1_000);
+    let mut fields = rows.iter().flat_map(|row| &row.fields);
+    fields.any(|field| {
+        !field.is_quoted() && (blank(field.start().checked_sub(1)) || blank(Some(field.end())))
+    })
 }
 
 /// Completes what was declared by what fits the sample best.
@@ -266,8 +303,8 @@ pub(crate) fn guess(
             .split(|byte| matches!(byte, b'\n' | b'\r'))
             .filter(|line| !line.trim_ascii().is_empty())
             .all(|line| is_one_value(line, rules));
-    let mut candidates = match &options.delim {
-        Some(delimiter) => vec![(delimiter.clone(), 1.0)],
+    let mut candidates = match options.delimiter() {
+        Some(delimiter) => vec![(delimiter.to_owned(), 1.0)],
         None if one_column => Vec::new(),
         None => delimiters(sample),
     };
@@ -294,31 +331,42 @@ pub(crate) fn guess(
             if quote.is_some_and(|quote| quote == first) {
                 continue;
             }
-            let slashes =
-                quote.is_some_and(|quote| memchr::memmem::find(sample, &[b'\\', quote]).is_some());
+            let slashed = |byte: u8| memchr::memmem::find(sample, &[b'\\', byte]).is_some();
+            let slashes = quote.is_some_and(slashed) || slashed(first) || slashed(b'\n');
+            let opened = quote.is_some_and(|quote| {
+                let opened = [spaced.as_bytes(), &[quote]].concat();
+                delimiter != " " && memchr::memmem::find(sample, &opened).is_some()
+            });
+            let trims = match options.trim {
+                Some(trim) => vec![trim],
+                None if padded => vec![true],
+                None if opened => vec![true, false],
+                None => vec![false],
+            };
             let escapes = match options.escape(quote)? {
                 Some(escape) => vec![escape],
                 None if slashes => vec![Escape::Doubled, Escape::Byte(b'\\')],
                 None => vec![Escape::Doubled],
             };
-            for (escape, line_end) in escapes
-                .iter()
-                .flat_map(|escape| line_ends.iter().map(move |end| (escape, end)))
-            {
+            let (line_ends, trims) = (&line_ends, &trims);
+            let written = escapes.iter().flat_map(|escape| {
+                let line_ends = line_ends.iter();
+                line_ends.flat_map(move |end| trims.iter().map(move |trim| (*escape, *end, *trim)))
+            });
+            for (escape, line_end, trim) in written {
                 let tried = Dialect {
                     delimiter: delimiter.clone(),
                     quote,
-                    escape: *escape,
-                    line_end: *line_end,
-                    trim: options.trim.unwrap_or(padded),
+                    escape,
+                    line_end,
+                    trim,
                     ..dialect.clone()
                 };
+                if trim && trims.len() > 1 && trims_values(&tried, sample, whole) {
+                    continue;
+                }
                 let score = score(&tried, sample, whole, rules);
-                if score.misquoted
-                    && index == quotes.len()
-                    && declared_quote.is_none()
-                    && quote.is_some()
-                {
+                if score.misquoted && declared_quote.is_none() && !quotes.contains(&None) {
                     quotes.push(None);
                 }
                 let rare = *prior < 1.0 && options.delim.is_none();

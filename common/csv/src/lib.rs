@@ -6,6 +6,7 @@ mod fault;
 mod feed;
 mod frame;
 mod guess;
+mod header;
 mod layout;
 mod masks;
 mod nulls;

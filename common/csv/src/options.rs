@@ -45,7 +45,7 @@ impl Texts {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// What stands between values, 1 to 8 bytes: `,`, `;`, `\t`, `||`.
+    /// What stands between values, 1 to 8 bytes: `,`, `;`, `||`, a tab, which may be written `\t`.
     pub delim: Option<String>,
     /// What stands around values that need it: one ASCII character, or nothing for none.
     pub quote: Option<String>,
@@ -118,6 +118,14 @@ fn ascii(key: &'static str, text: &str) -> Result<Option<u8>> {
 }
 
 impl Options {
+    /// The declared delimiter. A backslash and a `t` are how a tab is written where none can be typed.
+    pub(crate) fn delimiter(&self) -> Option<&str> {
+        match self.delim.as_deref() {
+            Some("\\t") => Some("\t"),
+            other => other,
+        }
+    }
+
     /// The declared quote: none, or perhaps no quote.
     pub(crate) fn quote(&self) -> Result<Option<Option<u8>>> {
         self.quote
@@ -160,7 +168,7 @@ impl Options {
     /// # Errors
     /// [`ErrorKind::InvalidOption`], naming the option.
     pub fn check(&self) -> Result<()> {
-        let delimiter = self.delim.as_deref();
+        let delimiter = self.delimiter();
         if let Some(text) = delimiter
             && (text.is_empty() || text.len() > 8 || text.contains(['\r', '\n']))
         {
@@ -196,6 +204,7 @@ impl From<&Options> for Opening {
         Self {
             encoding: options.encoding.clone(),
             compression: options.compression,
+            unicode: false,
         }
     }
 }

@@ -95,7 +95,8 @@ impl Parser {
     pub(crate) fn batches(&self, chunk: Chunk<'_>) -> Result<Parsed> {
         let mut parsed = Parsed::default();
         let mut building = Building::new(self, chunk.len)?;
-        let tokens = self.stripes(chunk, |tokens| {
+        let text = simdutf8::basic::from_utf8(&chunk.data[..chunk.len]).is_ok();
+        let tokens = self.stripes(chunk, text, |tokens| {
             let cells = self.cells(chunk, &tokens.fields);
             building.fill(self, chunk, cells, tokens, &mut parsed)
         })?;
@@ -110,7 +111,8 @@ impl Parser {
             profiles: vec![Profile::default(); self.projection.len()],
             ..Parsed::default()
         };
-        let tokens = self.stripes(chunk, |tokens| {
+        // Bytes that are no text fit no type but text: rows that have them need not be told apart.
+        let tokens = self.stripes(chunk, true, |tokens| {
             let cells = self.cells(chunk, &tokens.fields);
             for (profile, index) in parsed.profiles.iter_mut().zip(&self.projection) {
                 let line = |at: usize| self.syntax.line_ends(&chunk.data[..at]);
@@ -138,13 +140,13 @@ impl Parser {
         }
     }
 
-    /// Goes over the rows of a chunk, as long as `each` wants more.
+    /// Goes over the rows of a chunk, as long as `each` wants more. Unless all is `text`, rows that are not are refused.
     fn stripes(
         &self,
         chunk: Chunk<'_>,
+        text: bool,
         mut each: impl FnMut(&Tokens) -> Result<bool>,
     ) -> Result<Tokens> {
-        let text = simdutf8::basic::from_utf8(&chunk.data[..chunk.len]).is_ok();
         let mut tokens = Tokens::new(self.width(), self.layout.pad);
         let mut at = 0;
         while at < chunk.len {

@@ -1,12 +1,11 @@
 //! What a file is: its dialect, where its table stands, the names and types of its columns.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_schema::DataType;
 use arrowload_common_text_files::{
-    Class, ColumnType, InferRows, Input, Mark, Profile, Rules, Text, Types, check_supported,
-    classify, invalid, parse_type,
+    ColumnType, InferRows, Input, Mark, Profile, Rules, Types, check_supported, invalid, parse_type,
 };
 use arrowload_core::{Error, ErrorKind, Result};
 
@@ -145,12 +144,12 @@ fn skip_lines(head: &[u8], lines: u64, options: &Options) -> usize {
     })
 }
 
-struct Sniffer<'a> {
+pub(crate) struct Sniffer<'a> {
     head: &'a [u8],
     whole: bool,
-    options: &'a Options,
-    rules: Rules,
-    dialect: Dialect,
+    pub(crate) options: &'a Options,
+    pub(crate) rules: Rules,
+    pub(crate) dialect: Dialect,
     notes: Vec<String>,
 }
 
@@ -171,20 +170,24 @@ impl Sniffer<'_> {
         let body = &body[first..];
         let header_rows = match self.options.header_rows()? {
             Some(rows) => rows,
-            None => self.find_header(text, body),
+            None => self.find_header(text, body).0,
         };
         let mut header_rows = header_rows.min(body.len());
         let broken = self.broken(text, &rows, body, header_rows)?;
         if broken.is_some() {
             header_rows = 0;
         }
-        let width = body
-            .iter()
-            .take(header_rows)
-            .map(|row| row.width())
-            .chain([common])
-            .max()
-            .unwrap_or(1);
+        let given = self.options.names.len();
+        let width = if given > 0 && (body.is_empty() || self.options.ragged == Ragged::Pad) {
+            given
+        } else {
+            body.iter()
+                .take(header_rows)
+                .map(|row| row.width())
+                .chain([common])
+                .max()
+                .unwrap_or(1)
+        };
         self.dialect.header_rows = header_rows;
         let begin = broken.unwrap_or_else(|| body.first().map_or(text.len(), |row| row.start));
         let end = match header_rows {
@@ -207,6 +210,7 @@ impl Sniffer<'_> {
         let names = self.names(&syntax, text, &body[..header_rows], width)?;
         self.find_nulls(text, &body[header_rows..]);
         let columns = self.columns(&syntax, text, end, &names)?;
+        self.note_lines(before);
         Ok(Layout {
             dialect: self.dialect,
             columns,
@@ -266,140 +270,15 @@ impl Sniffer<'_> {
             .collect();
         let common = common_width(&others);
         let marked: Vec<&Row> = rows.iter().filter(|row| sharp(row)).collect();
-        let unlike = marked.iter().all(|row| row.width() != common || row.cut);
+        let like = marked
+            .iter()
+            .filter(|row| row.width() == common && !row.cut);
+        let unlike = like.count() * 20 <= marked.len();
         let first_other = others.first().map_or(usize::MAX, |row| row.start);
         let among = marked.iter().any(|row| row.start > first_other);
         if common > 1 && unlike && among {
             self.dialect.comment = Some("#".into());
         }
-    }
-
-    /// The number of the first row of the table: what stands before it is not like it.
-    fn first_row(&self, text: &[u8], body: &[&Row], common: usize) -> usize {
-        if self.options.skip.is_some() || common < 2 {
-            return 0;
-        }
-        let Some(first) = body.iter().position(|row| row.width() == common) else {
-            return 0;
-        };
-        let Some(before) = first.checked_sub(1) else {
-            return 0;
-        };
-        let apart = text[body[before].next..body[first].start]
-            .iter()
-            .any(|byte| matches!(byte, b'\n' | b'\r'));
-        let headed = self.find_header(text, &body[first..]) > 0;
-        // A header that is shorter or longer than the rows.
-        if body[before].width() > 1 && !apart && !headed {
-            before
-        } else {
-            first
-        }
-    }
-
-    fn profile(&self, text: &[u8], rows: &[&Row], column: usize) -> Profile {
-        let nulls = Nulls::new(&self.dialect, false);
-        let syntax = Syntax::new(&self.dialect);
-        let mut profile = Profile::default();
-        for row in rows {
-            let Some(field) = row.fields.get(column) else {
-                continue;
-            };
-            let mut scratch = Vec::new();
-            let cell = cell_text(&syntax, text, row, column, &mut scratch);
-            if !nulls.is_null(cell, field.is_quoted()) {
-                profile.value(Text::of(cell), &self.rules);
-            }
-        }
-        profile
-    }
-
-    /// How many rows hold names, of those that the table begins with.
-    fn find_header(&self, text: &[u8], body: &[&Row]) -> usize {
-        let Some(first) = body.first() else {
-            return 0;
-        };
-        let deep = self.deep_header(text, body);
-        if deep > 1 {
-            return deep;
-        }
-        let sample = &body[1..body.len().min(1_001)];
-        let syntax = Syntax::new(&self.dialect);
-        let (mut like, mut unlike) = (0, 0);
-        for column in 0..first.width() {
-            let profile = self.profile(text, sample, column);
-            if !profile.is_typed(&self.rules) {
-                continue;
-            }
-            let mut scratch = Vec::new();
-            let cell = cell_text(&syntax, text, first, column, &mut scratch);
-            if cell.is_empty() {
-                continue;
-            }
-            if self.fits(&profile, cell) {
-                unlike += 1;
-            } else {
-                like += 1;
-            }
-        }
-        if like + unlike > 0 {
-            return usize::from(like > 0 && like >= unlike);
-        }
-        usize::from(self.could_be_names(&syntax, text, first, sample))
-    }
-
-    fn fits(&self, profile: &Profile, cell: &[u8]) -> bool {
-        let before = profile.decide(&self.rules).0.data_type;
-        let mut with = profile.clone();
-        with.value(Text::of(cell), &self.rules);
-        let after = with.decide(&self.rules).0.data_type;
-        before == after || after != DataType::Utf8
-    }
-
-    /// Rows that the table begins with, and that have no value in any of at least two typed columns; none if it has few rows.
-    fn deep_header(&self, text: &[u8], body: &[&Row]) -> usize {
-        if body.len() < 12 {
-            return 0;
-        }
-        let syntax = Syntax::new(&self.dialect);
-        let rest = &body[4..body.len().min(1_004)];
-        let columns: Vec<(usize, Profile)> = (0..body[0].width())
-            .map(|column| (column, self.profile(text, rest, column)))
-            .filter(|(_, profile)| profile.is_typed(&self.rules))
-            .collect();
-        if columns.len() < 2 {
-            return 0;
-        }
-        let is_header = |row: &&&Row| {
-            columns.iter().all(|(column, profile)| {
-                let mut scratch = Vec::new();
-                let cell = cell_text(&syntax, text, row, *column, &mut scratch);
-                !cell.is_empty() && !self.fits(profile, cell)
-            })
-        };
-        body.iter().take(4).take_while(is_header).count()
-    }
-
-    /// Whether cells of a table of nothing but text could be names: each is there, once, and not again below.
-    fn could_be_names(&self, syntax: &Syntax, text: &[u8], first: &Row, sample: &[&Row]) -> bool {
-        let (mut seen, mut empty) = (BTreeSet::new(), 0);
-        for column in 0..first.width() {
-            let mut scratch = Vec::new();
-            let cell = cell_text(syntax, text, first, column, &mut scratch).to_vec();
-            if cell.is_empty() {
-                empty += 1;
-                continue;
-            }
-            let alone = sample.is_empty() && !matches!(classify(&cell, &self.rules), Class::Text);
-            let again = sample.iter().any(|row| {
-                let mut scratch = Vec::new();
-                cell_text(syntax, text, row, column, &mut scratch) == cell
-            });
-            if alone || again || !seen.insert(cell) {
-                return false;
-            }
-        }
-        empty * 2 < first.width()
     }
 
     /// Lines at the end of the file that stand apart, and are not like the rows.
@@ -459,6 +338,37 @@ impl Sniffer<'_> {
             }
         }
         before
+    }
+
+    /// Says which lines of the file are no part of its table, though nobody said so.
+    fn note_lines(&mut self, before: Before) {
+        let count = before.preamble;
+        if self.options.skip.is_none() && count > 0 {
+            let syntax = Syntax::new(&self.dialect);
+            let end = (0..count).fold(0, |at, _| syntax.next_line(self.head, at, self.head.len()));
+            let lines = match count {
+                1 => "line 1 is".to_owned(),
+                _ => format!("lines 1 to {count} are"),
+            };
+            if !self.head[..end].trim_ascii().is_empty() {
+                self.notes.push(format!(
+                    "{lines} not like the table, and left out; `skip = 0` reads from line 1 on"
+                ));
+            }
+        }
+        if self.options.skip_footer.is_none() && self.dialect.footer > 0 {
+            let count = self.dialect.footer;
+            self.notes.push(format!(
+                "the last {count} lines are not like the table, and left out; `skip_footer = 0` takes them for rows"
+            ));
+        }
+        if self.options.comment.is_none()
+            && let Some(comment) = &self.dialect.comment
+        {
+            self.notes.push(format!(
+                "lines that begin with `{comment}` are not like the table, and left out; `comment = \"\"` takes them for rows"
+            ));
+        }
     }
 
     fn names(
@@ -657,7 +567,7 @@ impl Sniffer<'_> {
 }
 
 /// The content of a cell; nothing where the row has none.
-fn cell_text<'a>(
+pub(crate) fn cell_text<'a>(
     syntax: &'a Syntax,
     text: &'a [u8],
     row: &'a Row,
@@ -676,14 +586,16 @@ fn cell_text<'a>(
     cells.text(*field, scratch).bytes()
 }
 
-/// The number of fields that most rows have; the larger one of equals.
+/// The number of fields that the rows of the table have: that of most rows, where rows with many fields count for more than
+/// the lines of a title.
 fn common_width(rows: &[&Row]) -> usize {
-    let mut counts: HashMap<usize, usize> = HashMap::new();
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
     for row in rows {
         *counts.entry(row.width()).or_default() += 1;
     }
+    let weight = |(width, count): &(usize, usize)| *count as f64 * (*width as f64).powf(0.25);
     counts
         .into_iter()
-        .max_by_key(|(width, count)| (*count, *width))
+        .max_by(|a, b| weight(a).total_cmp(&weight(b)))
         .map_or(1, |(width, _)| width)
 }

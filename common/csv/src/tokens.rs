@@ -168,7 +168,7 @@ impl Tokens {
         if blank {
             self.fields.truncate(self.complete);
             self.account.blank += 1;
-        } else if count == self.width || (count < self.width && self.pad) {
+        } else if count == self.width || (self.pad && self.may_be_padded(count)) {
             let end = self.fields.last().map_or(start, |field| field.end());
             self.fields
                 .resize(self.complete + self.width, Field::plain(end, end));
@@ -183,6 +183,15 @@ impl Tokens {
             };
             self.refuse(syntax, data, start, next, fault);
         }
+    }
+
+    /// Whether a row can be made as long as the others with no value lost: it is shorter, or nothing stands in the fields
+    /// that are too many.
+    fn may_be_padded(&self, count: usize) -> bool {
+        count < self.width
+            || self.fields[self.complete + self.width..]
+                .iter()
+                .all(|field| field.is_plain() && field.len() == 0)
     }
 
     /// Refuses the last row, which ends at `end`, if its bytes are no text.

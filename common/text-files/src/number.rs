@@ -178,6 +178,22 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// How many digits a plain number of up to 15 digits has before and after the point: one that is no negative zero, and that a
+/// float holds. None says nothing: the number may be another one. `scale` is where the point is likely to be, from the end.
+#[inline]
+pub fn short(text: Text<'_>, scale: usize) -> Option<(usize, usize)> {
+    let parts = Parts::of(text, scale, true)?;
+    let (whole, fraction) = (parts.whole.len(), parts.fraction.len());
+    if whole + fraction > 15 {
+        return None;
+    }
+    let mut value = if whole > 0 { digits(parts.whole)? } else { 0 };
+    if fraction > 0 {
+        value |= digits(parts.fraction)?;
+    }
+    (value != 0 || !parts.negative).then_some((whole, fraction))
+}
+
 /// A decimal with `scale` digits after the point, as the integer of all its digits. Digits beyond the scale must be zeros,
 /// and the result has at most `precision` digits. A strict decimal has no leading zeros, no `+`, and no `-0`.
 #[inline]
@@ -587,6 +603,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn short_numbers_are_decimals(text in "-?[0-9]{0,9}(\\.[0-9]{0,9})?|[0-9.-]{0,18}", likely in 0..4_usize) {
+            let text = Text::of(text.as_bytes());
+            if let Some((whole, scale)) = short(text, likely) {
+                prop_assert!(whole + scale <= 15);
+                prop_assert!(decimal(text, 38, scale, true).is_some());
+                prop_assert!(exact(text).is_some());
+                prop_assert!(scale == 0 || decimal(text, 38, scale - 1, true).is_none() || text.bytes().ends_with(b"0"));
+            } else if let Some(value) = strict_integer(text) {
+                prop_assert!(value.unsigned_abs() >= 10_u64.pow(15));
+            }
+        }
+
         #[test]
         fn the_nearest_float_is_what_the_standard_library_reads(
             text in "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?",

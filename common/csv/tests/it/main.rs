@@ -11,6 +11,8 @@ mod mutations;
 mod own_writer;
 mod python;
 mod table;
+mod tables;
+mod torture;
 
 use std::io::Cursor;
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::skip;
 
-fn lines(bytes: &[u8], end: LineEnd) -> u64 {
+pub(crate) fn lines(bytes: &[u8], end: LineEnd) -> u64 {
     let lone = matches!(end, LineEnd::Cr | LineEnd::Mixed);
     let mut count = 0;
     for (at, byte) in bytes.iter().enumerate() {
@@ -18,7 +18,7 @@ fn lines(bytes: &[u8], end: LineEnd) -> u64 {
     count + u64::from(!ended)
 }
 
-const SEEDS: [&str; 6] = [
+pub(crate) const SEEDS: [&str; 6] = [
     "id,name,day\n1,Ann,2024-01-01\n2,\"Bob, \"\"B\"\"\nline\",2024-01-02\n3,,\n",
     "# remark\nid;x\n1;1.5\n2;2.5\n\n3;NaN\n",
     "a\tb\r\n1\t\\N\r\n2\t\"x\r\ny\"\r\n",
