@@ -11,6 +11,7 @@ mod docs;
 mod files;
 mod hive;
 mod json;
+mod loads;
 mod options;
 #[cfg(feature = "aws")]
 mod s3;
