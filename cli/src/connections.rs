@@ -358,13 +358,13 @@ fn add(
 /// Whether its keys are known: what a load by this connection would say.
 fn check(registry: &Registry, name: &str, entry: &Table) -> Result<(), Failure> {
     let text = entry.to_string();
-    let map: serde_json::Map<String, serde_json::Value> = toml::from_str(&text)
+    let map: serde_json::Map<String, Value> = toml::from_str(&text)
         .map_err(|error| Failure::usage(format!("these keys do not make a connection: {error}")))?;
     let connections = Connections::builder()
         .no_config_file()
         .environment(std::env::vars())
         .build()?;
-    let backend = |map: &serde_json::Map<String, serde_json::Value>| {
+    let backend = |map: &serde_json::Map<String, Value>| {
         let kind = map
             .get("type")
             .and_then(|kind| kind.as_str())

@@ -82,69 +82,12 @@ impl Question {
             ));
         }
         let mut embedded = reading(from)?;
-        let mut file = None;
-        let (whole, source) = match place {
-            Place::Source(name) => {
-                refuse_reading(&embedded, from, &name)?;
-                (None, Some(name))
-            }
-            Place::File { place, names } => {
-                let whole = call(&place, from.input_format);
-                file = Some(place.clone());
-                if Path::new(&place).is_dir() {
-                    embedded.insert("path".into(), place.clone().into());
-                }
-                // A table may stand for the call of a function that reads it.
-                let table = match from.input_format {
-                    None => place,
-                    Some(format) => {
-                        let function = format!("read_{}", format.word());
-                        let call = json!({ "function": function, "files": [place], "options": {} });
-                        format!("call:{call}")
-                    }
-                };
-                let tables = names.into_iter().chain([TABLE.to_owned()]);
-                let tables: Map<String, Value> =
-                    tables.map(|name| (name, table.clone().into())).collect();
-                embedded.insert("tables".into(), tables.into());
-                (Some(whole), None)
-            }
-            Place::Root { root, options } => {
-                if let Some(table) = from.table.as_ref().filter(|_| url_scheme(&root).is_some()) {
-                    let place = format!("{}/{table}", root.trim_end_matches('/'));
-                    embedded.insert("tables".into(), json!({ table: place }));
-                } else {
-                    embedded.insert("path".into(), root.into());
-                }
-                embedded.extend(options.map(|options| ("storage_options".to_owned(), options)));
-                (None, None)
-            }
-            Place::Here if from.input_format.is_some() => {
-                return Err(Failure::usage(
-                    "--input-format is about files and standard input: --from FILE, --from -",
-                ));
-            }
-            Place::Here => (None, None),
+        let file = match &place {
+            Place::File { place, .. } => Some(place.clone()),
+            _ => None,
         };
-        // A name of a file below a root has a dot too.
-        let root = embedded.get("path").and_then(Value::as_str);
-        let is_below_root = |table: &str| {
-            root.is_some_and(|root| Path::new(root).join(table).exists()) && table.contains('.')
-        };
-        let is_named = |table: &str| {
-            let tables = embedded.get("tables").and_then(Value::as_object);
-            tables.is_some_and(|tables| tables.contains_key(table))
-        };
-        let sql = match (&from.table, given) {
-            (Some(table), _) if is_named(table) => Some(format!("SELECT * FROM {}", quoted(table))),
-            (Some(table), _) if is_below_root(table) => {
-                Some(format!("SELECT * FROM {}", call(table, None)))
-            }
-            (Some(table), _) => Some(format!("SELECT * FROM {}", table_sql(table))),
-            (None, Some(sql)) => Some(sql),
-            (None, None) => whole.map(|whole| format!("SELECT * FROM {whole}")),
-        };
-        let sql = sql.ok_or_else(|| {
+        let (whole, source) = settle(place, from, &mut embedded)?;
+        let sql = query_of(from, given, whole, &embedded).ok_or_else(|| {
             Failure::usage("there is nothing to read: give a query (--sql, --sql-file), a --table, or a file (--from FILE)")
         })?;
         let sql = from.shape.rows_of(sql)?;
@@ -188,6 +131,80 @@ impl Question {
             place: self.place.clone(),
             spool: self.spool.clone(),
         }
+    }
+}
+
+/// What the embedded engine has to be told, what a query for all of it reads, and the source if that is another one.
+fn settle(
+    place: Place,
+    from: &From,
+    embedded: &mut Map<String, Value>,
+) -> Result<(Option<String>, Option<String>), Failure> {
+    match place {
+        Place::Source(name) => {
+            refuse_reading(embedded, from, &name)?;
+            Ok((None, Some(name)))
+        }
+        Place::File { place, names } => {
+            let whole = call(&place, from.input_format);
+            if Path::new(&place).is_dir() {
+                embedded.insert("path".into(), place.clone().into());
+            }
+            // A table may stand for the call of a function that reads it.
+            let table = match from.input_format {
+                None => place,
+                Some(format) => {
+                    let function = format!("read_{}", format.word());
+                    let call = json!({ "function": function, "files": [place], "options": {} });
+                    format!("call:{call}")
+                }
+            };
+            let tables = names.into_iter().chain([TABLE.to_owned()]);
+            let tables: Map<String, Value> =
+                tables.map(|name| (name, table.clone().into())).collect();
+            embedded.insert("tables".into(), tables.into());
+            Ok((Some(whole), None))
+        }
+        Place::Root { root, options } => {
+            if let Some(table) = from.table.as_ref().filter(|_| url_scheme(&root).is_some()) {
+                let place = format!("{}/{table}", root.trim_end_matches('/'));
+                embedded.insert("tables".into(), json!({ table: place }));
+            } else {
+                embedded.insert("path".into(), root.into());
+            }
+            embedded.extend(options.map(|options| ("storage_options".to_owned(), options)));
+            Ok((None, None))
+        }
+        Place::Here if from.input_format.is_some() => Err(Failure::usage(
+            "--input-format is about files and standard input: --from FILE, --from -",
+        )),
+        Place::Here => Ok((None, None)),
+    }
+}
+
+/// The query: that of the table, the given one, or all that is read.
+fn query_of(
+    from: &From,
+    given: Option<String>,
+    whole: Option<String>,
+    embedded: &Map<String, Value>,
+) -> Option<String> {
+    // A name of a file below a root has a dot too.
+    let root = embedded.get("path").and_then(Value::as_str);
+    let is_below_root = |table: &str| {
+        root.is_some_and(|root| Path::new(root).join(table).exists()) && table.contains('.')
+    };
+    let is_named = |table: &str| {
+        let tables = embedded.get("tables").and_then(Value::as_object);
+        tables.is_some_and(|tables| tables.contains_key(table))
+    };
+    let all = |table: String| format!("SELECT * FROM {table}");
+    match (&from.table, given) {
+        (Some(table), _) if is_named(table) => Some(all(quoted(table))),
+        (Some(table), _) if is_below_root(table) => Some(all(call(table, None))),
+        (Some(table), _) => Some(all(table_sql(table))),
+        (None, Some(sql)) => Some(sql),
+        (None, None) => whole.map(all),
     }
 }
 

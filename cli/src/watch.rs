@@ -13,13 +13,15 @@ use crate::show::complain;
 #[derive(Clone, Default)]
 pub(crate) struct Watch(Arc<Mutex<State>>);
 
+type TellJob = dyn Fn(&Common, &[Value]) + Send;
+
 #[derive(Default)]
 struct State {
     followed: Vec<Followed>,
     /// A load that has ended is neither whole nor not there.
     half_done: bool,
     /// Says how the loads of a job have ended, at an interrupt: it takes what became of those under way.
-    job: Option<Box<dyn Fn(&Common, &[Value]) + Send>>,
+    job: Option<Box<TellJob>>,
 }
 
 #[derive(Debug)]
