@@ -183,8 +183,11 @@ impl Profile {
         let start = lexer.at;
         let changed = match byte {
             b'"' => {
-                lexer.string()?;
-                self.saw(STRING)
+                // Of a row that is cut off, what its last value is counts too.
+                let read = lexer.string();
+                let changed = self.saw(STRING);
+                read?;
+                changed
             }
             b'-' | b'0'..=b'9' => {
                 let num = lexer.number()?;
@@ -206,13 +209,17 @@ impl Profile {
             b'{' => {
                 lexer.at += 1;
                 let members = self.members.get_or_insert_default();
-                members.object(lexer, duplicates)?;
-                self.saw(OBJECT)
+                let read = members.object(lexer, duplicates);
+                let changed = self.saw(OBJECT);
+                read?;
+                changed
             }
             b'[' => {
                 lexer.at += 1;
-                self.array(lexer, duplicates)?;
-                self.saw(ARRAY)
+                let read = self.array(lexer, duplicates);
+                let changed = self.saw(ARRAY);
+                read?;
+                changed
             }
             _ => return lexer.expected("a value"),
         };

@@ -157,7 +157,8 @@ fn a_first_row_that_is_longer_than_the_head_is_looked_at_as_far_as_it_goes() {
         format!("[{{\"a\":1,\"b\":\"{long}\",\"c\":2}},{{\"a\":2,\"b\":null,\"c\":3}}]"),
         format!("{{\"a\":1,\"b\":\"{long}\",\n\"c\":2}} {{\"a\":2,\"b\":null,\"c\":3}}"),
     ] {
-        let (read, _) = read_again(text.as_bytes(), &Options::default()).expect("it is JSON");
+        let (read, tries) = read_again(text.as_bytes(), &Options::default()).expect("it is JSON");
+        assert_eq!(tries, 1, "b is known to be text, and c is not known");
         assert_eq!(read.columns(), ["a Int64", "b Utf8", "c Int64"]);
         assert_eq!(read.rows()[1], r#"{"a":2,"b":null,"c":3}"#);
     }
