@@ -59,7 +59,7 @@ def difference(ours, theirs):
 
 READERS = {
     'pyarrow': lambda f: pq.ParquetFile(f, page_checksum_verification=False).read(),
-    'duckdb': lambda f: duckdb.connect().sql(f"SET TimeZone='UTC'; SELECT * FROM read_parquet('{f}')").to_arrow_table(),
+    'duckdb': lambda f: duckdb.connect().sql(f"SET TimeZone='UTC'; SET enable_progress_bar=false; SELECT * FROM read_parquet('{f}')").to_arrow_table(),
     'polars': lambda f: POLARS.read(f),
 }
 
