@@ -12,8 +12,10 @@ use serde_json::json;
 use crate::support::{Warehouse, available, rows};
 
 async fn loader(house: &Warehouse) -> IcebergLoader {
-    let mut config = IcebergConfig::default();
-    config.warehouse = Some(house.path().display().to_string());
+    let config = IcebergConfig {
+        warehouse: Some(house.path().display().to_string()),
+        ..IcebergConfig::default()
+    };
     IcebergLoader::connect(config).await.expect("a catalog")
 }
 
