@@ -95,7 +95,9 @@ fn column(plan: &ColumnPlan) -> Column {
 /// Finds out what a file is.
 pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) -> Result<Looked> {
     let mut options = how.csv()?;
+    let said = options.header.is_some() || options.header_rows.is_some();
     let found = csv::sniff(&input, &options)?;
+    let header = (!said).then_some(found.dialect.header_rows > 0);
     for plan in &found.columns {
         if let Some(kind) = wanted.types.get(&plan.name)
             && plan.mark != Mark::Declared
@@ -136,6 +138,7 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
         kind: Kind::Csv,
         columns: layout.columns.iter().map(column).collect(),
         rows: None,
+        header,
         found: layout.dialect.to_string(),
         notes: layout.notes.clone(),
         layout: Some(Arc::new(CsvLayout {

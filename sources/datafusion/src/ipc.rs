@@ -42,6 +42,7 @@ pub(crate) fn look(file: &DataFile, how: &How) -> Result<Looked> {
         kind: Kind::Arrow,
         columns: columns.collect(),
         rows: None,
+        header: None,
         found,
         notes: Vec::new(),
         layout: Some(Arc::new(IpcLayout)),

@@ -132,6 +132,7 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
         kind: Kind::Json,
         columns: columns.collect(),
         rows: None,
+        header: None,
         found,
         notes: layout.notes.clone(),
         layout: Some(Arc::new(JsonLayout {

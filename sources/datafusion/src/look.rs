@@ -77,6 +77,8 @@ pub(crate) struct Looked {
     pub(crate) kind: Kind,
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Option<u64>,
+    /// Whether it was found to have a header, where nobody said so.
+    pub(crate) header: Option<bool>,
     /// How it is written, in a line.
     pub(crate) found: String,
     /// What could not be read as it stands.

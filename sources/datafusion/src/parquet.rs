@@ -50,6 +50,7 @@ pub(crate) fn look(file: &DataFile, how: &How, session: &SessionState) -> Result
         kind: Kind::Parquet,
         columns: columns.collect(),
         rows,
+        header: None,
         found: rows.map_or_else(String::new, |rows| format!("{rows} rows")),
         notes: Vec::new(),
         layout: None,

@@ -43,6 +43,7 @@ impl Union {
         learnt: &Learnt,
     ) -> Result<Self> {
         let kind = one_kind(&files)?;
+        one_form(&files)?;
         let all: Vec<&DataFile> = files.iter().map(|looked| &looked.file).collect();
         let constants = constants(&all, options)?;
         let taken = constants.schema();
@@ -108,6 +109,20 @@ fn one_kind(files: &[Looked]) -> Result<Kind> {
         other.kind
     );
     Err(Error::new(ErrorKind::InvalidData, message))
+}
+
+/// Refuses files of which some seem to have a header, and others not: columns could not go by their names.
+fn one_form(files: &[Looked]) -> Result<()> {
+    let first = |wanted| files.iter().find(|looked| looked.header == Some(wanted));
+    let (Some(with), Some(without)) = (first(true), first(false)) else {
+        return Ok(());
+    };
+    let message = format!(
+        "`{}` seems to have a header, and `{}` none; say which it is: header => true, or header => false",
+        with.file.shown(),
+        without.file.shown()
+    );
+    Err(Error::new(ErrorKind::SchemaMismatch, message).with("key", "header"))
 }
 
 /// The columns of folders and names.

@@ -135,3 +135,16 @@ async fn what_a_column_is_stays() {
     assert_eq!(name.map(String::as_str), Some("arrow.json"));
     assert_eq!(rows(&source, "SELECT * FROM t").await, ["1|{}"]);
 }
+
+#[tokio::test]
+async fn files_with_and_without_a_header_are_no_table_until_it_is_said() {
+    let folder = with(&[("h/1.csv", "id,n\n1,2\n3,4\n"), ("h/2.csv", "5,6\n7,8\n")]);
+    let source = over(folder.path()).await;
+    let error = refused(&source, "SELECT * FROM h").await;
+    assert_eq!(error.kind(), ErrorKind::SchemaMismatch, "{error:#}");
+    for part in ["h/1.csv", "h/2.csv", "header => false"] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+    let said = "SELECT count(*) FROM read_csv('h', header => false)";
+    assert_eq!(rows(&source, said).await, ["5"]);
+}
