@@ -367,6 +367,12 @@ pub(crate) struct ReplayArgs {
     /// A connection or URL, in place of that of the load; URLs are not kept in the file
     #[arg(short, long, value_name = "NAME|URL")]
     pub(crate) connection: Option<String>,
+    /// How rows that could not be parsed are read now, over how they were: ragged=pad
+    #[arg(long = "read-option", value_name = "KEY=VALUE")]
+    pub(crate) read_options: Vec<String>,
+    /// Types of columns of such rows: zip=text,amount=decimal(20,2), or text for all
+    #[arg(long, value_name = "COLUMN=TYPE,…")]
+    pub(crate) types: Option<String>,
     /// An option of the load, such as on_error=skip
     #[arg(short = 'O', long = "option", value_name = "KEY=VALUE")]
     pub(crate) options: Vec<String>,

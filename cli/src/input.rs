@@ -221,8 +221,20 @@ pub(crate) fn reached(
 
 /// The options for reading files, as the embedded engine takes them.
 fn reading(from: &From) -> Result<Map<String, Value>, Failure> {
-    let mut any = from.read.clone();
-    for text in &from.read_options {
+    let any = read_options(from.read.clone(), &from.read_options, from.types.as_deref())?;
+    Ok(match any.is_empty() {
+        true => Map::new(),
+        false => Map::from_iter([("read".to_owned(), json!({ "any": any }))]),
+    })
+}
+
+/// Options for reading, as flags say them over those that there are.
+pub(crate) fn read_options(
+    mut any: Map<String, Value>,
+    options: &[String],
+    types: Option<&str>,
+) -> Result<Map<String, Value>, Failure> {
+    for text in options {
         let (key, value) = params::pair("--read-option", text)?;
         if any.insert(key.to_owned(), value.into()).is_some() {
             return Err(Failure::usage(format!(
@@ -230,19 +242,14 @@ fn reading(from: &From) -> Result<Map<String, Value>, Failure> {
             )));
         }
     }
-    if let Some(types) = &from.types
-        && any
-            .insert("types".to_owned(), types.as_str().into())
-            .is_some()
+    if let Some(types) = types
+        && any.insert("types".to_owned(), types.into()).is_some()
     {
         return Err(Failure::usage(
             "--types and --read-option types=… say the same thing; give one of them",
         ));
     }
-    Ok(match any.is_empty() {
-        true => Map::new(),
-        false => Map::from_iter([("read".to_owned(), json!({ "any": any }))]),
-    })
+    Ok(any)
 }
 
 fn refuse_reading(embedded: &Map<String, Value>, from: &From, name: &str) -> Result<(), Failure> {

@@ -2,12 +2,12 @@
 
 use arrowload::{Client, Destination, DestinationOutcome, LoadAllBuilder, LoadReport};
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use crate::args::{Common, LoadArgs, ReplayArgs, Report, StateAction, StateArgs};
 use crate::exit::{Exit, Failure};
 use crate::incremental::{self, Next};
-use crate::input::Question;
+use crate::input::{Question, read_options};
 use crate::machine;
 use crate::outcome::{self, exit_of, tell};
 use crate::params::settings;
@@ -96,8 +96,9 @@ pub(crate) async fn replay(
     watch: &Watch,
 ) -> Result<Exit, Failure> {
     let client = Client::builder().build()?;
+    let reading = read_options(Map::new(), &args.read_options, args.types.as_deref())?;
     let mut load = client
-        .replay(&args.file)?
+        .replay_reading(&args.file, reading)?
         .with_options(settings("--option", &args.options)?);
     if let Some(connection) = args.connection {
         load = load.connection(connection);

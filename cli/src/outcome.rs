@@ -26,7 +26,7 @@ pub(crate) fn tell(text: &str) -> Result<(), Failure> {
 
 /// The end of a load that is in its target.
 pub(crate) fn exit_of(report: &LoadReport) -> Exit {
-    if report.rows_rejected > 0 {
+    if report.rows_rejected > 0 || report.rows_unparsed > 0 {
         Exit::Partly
     } else {
         Exit::Done

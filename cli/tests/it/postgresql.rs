@@ -235,3 +235,36 @@ fn a_connection_is_tested_as_a_doctor_would() {
         assert!(ended.code == 1 && ended.err.contains(words), "{ended:?}");
     }
 }
+
+#[test]
+fn rows_that_could_not_be_parsed_are_replayed_with_other_options() {
+    let Some(server) = ThrowawayPostgres::available() else {
+        return;
+    };
+    let url = server
+        .create_database("arrowload_cli_unparsed")
+        .expect("a database");
+    let place = Place::new();
+    place.write("people.csv", "id,name\n1,Ada\n2\n3,Edsger\n");
+    let to = format!("{url}?table=people");
+    let load = [
+        "load",
+        "--from",
+        "people.csv",
+        "--to",
+        &to,
+        "-O",
+        "on_error=skip",
+    ];
+    let ended = place.run(&load);
+    assert!(
+        ended.code == 3 && ended.out.contains("1 rows could not be parsed"),
+        "{ended:?}"
+    );
+    let file = ended.out.split("arrowload replay ").nth(1).map(str::trim);
+    let replay = ["replay", file.expect("a file"), "--connection", &url];
+    let ended = place.run(&[&replay[..], &["--read-option", "ragged=pad"]].concat());
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let rows = server.psql("arrowload_cli_unparsed", "SELECT * FROM people ORDER BY 1");
+    assert_eq!(rows.expect("rows"), "1|Ada\n2|\n3|Edsger");
+}
