@@ -1,17 +1,21 @@
 //! Foreign files by the thousand: what is too large, or takes too long, for the tests of every day.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 
 use crate::python;
-use crate::tools::{cargo, run};
+use crate::tools::{cargo, root, run, say, target};
 
 #[derive(ClapArgs)]
 pub(crate) struct Args {
-    /// Which: ipc, parquet-testing
+    /// Which: bson, csv, duckdb-csv, ipc, parquet-testing, pollock
     name: String,
+    /// For how many seconds `csv` bends files
+    #[arg(long, default_value_t = 1_200)]
+    seconds: u64,
 }
 
 /// A test that reads a corpus.
@@ -25,6 +29,24 @@ struct Torture {
     test: &'static str,
 }
 
+const TORTURES: [Torture; 3] = [BSON, IPC, PARQUET];
+
+const BSON: Torture = Torture {
+    name: "bson",
+    corpus: "mongodb/specifications, source/bson-corpus/tests",
+    variable: "ARROWLOAD_BSON_CORPUS",
+    package: "arrowload-mongodb",
+    test: "it",
+};
+
+const IPC: Torture = Torture {
+    name: "ipc",
+    corpus: "apache/arrow-testing",
+    variable: "ARROWLOAD_ARROW_TESTING",
+    package: "arrowload-common-ipc",
+    test: "corpus",
+};
+
 const PARQUET: Torture = Torture {
     name: "parquet-testing",
     corpus: "apache/parquet-testing",
@@ -33,20 +55,80 @@ const PARQUET: Torture = Torture {
     test: "corpus",
 };
 
-const TORTURES: [Torture; 2] = [
-    PARQUET,
-    Torture {
-        name: "ipc",
-        corpus: "apache/arrow-testing",
-        variable: "ARROWLOAD_ARROW_TESTING",
-        package: "arrowload-common-ipc",
-        test: "corpus",
-    },
+/// Corpora of CSV files, which a script of ours reads through the example `convert` of the CSV reader.
+const CSV: [(&str, &str, &str); 2] = [
+    (
+        "pollock",
+        "HPI-Information-Systems/Pollock",
+        "ARROWLOAD_POLLOCK",
+    ),
+    (
+        "duckdb-csv",
+        "duckdb/duckdb, its data/csv",
+        "ARROWLOAD_DUCKDB_CSV",
+    ),
+];
+/// What the script needs beside Python: the first for both, the others for the measures of Pollock.
+const CSV_PACKAGES: [&str; 7] = [
+    "duckdb",
+    "multiset",
+    "price-parser",
+    "python-dateutil",
+    "numpy",
+    "chardet",
+    "joblib",
 ];
 
+/// Scores a corpus, and writes the report into `benches/results`; skips it if it is not at hand.
+fn csv_corpus(name: &str, corpus: &str, variable: &str) -> Result<()> {
+    let Some(folder) = std::env::var_os(variable) else {
+        say(&format!(
+            "skipped: set {variable} to the folder of a clone of {corpus}"
+        ));
+        return Ok(());
+    };
+    let python = match std::env::var_os("ARROWLOAD_PYTHON") {
+        Some(python) => PathBuf::from(python),
+        None => {
+            let python = python::interpreter()?;
+            let mut install = Command::new(&python);
+            install.args(["-m", "pip", "install", "--quiet"]);
+            run(install.args(CSV_PACKAGES))?;
+            python
+        }
+    };
+    let package = "arrowload-common-csv";
+    run(cargo().args(["build", "--package", package, "--example", "convert"]))?;
+    let convert = target().join("debug/examples/convert");
+    let convert = convert.with_extension(std::env::consts::EXE_EXTENSION);
+    run(Command::new(python)
+        .arg(root().join("benches/python/csv_corpora.py"))
+        .args([convert.as_path(), Path::new(name), Path::new(&folder)])
+        .arg(root().join(format!("benches/results/{name}.md"))))
+}
+
+/// Bends CSV files for as long as is wanted.
+fn csv(seconds: u64) -> Result<()> {
+    let mut test = cargo();
+    test.args(["test", "--package", "arrowload-common-csv", "--test", "it"]);
+    test.args(["--", "--nocapture", "torture::"]);
+    run(test.env("ARROWLOAD_TORTURE_SECONDS", seconds.to_string()))
+}
+
 pub(crate) fn run_task(args: &Args) -> Result<()> {
+    if args.name == "csv" {
+        return csv(args.seconds);
+    }
+    if let Some((name, corpus, variable)) = CSV.iter().find(|(name, ..)| *name == args.name) {
+        return csv_corpus(name, corpus, variable);
+    }
     let Some(torture) = TORTURES.iter().find(|torture| torture.name == args.name) else {
-        let names: Vec<_> = TORTURES.iter().map(|torture| torture.name).collect();
+        let names = TORTURES.iter().map(|torture| torture.name);
+        let names: Vec<_> = ["csv"]
+            .into_iter()
+            .chain(CSV.map(|(name, ..)| name))
+            .chain(names)
+            .collect();
         bail!(
             "there is no torture `{}`; there are {}",
             args.name,

@@ -157,7 +157,9 @@ fn quotes(sample: &[u8], delimiter: u8) -> Vec<Option<u8>> {
             let (open, close) = (edge(before), edge(sample.get(at + 1)));
             opens += usize::from(open);
             closes += usize::from(close);
-            within += usize::from(!open && !close);
+            // A quote that is doubled stands within.
+            let doubled = before == Some(&byte) || sample.get(at + 1) == Some(&byte);
+            within += usize::from(!open && !close && !doubled);
         }
         if opens > 0 && closes > 0 && within <= opens + closes {
             found.push(Some(byte));
