@@ -47,8 +47,8 @@ fn files(jobs: &[Value]) -> Result<Vec<String>, String> {
         .collect())
 }
 
-#[test]
-fn what_python_writes_reads_back_equal() {
+/// Tables of so many rows that Python writes are read back, told the dialect or not.
+fn reads_back(sizes: std::ops::Range<usize>, told: bool) {
     // QUOTE_MINIMAL, QUOTE_ALL, QUOTE_NONNUMERIC: Python writes nothing for None in all but the second.
     let dialects = [
         (json!({}), LineEnd::Crlf),
@@ -68,6 +68,11 @@ fn what_python_writes_reads_back_equal() {
             json!({"doublequote": false, "escapechar": "\\", "lineterminator": "\n"}),
             LineEnd::Lf,
         ),
+        (json!({"quoting": 1}), LineEnd::Crlf),
+        (
+            json!({"delimiter": "^", "quoting": 1, "lineterminator": "\n"}),
+            LineEnd::Lf,
+        ),
         (
             json!({"quoting": 3, "escapechar": "\\", "quotechar": null, "lineterminator": "\n"}),
             LineEnd::Lf,
@@ -76,7 +81,7 @@ fn what_python_writes_reads_back_equal() {
     let mut runner = TestRunner::deterministic();
     let mut jobs = Vec::new();
     for index in 0..120 {
-        let batch = table(1..15)
+        let batch = table(sizes.clone())
             .new_tree(&mut runner)
             .expect("a table")
             .current();
@@ -98,6 +103,11 @@ fn what_python_writes_reads_back_equal() {
                     .map(|cell| cell.map(|text| text.replace('\r', "")))
                     .collect()
             }));
+            let mut dialect = dialect.clone();
+            if !told && let Some(dialect) = dialect.as_object_mut() {
+                // Told of a quote, Python escapes it; else a value in quotes cannot be told from a quoted value.
+                dialect.retain(|_, value| !value.is_null());
+            }
             json!({"dialect": dialect, "rows": rows})
         })
         .collect();
@@ -117,7 +127,7 @@ fn what_python_writes_reads_back_equal() {
         } else {
             text("quotechar").unwrap_or("\"")
         };
-        let options = Options {
+        let declared = Options {
             delim: Some(text("delimiter").unwrap_or(",").into()),
             quote: Some(quote.into()),
             escape: Some(text("escapechar").unwrap_or(quote).into()),
@@ -129,8 +139,15 @@ fn what_python_writes_reads_back_equal() {
             trim: Some(false),
             ..Options::default()
         };
+        let options = if told { declared } else { Options::default() };
         let found = read(file.as_bytes(), &options)
             .unwrap_or_else(|error| panic!("{error}\n{dialect}\n{file}"));
+        assert_eq!(
+            found.names().len(),
+            batch.num_columns(),
+            "{}\n{file}",
+            found.layout.dialect
+        );
         let expected: Vec<Vec<String>> = cells(std::slice::from_ref(batch))
             .into_iter()
             .map(|row| row.into_iter().map(|cell| cell.replace('\r', "")).collect())
@@ -153,4 +170,14 @@ fn what_python_writes_reads_back_equal() {
         };
         assert_same(&blank(&expected), &blank(&found.cells()));
     }
+}
+
+#[test]
+fn what_python_writes_reads_back_equal() {
+    reads_back(1..15, true);
+}
+
+#[test]
+fn what_python_writes_reads_back_equal_by_detection_alone() {
+    reads_back(8..40, false);
 }
