@@ -372,7 +372,8 @@ def duckdb_report(program, corpus):
         "",
         f"`cargo xtask torture duckdb-csv`: {len(answers)} files, read by `common/csv` (`types = text`, rows that do not fit are set "
         f"aside) and by DuckDB {duckdb.__version__} with `all_varchar`, each within {LIMIT} seconds. Every line and word of every file "
-        "is in the answer, in what was set aside, or in the lines that the layout names (title, footer, comments).",
+        "that is read is in the answer, in what was set aside, or in the lines that the layout names (title, footer, comments); files "
+        "packed with zstd are not checked for that. The reasons are those of a kind, from looking at examples of it, not at each file.",
         "",
         "| what | files | why | for example |",
         "|---|---|---|---|",
