@@ -10,7 +10,7 @@ use arrowload_common_text_files::{
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::column::Cells;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, LineEnd};
 use crate::feed::last_lines;
 use crate::frame::Framer;
 use crate::guess::{Row, guess, rows};
@@ -109,6 +109,12 @@ fn find(input: &Input, options: &Options) -> Result<Layout> {
         ..Dialect::default()
     };
     let skipped = skip_lines(input.head(), options.skip.unwrap_or(0), options);
+    let mut told = options.clone();
+    if skipped > 0 && memchr::memchr(b'\n', input.head()).is_none() {
+        // The lines that are skipped ended in CR: what follows may have no line end that says so.
+        told.new_line = options.new_line.or(Some(LineEnd::Cr));
+    }
+    let options = &told;
     guess(
         &input.head()[skipped..],
         input.is_whole(),
@@ -130,11 +136,9 @@ fn find(input: &Input, options: &Options) -> Result<Layout> {
 /// Where the text goes on after so many lines.
 fn skip_lines(head: &[u8], lines: u64, options: &Options) -> usize {
     let has_feeds = memchr::memchr(b'\n', head).is_some();
-    let end = options.new_line.unwrap_or(if has_feeds {
-        crate::dialect::LineEnd::Lf
-    } else {
-        crate::dialect::LineEnd::Cr
-    });
+    let end = options
+        .new_line
+        .unwrap_or(if has_feeds { LineEnd::Lf } else { LineEnd::Cr });
     let syntax = Syntax::new(&Dialect {
         line_end: end,
         ..Dialect::default()

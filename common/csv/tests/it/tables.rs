@@ -193,3 +193,17 @@ fn a_tab_can_be_written_with_a_backslash() {
     let found = read(b"a,b\tc\n1,2\t3\n", &told).expect("reads");
     assert_eq!(found.names(), ["a,b", "c"]);
 }
+
+#[test]
+fn lines_that_are_skipped_say_how_lines_end() {
+    let told = Options {
+        skip: Some(1),
+        ..options()
+    };
+    let found = read(b"title\rlast line", &told).expect("reads");
+    assert_eq!((found.lines.preamble, found.lines.total()), (1, 2));
+    assert_eq!(
+        found.layout.dialect.line_end,
+        arrowload_common_csv::LineEnd::Cr
+    );
+}
