@@ -87,7 +87,11 @@ impl ReadBuilder {
         if let Some(format) = &self.format {
             call.push('_');
             // A name that is no format is refused by the engine, whatever it holds.
-            call.extend(format.chars().filter(|letter| letter.is_ascii_alphanumeric()));
+            call.extend(
+                format
+                    .chars()
+                    .filter(|letter| letter.is_ascii_alphanumeric()),
+            );
         }
         call.push('(');
         let places = self.places.iter().map(|place| Value::from(place.as_str()));

@@ -56,9 +56,7 @@ pub use reading::{
     Found, Reading, UNPARSED_BYTES, UNPARSED_FILE, UNPARSED_LINE, UNPARSED_OPTIONS, Unparsed,
     UnparsedRow,
 };
-pub use registry::{
-    LoaderDescriptor, Registry, SourceDescriptor, is_snake_case, not_linked,
-};
+pub use registry::{LoaderDescriptor, Registry, SourceDescriptor, is_snake_case, not_linked};
 pub use report::{KeyCounts, LoadReport, LoadState, Prepared, Progress, Receipt};
 pub use schema::ColumnMapping;
 pub use secret::Secret;

@@ -391,9 +391,7 @@ fn not_found<'a>(
     } else {
         list.join(", ")
     };
-    let message = format!(
-        "no {role} `{name}` is linked in{hint}{full_stop} Linked in: {linked}"
-    );
+    let message = format!("no {role} `{name}` is linked in{hint}{full_stop} Linked in: {linked}");
     Error::new(kind, message).with_source(not_linked())
 }
 
