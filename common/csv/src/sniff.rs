@@ -60,7 +60,7 @@ pub fn looks_like(head: &[u8]) -> Option<&'static str> {
 /// # Errors
 /// When the file is empty or no CSV, an option is wrong, or a declared column is not there.
 pub fn sniff(input: &Input, options: &Options) -> Result<Layout> {
-    find(input, options).map_err(|error| error.with("file", &input.name()))
+    find(input, options).map_err(|error| error.with("file", input.name()))
 }
 
 /// As [`sniff`], for a file that can be opened several times: with `infer_rows`, types are proved on as many rows as it says.
