@@ -29,7 +29,8 @@ async fn rows_that_cannot_be_parsed_are_set_aside_and_read_again_with_other_opti
 
     let again = client.replay(&file).expect("a dead-letter file").await;
     let again = again.expect_err("too short still");
-    assert_eq!(again.kind(), ErrorKind::InvalidData, "{again:#}");
+    let kinds = [ErrorKind::InvalidData, ErrorKind::InvalidOption];
+    assert!(kinds.contains(&again.kind()), "{again:#}");
     let read = Map::from_iter([("ragged".to_owned(), json!("pad"))]);
     let padded = client
         .replay_reading(&file, read)
