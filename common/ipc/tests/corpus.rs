@@ -3,7 +3,6 @@
 #![expect(
     clippy::expect_used,
     clippy::print_stderr,
-    clippy::panic,
     reason = "a test that cannot go on says so and ends"
 )]
 

@@ -1,7 +1,6 @@
 //! Whole files and streams: each way in which they were written, each way in which they end.
 #![expect(
     clippy::expect_used,
-    clippy::panic,
     reason = "a test that cannot go on says so and ends"
 )]
 

@@ -336,7 +336,7 @@ async fn an_id_that_was_another_load_is_refused() {
     }
     spec.load.mode = Mode::Overwrite;
     let error = load(&loader, &spec, &input()).await.expect_err("another");
-    assert!(error.message().contains("another mode;"), "{error}");
+    assert!(error.message().contains("in mode;"), "{error}");
     assert_eq!(rows("another", "t"), 3);
 }
 

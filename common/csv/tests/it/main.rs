@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     reason = "tests stop at the first thing that is not as expected"
 )]
 

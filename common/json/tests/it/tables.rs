@@ -87,7 +87,7 @@ fn same(written: &Value, read: &Value, text: bool) -> bool {
         (Value::Number(left), Value::Number(right)) => {
             left == right || left.as_f64().map(f64::to_bits) == right.as_f64().map(f64::to_bits)
         }
-        (left, Value::String(right)) if text && left.to_string() == right.as_str() => true,
+        (left, Value::String(right)) if text && format!("{left}") == *right => true,
         (left, right) => left == right,
     }
 }

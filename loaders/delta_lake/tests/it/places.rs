@@ -163,7 +163,6 @@ fn assert_plain(what: &str, outcome: arrowload_core::Result<()>) -> usize {
         format!("{error:#}"),
         format!("{error:?}"),
     ] {
-        println!("{what}: {text}");
         for sign in [" 0: ", "   1: ", " at /", "backtrace"] {
             assert!(!text.contains(sign), "{what}: {text}");
         }
