@@ -166,7 +166,7 @@ impl Options {
     /// Refuses what contradicts itself.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`], naming the option.
+    /// [`ErrorKind::InvalidOption`](arrowload_core::ErrorKind::InvalidOption), naming the option.
     pub fn check(&self) -> Result<()> {
         let delimiter = self.delimiter();
         if let Some(text) = delimiter
