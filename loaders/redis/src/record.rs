@@ -206,16 +206,14 @@ impl Record {
             );
             return Err(Error::new(ErrorKind::SchemaMismatch, message));
         }
-        // An upsert meets rows by their keys in Redis: those under other patterns would stay beside the new ones.
+        // An upsert meets rows by their keys in Redis: those under other patterns stay beside the new ones.
         if request.load.mode == Mode::Upsert
             && let Some(other) = found.patterns.iter().find(|known| *known != pattern)
         {
-            let message = format!(
-                "`{}` has rows under keys like `{other}`, and the upsert would look for them under `{pattern}`; set key_pattern to the one that they have, or overwrite the target",
-                request.target
+            tracing::warn!(
+                target = request.target,
+                "the target has rows under keys like `{other}`, which an upsert by `{pattern}` does not meet"
             );
-            let error = Error::new(ErrorKind::SchemaMismatch, message);
-            return Err(error.with("key", "key_pattern"));
         }
         // An overwrite leaves no key of the patterns before it.
         if !overwrites {

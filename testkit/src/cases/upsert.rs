@@ -202,7 +202,7 @@ async fn equal_keys(context: &Context<'_>) -> CaseResult {
     let Some(spec) = upsert(context, &target, &["id"]) else {
         return Ok(Verdict::NotDeclared);
     };
-    if !context.appends() {
+    if !context.appends() || !context.subject.upserts_meet_appended_rows() {
         return Ok(Verdict::NotDeclared);
     }
     let old = people(0..6, "a");

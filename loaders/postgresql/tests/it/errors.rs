@@ -44,7 +44,7 @@ async fn connections_that_fail_say_why() {
     );
     for (key, value) in [
         ("sslmode", "verify-full"),
-        ("sslmode", "allow"),
+        ("sslmode", "encrypted"),
         ("port", "x"),
         ("sslrootcert", "/no/such/file"),
     ] {
