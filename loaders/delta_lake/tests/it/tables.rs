@@ -34,7 +34,10 @@ async fn rows_arrive_once_and_python_reads_them() {
     assert!(again.already_loaded && again.rows == 3);
     let other = run(&path, &rows(0..3), json!({ "load_id": "one" })).await;
     let other = other.expect_err("the id was another load");
-    assert!(other.message().contains("differs from this one in mode"), "{other}");
+    assert!(
+        other.message().contains("differs from this one in mode"),
+        "{other}"
+    );
     let second = run(&path, &rows(3..5), json!({})).await.expect("it loads");
     assert_eq!(second.details["version"], "1");
     assert_eq!(delta(&path, "table.version()"), json!(1));
