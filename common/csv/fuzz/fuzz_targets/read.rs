@@ -18,16 +18,35 @@ fn options(choice: &[u8; 3]) -> Options {
         delim: pick(choice[0], &[None, Some(","), Some(";"), Some("||")]),
         quote: pick(choice[0] >> 2, &[None, Some("\""), Some("'"), Some("")]),
         escape: pick(choice[0] >> 4, &[None, Some("\\"), Some("\""), Some("")]),
-        new_line: [None, Some(LineEnd::Lf), Some(LineEnd::Mixed), Some(LineEnd::Cr)]
-            [usize::from(choice[0] >> 6)],
+        new_line: [
+            None,
+            Some(LineEnd::Lf),
+            Some(LineEnd::Mixed),
+            Some(LineEnd::Cr),
+        ][usize::from(choice[0] >> 6)],
         comment: pick(choice[1], &[None, Some("#")]),
         trim: [None, Some(true)][usize::from(choice[1] >> 1 & 1)],
         header: [None, Some(false), Some(true), None][usize::from(choice[1] >> 2 & 3)],
         skip_footer: [None, Some(1), Some(2), None][usize::from(choice[1] >> 4 & 3)],
-        encoding: pick(choice[1] >> 6, &[None, Some("utf-8"), Some("utf-16le"), Some("shift_jis")]),
-        types: if choice[2] & 1 == 0 { Types::default() } else { Types::All("text".into()) },
-        ragged: if choice[2] & 2 == 0 { Ragged::Error } else { Ragged::Pad },
-        empty: if choice[2] & 4 == 0 { Empty::Auto } else { Empty::Null },
+        encoding: pick(
+            choice[1] >> 6,
+            &[None, Some("utf-8"), Some("utf-16le"), Some("shift_jis")],
+        ),
+        types: if choice[2] & 1 == 0 {
+            Types::default()
+        } else {
+            Types::All("text".into())
+        },
+        ragged: if choice[2] & 2 == 0 {
+            Ragged::Error
+        } else {
+            Ragged::Pad
+        },
+        empty: if choice[2] & 4 == 0 {
+            Empty::Auto
+        } else {
+            Empty::Null
+        },
         max_row_bytes: (choice[2] & 8 != 0).then_some(64),
         ..Options::default()
     }
@@ -42,9 +61,13 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(input) = open() else { return };
     let whole = input.head().len() < 1 << 20;
     let text = input.head().to_vec();
-    let Ok(layout) = sniff(&input, &options) else { return };
+    let Ok(layout) = sniff(&input, &options) else {
+        return;
+    };
     let threads = ReadOptions::default();
-    let Ok(reader) = Reader::new(input, &layout, &threads) else { return };
+    let Ok(reader) = Reader::new(input, &layout, &threads) else {
+        return;
+    };
     let mut reader = reader.set_aside(|_| Ok(()));
     let mut rows = 0;
     for batch in reader.by_ref() {
@@ -59,7 +82,9 @@ fuzz_target!(|bytes: &[u8]| {
             *byte == b'\n' || (lone && *byte == b'\r' && text.get(at + 1) != Some(&b'\n'))
         };
         let count = text.iter().enumerate().filter(|pair| ends(*pair)).count() as u64;
-        let ended = text.last().is_none_or(|last| *last == b'\n' || (lone && *last == b'\r'));
+        let ended = text
+            .last()
+            .is_none_or(|last| *last == b'\n' || (lone && *last == b'\r'));
         assert_eq!(lines.total(), count + u64::from(!ended));
     }
     // What is proved can be read.

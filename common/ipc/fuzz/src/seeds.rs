@@ -8,7 +8,8 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{
-    CompressionContext, DictionaryTracker, FileWriter, IpcDataGenerator, IpcWriteOptions, StreamWriter,
+    CompressionContext, DictionaryTracker, FileWriter, IpcDataGenerator, IpcWriteOptions,
+    StreamWriter,
 };
 use arrow_schema::Schema;
 use arrowload_testkit::type_cases;
@@ -33,7 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut file = FileWriter::try_new_with_options(Vec::new(), &schema, options.clone())?;
             file.write(&batch)?;
             fs::write(input.join(format!("file-{name}")), file.into_inner()?)?;
-            let mut stream = StreamWriter::try_new_with_options(Vec::new(), &schema, options.clone())?;
+            let mut stream =
+                StreamWriter::try_new_with_options(Vec::new(), &schema, options.clone())?;
             stream.write(&batch)?;
             fs::write(input.join(format!("stream-{name}")), stream.into_inner()?)?;
         }

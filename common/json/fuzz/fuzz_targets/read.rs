@@ -5,25 +5,46 @@
 use std::io::Cursor;
 
 use arrowload_common_json::{
-    DuplicateKeys, Format, Input, Mixed, Numbers, Options, ReadOptions, Reader, Types, misfits, prove,
-    sniff,
+    DuplicateKeys, Format, Input, Mixed, Numbers, Options, ReadOptions, Reader, Types, misfits,
+    prove, sniff,
 };
 use libfuzzer_sys::fuzz_target;
 
 /// The first bytes say which options there are.
 fn options(choice: &[u8; 2]) -> Options {
-    let format = [Format::Auto, Format::Ndjson, Format::Array, Format::Document];
+    let format = [
+        Format::Auto,
+        Format::Ndjson,
+        Format::Array,
+        Format::Document,
+    ];
     let records = choice[0] & 4 != 0 && choice[0] & 3 != 1 && choice[0] & 3 != 2;
     Options {
         format: format[usize::from(choice[0] & 3)],
-        records: records.then(|| ["$", "$.a", "$.a[*].b", "$[1]"][usize::from(choice[0] >> 3 & 3)].into()),
+        records: records
+            .then(|| ["$", "$.a", "$.a[*].b", "$[1]"][usize::from(choice[0] >> 3 & 3)].into()),
         flatten: choice[0] & 32 != 0,
-        mixed: if choice[0] & 64 == 0 { Mixed::Json } else { Mixed::Error },
-        duplicate_keys: if choice[0] & 128 == 0 { DuplicateKeys::Error } else { DuplicateKeys::Last },
-        numbers: [Numbers::Auto, Numbers::Decimal, Numbers::Float, Numbers::Auto][usize::from(choice[1] & 3)],
+        mixed: if choice[0] & 64 == 0 {
+            Mixed::Json
+        } else {
+            Mixed::Error
+        },
+        duplicate_keys: if choice[0] & 128 == 0 {
+            DuplicateKeys::Error
+        } else {
+            DuplicateKeys::Last
+        },
+        numbers: [
+            Numbers::Auto,
+            Numbers::Decimal,
+            Numbers::Float,
+            Numbers::Auto,
+        ][usize::from(choice[1] & 3)],
         types: match choice[1] >> 2 & 3 {
             0 => Types::All("text".into()),
-            1 => Types::Columns([("a".into(), "int64".into()), ("b.c".into(), "date".into())].into()),
+            1 => {
+                Types::Columns([("a".into(), "int64".into()), ("b.c".into(), "date".into())].into())
+            }
             _ => Types::default(),
         },
         encoding: (choice[1] & 16 == 0).then(|| "utf-8".into()),
@@ -41,11 +62,15 @@ fuzz_target!(|bytes: &[u8]| {
     let open = || Input::read("fuzz", Cursor::new(bytes.to_vec()), &options);
     let Ok(input) = open() else { return };
     let (whole, text) = (input.is_whole(), input.head().to_vec());
-    let Ok(mut layout) = sniff(&input, &options) else { return };
+    let Ok(mut layout) = sniff(&input, &options) else {
+        return;
+    };
     let threads = ReadOptions::default();
     let mut input = input;
     let lines = loop {
-        let Ok(reader) = Reader::new(input, &layout, &threads) else { return };
+        let Ok(reader) = Reader::new(input, &layout, &threads) else {
+            return;
+        };
         let mut reader = reader.set_aside(|_| Ok(()));
         let mut rows = 0;
         let mut error = None;
@@ -77,13 +102,18 @@ fuzz_target!(|bytes: &[u8]| {
     }
     // What is proved can be read.
     let Ok(again) = open() else { return };
-    let Ok(proved) = prove(again, &layout, None, None) else { return };
+    let Ok(proved) = prove(again, &layout, None, None) else {
+        return;
+    };
     let Ok(again) = open() else { return };
     let reader = Reader::new(again, &proved, &threads).expect("proved types can be read");
     for batch in reader.set_aside(|_| Ok(())) {
         match batch {
             Ok(_) => {}
-            Err(error) => assert!(misfits(&error).is_none_or(|found| found[0].mark == arrowload_common_json::Mark::Declared)),
+            Err(error) => assert!(
+                misfits(&error)
+                    .is_none_or(|found| found[0].mark == arrowload_common_json::Mark::Declared)
+            ),
         }
     }
 });
