@@ -191,6 +191,15 @@ impl<'a> Context<'a> {
     pub(crate) fn spec(&self, target: &str) -> LoadSpec {
         spec_of(target, self.filling_mode())
     }
+
+    /// A load that fills a fresh target which a load in this mode meets next: an upsert finds rows again by the keys that they
+    /// were loaded by.
+    pub(crate) fn spec_before(&self, mode: Mode, target: &str) -> LoadSpec {
+        match mode {
+            Mode::Upsert => spec_of(target, Mode::Upsert),
+            _ => self.spec(target),
+        }
+    }
 }
 
 /// A load in this mode, by the key `id` where it has keys.

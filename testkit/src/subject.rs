@@ -40,12 +40,6 @@ pub trait Subject: Sync {
         true
     }
 
-    /// Whether an upsert meets rows that an append without keys has added. `false` where such rows get names of their own, by which no
-    /// row is found again.
-    fn upserts_meet_appended_rows(&self) -> bool {
-        true
-    }
-
     /// Whether the loader holds only a few batches in memory at once.
     fn streams(&self) -> bool {
         true

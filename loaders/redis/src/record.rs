@@ -206,15 +206,6 @@ impl Record {
             );
             return Err(Error::new(ErrorKind::SchemaMismatch, message));
         }
-        // An upsert meets rows by their keys in Redis: those under other patterns stay beside the new ones.
-        if request.load.mode == Mode::Upsert
-            && let Some(other) = found.patterns.iter().find(|known| *known != pattern)
-        {
-            tracing::warn!(
-                target = request.target,
-                "the target has rows under keys like `{other}`, which an upsert by `{pattern}` does not meet"
-            );
-        }
         // An overwrite leaves no key of the patterns before it.
         if !overwrites {
             let others = found.patterns.iter().filter(|known| *known != pattern);

@@ -264,6 +264,17 @@ fn check_ownership(
     if matches!(mode, Mode::Create | Mode::Overwrite) || manner.generation().is_some() {
         pattern.must_be_told_apart(mode.name())?;
     }
+    // An upsert meets rows by their keys in Redis: those under other patterns would stay beside the new ones.
+    if mode == Mode::Upsert
+        && let Some(record) = &seen.record
+        && let Some(other) = record.patterns.iter().find(|known| **known != pattern.text)
+    {
+        let message = format!(
+            "`{}` has rows under keys like `{other}`, where an upsert by `{}` does not find them: set key_pattern to theirs, or overwrite the target",
+            request.target, pattern.text
+        );
+        return Err(Error::new(ErrorKind::SchemaMismatch, message).with("key", "key_pattern"));
+    }
     let record = seen.record.as_ref().filter(|_| mode == Mode::Overwrite);
     let texts = record.map_or(&[][..], |record| &record.patterns);
     ledger::patterns(texts, &request.target, seen.generation.as_deref())

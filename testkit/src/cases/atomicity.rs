@@ -42,7 +42,7 @@ async fn prepare(
     let target = context.target();
     if there {
         context
-            .load(&context.spec(&target), &people(0..6, "old"))
+            .load(&context.spec_before(mode, &target), &people(0..6, "old"))
             .await?;
     }
     let mut spec = spec_of(&target, mode);

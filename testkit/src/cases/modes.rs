@@ -61,8 +61,19 @@ async fn missing_not_created(context: &Context<'_>) -> CaseResult {
 }
 
 async fn filled(context: &Context<'_>, batch: &RecordBatch) -> Result<String, String> {
+    filled_for(context, context.filling_mode(), batch).await
+}
+
+/// A target with these rows, which a load in this mode meets next.
+async fn filled_for(
+    context: &Context<'_>,
+    mode: Mode,
+    batch: &RecordBatch,
+) -> Result<String, String> {
     let target = context.target();
-    context.load(&context.spec(&target), batch).await?;
+    context
+        .load(&context.spec_before(mode, &target), batch)
+        .await?;
     Ok(target)
 }
 
@@ -120,7 +131,7 @@ fn meeting(context: &Context<'_>) -> Vec<Mode> {
 async fn by_name(context: &Context<'_>) -> CaseResult {
     for mode in meeting(context) {
         let (old, new) = (people(0..3, "a"), people(10..14, "b"));
-        let target = filled(context, &old).await?;
+        let target = filled_for(context, mode, &old).await?;
         let swapped = new.project(&[1, 0]).map_err(|error| error.to_string())?;
         context
             .load(&spec_of(&target, mode), &swapped)
@@ -156,7 +167,7 @@ async fn new_column(context: &Context<'_>) -> CaseResult {
     let evolves = context.declared().schema_evolution;
     for mode in meeting(context) {
         let old = people(0..3, "a");
-        let target = filled(context, &old).await?;
+        let target = filled_for(context, mode, &old).await?;
         let wide = |batch: &RecordBatch, extra: arrow_array::ArrayRef| {
             table(vec![
                 ("id", batch.column(0).clone()),
@@ -211,7 +222,7 @@ async fn new_column(context: &Context<'_>) -> CaseResult {
 async fn other_type(context: &Context<'_>) -> CaseResult {
     for mode in meeting(context) {
         let old = people(0..3, "a");
-        let target = filled(context, &old).await?;
+        let target = filled_for(context, mode, &old).await?;
         let text: arrow_array::ArrayRef =
             std::sync::Arc::new(arrow_array::StringArray::from(vec!["not a number"]));
         let new = table(vec![

@@ -202,7 +202,7 @@ async fn equal_keys(context: &Context<'_>) -> CaseResult {
     let Some(spec) = upsert(context, &target, &["id"]) else {
         return Ok(Verdict::NotDeclared);
     };
-    if !context.appends() || !context.subject.upserts_meet_appended_rows() {
+    if !context.appends() {
         return Ok(Verdict::NotDeclared);
     }
     let old = people(0..6, "a");

@@ -28,11 +28,6 @@ impl Subject for Hashes {
         &["atomicity"]
     }
 
-    fn upserts_meet_appended_rows(&self) -> bool {
-        // Without keys, an append puts each row under a key of its own.
-        false
-    }
-
     fn read<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Result<Option<RecordBatch>, String>> {
         async move { reader::read(&mut self.1.clone(), target).await }.boxed()
     }
