@@ -177,7 +177,7 @@ pub struct LoadOptions {
     pub batch_bytes: Option<usize>,
     /// Connections or threads to use at most. The default suits the loader.
     pub parallelism: Option<usize>,
-    /// A row that the store refuses: `fail` the load, or `skip` the row into a dead-letter file.
+    /// A row that the store refuses, or that cannot be parsed: `fail` the load, or `skip` the row into a dead-letter file.
     pub on_error: OnError,
     /// The folder for dead-letter files.
     pub dead_letters: PathBuf,

@@ -235,7 +235,10 @@ async fn check_distinct(sinks: &[&Sink<'_>], schema: &SchemaRef) -> Result<()> {
 
 /// Whether the whole load is not run again after this error.
 pub(super) fn is_final(sink: &Sink<'_>, error: &Error) -> bool {
-    (!error.is_transient() && !sink.reopens(error))
+    if sink.reopens(error) {
+        return false;
+    }
+    !error.is_transient()
         || error.is_exhausted()
         || !sink.may_repeat()
         || sink.retries_left() == 0

@@ -85,6 +85,26 @@ async fn a_value_that_does_not_fit_a_sampled_type_begins_the_load_again_with_the
 }
 
 #[tokio::test]
+async fn wider_types_are_no_failure_that_stops_other_destinations() {
+    let (input, asked) = guessing();
+    let loader = connect::<MemoryLoader>("reopened_for_two").await;
+    let specs = ["t", "u"].map(|target| {
+        let mut spec = LoadSpec::new(target);
+        spec.load.max_retries = 0;
+        spec
+    });
+    let destinations = specs.each_ref().map(|spec| Destination {
+        loader: &loader,
+        spec,
+    });
+    let outcomes = load_all(&destinations, &input, true).await.expect("a run");
+    for outcome in outcomes {
+        assert_eq!(outcome.expect("loaded").rows, 3);
+    }
+    assert_eq!(proofs(&asked), [false, false]);
+}
+
+#[tokio::test]
 async fn a_target_that_cannot_take_rows_back_gets_types_that_are_proved() {
     let (input, asked) = sampled();
     table("proved", "t", &[("a", DataType::Utf8)]);
