@@ -140,6 +140,17 @@ pub(crate) fn find_receipt(metadata: &TableMetadata, load_id: &str) -> Option<Re
 pub(crate) fn state(metadata: Option<&TableMetadata>, load_id: &str) -> LoadState {
     match metadata.and_then(|metadata| find_receipt(metadata, load_id)) {
         Some(receipt) => LoadState::committed(receipt),
+        None if metadata.is_some_and(forgets) => LoadState::Unknown,
         None => LoadState::NotCommitted,
     }
+}
+
+/// Whether there were loads of which the table says nothing any more: snapshots have expired, and more loads were made than the
+/// property keeps.
+fn forgets(metadata: &TableMetadata) -> bool {
+    // Who expires snapshots may leave the oldest one without a parent; its number says that there was one (in version 1 it has none).
+    let is_cut = ancestry(metadata).last().is_some_and(|oldest| {
+        oldest.parent_snapshot_id().is_some() || oldest.sequence_number() > 1
+    });
+    is_cut && kept(metadata).len() >= LOADS_KEPT
 }

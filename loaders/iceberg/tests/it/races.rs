@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrowload_core::{Begun, DataLoader, ErrorKind, LoadRequest, LoadSession, Mode, Rejects};
+use arrowload_core::{
+    Begun, DataLoader, ErrorKind, LoadRequest, LoadSession, LoadState, Mode, Rejects,
+};
 use arrowload_iceberg::{IcebergConfig, IcebergLoader, IcebergOptions, IcebergSession};
 use serde_json::json;
 
@@ -192,4 +194,37 @@ async fn a_load_that_was_rolled_back_has_not_happened() {
     let report = house.run("t", &rows(10..20), load).await;
     assert!(report.expect("the load again").already_loaded);
     assert_eq!(house.ask("t", "len(rows)"), json!(21));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_load_that_it_has_forgotten_a_table_says_that_it_does_not_know() {
+    if !available() {
+        return;
+    }
+    let house = Warehouse::new();
+    for number in 0..17 {
+        let load = json!({ "load_id": format!("number {number}") });
+        let loaded = house.run("t", &rows(number..number + 1), load).await;
+        loaded.expect("a load");
+    }
+    let loader = loader(&house).await;
+    let state = async |id: &str| loader.find_load("t", id).await.expect("an answer");
+    assert!(matches!(
+        state("number 0").await,
+        LoadState::Committed { .. }
+    ));
+    assert!(matches!(state("never").await, LoadState::NotCommitted));
+    house.script(
+        "from pyiceberg.table.update import RemoveSnapshotsUpdate\n\
+         table = catalog.load_table(('default', 't'))\n\
+         old = [s.snapshot_id for s in table.metadata.snapshots if s.snapshot_id != table.metadata.current_snapshot_id]\n\
+         catalog.commit_table(table, (), (RemoveSnapshotsUpdate(snapshot_ids=old),))\n\
+         print(1)",
+        &[],
+    );
+    assert!(matches!(
+        state("number 1").await,
+        LoadState::Committed { .. }
+    ));
+    assert!(matches!(state("number 0").await, LoadState::Unknown));
 }
