@@ -92,6 +92,8 @@ pub(crate) struct Next<'a> {
     /// How many loads of the name have committed, and the mark that the last one left.
     pub(crate) number: u64,
     pub(crate) mark: Option<String>,
+    /// That load's mark is not recorded any more.
+    forgotten: bool,
 }
 
 /// How an incremental load ended.
@@ -126,6 +128,7 @@ impl<'a> Next<'a> {
             name: String::new(),
             number: 0,
             mark: None,
+            forgotten: false,
         };
         let load = next.load(None, job_load)?;
         next.name = match &wanted.name {
@@ -135,6 +138,7 @@ impl<'a> Next<'a> {
         next.check(load).await?;
         // The highest number that the store knows: by doubled steps, and then between.
         let (mut below, mut above, mut step) = (0, None, 1);
+        let mut last: Option<Option<Mark>> = None;
         while above.is_none_or(|above| above - below > 1) {
             let number = match above {
                 None => below + step,
@@ -142,13 +146,17 @@ impl<'a> Next<'a> {
             };
             match next.committed(number).await? {
                 Some(mark) => {
-                    (below, next.mark) = (number, Some(mark.new).filter(|mark| !mark.is_empty()));
+                    (below, last) = (number, Some(mark));
                     step *= 2;
                 }
                 None => above = Some(number),
             }
         }
         next.number = below;
+        // A store may keep ids for longer than marks: only the last one is needed.
+        next.forgotten = matches!(last, Some(None));
+        let mark = last.flatten().map(|mark| mark.new);
+        next.mark = mark.filter(|mark| !mark.is_empty());
         Ok(next)
     }
 
@@ -194,21 +202,17 @@ impl<'a> Next<'a> {
         Ok(())
     }
 
-    /// The mark of the load of this number, if it has committed.
-    async fn committed(&self, number: u64) -> Result<Option<Mark>, Failure> {
+    /// Whether the load of this number has committed, with its mark as far as that is recorded.
+    async fn committed(&self, number: u64) -> Result<Option<Option<Mark>>, Failure> {
         let id = self.load_id(number);
         let load = self.load(Some(id.clone()), None)?;
         let mut found = load::all(self.question, [load.to]).find().await?;
         match found.remove(0).result? {
-            LoadState::Committed { receipt, .. } => receipt.mark.map(Some).ok_or_else(|| {
-                Failure::failed(format!(
-                    "the load {id} has committed, and its mark is not recorded"
-                ))
-            }),
+            LoadState::Committed { receipt, .. } => Ok(Some(receipt.mark)),
             LoadState::NotCommitted => Ok(None),
-            _ => Err(Failure::failed(
-                "the store does not know whether a load has committed",
-            )),
+            _ => Err(Failure::failed(format!(
+                "the store does not know whether the load {id} has committed, as it keeps the ids of loads for a while only: marks of incremental loads are not safe there"
+            ))),
         }
     }
 
@@ -218,6 +222,12 @@ impl<'a> Next<'a> {
         job_load: Option<&str>,
         watch: &Watch,
     ) -> Result<Ended, Failure> {
+        if self.forgotten {
+            return Err(Failure::failed(format!(
+                "the load {} has committed, and its mark is not recorded any more; say where the next one begins: arrowload state set",
+                self.load_id(self.number)
+            )));
+        }
         let base = self.question.sql.trim().trim_end_matches(';');
         if has_parameter(base, TO) {
             return Err(Failure::usage(
