@@ -12,7 +12,7 @@ use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStore, PutOptions, PutPayload};
 
 use crate::place::Place;
-use crate::record::RECORD_PREFIX;
+use crate::record::{RECORD_PREFIX, file_prefix};
 use crate::remote::{Store, find_load};
 use crate::session::FileSession;
 use crate::target::FileTarget;
@@ -364,6 +364,40 @@ async fn what_others_have_staged_is_not_removed() {
     let mut found = bucket.data().await;
     found.sort();
     assert_eq!(found, expected);
+}
+
+/// As when one run was killed while its objects became visible, and the next one after its record and before it had removed
+/// those.
+#[tokio::test]
+async fn a_load_that_has_committed_removes_what_its_other_runs_left() {
+    for format in FOLDERS {
+        let bucket = Bucket::new("folder/", format);
+        let load = bucket.run(Mode::Append, "one", Fault::None);
+        load.await.expect("a load");
+        let committed = bucket.data().await;
+        let left = format!("folder/{}killed-0{}", file_prefix("one"), format.ending());
+        let (path, payload) = (left.as_str().into(), PutPayload::from_static(b"x"));
+        let put = bucket.inner.put_opts(&path, payload, PutOptions::default());
+        put.await.expect("an object");
+        let store = bucket.store(Fault::None);
+        let find = async || find_load(&store, &bucket.path(), "one").await;
+        let state = find().await.expect("an answer");
+        assert!(
+            matches!(
+                state,
+                LoadState::Committed {
+                    complete: false,
+                    ..
+                }
+            ),
+            "{state:?}"
+        );
+        assert_eq!(bucket.data().await.len(), 3, "a question removes nothing");
+        crate::store_commit::remove_other_runs(&store, &bucket.path(), "one").await;
+        assert_eq!(bucket.data().await, committed);
+        let state = find().await.expect("an answer");
+        assert!(matches!(state, LoadState::Committed { complete: true, .. }));
+    }
 }
 
 #[tokio::test]

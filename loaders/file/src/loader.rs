@@ -86,7 +86,10 @@ impl DataLoader for FileLoader {
     ) -> Result<Begun<FileSession>> {
         let target = look_again(target, &request).await?;
         match target.find_load(&request.load_id).await? {
-            LoadState::Committed { receipt, .. } => Ok(Begun::AlreadyLoaded(receipt)),
+            LoadState::Committed { receipt, .. } => {
+                target.clear_left(&request.load_id).await;
+                Ok(Begun::AlreadyLoaded(receipt))
+            }
             _ => FileSession::begin(target, request)
                 .await
                 .map(Begun::Session),

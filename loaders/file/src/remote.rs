@@ -13,6 +13,7 @@ use parquet::arrow::async_reader::ParquetObjectReader;
 use crate::existing::{Found, Kind, is_hidden, is_left};
 use crate::options::Format;
 use crate::record::{History, RECORD_PREFIX, Record, record_name};
+use crate::store_commit::is_of_another_run;
 
 pub(crate) type Store = Arc<dyn ObjectStore>;
 
@@ -166,7 +167,13 @@ async fn parquet(store: &Store, object: &ObjectMeta) -> Result<Option<ArrowReade
 
 pub(crate) async fn find_load(store: &Store, path: &Path, load_id: &str) -> Result<LoadState> {
     if let Some(record) = read_record(store, &path.clone().join(record_name(load_id))).await? {
-        return Ok(LoadState::committed(record.receipt()));
+        let objects = list(store, path).await?;
+        return Ok(LoadState::Committed {
+            receipt: record.receipt(),
+            complete: !objects
+                .iter()
+                .any(|object| is_of_another_run(object, &record)),
+        });
     }
     let Some(object) = head(store, path).await? else {
         return Ok(LoadState::NotCommitted);

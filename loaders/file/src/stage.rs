@@ -155,7 +155,7 @@ fn touch(folder: &Path) {
 }
 
 /// Removes from a folder the stages of loads that were killed: this load's own at once, others' after their lease.
-fn sweep(home: &Path, load_id: &str) {
+pub(crate) fn sweep(home: &Path, load_id: &str) {
     let own = own_prefix(load_id);
     for stage in stages(home) {
         let name = stage.file_name().unwrap_or_default().to_string_lossy();

@@ -198,7 +198,7 @@ pub(crate) async fn complete(
             })? {
                 // A request that was sent twice: it is this run's own.
                 Some(there) if there.attempt == record.attempt => None,
-                Some(there) => Some(there.receipt()),
+                Some(there) => Some(there),
                 None => {
                     let message =
                         format!("the record of another run of this load, `{path}`, has vanished");
@@ -211,13 +211,45 @@ pub(crate) async fn complete(
         Err(error) => return Err(at_commit(from_store(error))),
     };
     let own = run_prefix(&record.load_id, &record.attempt);
+    let committed = faster.as_ref().unwrap_or(&record);
     for object in &objects {
-        let name = object.location.filename().unwrap_or_default();
-        if name.starts_with(&file_prefix(&record.load_id))
-            && name.starts_with(&own) == faster.is_some()
-        {
-            remove(store, &object.location, "readers see rows of another run of this load, which could not be removed; remove them").await;
+        let is_own = object
+            .location
+            .filename()
+            .is_some_and(|name| name.starts_with(&own));
+        if is_of_another_run(object, committed) || (is_own && faster.is_some()) {
+            remove(store, &object.location, SEEN_TWICE).await;
         }
     }
-    Ok(faster)
+    Ok(faster.map(|there| there.receipt()))
+}
+
+const SEEN_TWICE: &str =
+    "readers see rows of another run of this load, which could not be removed; remove them";
+
+/// Whether an object was made by a run of a load that is not the one that has committed.
+pub(crate) fn is_of_another_run(object: &ObjectMeta, committed: &Record) -> bool {
+    let name = object.location.filename().unwrap_or_default();
+    name.starts_with(&file_prefix(&committed.load_id))
+        && !name.starts_with(&run_prefix(&committed.load_id, &committed.attempt))
+}
+
+/// Removes from a folder what other runs of a load have left that has committed: the run that commits can be killed before it
+/// has done so.
+pub(crate) async fn remove_other_runs(store: &Store, folder: &Path, load_id: &str) {
+    let record = read_record(store, &folder.clone().join(record_name(load_id)));
+    let (record, objects) = match futures::try_join!(record, list(store, folder)) {
+        Ok((Some(record), objects)) => (record, objects),
+        Ok((None, _)) => return,
+        Err(error) => {
+            tracing::warn!(%error, %folder, "objects of other runs of this load were not looked for; readers may see rows twice");
+            return;
+        }
+    };
+    for object in objects
+        .iter()
+        .filter(|object| is_of_another_run(object, &record))
+    {
+        remove(store, &object.location, SEEN_TWICE).await;
+    }
 }

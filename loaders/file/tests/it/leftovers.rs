@@ -108,6 +108,24 @@ async fn files_that_a_killed_load_has_added_are_its_own_to_remove() {
     assert_eq!(ids(&folder).len(), 30);
 }
 
+/// A run can be killed when it has committed, and has not yet removed what it staged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_has_committed_clears_away_what_it_left() {
+    for (name, mode) in [("a.parquet", "create"), ("folder/", "overwrite")] {
+        let root = tempdir().expect("a folder");
+        let target = format!("{}/{name}", root.path().display());
+        let options = json!({"mode": mode, "load_id": "one"});
+        kill_at(&target, &options, 0..10, Point::Committing);
+        let left = stages(root.path());
+        assert_eq!(left.len(), 1, "{left:?}");
+        let load = || run(target.clone(), ten(), options.clone());
+        load().await.expect("a load");
+        std::fs::create_dir(root.path().join(&left[0])).expect("a folder");
+        assert!(load().await.expect("a repeat").already_loaded);
+        assert_eq!(stages(root.path()), [""; 0], "{name}");
+    }
+}
+
 fn ten() -> &'static arrow_array::RecordBatch {
     Box::leak(Box::new(rows(0..10)))
 }
