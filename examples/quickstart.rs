@@ -1,7 +1,7 @@
 //! The main job in one page, without a server: query files with SQL, and load the answer exactly once.
 //!
-//! `cargo run --release --example quickstart` makes TPC-H `lineitem` (600,000 rows) and works on that;
-//! `cargo run --release --example quickstart -- my.parquet` works on a file of yours (Parquet, CSV, NDJSON or Arrow).
+//! `cargo run --profile quickstart --example quickstart` makes TPC-H `lineitem` (600,000 rows) and works on that;
+//! `cargo run --profile quickstart --example quickstart -- my.parquet` works on a file of yours (Parquet, CSV, NDJSON or Arrow).
 //!
 //! It loads a Parquet file; built with `--features delta-lake`, which takes some minutes more, a Delta Lake table too.
 

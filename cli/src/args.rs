@@ -250,6 +250,16 @@ pub(crate) struct QueryArgs {
     /// Show all columns of a table, and each as wide as it is
     #[arg(long)]
     pub(crate) wide: bool,
+    /// What happens to a row of a file that cannot be parsed: fail ends the answer; skip takes it into a file in
+    /// `arrowload-dead-letters`, which `arrowload replay FILE --to …` reads again, and the command ends with exit code 3
+    #[arg(long, value_enum, default_value_t = OnError::Fail, value_name = "WHAT")]
+    pub(crate) on_error: OnError,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnError {
+    Fail,
+    Skip,
 }
 
 #[derive(Debug, Args)]
@@ -364,6 +374,17 @@ pub(crate) struct RunArgs {
 pub(crate) struct ReplayArgs {
     /// The dead-letter file
     pub(crate) file: PathBuf,
+    /// A loader, connection, URL or file, in place of the load's own target; for rows that a query has set aside
+    #[arg(
+        short,
+        long,
+        value_name = "LOADER|NAME|URL",
+        conflicts_with = "connection"
+    )]
+    pub(crate) to: Option<String>,
+    /// The table, file or key pattern of --to
+    #[arg(short = 'T', long, value_name = "TARGET", requires = "to")]
+    pub(crate) target: Option<String>,
     /// A connection or URL, in place of that of the load; URLs are not kept in the file
     #[arg(short, long, value_name = "NAME|URL")]
     pub(crate) connection: Option<String>,

@@ -153,17 +153,6 @@ fn keys(schema: &KeySchema) -> String {
     )
 }
 
-/// The options for reading files of a format, if what reads files is linked in.
-#[cfg(feature = "source-datafusion")]
-fn read_options(format: &str) -> Option<KeySchema> {
-    arrowload::read_options(format)
-}
-
-#[cfg(not(feature = "source-datafusion"))]
-fn read_options(_: &str) -> Option<KeySchema> {
-    None
-}
-
 /// Says how files of a format are read.
 fn describe_format(format: &str, schema: &KeySchema, common: &Common) -> Result<Exit, Failure> {
     if common.output == Report::Json {
@@ -198,7 +187,7 @@ fn object_of(
 }
 
 pub(crate) fn describe(name: &str, common: &Common) -> Result<Exit, Failure> {
-    if let Some(schema) = read_options(name) {
+    if let Some(schema) = arrowload::read_options(name) {
         return describe_format(name, &schema, common);
     }
     let registry = Registry::linked()?;

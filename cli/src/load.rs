@@ -1,7 +1,7 @@
 //! `arrowload load` and `arrowload replay`.
 
+use arrowload::core::read_dead_letters;
 use arrowload::{Client, Destination, DestinationOutcome, LoadAllBuilder, LoadReport};
-
 use serde_json::{Map, json};
 
 use crate::args::{Common, LoadArgs, ReplayArgs, Report, StateAction, StateArgs};
@@ -97,9 +97,26 @@ pub(crate) async fn replay(
 ) -> Result<Exit, Failure> {
     let client = Client::builder().build()?;
     let reading = read_options(Map::new(), &args.read_options, args.types.as_deref())?;
-    let mut load = client
-        .replay_reading(&args.file, reading)?
-        .with_options(settings("--option", &args.options)?);
+    let mut load = match args.to {
+        Some(to) => {
+            let to = To {
+                to,
+                target: args.target,
+                options: args.options,
+                ..To::default()
+            };
+            client.replay_into(&args.file, reading, destination(&client, &to)?)?
+        }
+        None => client
+            .replay_reading(&args.file, reading)
+            .map_err(|error| match read_dead_letters(&args.file) {
+                Ok((_, origin)) if origin.is_of_query() => {
+                    Failure::usage(format!("{error}: add --to and --target"))
+                }
+                _ => error.into(),
+            })?
+            .with_options(settings("--option", &args.options)?),
+    };
     if let Some(connection) = args.connection {
         load = load.connection(connection);
     }

@@ -138,6 +138,9 @@ impl FileOutput {
         if replaced {
             show::note(&format!("replaced {}", self.path.display()));
         }
+        for line in show::set_aside(&report).lines() {
+            show::note(line.trim_start());
+        }
         Ok(outcome::exit_of(&report))
     }
 }

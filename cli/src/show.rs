@@ -1,6 +1,7 @@
 //! What people see: lines on standard error and output, tables, numbers, logs.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
@@ -202,12 +203,20 @@ pub(crate) fn report(report: &LoadReport) -> String {
     text + &set_aside(report)
 }
 
-fn set_aside(report: &LoadReport) -> String {
-    let unparsed = report.unparsed.as_ref().map(|file| {
-        let (rows, file) = (count(report.rows_unparsed), file.display());
-        format!("  {rows} rows could not be parsed, and were set aside in {file}; load them again with: arrowload replay {file}\n")
-    });
+/// Where rows are that were not loaded; nothing if there are none.
+pub(crate) fn set_aside(report: &LoadReport) -> String {
+    let unparsed = report.unparsed.as_ref();
+    let unparsed =
+        unparsed.map(|file| format!("  {}\n", unparsed_rows(report.rows_unparsed, file, "")));
     unparsed.unwrap_or_default() + &refused(report)
+}
+
+/// Where rows went that could not be parsed.
+pub(crate) fn unparsed_rows(rows: u64, file: &Path, to: &str) -> String {
+    let (rows, file) = (count(rows), file.display());
+    format!(
+        "{rows} rows could not be parsed, and were set aside in {file}; load them again with: arrowload replay {file}{to}"
+    )
 }
 
 fn refused(report: &LoadReport) -> String {

@@ -199,6 +199,11 @@ impl Client {
     ) -> Result<LoadBuilder> {
         let path = path.into();
         let (_, origin) = read_dead_letters(&path)?;
+        if origin.is_of_query() {
+            let message =
+                "these rows were set aside by a query, which has no target: say where they go";
+            return Err(Error::new(ErrorKind::InvalidOption, message).with("file", path.display()));
+        }
         let (replay_id, unparsed) = (origin.replay_id(), origin.unparsed);
         let from = "the load that set the rows aside";
         let mut options = Settings::from_map(origin.options, from);
@@ -215,14 +220,41 @@ impl Client {
         } else if let Some(connection) = origin.connection {
             to = to.connection(connection);
         }
-        let input = match unparsed {
+        let input = self.set_aside_rows(path, read, unparsed)?;
+        Ok(self.load(input, to))
+    }
+
+    /// Loads the rows of a dead-letter file to another place: nothing of the load that set them aside holds, but for its id, which is
+    /// made as for [`replay`](Self::replay) unless the destination has one. Rows that a query has set aside have no other place.
+    ///
+    /// # Errors
+    /// As for [`replay_reading`](Self::replay_reading).
+    pub fn replay_into(
+        &self,
+        path: impl Into<PathBuf>,
+        read: Map<String, Value>,
+        to: Destination,
+    ) -> Result<LoadBuilder> {
+        let path = path.into();
+        let (_, origin) = read_dead_letters(&path)?;
+        let to = to.with_default_load_id(origin.replay_id());
+        let input = self.set_aside_rows(path, read, origin.unparsed)?;
+        Ok(self.load(input, to))
+    }
+
+    /// The rows of a dead-letter file.
+    fn set_aside_rows(
+        &self,
+        path: PathBuf,
+        read: Map<String, Value>,
+        unparsed: bool,
+    ) -> Result<Input> {
+        match unparsed {
             false if !read.is_empty() => {
                 let message = "the rows of this file were parsed, and refused by the store: no option of a reader changes them";
-                return Err(
-                    Error::new(ErrorKind::InvalidOption, message).with("file", path.display())
-                );
+                Err(Error::new(ErrorKind::InvalidOption, message).with("file", path.display()))
             }
-            false => Input::dead_letters(path),
+            false => Ok(Input::dead_letters(path)),
             true => {
                 // Only what the file says decides how it is read.
                 let connections = Connections::builder()
@@ -233,10 +265,9 @@ impl Client {
                     .connections(connections.build()?)
                     .source(DEFAULT_SOURCE)
                     .build()?;
-                replay::unparsed(engine, path, read)
+                Ok(replay::unparsed(engine, path, read))
             }
-        };
-        Ok(self.load(input, to))
+        }
     }
 
     /// Lists what the source has: catalogs, schemas, tables. The columns are the source's own.

@@ -76,6 +76,14 @@ impl Destination {
         &self.target
     }
 
+    /// An id for the case that none is said.
+    pub(crate) fn with_default_load_id(self, load_id: String) -> Self {
+        match self.options.get("load_id") {
+            Some(_) => self,
+            None => self.load_id(load_id),
+        }
+    }
+
     pub(crate) fn require_connection(&mut self) {
         self.needs_connection = true;
     }

@@ -3,6 +3,7 @@
 mod client;
 mod connected;
 mod destination;
+mod linked;
 mod load;
 mod load_all;
 mod query;
@@ -26,27 +27,17 @@ pub use arrowload_core::{
     Query, Registry, Rename, Result, Retry, Secret, SourceDescriptor, TypeSupport, Verify,
 };
 
-/// The options that files of a format are read with, as the embedded engine has them.
-#[cfg(feature = "source-datafusion")]
-pub use arrowload_datafusion::read_options;
+/// The options that files of a format are read with, as the embedded engine has them; `None` for a format that it does not know,
+/// and without the feature `source-datafusion`.
+pub fn read_options(format: &str) -> Option<core::KeySchema> {
+    #[cfg(feature = "source-datafusion")]
+    return source_datafusion::read_options(format);
+    #[cfg(not(feature = "source-datafusion"))]
+    {
+        let _ = format;
+        None
+    }
+}
 
 /// The contract, for those who write loaders and sources.
 pub use arrowload_core as core;
-
-// Registration is linking: a crate that is not named here would be dropped by the linker.
-#[cfg(feature = "source-datafusion")]
-use arrowload_datafusion as _;
-#[cfg(feature = "loader-delta-lake")]
-use arrowload_delta_lake as _;
-#[cfg(feature = "loader-file")]
-use arrowload_file as _;
-#[cfg(feature = "source-flight-sql")]
-use arrowload_flight_sql as _;
-#[cfg(feature = "loader-iceberg")]
-use arrowload_iceberg as _;
-#[cfg(feature = "loader-mongodb")]
-use arrowload_mongodb as _;
-#[cfg(feature = "loader-postgresql")]
-use arrowload_postgresql as _;
-#[cfg(feature = "loader-redis")]
-use arrowload_redis as _;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use arrow_schema::SchemaRef;
-use arrowload_core::{BatchStream, Mode, Param, Params, Query, Result};
+use arrowload_core::{BatchStream, Mode, Param, Params, Query, Result, Unparsed};
 use futures::TryStreamExt;
 
 use crate::{Client, Destination, LoadAllBuilder, LoadBuilder, Table};
@@ -47,6 +47,39 @@ impl QueryBuilder {
     /// The parameters, in place of any bound before.
     pub fn with_params(mut self, params: Params) -> Self {
         self.query.params = params;
+        self
+    }
+
+    /// Takes rows of files that cannot be parsed aside, instead of ending the answer with an error. They are in their file when the
+    /// answer has been read to its end, and [`Unparsed::publish`] was called. For [`stream`](Self::stream) and
+    /// [`to_arrow`](Self::to_arrow): a load takes them aside with `on_error = skip`.
+    ///
+    /// ```
+    /// # #[cfg(feature = "source-datafusion")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> arrowload::Result<()> {
+    /// # use arrowload::Client;
+    /// # use arrowload::core::Unparsed;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let (file, letters) = (folder.path().join("a.csv"), folder.path().join("letters"));
+    /// # std::fs::write(&file, "id,name\n1,a\n2\n")?;
+    /// let client = Client::connect("datafusion://").await?;
+    /// let unparsed = Unparsed::in_folder(&letters);
+    /// let table = client.read(file.display().to_string()).set_aside(unparsed.clone()).to_arrow().await?;
+    /// assert_eq!((table.num_rows(), unparsed.rows()), (1, 1));
+    /// let file = unparsed.publish()?.expect("a row was set aside");
+    /// # let to = arrowload::Destination::new("memory", "set_aside_by_a_query");
+    /// # let read = serde_json::Map::from_iter([("ragged".to_owned(), "pad".into())]);
+    /// # assert_eq!(client.replay_into(file, read, to)?.await?.rows, 1);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "source-datafusion"))]
+    /// # fn main() {}
+    /// ```
+    pub fn set_aside(mut self, unparsed: Unparsed) -> Self {
+        let mut reading = self.query.reading().clone();
+        reading.unparsed = unparsed;
+        self.query = self.query.with_reading(reading);
         self
     }
 

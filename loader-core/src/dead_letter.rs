@@ -58,7 +58,7 @@ struct Writer {
 pub struct DeadLetterOrigin {
     /// The id of the load.
     pub load_id: String,
-    /// Its loader.
+    /// Its loader; empty for a query that was [no load](Self::is_of_query).
     pub loader: String,
     /// Its target.
     pub target: String,
@@ -79,6 +79,27 @@ pub struct DeadLetterOrigin {
 }
 
 impl DeadLetterOrigin {
+    /// Of the rows of a query that is no load: nothing says where they go.
+    pub(crate) fn of_query() -> Self {
+        Self {
+            load_id: format!("query-{}", uuid::Uuid::now_v7().simple()),
+            loader: String::new(),
+            target: String::new(),
+            connection: None,
+            connection_is_kept: true,
+            mode: Mode::Append,
+            keys: Vec::new(),
+            null_keys: NullKeys::default(),
+            options: Map::new(),
+            unparsed: true,
+        }
+    }
+
+    /// Whether the rows come from a query that was no load: no loader and no target are known.
+    pub fn is_of_query(&self) -> bool {
+        self.loader.is_empty()
+    }
+
     /// The id of the load that brings these rows again: the first one's with `.replay` at the end, or `.unparsed.replay`, as a load may
     /// have set aside rows of both kinds.
     pub fn replay_id(&self) -> String {

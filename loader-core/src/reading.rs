@@ -1,11 +1,12 @@
 //! What a load and a source tell each other about one reading of the rows: it comes to the source with the query.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray, UInt64Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
-use crate::{Error, ErrorKind, QueryProgress, Rejects, Result};
+use crate::{DeadLetterOrigin, Error, ErrorKind, QueryProgress, Rejects, Result};
 
 /// What a load asks of a reading of its rows, and what the source says of it. Clones are handles of the same reading. Sources
 /// whose rows have types already need none of it but [`progress`](Self::progress).
@@ -106,6 +107,21 @@ impl Unparsed {
     /// Takes rows to these files.
     pub(crate) fn to(files: Vec<Rejects>) -> Self {
         Self(files.into())
+    }
+
+    /// Takes the rows of a query that is no load to a file of its own in this folder. A load has its own.
+    pub fn in_folder(folder: &Path) -> Self {
+        let origin = DeadLetterOrigin::of_query();
+        Self::to(vec![Rejects::unparsed_to_folder(folder, &origin)])
+    }
+
+    /// Makes the file of a query durable, and gives it its name, if rows were set aside: after the last batch. A load does so by
+    /// itself.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn publish(&self) -> Result<Option<PathBuf>> {
+        self.0.first().map_or(Ok(None), Rejects::publish)
     }
 
     /// The columns of a file of unparsed rows, before those that every dead-letter file has.

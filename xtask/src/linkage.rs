@@ -3,19 +3,10 @@
 
 use anyhow::Result;
 
+use crate::generate::linked;
 use crate::tools::{cargo, run};
 
 const OPTIMISED: [&str; 3] = ["release", "lto-thin", "lto-fat"];
-const FEATURES: [&str; 8] = [
-    "loader-delta-lake",
-    "loader-file",
-    "loader-iceberg",
-    "loader-mongodb",
-    "loader-postgresql",
-    "loader-redis",
-    "source-datafusion",
-    "source-flight-sql",
-];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -33,12 +24,13 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
     }
     // Alone, each shows that it brings nobody else along. What a linker drops it drops of each crate by itself, so that one
     // program with all of them shows it for each.
-    FEATURES
-        .into_iter()
+    let features: Vec<String> = linked()?.into_iter().map(|one| one.feature).collect();
+    features
+        .iter()
         .try_for_each(|feature| registered("dev", feature))?;
     OPTIMISED
         .into_iter()
-        .try_for_each(|profile| registered(profile, &FEATURES.join(",")))
+        .try_for_each(|profile| registered(profile, &features.join(",")))
 }
 
 fn registered(profile: &str, features: &str) -> Result<()> {

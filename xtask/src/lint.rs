@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::test::OBJECT_STORES;
+use crate::generate;
 use crate::tools::{cargo, on_path, root, run, say};
 
 #[derive(clap::Args)]
@@ -14,24 +14,13 @@ pub(crate) struct Args {
     quick: bool,
 }
 
-/// The packages whose features are tried one by one: those of the command line only name the client's.
-const FEATURED: [&str; 6] = [
-    "arrowload",
-    "arrowload-common-object-store",
-    "arrowload-datafusion",
-    "arrowload-delta-lake",
-    "arrowload-file",
-    "arrowload-testkit",
-];
-
 pub(crate) fn run_task(args: &Args) -> Result<()> {
     run(cargo().args(["fmt", "--all", "--", "--check"]))?;
+    generate::check()?;
     run(cargo().args([
         "clippy",
         "--workspace",
         "--all-targets",
-        "--features",
-        OBJECT_STORES,
         "--",
         "--deny",
         "warnings",
@@ -49,15 +38,11 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
     run(Command::new("cargo-machete").current_dir(root()))?;
     // Advisories need a database from outside the registries, so they are a job of their own.
     run(cargo().args(["deny", "check", "licenses", "bans", "sources"]))?;
-    for package in FEATURED {
-        run(cargo().args([
-            "hack",
-            "check",
-            "--each-feature",
-            "--no-dev-deps",
-            "--package",
-            package,
-        ]))?;
+    for manifest in generate::featured()? {
+        run(cargo()
+            .args(["hack", "check", "--each-feature", "--no-dev-deps"])
+            .arg("--manifest-path")
+            .arg(manifest))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! The tasks of this workspace: `cargo xtask test`, `lint`, `bench NAME`, `new-loader NAME`.
+//! The tasks of this workspace: `cargo xtask test`, `lint`, `generate`, `bench NAME`, `new-loader NAME`.
 
 mod bench;
+mod generate;
 mod go;
 mod linkage;
 mod lint;
@@ -31,6 +32,8 @@ enum Task {
     Test(test::Args),
     /// Checks format, lints, docs, licences, unused dependencies, and each cargo feature alone
     Lint(lint::Args),
+    /// Writes what follows from the list of loaders and sources in client/Cargo.toml
+    Generate(generate::Args),
     /// Proves that no registration is lost to the linker: each feature alone, in dev, release and with LTO
     Linkage(linkage::Args),
     /// Runs a benchmark against its peers
@@ -45,6 +48,7 @@ fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Test(args) => test::run_task(&args),
         Task::Lint(args) => lint::run_task(&args),
+        Task::Generate(args) => generate::run_task(&args),
         Task::Linkage(args) => linkage::run_task(&args),
         Task::Bench(args) => bench::run_task(args),
         Task::Torture(args) => torture::run_task(&args),

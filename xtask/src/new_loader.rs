@@ -51,7 +51,9 @@ pub(crate) fn run_task(args: Args) -> Result<()> {
         ));
         let feature = name.replace('_', "-");
         say(&format!(
-            "to ship it with the client, add a feature `loader-{feature}` and its `use arrowload_{name} as _;`"
+            "to ship it with the client, add to client/Cargo.toml `\"loader-{feature}\",` in the feature `full`, and as a dependency\n  \
+             loader-{feature} = {{ package = \"{package}\", path = \"../loaders/{name}\", version = \"0.1.0\", optional = true }}\n\
+             then run: cargo xtask generate"
         ));
         return Ok(());
     }

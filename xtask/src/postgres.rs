@@ -8,6 +8,8 @@ use anyhow::{Result, bail};
 
 use crate::tools::{exists, run, say, target};
 
+/// The package whose tests run against each PostgreSQL that is there.
+pub(crate) const TESTED: &str = "arrowload-postgresql";
 /// What is looked for first, by testkit too.
 pub(crate) const BINARIES: &str = "ARROWLOAD_POSTGRESQL_BIN";
 /// A server of the user's, in place of all that are started.

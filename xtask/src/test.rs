@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::postgres::TESTED as POSTGRESQL;
 use crate::tools::{cargo, run, say};
 use crate::{go, postgres, python};
 
@@ -14,13 +15,6 @@ pub(crate) struct Args {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
-
-/// The package whose tests run against each PostgreSQL that is there.
-const POSTGRESQL: &str = "arrowload-postgresql";
-
-/// What the tests of object stores need.
-pub(crate) const OBJECT_STORES: &str =
-    "arrowload-datafusion/aws,arrowload-delta-lake/aws,arrowload-file/aws";
 
 pub(crate) fn run_task(args: &Args) -> Result<()> {
     let python = python::interpreter()?;
@@ -33,7 +27,7 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
         .any(|argument| argument == "-p" || argument.starts_with("--package"));
     let mut test = command(&python, &servers, 0, sqlite.as_deref());
     if !named {
-        test.args(["--workspace", "--features", OBJECT_STORES]);
+        test.arg("--workspace");
     }
     run(test.args(&args.rest))?;
     if named

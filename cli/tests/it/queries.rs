@@ -453,3 +453,50 @@ fn a_pipe_that_closes_is_no_error() {
         );
     }
 }
+
+/// A query ends at the first such row, or takes them all aside, and they are in its answer or in the file.
+#[test]
+fn rows_that_cannot_be_parsed_are_set_aside_by_queries_too() {
+    let place = Place::new();
+    place.write("zips.csv", "id,zip\n1,02134\n2\n3,90210\n");
+    let query = ["query", "--from", "zips.csv", "--format", "csv"];
+    let said = place.refused(1, &query);
+    assert!(
+        said.contains("zips.csv") && said.contains("line: 3"),
+        "{said}"
+    );
+
+    let ended = place.run(&[&query[..], &["--on-error", "skip"]].concat());
+    assert_eq!(ended.out, "id,zip\n1,02134\n3,90210\n");
+    assert_eq!(ended.code, 3, "{ended:?}");
+    let said = ended.err.split("arrowload replay ").nth(1);
+    let file = said.and_then(|said| said.split(' ').next());
+    let file = file.expect("the file is named");
+    let unparsed = place.ok(&["query", "--from", file, "--format", "ndjson"]);
+    assert!(unparsed.contains("\"_arrowload_line\":3"), "{unparsed}");
+    let pad = ["--read-option", "ragged=pad"];
+    let said = place.refused(2, &[&["replay", file][..], &pad].concat());
+    assert!(said.contains("--to"), "{said}");
+    let to = ["replay", file, "--to", "file", "-T", "padded.csv"];
+    place.ok(&[&to[..], &pad].concat());
+    assert_eq!(place.read("padded.csv"), "id,zip\n2,\n");
+
+    let out = [
+        "query",
+        "--from",
+        "zips.csv",
+        "-o",
+        "out.csv",
+        "--on-error",
+        "skip",
+    ];
+    let ended = place.run(&out);
+    assert_eq!(
+        (ended.code, place.read("out.csv").as_str()),
+        (3, "id,zip\n1,02134\n3,90210\n")
+    );
+    assert!(
+        ended.err.contains("1 rows could not be parsed"),
+        "{ended:?}"
+    );
+}

@@ -6,6 +6,7 @@
 
 mod connections;
 mod destinations;
+mod features;
 mod flaky;
 mod load;
 mod mistakes;

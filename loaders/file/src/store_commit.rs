@@ -237,8 +237,9 @@ pub(crate) fn is_of_another_run(object: &ObjectMeta, committed: &Record) -> bool
 /// Removes from a folder what other runs of a load have left that has committed: the run that commits can be killed before it
 /// has done so.
 pub(crate) async fn remove_other_runs(store: &Store, folder: &Path, load_id: &str) {
-    let record = read_record(store, &folder.clone().join(record_name(load_id)));
-    let (record, objects) = match futures::try_join!(record, list(store, folder)) {
+    let path = folder.clone().join(record_name(load_id));
+    let found = futures::try_join!(read_record(store, &path), list(store, folder));
+    let (record, objects) = match found {
         Ok((Some(record), objects)) => (record, objects),
         Ok((None, _)) => return,
         Err(error) => {
