@@ -242,6 +242,15 @@ macro_rules! setters {
                 self.edit(|to| to.config = Some(config.into()))
             }
 
+            /// A single connection key, over those of [`config`](Self::config) and of a named connection.
+            pub fn config_key(self, key: &str, value: impl Into<Value>) -> Self {
+                self.edit(|to| {
+                    let mut setting = Settings::new();
+                    setting.set(key, value, &format!(".config_key(\"{key}\", ..)"));
+                    to.config_settings.overlay(setting);
+                })
+            }
+
             /// Sets an option, of all loaders or of this one.
             pub fn option(self, key: &str, value: impl Into<Value>) -> Self {
                 self.edit(|to| to.set(key, value, &format!(".option(\"{key}\", ..)")))

@@ -39,5 +39,8 @@ pub fn read_options(format: &str) -> Option<core::KeySchema> {
     }
 }
 
+/// For `.config(json!({ … }))`, without a dependency of one's own.
+pub use serde_json::json;
+
 /// The contract, for those who write loaders and sources.
 pub use arrowload_core as core;

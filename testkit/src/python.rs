@@ -86,7 +86,68 @@ for line in sys.stdin:
         print(type(error).__name__ + ': ' + str(error).replace('\n', ' '), flush=True)
 "#;
 
+/// Reads with a program of the author's, one after the other, as above.
+const OWN_READER: &str = r#"
+import sys, json, pyarrow as pa, pyarrow.ipc
+def answer(request):
+    table = read(request['target'])
+    if table is None: return 'missing'
+    with pa.ipc.new_stream(request['out'], table.schema) as writer:
+        for batch in table.to_batches(): writer.write_batch(batch)
+    return 'ok'
+for line in sys.stdin:
+    try:
+        print(answer(json.loads(line)), flush=True)
+    except Exception as error:
+        print(type(error).__name__ + ': ' + str(error).replace('\n', ' '), flush=True)
+"#;
+
+/// A reader in Python for a store of one's own, which a [`Subject`](crate::Subject) reads back with: `script` defines
+/// `read(target)`, which answers with a `pyarrow.Table`, or with `None` if there is no such target. The process is started at the
+/// first read, and serves all of them.
+///
+/// ```no_run
+/// let reader = arrowload_testkit::python::reader(
+///     "
+/// import pyarrow.csv, os
+/// def read(target):
+///     return pyarrow.csv.read_csv(target) if os.path.exists(target) else None
+/// ",
+/// );
+/// let rows = reader.read("/tmp/rows.csv")?;
+/// # Ok::<(), String>(())
+/// ```
+pub fn reader(script: impl Into<String>) -> OwnReader {
+    OwnReader {
+        script: script.into() + OWN_READER,
+        process: Mutex::default(),
+    }
+}
+
+/// Made by [`reader`].
+#[derive(Debug)]
+pub struct OwnReader {
+    script: String,
+    process: Mutex<Option<Reader>>,
+}
+
+impl OwnReader {
+    /// Reads a target; `None` if there is none.
+    ///
+    /// # Errors
+    /// What Python says.
+    pub fn read(&self, target: &str) -> Result<Option<RecordBatch>, String> {
+        let start = || Reader::start(&self.script);
+        ask(
+            &self.process,
+            start,
+            &|out| json!({ "target": target, "out": out }),
+        )
+    }
+}
+
 /// One Python serves all tests of a process: starting one takes longer than most reads.
+#[derive(Debug)]
 struct Reader {
     child: Child,
     answers: BufReader<ChildStdout>,
@@ -95,10 +156,10 @@ struct Reader {
 static READER_PROCESS: Mutex<Option<Reader>> = Mutex::new(None);
 
 impl Reader {
-    fn start() -> Result<Self, String> {
+    fn start(script: &str) -> Result<Self, String> {
         let mut command = Command::new(interpreter()?);
         command
-            .args(["-c", READER])
+            .args(["-c", script])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| error.to_string())?;
@@ -158,14 +219,22 @@ fn run(kind: &str, sql: &str, path: &Path) -> Result<Option<RecordBatch>, String
     if !there {
         return Ok(None);
     }
+    let request = |out: &Path| json!({ "kind": kind, "sql": sql, "path": path, "out": out });
+    ask(&READER_PROCESS, || Reader::start(READER), &request)
+}
+
+/// Asks a process, which is started if it is not, and reads the file that it writes.
+fn ask(
+    process: &Mutex<Option<Reader>>,
+    start: impl FnOnce() -> Result<Reader, String>,
+    request: &dyn Fn(&Path) -> Value,
+) -> Result<Option<RecordBatch>, String> {
     let out = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
-    let request = json!({ "kind": kind, "sql": sql, "path": path, "out": out.path() });
-    let mut process = READER_PROCESS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let request = request(out.path());
+    let mut process = process.lock().unwrap_or_else(PoisonError::into_inner);
     let reader = match process.as_mut() {
         Some(reader) => reader,
-        None => process.insert(Reader::start()?),
+        None => process.insert(start()?),
     };
     let found = reader.ask(&request)?;
     drop(process);
@@ -198,4 +267,28 @@ fn has_files(path: &Path) -> bool {
     entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .any(|path| !hidden(&path) && has_files(&path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_of_the_authors_own_reads_and_says_what_is_wrong() {
+        if !available() {
+            return;
+        }
+        let script = "
+import pyarrow as pa
+def read(target):
+    if target == 'none': return None
+    return pa.table({'target': [target], 'n': [len(target)]})
+";
+        let reader = reader(script);
+        assert_eq!(reader.read("none"), Ok(None));
+        let rows = reader.read("four").expect("rows").expect("a table");
+        assert_eq!((rows.num_rows(), rows.num_columns()), (1, 2));
+        let broken = super::reader("def read(target): raise KeyError(target)");
+        assert_eq!(broken.read("x"), Err("KeyError: 'x'".into()));
+    }
 }

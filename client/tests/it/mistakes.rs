@@ -126,6 +126,16 @@ async fn options_and_values_that_do_not_fit() {
         &["`rot`", ".config(..)", "did you mean `root`?"],
     );
     says(
+        &failure(load().config_key("rot", "/")).await,
+        ErrorKind::InvalidOption,
+        &["`rot`", ".config_key(\"rot\", ..)", "did you mean `root`?"],
+    );
+    says(
+        &failure(load().config("postgresql://localhost/db")).await,
+        ErrorKind::InvalidOption,
+        &[".connection(url)", ".config_key(key, value)"],
+    );
+    says(
         &failure(client.sql(SQL).load("file", "")).await,
         ErrorKind::InvalidOption,
         &["target is empty"],
