@@ -44,6 +44,6 @@ async fn hashes_keep_their_promises() {
     assert!(failures.is_empty(), "{failures:#?}");
     check_support_table(
         &report,
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"),
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/types/redis.md"),
     );
 }
