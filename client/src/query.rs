@@ -77,7 +77,7 @@ impl QueryBuilder {
     /// # fn main() {}
     /// ```
     pub fn set_aside(mut self, unparsed: Unparsed) -> Self {
-        let mut reading = self.query.reading().clone();
+        let mut reading = self.query.reading.clone();
         reading.unparsed = unparsed;
         self.query = self.query.with_reading(reading);
         self
