@@ -88,7 +88,10 @@ impl Question {
         };
         let (whole, source) = settle(place, from, &mut embedded)?;
         let sql = query_of(from, given, whole, &embedded).ok_or_else(|| {
-            Failure::usage("there is nothing to read: give a query (--sql, --sql-file), a --table, or a file (--from FILE)")
+            Failure::usage(match &from.from {
+                Some(_) => "--from says where to read, and nothing says what: add --table TABLE or --sql QUERY",
+                None => "there is nothing to read: give a query (--sql, --sql-file), a --table, or a file (--from FILE)",
+            })
         })?;
         let sql = from.shape.rows_of(sql)?;
         if !embedded.is_empty() {

@@ -2,8 +2,8 @@
 
 use arrow_array::RecordBatch;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrowload::Client;
 use arrowload::core::url_scheme;
+use arrowload::{Client, Error};
 use arrowload_common_text::printable;
 use futures::TryStreamExt;
 use serde_json::{Value, json};
@@ -25,6 +25,8 @@ struct Peeked {
     rows: Option<u64>,
     columns: Vec<Column>,
     first: Vec<RecordBatch>,
+    /// Why the first rows end early.
+    broken: Option<Error>,
 }
 
 struct Column {
@@ -37,11 +39,16 @@ struct Column {
 pub(crate) async fn command(args: PeekArgs, common: &Common) -> Result<Exit, Failure> {
     let mut objects = Vec::new();
     for file in &args.files {
-        let peeked = peek(file, &args).await?;
+        let mut peeked = peek(file, &args).await?;
         match common.output {
+            Report::Json if peeked.broken.is_some() => {}
             Report::Json => objects.push(peeked.object()?),
             Report::Text if args.emit_types => print(&peeked.declared())?,
             Report::Text => peeked.show(args.wide)?,
+        }
+        // What it is has been shown; why its rows cannot be read comes last.
+        if let (Some(why), false) = (peeked.broken.take(), args.emit_types) {
+            return Err(why.into());
         }
     }
     if common.output == Report::Json {
@@ -92,15 +99,12 @@ async fn peek(file: &str, args: &PeekArgs) -> Result<Peeked, Failure> {
     };
     let looked = format!("peek('{}'{options}{declared})", quoted(&place));
     let found = rows(client, &format!("SELECT * FROM {looked} ORDER BY position")).await?;
-    let first = rows(
-        client,
-        &format!(
-            "SELECT * FROM {name}('{}'{options}) LIMIT {}",
-            quoted(&place),
-            args.rows
-        ),
-    )
-    .await?;
+    let sql = format!(
+        "SELECT * FROM {name}('{}'{options}) LIMIT {}",
+        quoted(&place),
+        args.rows
+    );
+    let (first, broken) = first_rows(client, &sql).await;
     let mut peeked = Peeked {
         file: file.to_owned(),
         format: String::new(),
@@ -108,6 +112,7 @@ async fn peek(file: &str, args: &PeekArgs) -> Result<Peeked, Failure> {
         rows: None,
         columns: Vec::new(),
         first,
+        broken,
     };
     for batch in &found {
         for row in 0..batch.num_rows() {
@@ -129,6 +134,22 @@ async fn peek(file: &str, args: &PeekArgs) -> Result<Peeked, Failure> {
 /// Text within the quotes of SQL.
 fn quoted(text: &str) -> String {
     text.replace('\'', "''")
+}
+
+/// The rows up to an error, and the error.
+async fn first_rows(client: &Client, sql: &str) -> (Vec<RecordBatch>, Option<Error>) {
+    let mut rows = Vec::new();
+    let mut stream = match client.sql(sql).stream().await {
+        Ok(stream) => stream,
+        Err(error) => return (rows, Some(error)),
+    };
+    loop {
+        match stream.try_next().await {
+            Ok(Some(batch)) => rows.push(batch),
+            Ok(None) => return (rows, None),
+            Err(error) => return (rows, Some(error)),
+        }
+    }
 }
 
 async fn rows(client: &Client, sql: &str) -> Result<Vec<RecordBatch>, Failure> {

@@ -39,7 +39,7 @@ pub(crate) async fn command(args: QueryArgs, common: &Common) -> Result<Exit, Fa
         Output::File(file) => {
             let on_error = match args.on_error {
                 OnError::Fail => "fail",
-                OnError::Skip => "skip",
+                OnError::Skip => "skip_unparsed",
             };
             let load = |target| {
                 let load = query.load("file", target).option("on_error", on_error);

@@ -8,6 +8,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrowload::core::nearest;
 use arrowload::{BatchStream, Error, ErrorKind, Operator};
 use arrowload_common_text::{Column, Format};
+use arrowload_common_text_files::parse_type;
 use clap::Args;
 use futures::StreamExt;
 use schemars::JsonSchema;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::exit::Failure;
-use crate::params::{pair, type_of};
+use crate::params::pair;
 
 /// In place of a value that nobody is to see.
 const REDACTED: &str = "***";
@@ -36,15 +37,15 @@ pub(crate) struct Shape {
         conflicts_with = "columns"
     )]
     pub(crate) exclude_columns: Vec<String>,
-    /// Another name for a column
-    #[arg(long, value_name = "COLUMN=NAME")]
+    /// Other names for columns; one with a comma stands in double quotes
+    #[arg(long, value_name = "COLUMN=NAME,…")]
     pub(crate) rename: Vec<String>,
-    /// Another type for a column: int, float, bool, text, date, timestamp, timestamptz, decimal(p,s), binary. A value that would
-    /// change is refused
-    #[arg(long, value_name = "COLUMN=TYPE")]
+    /// Other types for columns: int8 to int64, float, bool, text, date, timestamp, timestamptz, decimal(p,s), binary. A value that
+    /// would change is refused
+    #[arg(long, value_name = "COLUMN=TYPE,…")]
     pub(crate) cast: Vec<String>,
     /// What nobody is to see: sha256 (of the value as text), redact (***) or null
-    #[arg(long, value_name = "COLUMN=HOW")]
+    #[arg(long, value_name = "COLUMN=HOW,…")]
     pub(crate) mask: Vec<String>,
     /// Only rows for which this is true, in the source's SQL
     #[arg(long = "where", value_name = "SQL")]
@@ -83,18 +84,25 @@ impl Shape {
     /// What is done to columns; `None` if nothing is.
     pub(crate) fn operator(&self) -> Result<Option<Columns>, Failure> {
         let pairs = |flag: &str, texts: &[String]| -> Result<Vec<(String, String)>, Failure> {
-            let own = |text: &String| {
+            let own = |text: &str| {
                 let (column, value) = pair(flag, text)?;
-                Ok((column.to_owned(), value.to_owned()))
+                Ok((unquoted(column).to_owned(), unquoted(value).to_owned()))
             };
-            texts.iter().map(own).collect()
+            texts
+                .iter()
+                .flat_map(|text| listed(text))
+                .map(own)
+                .collect()
         };
         let casts = pairs("--cast", &self.cast)?
             .into_iter()
             .map(|(column, name)| {
-                let kind = type_of(&name).ok_or_else(|| {
-                    Failure::usage(format!("--cast {column}: `{name}` is no type"))
-                })?;
+                // As --types has them; `float` is what most people mean by it.
+                let kind = match name.trim() {
+                    "float" => DataType::Float64,
+                    name => parse_type(name)
+                        .map_err(|error| Failure::usage(format!("--cast {column}: {error}")))?,
+                };
                 Ok((column, kind))
             });
         let masks = pairs("--mask", &self.mask)?
@@ -121,6 +129,28 @@ impl Shape {
         };
         Ok(Some(columns).filter(|columns| *columns != Columns::default()))
     }
+}
+
+/// The parts of a list that has commas between them, but within double quotes and brackets.
+fn listed(text: &str) -> impl Iterator<Item = &str> {
+    let (mut depth, mut is_quoted) = (0_u32, false);
+    text.split(move |letter| {
+        match letter {
+            '"' => is_quoted = !is_quoted,
+            '(' if !is_quoted => depth += 1,
+            ')' if !is_quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        letter == ',' && !is_quoted && depth == 0
+    })
+}
+
+/// A name without the double quotes that it needs where it has a comma.
+fn unquoted(name: &str) -> &str {
+    let inner = name
+        .strip_prefix('"')
+        .and_then(|name| name.strip_suffix('"'));
+    inner.unwrap_or(name)
 }
 
 /// A part of the rows as a number.
@@ -350,8 +380,8 @@ mod tests {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         let shape_of = Shape {
             columns: texts(&["email", "amount", "id"]),
-            rename: texts(&["id=key"]),
-            cast: texts(&["amount=decimal(10,2)"]),
+            rename: texts(&["id=key,\"amount\"=\"a,b\""]),
+            cast: texts(&["amount=decimal(10,2),id=int16"]),
             mask: texts(&["email=sha256"]),
             ..Shape::default()
         };
@@ -379,6 +409,22 @@ mod tests {
         let (schema, steps) = columns.steps(batch.schema_ref()).expect("steps");
         let error = shape(&batch, &steps, &schema).expect_err("2 is no truth");
         assert!(error.message().contains("would change"), "{error}");
+        let schema = shaped.schema();
+        let names: Vec<&str> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        assert_eq!(names, ["email", "a,b", "key"]);
+        let half = Shape {
+            rename: texts(&["id=key,name"]),
+            ..Shape::default()
+        };
+        let error = half.operator().expect_err("no name");
+        assert!(
+            format!("{error:?}").contains("`name` has no `=`"),
+            "{error:?}"
+        );
         let unknown = Shape {
             exclude_columns: texts(&["emial"]),
             ..Shape::default()

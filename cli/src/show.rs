@@ -186,6 +186,13 @@ pub(crate) fn report(report: &LoadReport) -> String {
             count(keys.unchanged),
             count(keys.duplicate)
         );
+        if let Some(deleted) = report
+            .details
+            .get("rows_deleted")
+            .filter(|rows| *rows != "0")
+        {
+            text += &format!("  {deleted} rows of the target deleted\n");
+        }
     }
     for why in &report.reopened {
         text += &format!("  begun again with a wider type: {why}\n");

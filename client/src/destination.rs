@@ -289,6 +289,7 @@ macro_rules! setters {
                 let name = match on_error {
                     OnError::Fail => "fail",
                     OnError::Skip => "skip",
+                    OnError::SkipUnparsed => "skip_unparsed",
                 };
                 self.edit(|to| to.set("on_error", name, ".on_error(..)"))
             }

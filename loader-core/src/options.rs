@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::settings::suggestion;
 use crate::{BatchSize, Capabilities, Error, ErrorKind, KeySchema, Mode, Result, Settings};
 
-/// What to do with a row that the store refuses.
+/// What to do with a row that the store refuses, or that cannot be parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnError {
@@ -19,6 +19,9 @@ pub enum OnError {
     Fail,
     /// Set the row aside in a dead-letter file, with its reason, and count it.
     Skip,
+    /// Set rows aside that cannot be parsed, and end the load at one that the store refuses: for every loader, as it takes nothing of
+    /// it.
+    SkipUnparsed,
 }
 
 /// What to do with a null in a key column.
@@ -177,7 +180,8 @@ pub struct LoadOptions {
     pub batch_bytes: Option<usize>,
     /// Connections or threads to use at most. The default suits the loader.
     pub parallelism: Option<usize>,
-    /// A row that the store refuses, or that cannot be parsed: `fail` the load, or `skip` the row into a dead-letter file.
+    /// A row that the store refuses, or that cannot be parsed: `fail` the load, or `skip` the row into a dead-letter file;
+    /// `skip_unparsed` only skips those that cannot be parsed, and works with every loader.
     pub on_error: OnError,
     /// The folder for dead-letter files.
     pub dead_letters: PathBuf,
@@ -290,9 +294,15 @@ impl LoadOptions {
         ];
         for (option, wanted, able) in wishes {
             if wanted && !able {
+                let instead = match option.starts_with("on_error") {
+                    true => {
+                        "; on_error = skip_unparsed takes only rows aside that cannot be parsed"
+                    }
+                    false => "; leave the option out",
+                };
                 return Err(Error::new(
                     ErrorKind::Unsupported,
-                    format!("{loader} does not support {option}; leave the option out"),
+                    format!("{loader} does not support {option}{instead}"),
                 ));
             }
         }

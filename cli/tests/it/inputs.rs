@@ -100,3 +100,17 @@ fn a_file_that_a_query_writes_is_replaced_whatever_its_columns() {
         assert_eq!(rows, "b\nx\n", "{name}");
     }
 }
+
+/// It is the tool for looking at what is wrong.
+#[test]
+fn peek_shows_what_a_file_is_before_it_says_why_its_rows_cannot_be_read() {
+    let place = Place::new();
+    place.write("short.csv", "id,name\n1,Ada\n2\n");
+    let ended = place.run(&["peek", "short.csv"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(
+        ended.out.contains("delimiter `,`") && ended.out.contains("name"),
+        "{ended:?}"
+    );
+    assert!(ended.err.contains("line: 3"), "{ended:?}");
+}

@@ -131,7 +131,17 @@ fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 
 
 /// An error of an object store.
 pub fn from_store(error: object_store::Error) -> Error {
-    Fault::of_store(&error).error(format!("the object store failed: {error}"), error)
+    Fault::of_store(&error).error(format!("the object store failed: {}", said(&error)), error)
+}
+
+/// What an error of a store says, and what it keeps to itself: that a certificate is not trusted, or a name not known.
+pub fn said(error: &object_store::Error) -> String {
+    let text = error.to_string();
+    let root = causes(error).last().map(ToString::to_string);
+    match root.filter(|root| !text.contains(root.as_str())) {
+        Some(root) => format!("{text}: {root}"),
+        None => text,
+    }
 }
 
 /// An error of the local disk at a file or folder.

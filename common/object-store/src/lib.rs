@@ -7,7 +7,7 @@ mod location;
 mod open;
 mod task;
 
-pub use error::{Fault, from_io, from_store};
+pub use error::{Fault, from_io, from_store, said};
 pub use keys::{check_key, settings};
 pub use location::{Location, check_scheme, real_path};
 pub use open::open;

@@ -329,13 +329,15 @@ fn prove_first(sink: &Sink<'_>, guarantees: &Guarantees, reading: &Reading) -> R
 pub(super) fn unparsed(sink: &Sink<'_>) -> Rejects {
     match sink.spec.load.on_error {
         OnError::Fail => Rejects::none(),
-        OnError::Skip => Rejects::unparsed_to_folder(&sink.spec.load.dead_letters, &origin(sink)),
+        OnError::Skip | OnError::SkipUnparsed => {
+            Rejects::unparsed_to_folder(&sink.spec.load.dead_letters, &origin(sink))
+        }
     }
 }
 
 fn rejects(sink: &Sink<'_>, schema: &SchemaRef) -> Rejects {
     match sink.spec.load.on_error {
-        OnError::Fail => Rejects::none(),
+        OnError::Fail | OnError::SkipUnparsed => Rejects::none(),
         OnError::Skip => Rejects::to_folder(&sink.spec.load.dead_letters, schema, &origin(sink)),
     }
 }

@@ -7,8 +7,9 @@ use arrow_ipc::reader::StreamReader;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrowload_core::memory::{MemoryLoader, put_table, read_table};
 use arrowload_core::{
-    BatchStream, Destination, Error, ErrorKind, Input, LoadSpec, Mode, OnError, REASON, Reading,
-    Result, Retry, UNPARSED_BYTES, UNPARSED_LINE, UnparsedRow, load, load_all, plan_load,
+    Atomicity, BatchStream, Capabilities, Destination, Error, ErrorKind, Input, LoadOptions,
+    LoadSpec, Mode, OnError, REASON, Reading, Result, Retry, UNPARSED_BYTES, UNPARSED_LINE,
+    UnparsedRow, load, load_all, plan_load,
 };
 use futures::{FutureExt, stream};
 
@@ -247,4 +248,27 @@ async fn a_load_that_fails_leaves_no_file_of_unparsed_rows() {
         std::fs::read_dir(folder.path()).expect("a folder").count(),
         0
     );
+}
+
+/// The store takes nothing of it: a loader that cannot skip rows may be given such a load.
+#[tokio::test]
+async fn rows_that_cannot_be_parsed_are_skipped_for_every_loader() {
+    let plain = Capabilities::new(&[Mode::Append], Atomicity::Load);
+    let options = |on_error| LoadOptions {
+        on_error,
+        ..LoadOptions::default()
+    };
+    let refused = options(OnError::Skip).check("plain", &plain);
+    let refused = refused.expect_err("it cannot skip");
+    assert!(refused.message().contains("skip_unparsed"), "{refused}");
+    options(OnError::SkipUnparsed)
+        .check("plain", &plain)
+        .expect("nothing is asked of it");
+    let folder = tempfile::tempdir().expect("a folder");
+    let loader = connect::<MemoryLoader>("skip_unparsed").await;
+    let mut spec = LoadSpec::new("t");
+    spec.load.dead_letters = folder.path().to_owned();
+    spec.load.on_error = OnError::SkipUnparsed;
+    let report = load(&loader, &spec, &ragged()).await.expect("loaded");
+    assert_eq!((report.rows, report.rows_unparsed), (2, 1));
 }

@@ -34,6 +34,17 @@ pub(crate) fn file_prefix(attempt: &str) -> String {
     format!("part-{attempt}")
 }
 
+/// Whether a file is a lease, or a data file of an attempt of ours.
+pub(crate) fn is_ours(path: &Path) -> bool {
+    let is_lease = path
+        .parts()
+        .next()
+        .is_some_and(|part| part.as_ref() == FOLDER);
+    let attempt = path.filename().and_then(|name| name.strip_prefix("part-"));
+    let attempt = attempt.and_then(|rest| rest.get(..36));
+    is_lease || attempt.is_some_and(|attempt| Uuid::try_parse(attempt).is_ok())
+}
+
 /// What a lease says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,8 +1,15 @@
 //! The one look at a target, and everything that is decided before the first row.
 
-use arrow_schema::DataType;
-use arrowload_core::{LoadRequest, Mode, Result};
+use std::future::ready;
 
+use arrow_schema::DataType;
+use arrowload_common_object_store::from_store;
+use arrowload_core::{Error, ErrorKind, LoadRequest, Mode, Result};
+use futures::TryStreamExt;
+use object_store::ObjectStore;
+use object_store::path::Path;
+
+use crate::lease;
 use crate::options::DeltaLakeOptions;
 use crate::place::Place;
 use crate::table::Table;
@@ -31,6 +38,9 @@ pub(crate) async fn resolve(
     let lists_files = matches!(request.load.mode, Mode::Overwrite | Mode::Upsert);
     let table = Table::open(&place.log_store, lists_files).await?;
     let create = request.must_create(table.is_some())?;
+    if create {
+        check_empty(&place).await?;
+    }
     check_after(table.as_ref(), &request.options, &request.schema)?;
     let load = load_schema(table.as_ref(), &request.schema)?;
     let nanoseconds = request.options.nanoseconds;
@@ -45,6 +55,34 @@ pub(crate) async fn resolve(
     let target = Target::new(place, table, create, request, &load)?;
     check_limits(&target, request)?;
     Ok(Found::Fits(Box::new(target)))
+}
+
+/// Refuses to make a table in a folder with files of others: they are not part of it, readers may take them for its rows, and a
+/// vacuum removes them. What a load that was killed has left is no hindrance.
+async fn check_empty(place: &Place) -> Result<()> {
+    let store = place.log_store.object_store(None);
+    let is_foreign = |path: &Path| {
+        let is_hidden = path
+            .parts()
+            .next()
+            .is_some_and(|part| part.as_ref().starts_with(['_', '.']));
+        !is_hidden && !lease::is_ours(path)
+    };
+    let files = store.list(None).map_ok(|file| file.location);
+    let mut foreign = std::pin::pin!(files.try_filter(|path| ready(is_foreign(path))));
+    let first = match foreign.try_next().await {
+        Ok(first) => first,
+        // A folder that is not there.
+        Err(object_store::Error::NotFound { .. }) => None,
+        Err(error) => return Err(from_store(error)),
+    };
+    let Some(file) = first else {
+        return Ok(());
+    };
+    let message = format!(
+        "there is no Delta table at this place, and it holds other files, such as `{file}`; name an empty folder, or one that is not there"
+    );
+    Err(Error::new(ErrorKind::Unsupported, message).with("file", file))
 }
 
 /// Refuses an overwrite that removes every row of the table if that is more than is allowed. What other loads change is known

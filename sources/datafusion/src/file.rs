@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrowload_common_object_store::{Fault, from_io};
+use arrowload_common_object_store::{Fault, from_io, said};
 use arrowload_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -164,12 +164,13 @@ impl DataFile {
 /// The error of a store at a place.
 pub(crate) fn store_error(shown: &str, error: datafusion::object_store::Error) -> Error {
     let fault = Fault::of_store(&error);
+    let why = said(&error);
     let message = match fault.kind {
         ErrorKind::NotFound => format!("there is no file `{shown}`"),
         ErrorKind::PermissionDenied | ErrorKind::Authentication => {
-            format!("`{shown}` may not be read: {error}")
+            format!("`{shown}` may not be read: {why}")
         }
-        _ => format!("`{shown}` could not be read: {error}"),
+        _ => format!("`{shown}` could not be read: {why}"),
     };
     fault.error(message, error)
 }

@@ -148,3 +148,29 @@ async fn nanoseconds_are_never_cut_without_being_asked() {
     ];
     assert_eq!(seen, expected);
 }
+
+/// A vacuum would remove them, and they are none of the table's.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_table_is_made_among_files_of_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("events");
+    std::fs::create_dir_all(path.join("day=1")).expect("a folder");
+    let foreign = path.join("day=1/part-00000-c000.snappy.parquet");
+    std::fs::write(&foreign, "PAR1").expect("a file");
+    for options in [
+        json!({}),
+        json!({ "mode": "create" }),
+        json!({ "mode": "overwrite" }),
+    ] {
+        let planned = plan(&path, &rows(0..3), options.clone()).await;
+        let planned = planned.expect_err("it is in the way");
+        let loaded = run(&path, &rows(0..3), options).await;
+        let loaded = loaded.expect_err("it is in the way");
+        assert_eq!(loaded.kind(), ErrorKind::Unsupported, "{loaded}");
+        assert_eq!(loaded.message(), planned.message());
+        assert!(loaded.message().contains("day=1/part-00000"), "{loaded}");
+    }
+    assert!(!path.join("_delta_log").exists());
+    std::fs::remove_file(&foreign).expect("removed");
+    run(&path, &rows(0..3), json!({})).await.expect("it loads");
+}
