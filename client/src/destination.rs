@@ -102,7 +102,8 @@ impl Destination {
             Some(_) => {
                 return Err(Error::new(
                     ErrorKind::InvalidOption,
-                    ".config(..): the config must be an object of keys and values",
+                    ".config(..) takes an object of keys and values; a URL goes into .connection(url), and a single key into \
+                     .config_key(key, value)",
                 ));
             }
             None => Settings::new(),

@@ -254,9 +254,10 @@ async fn a_load_that_fails_leaves_no_file_of_unparsed_rows() {
 #[tokio::test]
 async fn rows_that_cannot_be_parsed_are_skipped_for_every_loader() {
     let plain = Capabilities::new(&[Mode::Append], Atomicity::Load);
-    let options = |on_error| LoadOptions {
-        on_error,
-        ..LoadOptions::default()
+    let options = |on_error| {
+        let mut options = LoadOptions::default();
+        options.on_error = on_error;
+        options
     };
     let refused = options(OnError::Skip).check("plain", &plain);
     let refused = refused.expect_err("it cannot skip");

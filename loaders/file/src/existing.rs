@@ -15,6 +15,7 @@ use crate::options::Format;
 use crate::place::Place;
 use crate::record::{History, RECORD_PREFIX, Record, file_prefix, record_name};
 use crate::remote;
+use crate::stage::{has_left, home};
 
 /// How many folders deep a dataset may be.
 const DEPTH: usize = 32;
@@ -74,7 +75,15 @@ pub(crate) async fn find_load(place: &Place, load_id: &str) -> Result<LoadState>
     match place {
         Place::Local(path) => {
             let (path, id) = (path.clone(), load_id.to_owned());
-            blocking(move || find_local(&path, &id)).await
+            blocking(move || {
+                let found = find_local(&path, &id)?;
+                let LoadState::Committed { receipt, .. } = found else {
+                    return Ok(found);
+                };
+                let complete = !has_left(home(&path)?, &id);
+                Ok(LoadState::Committed { receipt, complete })
+            })
+            .await
         }
         Place::Store(store, path) => remote::find_load(store, path, load_id).await,
     }

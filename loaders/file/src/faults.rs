@@ -393,7 +393,9 @@ async fn a_load_that_has_committed_removes_what_its_other_runs_left() {
             "{state:?}"
         );
         assert_eq!(bucket.data().await.len(), 3, "a question removes nothing");
-        crate::store_commit::remove_other_runs(&store, &bucket.path(), "one").await;
+        crate::store_commit::remove_other_runs(&store, &bucket.path(), "one")
+            .await
+            .expect("removed");
         assert_eq!(bucket.data().await, committed);
         let state = find().await.expect("an answer");
         assert!(matches!(state, LoadState::Committed { complete: true, .. }));

@@ -1,6 +1,7 @@
 //! The loader: what files can do, and what a load would do to them.
 
 use arrow_schema::DataType;
+use arrowload_common_object_store::blocking;
 use arrowload_common_parquet::partition_support;
 use arrowload_core::{
     Atomicity, BatchSize, Begun, Capabilities, DataLoader, Error, ErrorKind, LoadRequest,
@@ -12,6 +13,8 @@ use crate::existing;
 use crate::options::{FileOptions, Format};
 use crate::place::{Place, Places};
 use crate::session::FileSession;
+use crate::stage::{home, sweep};
+use crate::store_commit;
 use crate::target::FileTarget;
 use crate::types::{field_support, stored, support};
 
@@ -86,10 +89,7 @@ impl DataLoader for FileLoader {
     ) -> Result<Begun<FileSession>> {
         let target = look_again(target, &request).await?;
         match target.find_load(&request.load_id).await? {
-            LoadState::Committed { receipt, .. } => {
-                target.clear_left(&request.load_id).await;
-                Ok(Begun::AlreadyLoaded(receipt))
-            }
+            LoadState::Committed { receipt, .. } => Ok(Begun::AlreadyLoaded(receipt)),
             _ => FileSession::begin(target, request)
                 .await
                 .map(Begun::Session),
@@ -105,8 +105,32 @@ impl DataLoader for FileLoader {
         existing::find_load(&self.places.find(target)?, load_id).await
     }
 
+    async fn recover(&self, target: &str, load_id: &str) -> Result<()> {
+        clear_left(&self.places.find(target)?, load_id).await
+    }
+
     fn config_from_url(url: &str) -> Result<serde_json::Map<String, serde_json::Value>> {
         Ok([("root".to_owned(), url.into())].into_iter().collect())
+    }
+}
+
+/// Removes what is left of runs of a load that has committed: a run can be killed after its commit, before it has removed what it
+/// staged, and in an object store what earlier runs had made visible.
+async fn clear_left(place: &Place, load_id: &str) -> Result<()> {
+    match place {
+        Place::Local(path) => {
+            let (path, load_id) = (path.clone(), load_id.to_owned());
+            blocking(move || {
+                sweep(home(&path)?, &load_id);
+                Ok(())
+            })
+            .await
+        }
+        Place::Store(store, path) => {
+            store_commit::remove_other_runs(store, path, load_id).await?;
+            store_commit::sweep(store, path, load_id).await;
+            Ok(())
+        }
     }
 }
 

@@ -165,6 +165,16 @@ pub(crate) fn sweep(home: &Path, load_id: &str) {
     }
 }
 
+/// Whether a run of this load that was killed has left its stage.
+pub(crate) fn has_left(home: &Path, load_id: &str) -> bool {
+    let own = own_prefix(load_id);
+    let is_own = |stage: &PathBuf| {
+        let name = stage.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(&own) && is_left(stage, true)
+    };
+    stages(home).iter().any(is_own)
+}
+
 fn remove_left(home: &Path, stage: &Path) {
     // In one step, so that a run that lives against all appearances finds nothing, rather than a part.
     let taken = home.join(format!(

@@ -236,21 +236,18 @@ pub(crate) fn is_of_another_run(object: &ObjectMeta, committed: &Record) -> bool
 
 /// Removes from a folder what other runs of a load have left that has committed: the run that commits can be killed before it
 /// has done so.
-pub(crate) async fn remove_other_runs(store: &Store, folder: &Path, load_id: &str) {
+pub(crate) async fn remove_other_runs(store: &Store, folder: &Path, load_id: &str) -> Result<()> {
     let path = folder.clone().join(record_name(load_id));
-    let found = futures::try_join!(read_record(store, &path), list(store, folder));
-    let (record, objects) = match found {
-        Ok((Some(record), objects)) => (record, objects),
-        Ok((None, _)) => return,
-        Err(error) => {
-            tracing::warn!(%error, %folder, "objects of other runs of this load were not looked for; readers may see rows twice");
-            return;
-        }
+    let Some(record) = read_record(store, &path).await? else {
+        return Ok(());
     };
-    for object in objects
-        .iter()
-        .filter(|object| is_of_another_run(object, &record))
-    {
-        remove(store, &object.location, SEEN_TWICE).await;
+    for object in list(store, folder).await? {
+        if is_of_another_run(&object, &record) {
+            match store.delete(&object.location).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(from_store(error)),
+            }
+        }
     }
+    Ok(())
 }

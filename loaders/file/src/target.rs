@@ -16,8 +16,7 @@ use crate::existing::{self, Found, Kind};
 use crate::local::check_replaceable;
 use crate::options::{FileOptions, Format, invalid};
 use crate::place::Place;
-use crate::stage::{home, sweep};
-use crate::store_commit;
+use crate::stage::home;
 use crate::types::stored;
 use crate::write::check_layout;
 
@@ -247,27 +246,6 @@ impl FileTarget {
             return Ok(LoadState::NotCommitted);
         }
         existing::find_load(&self.place, load_id).await
-    }
-
-    /// Removes what is left of runs of a load that has committed: a run can be killed after its commit, before it has removed
-    /// what it staged. The load is what it is without that, so failures are only told.
-    pub(crate) async fn clear_left(&self, load_id: &str) {
-        match &self.place {
-            Place::Local(path) => {
-                let (path, load_id) = (path.clone(), load_id.to_owned());
-                let swept = blocking(move || {
-                    sweep(home(&path)?, &load_id);
-                    Ok(())
-                });
-                if let Err(error) = swept.await {
-                    tracing::debug!(%error, "what a load that was killed has left was not looked for");
-                }
-            }
-            Place::Store(store, path) if self.is_folder => {
-                store_commit::remove_other_runs(store, path, load_id).await;
-            }
-            Place::Store(store, path) => store_commit::sweep(store, path, load_id).await,
-        }
     }
 
     /// The ending of files in a folder.

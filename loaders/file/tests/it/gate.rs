@@ -122,6 +122,10 @@ impl DataLoader for Gated {
     async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
         self.0.find_load(target, load_id).await
     }
+
+    async fn recover(&self, target: &str, load_id: &str) -> Result<()> {
+        self.0.recover(target, load_id).await
+    }
 }
 
 impl LoadSession for GatedSession {
