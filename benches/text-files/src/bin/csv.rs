@@ -93,7 +93,8 @@ impl Form for Csv {
     }
 
     fn long_row(bytes: usize) -> Vec<u8> {
-        let mut row = b"1,".to_vec();
+        let mut row = Vec::with_capacity(bytes + 3);
+        row.extend_from_slice(b"1,");
         row.resize(row.len() + bytes, b'x');
         row.push(b'\n');
         row

@@ -92,7 +92,8 @@ impl Form for Json {
     }
 
     fn long_row(bytes: usize) -> Vec<u8> {
-        let mut row = br#"{"id":1,"text":""#.to_vec();
+        let mut row = Vec::with_capacity(bytes + 19);
+        row.extend_from_slice(br#"{"id":1,"text":""#);
         row.resize(row.len() + bytes, b'x');
         row.extend_from_slice(b"\"}\n");
         row
