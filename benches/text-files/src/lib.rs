@@ -225,7 +225,9 @@ pub fn run<F: Form>() -> Result<()> {
         return Ok(());
     }
     let folder = path.parent().context("a folder")?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .to_string();
     let mut peers = Peers::start(
         folder,
         "text_files_peers.py",
@@ -294,9 +296,9 @@ fn report(subjects: &[(&str, How)], runs: &[Vec<Run>], megabytes: f64) -> Map<St
         let [seconds, cpu, peak] = medians(runs);
         // How much faster ours is; of proving, how much slower than with types found.
         let base = match (*who, *how) {
-            ("ours", How::Proved) => of("ours", How::Detected).map(|[seconds, cpu, _]| {
-                [seconds, cpu]
-            }),
+            ("ours", How::Proved) => {
+                of("ours", How::Detected).map(|[seconds, cpu, _]| [seconds, cpu])
+            }
             (_, how) => of("ours", how).map(|[seconds, cpu, _]| [seconds, cpu]),
         };
         let [times, of_cpu] = base.map_or([f64::NAN; 2], |[base, base_cpu]| {

@@ -301,13 +301,7 @@ pub fn decimal(text: Text<'_>, precision: u8, scale: usize, strict: bool) -> Opt
 
 /// As [`decimal`], for every number.
 #[inline(never)]
-fn any_decimal(
-    tail: &[u8],
-    len: usize,
-    precision: u8,
-    scale: usize,
-    strict: bool,
-) -> Option<i128> {
+fn any_decimal(tail: &[u8], len: usize, precision: u8, scale: usize, strict: bool) -> Option<i128> {
     let text = Text::new(tail, len);
     let parts = Parts::of(text, scale, strict)?;
     let mut fraction = parts.fraction;

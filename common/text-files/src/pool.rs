@@ -221,7 +221,9 @@ impl<C: Chunks, W: Work<C>> Shared<C, W> {
                 }
                 Ok(Some(note)) => self.work.work(&buffer, note),
                 Err(error) => {
-                    lock(&self.results).ready.insert(number, (Err(error), bytes));
+                    lock(&self.results)
+                        .ready
+                        .insert(number, (Err(error), bytes));
                     self.end(number + 1);
                     return;
                 }

@@ -342,7 +342,9 @@ impl Profile {
     /// What most of the next values will be, and what changes nothing.
     pub fn likely(&self, rules: &Rules) -> Likely {
         let kind = match self.families {
-            NUMBER if rules.numbers.is_plain() => LikelyKind::Number(Shape::new(self.numbers.scale)),
+            NUMBER if rules.numbers.is_plain() => {
+                LikelyKind::Number(Shape::new(self.numbers.scale))
+            }
             DATE if rules.date_format.is_none() => LikelyKind::Date,
             _ => LikelyKind::Nothing,
         };

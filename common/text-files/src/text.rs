@@ -140,7 +140,11 @@ pub(crate) fn digits(text: Text<'_>) -> Option<u64> {
 #[inline(never)]
 fn long_digits(tail: &[u8], len: usize) -> Option<u64> {
     let text = Text::new(tail, len);
-    let (first, rest) = if len > 16 { (len - 16, 2) } else { (len - 8, 1) };
+    let (first, rest) = if len > 16 {
+        (len - 16, 2)
+    } else {
+        (len - 8, 1)
+    };
     let mut value = digits8(text, first)?;
     for eights in 0..rest {
         value = value * 100_000_000 + digits8(text.skip(first + 8 * eights), 8)?;
