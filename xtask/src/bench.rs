@@ -13,19 +13,27 @@ pub(crate) struct Args {
     rest: Vec<String>,
 }
 
-/// Benchmarks in packages of their own: peers bring another Arrow, or little of what the others need is needed.
-const APART: [&str; 2] = ["encode", "mongodb"];
+/// Benchmarks in packages of their own, by name and folder: peers bring another Arrow, or little of what the others need is
+/// needed.
+const APART: [(&str, &str); 4] = [
+    ("csv", "text-files"),
+    ("encode", "encode"),
+    ("json", "text-files"),
+    ("mongodb", "mongodb"),
+];
 
 fn run_named(name: &str, rest: &[String]) -> Result<()> {
     let mut command = cargo();
-    if APART.contains(&name) {
-        let manifest = root().join("benches").join(name).join("Cargo.toml");
+    if let Some((_, folder)) = APART.iter().find(|(apart, _)| *apart == name) {
+        let manifest = root().join("benches").join(folder).join("Cargo.toml");
         command
             .args(["run", "--release", "--manifest-path"])
-            .arg(manifest)
-            .arg("--")
-            .args(rest);
-        return run(&mut command);
+            .arg(manifest);
+        if folder != &name {
+            // The package has several.
+            command.args(["--bin", name]);
+        }
+        return run(command.arg("--").args(rest));
     }
     // Between two of our runs come those of the peers: without this the allocator would give back the pages that the last one
     // freed, which polars' does not. A load in one go never waits so long.
@@ -48,7 +56,7 @@ pub(crate) fn run_task(args: Args) -> Result<()> {
     let mut names: Vec<String> = std::fs::read_dir(root().join("benches/src/bin"))?
         .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.to_owned()))
         .collect();
-    names.extend(APART.map(str::to_owned));
+    names.extend(APART.map(|(name, _)| name.to_owned()));
     names.sort();
     match args.name {
         Some(name) if names.contains(&name) => run_named(&name, &args.rest),

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrowload::{BatchStream, Client};
-use arrowload_benches::{Peers, arrow_file, median, save};
+use arrowload_bench_shared::{Peers, arrow_file, median, save};
 use clap::Parser;
 use futures::stream;
 use serde_json::{Value, json};

@@ -26,7 +26,7 @@ use arrow_ipc::writer::IpcWriteOptions;
 use arrow_schema::SchemaRef;
 use arrowload::Query;
 use arrowload::core::DataSource;
-use arrowload_benches::{Peers, cpu_seconds, forget_peak, median, memory, save};
+use arrowload_bench_shared::{Peers, cpu_seconds, forget_peak, median, memory, save};
 use arrowload_flight_sql::FlightSqlSource;
 use clap::Parser;
 use futures::{Stream, StreamExt, TryStreamExt, stream};

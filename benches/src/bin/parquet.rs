@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use arrow_array::RecordBatch;
-use arrowload_benches::{Peers, arrow_file, cpu_seconds, median, save};
+use arrowload_bench_shared::{Peers, arrow_file, cpu_seconds, median, save};
 use arrowload_common_parquet::{
     Compression, Destination, FileNaming, ParquetOptions, ParquetWriter,
 };

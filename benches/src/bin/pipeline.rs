@@ -18,7 +18,7 @@ use arrowload::core::{
     Prepared, Receipt, Rejects, Result as LoadResult, TypeSupport, register_loader,
 };
 use arrowload::{Client, Connections, Mode as LoadMode};
-use arrowload_benches::{median, save};
+use arrowload_bench_shared::{median, save};
 use clap::Parser;
 use futures::{TryStreamExt, stream};
 use schemars::JsonSchema;

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use arrow_array::RecordBatch;
 use arrowload::core::{Input, LoadSpec, Loader, Source};
 use arrowload::{BatchStream, Mode, Query, Registry};
-use arrowload_benches::{Peers, cpu_seconds, forget_peak, median, memory, save};
+use arrowload_bench_shared::{Peers, cpu_seconds, forget_peak, median, memory, save};
 use arrowload_postgresql::CopyEncoder;
 use arrowload_testkit::{PostgresSetup, ThrowawayPostgres};
 use clap::Parser;

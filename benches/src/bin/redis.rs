@@ -16,7 +16,7 @@ use arrow_array::RecordBatch;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrowload::core::{Input, LoadSpec, Loader, Settings};
 use arrowload::{BatchStream, Registry};
-use arrowload_benches::{cpu_seconds, forget_peak, median, memory, save};
+use arrowload_bench_shared::{cpu_seconds, forget_peak, median, memory, save};
 use arrowload_testkit::ThrowawayRedis;
 use clap::Parser;
 use serde_json::{Map, Value, json};

@@ -38,18 +38,23 @@ impl<'a> Cells<'a> {
     }
 
     /// The text of a field, in `scratch` if its content differs from its bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn text<'b>(self, field: Field, scratch: &'b mut Vec<u8>) -> Text<'b>
     where
         'a: 'b,
     {
         if field.is_escaped() {
-            scratch.clear();
-            let content = &self.data[field.start()..field.end()];
-            unescape(self.syntax, content, field.is_quoted(), scratch);
+            self.unescaped(field, scratch);
             return Text::of(scratch);
         }
         Text::new(&self.data[field.start()..], field.len())
+    }
+
+    #[inline(never)]
+    fn unescaped(self, field: Field, scratch: &mut Vec<u8>) {
+        scratch.clear();
+        let content = &self.data[field.start()..field.end()];
+        unescape(self.syntax, content, field.is_quoted(), scratch);
     }
 }
 
@@ -65,6 +70,65 @@ pub(crate) trait Column: Send {
     fn finish(&mut self) -> Result<ArrayRef>;
 }
 
+/// How a value is read from its text.
+trait Parse<N>: Send {
+    fn parse(&mut self, text: Text<'_>) -> Option<N>;
+}
+
+/// By a function.
+struct By<F>(F);
+
+impl<N, F: FnMut(Text<'_>) -> Option<N> + Send> Parse<N> for By<F> {
+    #[inline(always)]
+    fn parse(&mut self, text: Text<'_>) -> Option<N> {
+        (self.0)(text)
+    }
+}
+
+/// An integer. This and what follows are no functions, so that they are inlined for certain.
+struct Integer;
+
+impl<N: TryFrom<i128>> Parse<N> for Integer {
+    #[inline(always)]
+    fn parse(&mut self, text: Text<'_>) -> Option<N> {
+        N::try_from(number::integer(text)?).ok()
+    }
+}
+
+/// An integer of 64 bits, by the strict grammar.
+struct StrictInteger;
+
+impl Parse<i64> for StrictInteger {
+    #[inline(always)]
+    fn parse(&mut self, text: Text<'_>) -> Option<i64> {
+        number::strict_integer(text)
+    }
+}
+
+/// A date as everyone writes it.
+struct Date;
+
+impl Parse<i32> for Date {
+    #[inline(always)]
+    fn parse(&mut self, text: Text<'_>) -> Option<i32> {
+        time::date(text)
+    }
+}
+
+/// A decimal of up to 38 digits.
+struct Decimal {
+    precision: u8,
+    scale: usize,
+    strict: bool,
+}
+
+impl Parse<i128> for Decimal {
+    #[inline(always)]
+    fn parse(&mut self, text: Text<'_>) -> Option<i128> {
+        number::decimal(text, self.precision, self.scale, self.strict)
+    }
+}
+
 struct Values<T: ArrowPrimitiveType, F> {
     data_type: DataType,
     values: Vec<T::Native>,
@@ -76,7 +140,7 @@ struct Values<T: ArrowPrimitiveType, F> {
 impl<T, F> Column for Values<T, F>
 where
     T: ArrowPrimitiveType,
-    F: FnMut(Text<'_>) -> Option<T::Native> + Send,
+    F: Parse<T::Native>,
 {
     fn fill(
         &mut self,
@@ -91,7 +155,7 @@ where
                 self.values.push(T::Native::default());
                 self.valid.append_null();
             } else {
-                self.values.push((self.parse)(text).ok_or(row)?);
+                self.values.push(self.parse.parse(text).ok_or(row)?);
                 self.valid.append_non_null();
             }
         }
@@ -141,6 +205,9 @@ where
     }
 }
 
+/// The bytes that are copied at once.
+const SHORT: usize = 32;
+
 /// Text, or the bytes that hexadecimal digits stand for.
 struct Bytes<O> {
     hexadecimal: bool,
@@ -172,7 +239,7 @@ impl<O: OffsetSizeTrait> Column for Bytes<O> {
         nulls: &Nulls,
     ) -> std::result::Result<(), usize> {
         let bytes: usize = cells.column(index).map(Field::len).sum();
-        self.values.reserve(bytes + 16);
+        self.values.reserve(bytes + SHORT);
         self.offsets.reserve(cells.fields.len() / cells.width);
         for (row, field) in cells.column(index).enumerate() {
             if nulls.may_be(field.len()) && !field.is_escaped() {
@@ -184,11 +251,11 @@ impl<O: OffsetSizeTrait> Column for Bytes<O> {
                 }
             }
             let start = self.values.len();
-            let short = cells.data[field.start()..].first_chunk::<16>();
+            let short = cells.data[field.start()..].first_chunk::<SHORT>();
             match short {
-                Some(sixteen) if field.is_plain() && field.len() <= 16 && !self.hexadecimal => {
-                    // A copy of a fixed size is a move of two registers.
-                    self.values.extend_from_slice(sixteen);
+                Some(bytes) if !field.is_escaped() && field.len() <= SHORT && !self.hexadecimal => {
+                    // A copy of a fixed size is a few moves.
+                    self.values.extend_from_slice(bytes);
                     self.values.truncate(start + field.len());
                 }
                 _ => {
@@ -262,6 +329,14 @@ fn values<T: ArrowPrimitiveType>(
     rows: usize,
     parse: impl FnMut(Text<'_>) -> Option<T::Native> + Send + 'static,
 ) -> Box<dyn Column> {
+    parsed::<T>(data_type, rows, By(parse))
+}
+
+fn parsed<T: ArrowPrimitiveType>(
+    data_type: &DataType,
+    rows: usize,
+    parse: impl Parse<T::Native> + 'static,
+) -> Box<dyn Column> {
     Box::new(Values::<T, _> {
         data_type: data_type.clone(),
         values: Vec::with_capacity(rows),
@@ -276,16 +351,26 @@ fn numbers<T: ArrowPrimitiveType>(
     data_type: &DataType,
     rows: usize,
     style: NumberStyle,
-    parse: impl Fn(Text<'_>) -> Option<T::Native> + Send + 'static,
+    mut parse: impl Parse<T::Native> + 'static,
 ) -> Box<dyn Column> {
     if style.is_plain() {
-        return values::<T>(data_type, rows, parse);
+        return parsed::<T>(data_type, rows, parse);
     }
     let mut plain = Vec::new();
     values::<T>(data_type, rows, move |text| {
         style.normalise(text.bytes(), &mut plain)?;
-        parse(Text::of(&plain))
+        parse.parse(Text::of(&plain))
     })
+}
+
+/// As [`numbers`], by a function.
+fn by<T: ArrowPrimitiveType>(
+    data_type: &DataType,
+    rows: usize,
+    style: NumberStyle,
+    parse: impl FnMut(Text<'_>) -> Option<T::Native> + Send + 'static,
+) -> Box<dyn Column> {
+    numbers::<T>(data_type, rows, style, By(parse))
 }
 
 /// An empty column for about so many rows.
@@ -314,7 +399,7 @@ pub(crate) fn column(kind: &ColumnType, rules: &Rules, rows: usize) -> Result<Bo
                 parse: move |text: &[u8]| rules.boolean(text, strict),
             })
         }
-        T::Int64 if strict => numbers::<Int64Type>(data_type, rows, style, number::strict_integer),
+        T::Int64 if strict => numbers::<Int64Type>(data_type, rows, style, StrictInteger),
         T::Int8 => integers::<Int8Type>(data_type, rows, style),
         T::Int16 => integers::<Int16Type>(data_type, rows, style),
         T::Int32 => integers::<Int32Type>(data_type, rows, style),
@@ -323,11 +408,11 @@ pub(crate) fn column(kind: &ColumnType, rules: &Rules, rows: usize) -> Result<Bo
         T::UInt16 => integers::<UInt16Type>(data_type, rows, style),
         T::UInt32 => integers::<UInt32Type>(data_type, rows, style),
         T::UInt64 => integers::<UInt64Type>(data_type, rows, style),
-        T::Float64 if strict => numbers::<Float64Type>(data_type, rows, style, number::exact),
+        T::Float64 if strict => by::<Float64Type>(data_type, rows, style, number::exact),
         T::Float64 => {
-            numbers::<Float64Type>(data_type, rows, style, |text| number::nearest(text, false))
+            by::<Float64Type>(data_type, rows, style, |text| number::nearest(text, false))
         }
-        T::Float32 => numbers::<Float32Type>(data_type, rows, style, number::nearest_single),
+        T::Float32 => by::<Float32Type>(data_type, rows, style, number::nearest_single),
         _ => return exact_column(kind, rules, rows),
     })
 }
@@ -337,9 +422,7 @@ where
     T: ArrowPrimitiveType,
     T::Native: TryFrom<i128>,
 {
-    numbers::<T>(data_type, rows, style, |text| {
-        T::Native::try_from(number::integer(text)?).ok()
-    })
+    numbers::<T>(data_type, rows, style, Integer)
 }
 
 /// Decimals and times.
@@ -349,27 +432,30 @@ fn exact_column(kind: &ColumnType, rules: &Rules, rows: usize) -> Result<Box<dyn
     let (strict, style) = (kind.strict, rules.numbers);
     Ok(match *data_type {
         T::Decimal32(precision, scale) if scale >= 0 => {
-            numbers::<Decimal32Type>(data_type, rows, style, move |text| {
+            by::<Decimal32Type>(data_type, rows, style, move |text| {
                 i32::try_from(number::decimal(text, precision, scale as usize, strict)?).ok()
             })
         }
         T::Decimal64(precision, scale) if scale >= 0 => {
-            numbers::<Decimal64Type>(data_type, rows, style, move |text| {
+            by::<Decimal64Type>(data_type, rows, style, move |text| {
                 i64::try_from(number::decimal(text, precision, scale as usize, strict)?).ok()
             })
         }
         T::Decimal128(precision, scale) if scale >= 0 => {
-            numbers::<Decimal128Type>(data_type, rows, style, move |text| {
-                number::decimal(text, precision, scale as usize, strict)
-            })
+            let decimal = Decimal {
+                precision,
+                scale: scale as usize,
+                strict,
+            };
+            numbers::<Decimal128Type>(data_type, rows, style, decimal)
         }
         T::Decimal256(precision, scale) if scale >= 0 => {
-            numbers::<Decimal256Type>(data_type, rows, style, move |text| {
+            by::<Decimal256Type>(data_type, rows, style, move |text| {
                 number::wide_decimal(text, precision, scale as usize, strict)
             })
         }
         T::Date32 => match rules.date_format.clone() {
-            None => values::<Date32Type>(data_type, rows, time::date),
+            None => parsed::<Date32Type>(data_type, rows, Date),
             Some(format) => values::<Date32Type>(data_type, rows, move |text| format.date(text)),
         },
         T::Time32(TimeUnit::Second) => values::<Time32SecondType>(data_type, rows, |text| {

@@ -13,6 +13,9 @@ use crate::syntax::Syntax;
 /// The bytes that a chunk has, at least, unless the file ends.
 const CHUNK: usize = 1 << 20;
 
+/// As [`CHUNK`], where no batches come of the chunks: what was read is still in the cache when it is looked at.
+pub(crate) const SMALL_CHUNK: usize = 1 << 18;
+
 /// Cuts a file into chunks.
 pub(crate) struct Feed {
     syntax: Syntax,
@@ -48,8 +51,8 @@ impl Feed {
         }
     }
 
-    /// Makes chunks so small that tests of a few rows have several.
-    #[cfg(test)]
+    /// With chunks of another size; in tests, of so few bytes that a few rows have several.
+    #[must_use]
     pub(crate) fn with_chunk(mut self, bytes: usize) -> Self {
         self.chunk = bytes;
         self

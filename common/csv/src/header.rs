@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use arrow_schema::DataType;
-use arrowload_common_text_files::{Class, Profile, Text, classify};
+use arrowload_common_text_files::{Class, Profile, classify};
 
 use crate::guess::Row;
 use crate::nulls::Nulls;
@@ -99,7 +99,7 @@ impl Sniffer<'_> {
     pub(crate) fn profile(&self, text: &[u8], rows: &[&Row], column: usize) -> Profile {
         let mut profile = Profile::default();
         self.each_value(text, rows, column, |cell| {
-            profile.value(Text::of(cell), &self.rules);
+            profile.value(cell, cell.len(), &self.rules);
         });
         profile
     }
@@ -187,7 +187,7 @@ impl Sniffer<'_> {
     fn fits(&self, profile: &Profile, cell: &[u8]) -> bool {
         let before = profile.decide(&self.rules).0.data_type;
         let mut with = profile.clone();
-        with.value(Text::of(cell), &self.rules);
+        with.value(cell, cell.len(), &self.rules);
         let after = with.decide(&self.rules).0.data_type;
         before == after || after != DataType::Utf8
     }

@@ -15,16 +15,28 @@ pub(crate) fn add(
     line: impl Fn(usize) -> u64,
 ) {
     let mut scratch = Vec::new();
-    for field in cells.column(index) {
-        if profile.is_text() {
+    let mut fields = cells.column(index);
+    while !profile.is_text() {
+        let mut likely = profile.likely(rules);
+        let other = fields.find(|field| {
+            if field.is_escaped() {
+                return true;
+            }
+            let (len, tail) = (field.len(), &cells.data[field.start()..]);
+            if nulls.may_be(len) && nulls.is_null(&tail[..len], field.is_quoted()) {
+                return false;
+            }
+            !likely.holds(tail, len)
+        });
+        profile.take(likely);
+        let Some(field) = other else {
             return;
-        }
-        let text = cells.text(field, &mut scratch);
-        if nulls.may_be(text.len()) && nulls.is_null(text.bytes(), field.is_quoted()) {
-            continue;
-        }
-        if profile.value(text, rules) {
-            profile.decided(line(field.start()), text.bytes());
+        };
+        let (tail, len) = cells.text(field, &mut scratch).parts();
+        // Its content may be what stands for null, if it was escaped.
+        let null = nulls.may_be(len) && nulls.is_null(&tail[..len], field.is_quoted());
+        if !null && profile.value(tail, len, rules) {
+            profile.decided(line(field.start()), &tail[..len]);
         }
     }
 }

@@ -9,7 +9,7 @@ use arrowload_common_text_files::{Input, Mark, Pool, Profile, check_supported, c
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::fault::{Misfit, RefusedRow, misfit_error};
-use crate::feed::Feed;
+use crate::feed::{Feed, SMALL_CHUNK};
 use crate::layout::Layout;
 use crate::parse::{FoundMisfit, FoundRow, Job, Parsed, Parser, Product};
 use crate::syntax::Syntax;
@@ -280,7 +280,7 @@ pub fn prove(
     let schema = layout.schema();
     let parser = Parser::new(layout.clone(), undeclared.clone(), schema, usize::MAX);
     let file: Arc<str> = input.name().into();
-    let feed = Feed::new(input, layout, parser.syntax.clone());
+    let feed = Feed::new(input, layout, parser.syntax.clone()).with_chunk(SMALL_CHUNK);
     let job = Job {
         parser,
         product: Product::Profile,

@@ -11,7 +11,7 @@ use arrow_schema::{DataType, FieldRef, Fields};
 use arrowload_common_text_files::Rules;
 use arrowload_core::Result;
 
-use crate::lexer::{Lexer, Misplaced, Step, Stop, Str, compact, unescape};
+use crate::lexer::{Lexer, Misplaced, Num, Step, Stop, Str, compact, unescape};
 use crate::names::{Key, Names, duplicate, key_text};
 use crate::node::{Member, Node};
 use crate::options::DuplicateKeys;
@@ -71,9 +71,9 @@ impl Strings {
         match (self.style, text.escaped) {
             (Style::Text | Style::Anything, false) => {
                 let start = self.values.len();
-                match lexer.data[text.start..].first_chunk::<32>() {
+                match lexer.data[text.start..].first_chunk::<64>() {
                     // A copy of a fixed size is a few moves.
-                    Some(bytes) if len <= 32 => {
+                    Some(bytes) if len <= 64 => {
                         self.values.extend_from_slice(bytes);
                         self.values.truncate(start + len);
                     }
@@ -414,17 +414,18 @@ impl Builder {
             Self::Scalar(scalar) => {
                 let fits = match byte {
                     b'-' | b'0'..=b'9' => {
-                        let num = lexer.number()?;
-                        scalar.number(&num, lexer.text(num.start, num.end))
+                        let mut num = Num::default();
+                        lexer.number(&mut num)?;
+                        scalar.number(&num, &lexer.data[num.start..])
                     }
                     b'"' => {
                         let text = lexer.string()?;
                         if text.escaped {
                             let mut plain = Vec::new();
                             unescape(&lexer.data[text.start..text.end], &mut plain);
-                            scalar.string(arrowload_common_text_files::Text::of(&plain))
+                            scalar.string(&plain, plain.len())
                         } else {
-                            scalar.string(lexer.text(text.start, text.end))
+                            scalar.string(&lexer.data[text.start..], text.end - text.start)
                         }
                     }
                     b't' => {

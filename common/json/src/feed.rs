@@ -16,6 +16,9 @@ use crate::scan::{Found, Scan};
 /// The bytes that a chunk has, at least, unless the file ends.
 const CHUNK: usize = 1 << 20;
 
+/// As [`CHUNK`], where no batches come of the chunks: what was read is still in the cache when it is looked at.
+pub(crate) const SMALL_CHUNK: usize = 1 << 18;
+
 /// What rows a chunk has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -35,6 +38,8 @@ pub(crate) struct Note {
     pub(crate) len: usize,
     /// Where it begins.
     pub(crate) place: Place,
+    /// The line feeds in it.
+    pub(crate) line_ends: u64,
     /// Whether it was cut within its only row, of which the beginning is looked at.
     pub(crate) cut: bool,
 }
@@ -117,8 +122,8 @@ impl Feed {
         feed
     }
 
-    /// Makes chunks so small that tests of a few rows have several.
-    #[cfg(test)]
+    /// With chunks of another size; in tests, of so few bytes that a few rows have several.
+    #[must_use]
     pub(crate) fn with_chunk(mut self, bytes: usize) -> Self {
         self.chunk = bytes;
         self
@@ -195,6 +200,7 @@ impl Feed {
             kind,
             len: count,
             place,
+            line_ends: self.place.line - place.line,
             cut: false,
         }
     }

@@ -6,6 +6,7 @@
 use arrowload_common_text_files::Text;
 
 use crate::fault::Fault;
+use crate::stops::stops;
 
 /// The zeros after the bytes that count.
 pub(crate) const PADDING: usize = 64;
@@ -57,7 +58,7 @@ pub(crate) struct Str {
 }
 
 /// A number, with what was learnt on the way over its digits.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Num {
     pub(crate) start: usize,
     pub(crate) end: usize,
@@ -94,8 +95,10 @@ pub(crate) struct Lexer<'a> {
     open: Vec<bool>,
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
+const ZEROS: u64 = 0x3030_3030_3030_3030;
 const HIGH: u64 = 0x8080_8080_8080_8080;
+/// Ten to the power of each index.
+const POWERS: [u64; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
 impl<'a> Lexer<'a> {
     /// Over the first `len` bytes of `data`.
@@ -186,29 +189,34 @@ impl<'a> Lexer<'a> {
     pub(crate) fn string(&mut self) -> Step<Str> {
         let start = self.at + 1;
         let mut at = start;
-        loop {
-            let word = self.word(at);
-            let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
-            // Borrows go upwards only, so that the lowest byte that is found is one of them.
-            let found = (below(word, 0x20)
-                | below(word ^ (ONES * u64::from(b'"')), 1)
-                | below(word ^ (ONES * u64::from(b'\\')), 1))
-                & HIGH;
-            if found == 0 {
-                at += 8;
-                continue;
-            }
-            at += found.trailing_zeros() as usize / 8;
-            if self.data[at] == b'"' {
-                self.at = at + 1;
-                return Ok(Str {
-                    start,
-                    end: at,
-                    escaped: false,
-                });
-            }
-            return self.escaped_string(start, at);
+        // The padding has zeros, which stop. Short strings are done after the first step, most others after the second.
+        let mut found = match self.data[at..].first_chunk::<16>() {
+            Some(bytes) => u64::from(stops(bytes)),
+            None => 1,
+        };
+        let mut step = 16;
+        while found == 0 {
+            at += step;
+            step = 48;
+            let bytes = self.data[at..].first_chunk::<48>();
+            found = bytes.map_or(1, |bytes| {
+                let (parts, _) = bytes.as_chunks::<16>();
+                let parts = parts.iter().enumerate();
+                parts.fold(0, |found, (index, part)| {
+                    found | u64::from(stops(part)) << (16 * index)
+                })
+            });
         }
+        at += found.trailing_zeros() as usize;
+        if self.data[at] == b'"' {
+            self.at = at + 1;
+            return Ok(Str {
+                start,
+                end: at,
+                escaped: false,
+            });
+        }
+        self.escaped_string(start, at)
     }
 
     /// Goes on with a string where it is no longer plain.
@@ -269,22 +277,56 @@ impl<'a> Lexer<'a> {
 
     /// How many digits stand at a place, and what they make of the number before them.
     #[inline(always)]
-    fn digits(&self, at: usize, before: u64) -> (usize, u64) {
-        let (mut count, mut value) = (0, before);
-        for byte in &self.data[at..] {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                break;
+    fn digits(&self, start: usize, before: u64) -> (usize, u64) {
+        let (mut at, mut value) = (start, before);
+        loop {
+            let values = self.word(at) ^ ZEROS;
+            // Carries go upwards only, so that the lowest byte that is found is no digit.
+            let found = (values.wrapping_add(0x7676_7676_7676_7676) | values) & HIGH;
+            if found == 0 {
+                value = value
+                    .wrapping_mul(100_000_000)
+                    .wrapping_add(eight_digits(values));
+                at += 8;
+                continue;
             }
-            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-            count += 1;
+            let count = found.trailing_zeros() / 8;
+            let values = (values << (56 - 8 * count)) << 8;
+            value = value
+                .wrapping_mul(POWERS[count as usize & 7])
+                .wrapping_add(eight_digits(values));
+            return (at + count as usize - start, value);
         }
-        (count, value)
     }
 
-    /// A number, whose first byte stands here: `-` or a digit.
+    /// Of an unsigned number of up to 7 digits before and after its point, how many these are, and where it ends. None says
+    /// nothing: it may be another number, or none.
     #[inline(always)]
-    pub(crate) fn number(&mut self) -> Step<Num> {
+    pub(crate) fn short_number(&self) -> Option<(usize, usize, usize)> {
+        let count = |at: usize| {
+            let values = self.word(at) ^ ZEROS;
+            let found = (values.wrapping_add(0x7676_7676_7676_7676) | values) & HIGH;
+            found.trailing_zeros() as usize / 8
+        };
+        let whole = count(self.at);
+        let (mut scale, mut end) = (0, self.at + whole);
+        if self.data[end] == b'.' {
+            scale = count(end + 1);
+            end += 1 + scale;
+            if scale == 0 {
+                return None;
+            }
+        }
+        let fits = (1..8).contains(&whole)
+            && scale < 8
+            && (whole == 1 || self.data[self.at] != b'0')
+            && !matches!(self.data[end], b'e' | b'E');
+        fits.then_some((whole, scale, end))
+    }
+
+    /// A number, whose first byte stands here: `-` or a digit. It is written in place, since it is too large to be answered.
+    #[inline(always)]
+    pub(crate) fn number(&mut self, num: &mut Num) -> Step<()> {
         let start = self.at;
         let negative = self.data[start] == b'-';
         let mut at = start + usize::from(negative);
@@ -317,15 +359,14 @@ impl<'a> Lexer<'a> {
             }
         }
         self.at = at;
-        Ok(Num {
-            start,
-            end: at,
-            mantissa,
-            whole: whole as u32,
-            scale: scale as u32,
-            negative,
-            exponent,
-        })
+        num.start = start;
+        num.end = at;
+        num.mantissa = mantissa;
+        num.whole = whole as u32;
+        num.scale = scale as u32;
+        num.negative = negative;
+        num.exponent = exponent;
+        Ok(())
     }
 
     #[cold]
@@ -400,7 +441,7 @@ impl<'a> Lexer<'a> {
                     self.string()?;
                 }
                 b'-' | b'0'..=b'9' => {
-                    self.number()?;
+                    self.number(&mut Num::default())?;
                 }
                 b't' => self.literal(b"true")?,
                 b'f' => self.literal(b"false")?,
@@ -450,6 +491,16 @@ impl<'a> Lexer<'a> {
             }
         }
     }
+}
+
+/// The number that the values of eight digits make, the first in the lowest place: "Faster integer parsing" by Ivan Kubica and
+/// Daniel Lemire.
+#[inline(always)]
+fn eight_digits(values: u64) -> u64 {
+    let pairs = values.wrapping_mul(10).wrapping_add(values >> 8);
+    let high = (pairs & 0x0000_00FF_0000_00FF).wrapping_mul(0x000F_4240_0000_0064);
+    let low = ((pairs >> 16) & 0x0000_00FF_0000_00FF).wrapping_mul(0x0000_2710_0000_0001);
+    high.wrapping_add(low) >> 32
 }
 
 /// Where the first control character is.
@@ -566,6 +617,32 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn short_numbers_are_numbers(text in "-?[0-9]{0,9}\\.?[0-9]{0,9}[eE]?[0-9]?|[0-9.eE+-]{1,5}", rest in "[,}/:\n ]") {
+            let mut data = format!("{text}{rest}").into_bytes();
+            let len = data.len();
+            data.resize(len + PADDING, 0);
+            let mut lexer = Lexer::new(&data, len, true, 1);
+            let mut num = Num::default();
+            let short = lexer.short_number();
+            let known = lexer.number(&mut num).is_ok() && num.end == len - 1;
+            let wanted = known && !num.exponent && !num.negative && num.whole < 8 && num.scale < 8;
+            prop_assert_eq!(short.filter(|(.., end)| *end == len - 1), wanted.then_some((num.whole as usize, num.scale as usize, num.end)));
+        }
+
+        #[test]
+        fn numbers_are_their_digits(whole in "0|[1-9][0-9]{0,9}", fraction in "([0-9]{1,9})?", rest in "[,}/:\n]") {
+            let point = if fraction.is_empty() { "" } else { "." };
+            let mut data = format!("-{whole}{point}{fraction}{rest}").into_bytes();
+            let len = data.len();
+            data.resize(len + PADDING, 0);
+            let mut num = Num::default();
+            Lexer::new(&data, len, true, 1).number(&mut num).expect("a number");
+            prop_assert_eq!(num.mantissa, format!("{whole}{fraction}").parse::<u64>().expect("19 digits"));
+            prop_assert_eq!((num.whole as usize, num.scale as usize), (whole.len(), fraction.len()));
+            prop_assert_eq!(num.end, len - 1);
+        }
+
         #[test]
         fn what_is_json_is_what_serde_reads(text in "[\\[\\]{}:, \"\\\\abu0-9.eE+\\-\n\t]{0,12}") {
             let serde = serde_json::from_str::<serde_json::Value>(&text);

@@ -15,6 +15,7 @@ mod reader;
 mod scalar;
 mod scan;
 mod sniff;
+mod stops;
 
 pub use arrowload_common_text_files::{
     All, Compression, InferRows, Input, Mark, Numbers, Types, parse_type,

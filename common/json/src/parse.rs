@@ -146,7 +146,9 @@ impl Parser {
             self.rows(data, note, &mut profiling, &mut parsed, limit)?;
         }
         let mut profile = profiling.profile;
-        let ends: Vec<u64> = memchr::memchr_iter(b'\n', &data[..note.len])
+        // Most often all of them are in the first rows.
+        let last = (profile.last_place() as usize).min(note.len);
+        let ends: Vec<u64> = memchr::memchr_iter(b'\n', &data[..last])
             .map(|end| end as u64)
             .collect();
         let line = |place: u64| note.place.line + ends.partition_point(|end| *end < place) as u64;
@@ -314,8 +316,12 @@ impl Parser {
             });
             lexer.at = end;
         }
-        let lines = memchr::memchr_iter(b'\n', &data[..lexer.at]).count() as u64
-            + u64::from(lexer.at > 0 && data[lexer.at - 1] != b'\n');
+        let ends = if lexer.at == note.len {
+            note.line_ends
+        } else {
+            memchr::memchr_iter(b'\n', &data[..lexer.at]).count() as u64
+        };
+        let lines = ends + u64::from(lexer.at > 0 && data[lexer.at - 1] != b'\n');
         let known = parsed.rows + parsed.blank + parsed.refused.len() as u64;
         if lines != known {
             let message =

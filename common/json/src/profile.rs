@@ -130,7 +130,9 @@ impl Members {
                         return lexer.fault(start, duplicate(self.names.get(index)));
                     }
                     self.filled[index] = self.objects;
-                    profile.value(lexer, duplicates)?;
+                    if !profile.is_like_before(lexer)? {
+                        profile.value(lexer, duplicates)?;
+                    }
                     next = index + 1;
                 }
             }
@@ -150,6 +152,31 @@ impl Members {
 }
 
 impl Profile {
+    /// Goes over a value that is what those before were, and changes nothing. Whether it was one.
+    #[inline(always)]
+    fn is_like_before(&mut self, lexer: &mut Lexer<'_>) -> Step<bool> {
+        match (lexer.blanks(), self.seen) {
+            (b'"', STRING) => {
+                lexer.string()?;
+            }
+            (b'0'..=b'9', NUMBER) => match lexer.short_number() {
+                Some((whole, scale, end)) if self.numbers.covers(whole, scale) => lexer.at = end,
+                _ => return Ok(false),
+            },
+            _ => return Ok(false),
+        }
+        self.values += 1;
+        Ok(true)
+    }
+
+    /// The last place in the text that [`places`](Self::places) asks for.
+    pub(crate) fn last_place(&self) -> u64 {
+        let members = self.members.iter().flat_map(|members| &members.profiles);
+        let below = members.chain(self.items.as_deref()).map(Self::last_place);
+        let own = self.deciding.as_ref().map_or(0, |(place, _)| *place);
+        below.fold(own, u64::max)
+    }
+
     #[inline]
     fn saw(&mut self, kind: u8) -> bool {
         self.values += 1;
@@ -190,7 +217,8 @@ impl Profile {
                 changed
             }
             b'-' | b'0'..=b'9' => {
-                let num = lexer.number()?;
+                let mut num = Num::default();
+                lexer.number(&mut num)?;
                 self.saw(NUMBER) | self.number(lexer, &num)
             }
             b't' => {

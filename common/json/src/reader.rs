@@ -9,7 +9,7 @@ use arrowload_common_text_files::{Input, Mark, Pool, cores};
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::fault::{Misfit, RefusedRow, misfit_error};
-use crate::feed::Feed;
+use crate::feed::{Feed, SMALL_CHUNK};
 use crate::layout::Layout;
 use crate::options::Format;
 use crate::parse::{FoundMisfit, FoundRow, Parsed, Parser, Product};
@@ -238,7 +238,7 @@ fn prove_named(
     let parser = Parser::new(layout, Product::Profile, Vec::new(), usize::MAX);
     let pool = Pool::new(
         "json",
-        feed(input, layout),
+        feed(input, layout).with_chunk(SMALL_CHUNK),
         parser,
         threads.unwrap_or_else(cores),
     )?;

@@ -14,9 +14,11 @@ use arrowload_core::{Error, ErrorKind, Result};
 use crate::lexer::Num;
 
 /// An array of values in the making. What it answers is whether the value fits; it takes none that does not.
+///
+/// Texts are the first bytes of a tail: what is handed on then fits registers.
 pub(crate) trait Scalar: Send {
-    fn number(&mut self, num: &Num, text: Text<'_>) -> bool;
-    fn string(&mut self, text: Text<'_>) -> bool;
+    fn number(&mut self, num: &Num, tail: &[u8]) -> bool;
+    fn string(&mut self, tail: &[u8], len: usize) -> bool;
     fn boolean(&mut self, value: bool) -> bool;
     fn null(&mut self);
     fn len(&self) -> usize;
@@ -41,7 +43,8 @@ where
     S: Fn(Text<'_>) -> Option<T::Native> + Send,
 {
     #[inline]
-    fn number(&mut self, num: &Num, text: Text<'_>) -> bool {
+    fn number(&mut self, num: &Num, tail: &[u8]) -> bool {
+        let text = Text::new(tail, num.end - num.start);
         let Some(value) = (self.from_number)(num, text) else {
             return false;
         };
@@ -50,8 +53,8 @@ where
         true
     }
 
-    fn string(&mut self, text: Text<'_>) -> bool {
-        let Some(value) = (self.from_string)(text) else {
+    fn string(&mut self, tail: &[u8], len: usize) -> bool {
+        let Some(value) = (self.from_string)(Text::new(tail, len)) else {
             return false;
         };
         self.values.push(value);
@@ -97,12 +100,12 @@ struct Booleans {
 }
 
 impl Scalar for Booleans {
-    fn number(&mut self, _num: &Num, text: Text<'_>) -> bool {
-        self.string(text)
+    fn number(&mut self, num: &Num, tail: &[u8]) -> bool {
+        self.string(tail, num.end - num.start)
     }
 
-    fn string(&mut self, text: Text<'_>) -> bool {
-        let rules = self.rules.as_ref();
+    fn string(&mut self, tail: &[u8], len: usize) -> bool {
+        let (rules, text) = (self.rules.as_ref(), Text::new(tail, len));
         match rules.and_then(|rules| rules.boolean(text.bytes(), false)) {
             Some(value) => self.boolean(value),
             None => false,
@@ -186,7 +189,7 @@ const POWERS: [u128; 39] = {
 };
 
 /// A decimal of up to 38 digits.
-#[inline]
+#[inline(always)]
 fn decimal(num: &Num, text: Text<'_>, precision: u8, scale: usize, strict: bool) -> Option<i128> {
     let places = num.scale as usize;
     if num.is_short() && places <= scale {
@@ -197,7 +200,21 @@ fn decimal(num: &Num, text: Text<'_>, precision: u8, scale: usize, strict: bool)
         let value = value as i128;
         return Some(if num.negative { -value } else { value });
     }
-    if num.exponent && !strict {
+    let (tail, len) = text.parts();
+    long_decimal(num.exponent, tail, len, precision, scale, strict)
+}
+
+#[inline(never)]
+fn long_decimal(
+    exponent: bool,
+    tail: &[u8],
+    len: usize,
+    precision: u8,
+    scale: usize,
+    strict: bool,
+) -> Option<i128> {
+    let text = Text::new(tail, len);
+    if exponent && !strict {
         let plain = without_exponent(text)?;
         return number::decimal(Text::of(&plain), precision, scale, false);
     }

@@ -5,7 +5,7 @@
 
 use arrow_buffer::i256;
 
-use crate::text::{Text, digits, wide_digits};
+use crate::text::{Pointed, Text, digits, wide_digits};
 
 /// How numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ const POWERS: [u64; 20] = {
 };
 
 /// `0|-?[1-9][0-9]*`, within 64 bits.
-#[inline]
+#[inline(always)]
 pub fn strict_integer(text: Text<'_>) -> Option<i64> {
     let (negative, magnitude) = text.sign();
     if magnitude.first() == Some(b'0') && (negative || magnitude.len() > 1) {
@@ -98,9 +98,32 @@ pub fn strict_integer(text: Text<'_>) -> Option<i64> {
     }
 }
 
+/// `-?[0-9]{1,15}`; none says nothing: the number may be a longer one, or have a `+`.
+#[inline(always)]
+fn short_integer(text: Text<'_>) -> Option<i64> {
+    let (negative, magnitude) = text.sign();
+    if magnitude.len() > 15 {
+        return None;
+    }
+    let value = digits(magnitude)? as i64;
+    Some(if negative { -value } else { value })
+}
+
 /// `[+-]?[0-9]+`, within 128 bits.
-#[inline]
+#[inline(always)]
 pub fn integer(text: Text<'_>) -> Option<i128> {
+    match short_integer(text) {
+        Some(value) => Some(i128::from(value)),
+        None => {
+            let (tail, len) = text.parts();
+            any_integer(tail, len)
+        }
+    }
+}
+
+#[inline(never)]
+fn any_integer(tail: &[u8], len: usize) -> Option<i128> {
+    let text = Text::new(tail, len);
     let (negative, magnitude) = text.sign();
     let magnitude = if !negative && magnitude.first() == Some(b'+') {
         magnitude.skip(1)
@@ -180,8 +203,27 @@ impl<'a> Parts<'a> {
 
 /// How many digits a plain number of up to 15 digits has before and after the point: one that is no negative zero, and that a
 /// float holds. None says nothing: the number may be another one. `scale` is where the point is likely to be, from the end.
-#[inline]
+#[inline(always)]
 pub fn short(text: Text<'_>, scale: usize) -> Option<(usize, usize)> {
+    let (negative, magnitude) = text.sign();
+    match Pointed::of(magnitude, scale) {
+        Some(found)
+            if (found.whole == 1 || magnitude.first() != Some(b'0'))
+                && !(negative && found.is_zero()) =>
+        {
+            Some((found.whole, scale))
+        }
+        _ => {
+            let (tail, len) = text.parts();
+            short_elsewhere(tail, len, scale)
+        }
+    }
+}
+
+/// As [`short`], where the point is not where it was expected.
+#[inline(never)]
+fn short_elsewhere(tail: &[u8], len: usize, scale: usize) -> Option<(usize, usize)> {
+    let text = Text::new(tail, len);
     let parts = Parts::of(text, scale, true)?;
     let (whole, fraction) = (parts.whole.len(), parts.fraction.len());
     if whole + fraction > 15 {
@@ -194,10 +236,73 @@ pub fn short(text: Text<'_>, scale: usize) -> Option<(usize, usize)> {
     (value != 0 || !parts.negative).then_some((whole, fraction))
 }
 
+/// How the numbers of a column are most often written: with so many digits after the point, and up to eight bytes long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    places: usize,
+    /// What stands in each place, the last byte in the highest: a zero for digits, and the point.
+    pattern: u64,
+    /// What carries into the highest bit of a byte that is neither a digit nor the point.
+    carry: u64,
+}
+
+impl Shape {
+    pub(crate) fn new(places: usize) -> Self {
+        let (mut pattern, mut carry) = ([b'0'; 8], [0x76; 8]);
+        if (1..7).contains(&places) {
+            pattern[7 - places] = b'.';
+            carry[7 - places] = 0x7F;
+        }
+        Self {
+            places,
+            pattern: u64::from_le_bytes(pattern),
+            carry: u64::from_le_bytes(carry),
+        }
+    }
+
+    /// How many digits stand before the point of an unsigned number of this shape, by the strict grammar.
+    #[inline(always)]
+    pub(crate) fn whole(self, tail: &[u8], len: usize) -> Option<usize> {
+        let whole = if self.places == 0 {
+            len
+        } else {
+            len.wrapping_sub(self.places + 1)
+        };
+        // No other length is left if there are more places than eight bytes have.
+        if !(1..=8).contains(&whole) || len > 8 {
+            return None;
+        }
+        let word = u64::from_le_bytes(*tail.first_chunk::<8>()?);
+        let zeros = whole > 1 && word as u8 == b'0';
+        let empty = 64 - 8 * len;
+        let values = (word << empty) ^ self.pattern;
+        let odd = (values.wrapping_add(self.carry) | values) & (0x8080_8080_8080_8080 << empty);
+        (odd == 0 && !zeros).then_some(whole)
+    }
+}
+
 /// A decimal with `scale` digits after the point, as the integer of all its digits. Digits beyond the scale must be zeros,
 /// and the result has at most `precision` digits. A strict decimal has no leading zeros, no `+`, and no `-0`.
-#[inline]
+#[inline(always)]
 pub fn decimal(text: Text<'_>, precision: u8, scale: usize, strict: bool) -> Option<i128> {
+    let (negative, magnitude) = text.sign();
+    if let Some(found) = Pointed::of(magnitude, scale) {
+        let value = found.value();
+        let odd = (found.whole > 1 && magnitude.first() == Some(b'0')) || (negative && value == 0);
+        // No number of 15 digits is too long for a precision of 15.
+        if value < POWERS[usize::from(precision).min(15)] && !(strict && odd) {
+            let value = i128::from(value);
+            return Some(if negative { -value } else { value });
+        }
+    }
+    let (tail, len) = text.parts();
+    any_decimal(tail, len, precision, scale, strict)
+}
+
+/// As [`decimal`], for every number.
+#[inline(never)]
+fn any_decimal(tail: &[u8], len: usize, precision: u8, scale: usize, strict: bool) -> Option<i128> {
+    let text = Text::new(tail, len);
     let parts = Parts::of(text, scale, strict)?;
     let mut fraction = parts.fraction;
     if fraction.len() > scale {
@@ -604,8 +709,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn short_numbers_are_decimals(text in "-?[0-9]{0,9}(\\.[0-9]{0,9})?|[0-9.-]{0,18}", likely in 0..4_usize) {
-            let text = Text::of(text.as_bytes());
+        fn what_has_the_shape_is_a_short_number(text in "[0-9]{0,8}\\.?[0-9]{0,7}|[0-9.-]{0,10}", places in 0..12_usize) {
+            let tail = format!("{text},1234567");
+            let (tail, len) = (tail.as_bytes(), text.len());
+            let found = Shape::new(places).whole(tail, len);
+            let unsigned = !text.starts_with('-') && len <= 8;
+            let short = short(Text::new(tail, len), places)
+                .filter(|(whole, scale)| unsigned && *scale == places && *whole > 0);
+            prop_assert_eq!(found, short.map(|(whole, _)| whole));
+        }
+
+        #[test]
+        fn short_numbers_are_decimals(
+            text in "-?[0-9]{0,9}(\\.[0-9]{0,9})?|[0-9.-]{0,18}|-?0{0,3}\\.0{0,3}", likely in 0..4_usize, rest in 0..20_usize,
+        ) {
+            let tail = format!("{text}{}", "7".repeat(rest));
+            let text = Text::new(tail.as_bytes(), text.len());
+            prop_assert_eq!(short(text, likely), short_elsewhere(text.parts().0, text.len(), likely));
+            for strict in [true, false] {
+                for precision in [4, 38] {
+                    let plain = any_decimal(text.parts().0, text.len(), precision, likely, strict);
+                    prop_assert_eq!(decimal(text, precision, likely, strict), plain);
+                }
+            }
             if let Some((whole, scale)) = short(text, likely) {
                 prop_assert!(whole + scale <= 15);
                 prop_assert!(decimal(text, 38, scale, true).is_some());

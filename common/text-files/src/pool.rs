@@ -36,6 +36,10 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// The bytes of chunks that are held at once, for all threads and for each.
+const BUDGET: usize = 8 << 20;
+const BUDGET_OF_A_THREAD: usize = 3 << 20;
+
 /// The chunks that are still to be cut.
 struct Source<C> {
     chunks: C,
@@ -49,15 +53,22 @@ struct Shared<C: Chunks, W: Work<C>> {
     results: Mutex<Results<W::Done>>,
     /// A result is there, or a worker ended.
     came: Condvar,
+    /// With so many bytes held, no further chunk is begun. It takes very long rows to get there.
+    budget: usize,
     /// A result was taken, or the workers shall stop.
     taken: Condvar,
     stop: AtomicBool,
 }
 
 struct Results<D> {
-    ready: BTreeMap<u64, Result<D>>,
+    /// What came of a chunk, and the chunk's bytes.
+    ready: BTreeMap<u64, (Result<D>, usize)>,
     /// Chunks that may still be begun: it bounds the memory.
     room: usize,
+    /// The bytes of the chunks that were begun, whose results are still here or were the last to be taken.
+    held: usize,
+    /// The bytes of the chunk whose result was taken last.
+    taken: usize,
     working: usize,
     /// The chunks of the file, once its end is known.
     total: Option<u64>,
@@ -76,7 +87,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<C: Chunks, W: Work<C>> Pool<C, W> {
-    /// Begins to work. Memory is bounded by three chunks a thread, and what came of them.
+    /// Begins to work. Memory is bounded by three chunks a thread, or one chunk if it is large, and what came of them.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -88,10 +99,13 @@ impl<C: Chunks, W: Work<C>> Pool<C, W> {
             results: Mutex::new(Results {
                 ready: BTreeMap::new(),
                 room: threads * 2,
+                held: 0,
+                taken: 0,
                 working: threads,
                 total: None,
             }),
             came: Condvar::new(),
+            budget: BUDGET + threads * BUDGET_OF_A_THREAD,
             taken: Condvar::new(),
             stop: AtomicBool::new(false),
         });
@@ -130,12 +144,18 @@ impl<C: Chunks, W: Work<C>> Iterator for Pool<C, W> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut results = lock(&self.shared.results);
+        // Whoever asks for the next result has no more need of the last one.
+        results.held -= std::mem::take(&mut results.taken);
+        if results.held < self.shared.budget {
+            self.shared.taken.notify_all();
+        }
         loop {
-            if let Some(result) = results.ready.remove(&self.next) {
+            if let Some((result, bytes)) = results.ready.remove(&self.next) {
                 results.room += 1;
+                results.taken = bytes;
                 self.next += 1;
                 drop(results);
-                self.shared.taken.notify_one();
+                self.shared.taken.notify_all();
                 return Some(result);
             }
             if results.total == Some(self.next) {
@@ -184,10 +204,16 @@ impl<C: Chunks, W: Work<C>> Shared<C, W> {
         let mut buffer = Vec::new();
         while self.enter() {
             let mut source = lock(&self.source);
+            if !self.may_hold() {
+                return;
+            }
             let number = source.next;
             let filled = source.chunks.fill(&mut buffer);
             source.next += u64::from(matches!(filled, Ok(Some(_))));
+            // Before another worker fills a buffer.
+            lock(&self.results).held += buffer.len();
             drop(source);
+            let bytes = buffer.len();
             let result = match filled {
                 Ok(None) => {
                     self.end(number);
@@ -195,18 +221,36 @@ impl<C: Chunks, W: Work<C>> Shared<C, W> {
                 }
                 Ok(Some(note)) => self.work.work(&buffer, note),
                 Err(error) => {
-                    lock(&self.results).ready.insert(number, Err(error));
+                    lock(&self.results)
+                        .ready
+                        .insert(number, (Err(error), bytes));
                     self.end(number + 1);
                     return;
                 }
             };
-            lock(&self.results).ready.insert(number, result);
-            self.came.notify_one();
-            // One row of hundreds of MiB should not hold that much for the rest of the file.
-            if buffer.capacity() > 8 << 20 {
+            // One long row should not hold its memory for the rest of the file; where all are long, the next is as long.
+            let capacity = buffer.capacity();
+            if capacity > BUDGET && (capacity > 4 * BUDGET || bytes < capacity / 4) {
                 buffer = Vec::new();
             }
+            lock(&self.results).ready.insert(number, (result, bytes));
+            self.came.notify_one();
         }
+    }
+
+    /// Waits until few enough bytes are held; whether to go on.
+    fn may_hold(&self) -> bool {
+        let mut results = lock(&self.results);
+        while results.held >= self.budget {
+            if self.stop.load(Ordering::Relaxed) {
+                return false;
+            }
+            results = self
+                .taken
+                .wait(results)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        true
     }
 
     /// Waits for room; whether there is work to do.
@@ -235,5 +279,74 @@ impl<C: Chunks, W: Work<C>> Shared<C, W> {
         drop(results);
         self.came.notify_all();
         self.taken.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    /// Chunks of one size, and how many were cut.
+    struct Same {
+        bytes: usize,
+        left: usize,
+        cut: Arc<AtomicUsize>,
+    }
+
+    impl Chunks for Same {
+        type Note = ();
+
+        fn fill(&mut self, buffer: &mut Vec<u8>) -> Result<Option<()>> {
+            buffer.clear();
+            if self.left == 0 {
+                return Ok(None);
+            }
+            self.left -= 1;
+            self.cut.fetch_add(1, Ordering::SeqCst);
+            buffer.resize(self.bytes, 0);
+            Ok(Some(()))
+        }
+    }
+
+    struct Length;
+
+    impl Work<Same> for Length {
+        type Done = usize;
+
+        fn work(&self, chunk: &[u8], (): ()) -> Result<usize> {
+            Ok(chunk.len())
+        }
+    }
+
+    /// The chunks that were cut before the last one was done with, at most, and how many there were.
+    fn ahead(bytes: usize) -> (usize, usize) {
+        let cut = Arc::new(AtomicUsize::new(0));
+        let chunks = Same {
+            bytes,
+            left: 6,
+            cut: Arc::clone(&cut),
+        };
+        let (mut done, mut most) = (0, 0);
+        for length in Pool::new("test", chunks, Length, 2).expect("threads") {
+            assert_eq!(length.expect("no error"), bytes);
+            // Time for the others to go too far.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            most = most.max(cut.load(Ordering::SeqCst) - done);
+            done += 1;
+        }
+        (most, done)
+    }
+
+    #[test]
+    fn large_chunks_come_one_at_a_time() {
+        assert_eq!(ahead(BUDGET + 2 * BUDGET_OF_A_THREAD), (1, 6));
+    }
+
+    #[test]
+    fn small_chunks_come_ahead() {
+        let (most, done) = ahead(1_000);
+        assert_eq!(done, 6);
+        assert!((2..=5).contains(&most), "{most}");
     }
 }

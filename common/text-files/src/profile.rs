@@ -2,7 +2,7 @@
 
 use arrow_schema::{DataType, TimeUnit};
 
-use crate::number::{self, Float, NumberStyle, Parts};
+use crate::number::{self, Float, NumberStyle, Parts, Shape};
 use crate::rules::{Numbers, Rules};
 use crate::text::Text;
 use crate::time::{self, Stamp};
@@ -196,19 +196,6 @@ impl NumberProfile {
         changed
     }
 
-    /// Looks at a number that is like those before: short, and with no more digits after its point. Whether it is one.
-    #[inline]
-    fn add_like(&mut self, text: Text<'_>) -> bool {
-        match number::short(text, self.scale) {
-            Some((whole, scale)) if scale <= self.scale => {
-                self.whole = self.whole.max(whole);
-                self.least_scale = self.least_scale.min(scale);
-                true
-            }
-            _ => false,
-        }
-    }
-
     /// Joins what another part of the file has shown; whether it changed what the column is.
     pub fn merge(&mut self, later: &Self) -> bool {
         let before = (self.pointed, self.scale, self.float_form);
@@ -293,6 +280,58 @@ pub fn shown(value: &[u8]) -> String {
     }
 }
 
+#[derive(Debug, Clone, Copy)]
+enum LikelyKind {
+    Number(Shape),
+    Date,
+    Nothing,
+}
+
+/// What most of the next values of a column will be. It is apart from its [`Profile`], so that it can stay in registers while
+/// one value after the other is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Likely {
+    kind: LikelyKind,
+    values: u64,
+    whole: usize,
+    scale: usize,
+    least_scale: usize,
+}
+
+impl Likely {
+    /// Whether a value, the first `len` bytes of `tail`, is one of them.
+    #[inline(always)]
+    pub fn holds(&mut self, tail: &[u8], len: usize) -> bool {
+        let holds = match self.kind {
+            LikelyKind::Number(shape) => match shape.whole(tail, len) {
+                Some(whole) => {
+                    self.whole = self.whole.max(whole);
+                    self.least_scale = self.least_scale.min(self.scale);
+                    true
+                }
+                None => match other_number(tail, len, self.scale) {
+                    Some((whole, scale)) => {
+                        self.whole = self.whole.max(whole);
+                        self.least_scale = self.least_scale.min(scale);
+                        true
+                    }
+                    None => false,
+                },
+            },
+            LikelyKind::Date => time::date(Text::new(tail, len)).is_some(),
+            LikelyKind::Nothing => false,
+        };
+        self.values += u64::from(holds);
+        holds
+    }
+}
+
+/// A short number of another shape, with no more digits after its point.
+#[inline(never)]
+fn other_number(tail: &[u8], len: usize, most: usize) -> Option<(usize, usize)> {
+    number::short(Text::new(tail, len), most).filter(|(_, scale)| *scale <= most)
+}
+
 impl Profile {
     /// Whether nothing more can be learnt: the column is text.
     #[inline]
@@ -300,20 +339,37 @@ impl Profile {
         self.families == 0
     }
 
-    /// Looks at one value; whether it changed what the column is.
-    #[inline]
-    pub fn value(&mut self, text: Text<'_>, rules: &Rules) -> bool {
-        self.values += 1;
-        // What most values of a table are, and what changes nothing.
-        match self.families {
-            NUMBER if rules.numbers.is_plain() && self.numbers.add_like(text) => return false,
-            DATE if rules.date(text).is_some() => return false,
-            _ => {}
+    /// What most of the next values will be, and what changes nothing.
+    pub fn likely(&self, rules: &Rules) -> Likely {
+        let kind = match self.families {
+            NUMBER if rules.numbers.is_plain() => {
+                LikelyKind::Number(Shape::new(self.numbers.scale))
+            }
+            DATE if rules.date_format.is_none() => LikelyKind::Date,
+            _ => LikelyKind::Nothing,
+        };
+        Likely {
+            kind,
+            values: 0,
+            whole: self.numbers.whole,
+            scale: self.numbers.scale,
+            least_scale: self.numbers.least_scale,
         }
-        self.first_of_its_kind(text, rules)
     }
 
-    fn first_of_its_kind(&mut self, text: Text<'_>, rules: &Rules) -> bool {
+    /// Takes in the values that were as they were likely to be.
+    pub fn take(&mut self, likely: Likely) {
+        self.values += likely.values;
+        if let LikelyKind::Number(_) = likely.kind {
+            self.numbers.whole = likely.whole;
+            self.numbers.least_scale = likely.least_scale;
+        }
+    }
+
+    /// Looks at one value, the first `len` bytes of `tail`; whether it changed what the column is.
+    pub fn value(&mut self, tail: &[u8], len: usize, rules: &Rules) -> bool {
+        self.values += 1;
+        let text = Text::new(tail, len);
         let (families, mut changed) = (self.families, self.values == 1);
         if families & NUMBER != 0 {
             match number_of(text, rules.numbers) {
@@ -448,11 +504,15 @@ mod tests {
         // In two parts, as chunks of a file are.
         let mut later = Profile::default();
         let (left, right) = values.split_at(values.len() / 2);
-        for value in left {
-            profile.value(Text::of(value.as_bytes()), &rules);
-        }
-        for value in right {
-            later.value(Text::of(value.as_bytes()), &rules);
+        for (profile, values) in [(&mut profile, left), (&mut later, right)] {
+            for value in values {
+                let mut likely = profile.likely(&rules);
+                let holds = likely.holds(value.as_bytes(), value.len());
+                profile.take(likely);
+                if !holds {
+                    profile.value(value.as_bytes(), value.len(), &rules);
+                }
+            }
         }
         profile.merge(later);
         profile.decide(&rules).0.data_type

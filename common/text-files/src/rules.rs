@@ -39,7 +39,7 @@ pub struct Rules {
 
 impl Rules {
     /// A date, as days from 1970-01-01.
-    #[inline]
+    #[inline(always)]
     pub fn date(&self, text: Text<'_>) -> Option<i32> {
         match &self.date_format {
             None => time::date(text),

@@ -43,22 +43,44 @@ fn days(year: u32, month: u32, day: u32) -> Option<i32> {
     Some((era * 146_097 + day_of_era) as i32 - 146_097 - 719_468)
 }
 
-#[inline]
-fn year(text: Text<'_>, at: usize) -> Option<u32> {
-    Some(two(text, at)? * 100 + two(text, at + 2)?)
-}
-
 /// `YYYY-MM-DD`, `YYYY/MM/DD` or `DD.MM.YYYY`, as days from 1970-01-01.
-#[inline]
+#[inline(always)]
 pub fn date(text: Text<'_>) -> Option<i32> {
-    if text.len() != 10 {
+    const DASHES: u64 = u64::from_le_bytes(*b"0000-00-");
+    const SLASHES: u64 = u64::from_le_bytes(*b"0000/00/");
+    let (first, last) = text.bytes().split_first_chunk::<8>()?;
+    let last: [u8; 2] = last.try_into().ok()?;
+    let pattern = match first[4] {
+        b'-' => DASHES,
+        b'/' => SLASHES,
+        _ => {
+            let (tail, len) = text.parts();
+            return other_date(tail, len);
+        }
+    };
+    // Digits become their values, and what stands between them zero.
+    let word = u64::from_le_bytes(*first) ^ pattern;
+    let day = u32::from(u16::from_le_bytes(last)) ^ 0x3030;
+    let odd = (word.wrapping_add(0x7F76_767F_7676_7676) | word) & 0x8080_8080_8080_8080;
+    if odd != 0 || ((day + 0x7676) | day) & 0x8080 != 0 {
         return None;
     }
-    let between = text.at(4);
-    if (between == b'-' || between == b'/') && text.at(7) == between {
-        days(year(text, 0)?, two(text, 5)?, two(text, 8)?)
-    } else if text.at(2) == b'.' && text.at(5) == b'.' {
-        days(year(text, 6)?, two(text, 3)?, two(text, 0)?)
+    let pairs = word.wrapping_mul(10).wrapping_add(word >> 8);
+    let pair = |at: u32| (pairs >> (8 * at)) as u32 & 0xFF;
+    days(
+        pair(0) * 100 + pair(2),
+        pair(5),
+        (day & 0xFF) * 10 + (day >> 8),
+    )
+}
+
+/// `DD.MM.YYYY`.
+#[inline(never)]
+fn other_date(tail: &[u8], len: usize) -> Option<i32> {
+    let text = Text::new(tail, len);
+    if text.at(2) == b'.' && text.at(5) == b'.' {
+        let year = two(text, 6)? * 100 + two(text, 8)?;
+        days(year, two(text, 3)?, two(text, 0)?)
     } else {
         None
     }

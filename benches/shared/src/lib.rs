@@ -15,7 +15,7 @@ use serde_json::Value;
 /// # Errors
 /// If the file cannot be written.
 pub fn save(name: &str, results: &Value) -> Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results");
     std::fs::create_dir_all(&folder)?;
     Ok(std::fs::write(
         folder.join(format!("{name}.json")),
@@ -90,7 +90,8 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Starts a script of `benches/python`, in a virtual environment with these packages, made at the first run.
+    /// Starts a script of `benches/python`, by the interpreter that `ARROWLOAD_PYTHON` names, or in a virtual environment with
+    /// these packages, made at the first run.
     ///
     /// # Errors
     /// If Python, or a package, is not to be had.
@@ -101,7 +102,7 @@ impl Peers {
         arguments: &[&str],
     ) -> Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("python")
+            .join("../python")
             .join(script);
         let python = python(folder, packages)?;
         let mut child = Command::new(python)
@@ -151,6 +152,18 @@ impl Drop for Peers {
     }
 }
 
+/// The processor, and how many cores there are.
+#[must_use]
+pub fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("an unknown processor", |(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{model}, {cores} cores")
+}
+
 /// The rows as an Arrow IPC file that Python reads.
 ///
 /// # Errors
@@ -167,6 +180,9 @@ pub fn arrow_file(folder: &Path, batches: &[RecordBatch]) -> Result<PathBuf> {
 }
 
 fn python(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
+    if let Some(python) = std::env::var_os("ARROWLOAD_PYTHON") {
+        return Ok(python.into());
+    }
     let environment = folder.join("python");
     let (python, done) = (
         environment.join("bin/python"),
