@@ -82,12 +82,15 @@ fn commands(block: &Block) -> Vec<(usize, Vec<String>)> {
     for (line, index) in block.lines.iter().zip(block.first_line..) {
         if text.is_empty() {
             begins = index;
-        } else {
-            text.push('\n');
+        }
+        if let Some(unfinished) = line.strip_suffix('\\') {
+            text.push_str(unfinished);
+            continue;
         }
         text.push_str(line);
-        // It is `None` where a quote is open, or the line ends in `\`: the command goes on in the next line.
+        // It is `None` where a quote is open: the command goes on in the next line.
         let Some(words) = shlex::split(&text) else {
+            text.push('\n');
             continue;
         };
         let parts = words.split(|word| OPERATORS.contains(&word.as_str()));
