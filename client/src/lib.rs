@@ -44,3 +44,8 @@ pub use serde_json::json;
 
 /// The contract, for those who write loaders and sources.
 pub use arrowload_core as core;
+
+/// The examples of the guide to the library compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/library.md")]
+mod guide {}

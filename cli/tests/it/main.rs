@@ -8,6 +8,7 @@
 mod cloud;
 mod destinations;
 mod ends;
+mod guides;
 mod help;
 mod incremental;
 mod inputs;
