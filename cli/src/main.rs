@@ -3,6 +3,8 @@
 mod args;
 mod connections;
 mod describe;
+#[cfg(test)]
+mod documented;
 mod env_file;
 mod exit;
 mod grid;
