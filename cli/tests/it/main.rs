@@ -11,6 +11,7 @@ mod ends;
 mod help;
 mod hooks;
 mod incremental;
+mod incremental_kills;
 mod inputs;
 mod jobs;
 mod lists;
