@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::Parser;
 
 use crate::args::Cli;
+use crate::job::Job;
 
 const DOCUMENTS: [&str; 4] = [
     "cli/README.md",
@@ -94,6 +95,30 @@ fn every_command_in_the_documents_is_one() {
         }
     }
     assert!(all > 30, "{all}");
+}
+
+/// Jobs, and parts of them.
+#[test]
+fn every_job_in_the_documents_is_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut all = 0;
+    for document in DOCUMENTS {
+        let text = std::fs::read_to_string(root.join(document)).expect(document);
+        for block in text.split("```toml\n").skip(1) {
+            let block = block.split("```").next().unwrap_or_default();
+            if !["[loads.", "on_failure", "on_success"]
+                .iter()
+                .any(|word| block.contains(word))
+            {
+                continue;
+            }
+            all += 1;
+            if let Err(error) = toml::from_str::<Job>(block) {
+                panic!("{document}: {block}\n{error}");
+            }
+        }
+    }
+    assert!(all >= 4, "{all}");
 }
 
 #[test]

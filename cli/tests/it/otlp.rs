@@ -130,6 +130,8 @@ fn a_collector_gets_spans_and_metrics() {
         has(well, "loader", "file") && has(well, "rows", "2"),
         "{well}"
     );
+    let numbers = well.to_string();
+    assert!(numbers.contains("\"intValue\":\"2\""), "{numbers}");
     let failed = loads
         .iter()
         .find(|span| has(span, "outcome", "error"))

@@ -131,11 +131,11 @@ impl Telemetry {
             false => "ok",
         };
         self.ended(outcome, report.retries);
-        self.load.record("rows", report.rows);
+        self.load.record("rows", signed(report.rows));
         if report.already_loaded {
             return;
         }
-        self.load.record("bytes", report.bytes);
+        self.load.record("bytes", signed(report.bytes));
         counter!(LOADED_ROWS, "loader" => loader).increment(report.rows);
         counter!(LOADED_BYTES, "loader" => loader).increment(report.bytes);
         counter!(REJECTED_ROWS, "loader" => loader)
@@ -155,7 +155,7 @@ impl Telemetry {
         counter!(LOADS, "loader" => self.loader, "outcome" => outcome).increment(1);
         counter!(RETRIES, "loader" => self.loader).increment(retries.into());
         self.load.record("outcome", outcome);
-        self.load.record("retries", retries);
+        self.load.record("retries", i64::from(retries));
     }
 }
 
@@ -163,6 +163,11 @@ impl Drop for Telemetry {
     fn drop(&mut self) {
         gauge!(IN_PROGRESS, "loader" => self.loader).decrement(1);
     }
+}
+
+/// Traces have no larger numbers.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// A target that is a URL may have a user, a password or a signature.
