@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -206,6 +207,8 @@ struct State {
     loads: BTreeMap<String, [Option<Arc<Ready>>; 2]>,
     running: tokio::sync::Mutex<JoinSet<()>>,
     told: Mutex<Vec<Value>>,
+    /// The job's own hook is called once, also if an interrupt comes while it runs.
+    job_has_ended: AtomicBool,
 }
 
 impl Calls {
@@ -225,11 +228,15 @@ impl Calls {
             loads: loads.map(ready).collect::<Result<_, Failure>>()?,
             running: tokio::sync::Mutex::default(),
             told: Mutex::default(),
+            job_has_ended: AtomicBool::new(false),
         })))
     }
 
     /// Tells the hook of a load, or without a name that of the job, how it has ended; nobody waits for it here.
     pub(crate) async fn tell(&self, load: Option<&str>, is_well: bool, report: &Value) {
+        if load.is_none() && self.0.job_has_ended.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let hooks = match load {
             None => Some(&self.0.own),
             Some(load) => self.0.loads.get(load),

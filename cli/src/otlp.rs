@@ -51,7 +51,7 @@ pub(crate) struct Otlp {
 pub(crate) fn start(endpoint: Option<&str>) -> Result<Option<(Otlp, Bridge)>, Failure> {
     let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_off = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|text| text == "true");
-    if is_off || (endpoint.is_none() && !ENDPOINTS.iter().any(|name| is_set(&name))) {
+    if is_off || (endpoint.is_none() && !ENDPOINTS.iter().any(is_set)) {
         return Ok(None);
     }
     let endpoint = endpoint.map(checked).transpose()?;

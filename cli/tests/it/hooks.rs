@@ -223,3 +223,26 @@ on_failure = "cat > load.json"
     assert_eq!(place.run(&["run", "wrong.toml"]).code, 2);
     assert_eq!(json(&place.read("wrong.json"))["status"], "failed");
 }
+
+#[test]
+fn an_interrupt_behind_the_last_load_calls_no_second_hook() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE).write(
+        "job.toml",
+        r#"
+on_success = "echo well >> said; sleep 1; echo to its end >> said"
+on_failure = "echo failed >> said"
+[loads.people]
+from = "people.csv"
+to = "a.parquet"
+"#,
+    );
+    let mut child = place.spawn(&["run", "job.toml"]);
+    let began = Instant::now();
+    while !place.path().join("said").exists() && began.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = Command::new("kill").arg(child.id().to_string()).status();
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert_eq!(place.read("said"), "well\nto its end\n");
+}
