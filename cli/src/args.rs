@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::incremental::IncrementalArgs;
 use crate::shape::Shape;
+use crate::telemetry::TelemetryArgs;
 use crate::to::{Destinations, SEVERAL};
 
 const STYLES: Styles = Styles::styled()
@@ -111,6 +112,19 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// What is asked to be told of loads while the command runs, and the command's name. A plan loads nothing.
+    pub(crate) fn telemetry(&self) -> Option<(&'static str, &TelemetryArgs)> {
+        match self {
+            Self::Load(args) if !args.dry_run => Some(("load", &args.telemetry)),
+            Self::Query(args) => Some(("query", &args.telemetry)),
+            Self::Run(args) if !args.dry_run => Some(("run", &args.telemetry)),
+            Self::Replay(args) => Some(("replay", &args.telemetry)),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Schema {
     Config,
@@ -200,6 +214,8 @@ pub(crate) struct LoadArgs {
     /// Show what would happen, column by column, and change nothing
     #[arg(short = 'n', long, help_heading = "How")]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArgs,
 }
 
 #[derive(Debug, Args)]
@@ -254,6 +270,8 @@ pub(crate) struct QueryArgs {
     /// `arrowload-dead-letters`, which `arrowload replay FILE --to …` reads again, and the command ends with exit code 3
     #[arg(long, value_enum, default_value_t = OnError::Fail, value_name = "WHAT")]
     pub(crate) on_error: OnError,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -368,6 +386,8 @@ pub(crate) struct RunArgs {
     /// Show what each load would do, and change nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArgs,
 }
 
 #[derive(Debug, Args)]
@@ -397,6 +417,8 @@ pub(crate) struct ReplayArgs {
     /// An option of the load, such as on_error=skip
     #[arg(short = 'O', long = "option", value_name = "KEY=VALUE")]
     pub(crate) options: Vec<String>,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArgs,
 }
 
 #[derive(Debug, Subcommand)]

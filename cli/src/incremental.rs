@@ -26,7 +26,8 @@ use crate::load::{self, Load};
 use crate::to::To;
 use crate::watch::Watch;
 
-/// The parameters of the window: from, inclusive unless the cursor is unique, and to.
+/// The parameters of the window: from, inclusive unless the cursor is unique, and to, exclusive unless it is. A query may use them; a
+/// filter is put around it in any case.
 const FROM: &str = "cursor";
 const TO: &str = "cursor_end";
 /// The mark, where rows beyond it are looked for.
@@ -53,8 +54,8 @@ pub(crate) struct Incremental {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Incremental")]
 pub(crate) struct IncrementalArgs {
-    /// Load the rows whose value of this column is new since the last such load. The query may use $cursor, where they begin; rows
-    /// of the newest value wait for the next load
+    /// Load the rows whose value of this column is new since the last such load. The query may use $cursor and $cursor_end, between
+    /// which they are; rows of the newest value wait for the next load
     #[arg(long, value_name = "COLUMN")]
     pub(crate) incremental: Option<String>,
     /// How late rows may come: 5m, or a number for a cursor of numbers. As much is read again each time, with --mode upsert
@@ -177,8 +178,7 @@ impl<'a> Next<'a> {
     async fn check(&self, load: Load) -> Result<(), Failure> {
         // Where the rows begin matters nothing yet.
         let base = &self.question.sql;
-        let nothing = [(FROM, arrow_array::new_null_array(&DataType::Null, 1))];
-        let query = self.query(base, &self.bound(base, &nothing))?;
+        let query = self.query(base, &self.bound(base, &nothing()))?;
         let question = self.question.with_query(query);
         let mut planned = load::all(&question, [load.to]).plan().await?;
         let plan = planned.remove(0).result?;
@@ -228,21 +228,9 @@ impl<'a> Next<'a> {
                 self.load_id(self.number)
             )));
         }
-        let base = self.question.sql.trim().trim_end_matches(';');
-        if has_parameter(base, TO) {
-            return Err(Failure::usage(
-                "the end of the window is put around the query: write $cursor only, or neither",
-            ));
-        }
+        let base = self.base();
         let column = quoted(&self.wanted.cursor);
-        // What the type of the column is, the query knows.
-        let kind = self
-            .ask(
-                &format!("SELECT {column} FROM ({base}) AS source LIMIT 0"),
-                &[],
-            )
-            .await?
-            .0;
+        let kind = self.kind().await?;
         let begin = self.mark.as_deref().or(self.wanted.initial.as_deref());
         let begin = begin.map(|text| value(text, &kind)).transpose()?;
         let begin = match (&self.wanted.lag, &self.mark, begin) {
@@ -258,10 +246,20 @@ impl<'a> Next<'a> {
             .iter()
             .map(|begin| (FROM, Arc::clone(begin)))
             .collect();
+        // Where the window ends is not known yet: until then it does not.
+        let mut open = from.clone();
+        if has_parameter(base, TO) {
+            let end = never(&kind).ok_or_else(|| {
+                Failure::usage(format!(
+                    "for a cursor of type {kind} there is no $cursor_end; write $cursor only, as a filter is put around the query"
+                ))
+            })?;
+            open.push((TO, end));
+        }
         let nulls =
             format!("SELECT {column} FROM ({base}) AS source WHERE {column} IS NULL LIMIT 1");
         if !self
-            .ask(&nulls, &self.bound(base, &from))
+            .ask(&nulls, &self.bound(base, &open))
             .await?
             .1
             .is_empty()
@@ -276,7 +274,7 @@ impl<'a> Next<'a> {
             .as_deref()
             .map(|text| value(text, &kind))
             .transpose()?;
-        let mut bound = from.clone();
+        let mut bound = open.clone();
         let mut newest = format!("SELECT max({column}) FROM ({base}) AS source");
         if let Some(known) = known {
             newest += &format!(" WHERE {column} > ${KNOWN}");
@@ -303,8 +301,11 @@ impl<'a> Next<'a> {
             .as_ref()
             .map(|_| format!("{column} {above} ${FROM} AND "))
             .unwrap_or_default();
-        let sql = format!("SELECT * FROM ({base}) AS source WHERE {lower}{column} {below} ${TO}");
         let window: Vec<(&str, ArrayRef)> = from.into_iter().chain([(TO, newest)]).collect();
+        if has_parameter(base, TO) {
+            self.check_end(below, &open, &window).await?;
+        }
+        let sql = format!("SELECT * FROM ({base}) AS source WHERE {lower}{column} {below} ${TO}");
         let query = self.query(&sql, &window)?;
         let mut load = self.load(Some(self.load_id(self.number + 1)), job_load)?;
         load.to = load.to.mark(Mark::new(self.mark.clone(), new));
@@ -315,24 +316,65 @@ impl<'a> Next<'a> {
 
     /// Writes nothing but a mark: `None` for that of no load.
     pub(crate) async fn set(&self, mark: Option<&str>, watch: &Watch) -> Result<Ended, Failure> {
-        let base = self.question.sql.trim().trim_end_matches(';');
-        let column = quoted(&self.wanted.cursor);
         if let Some(mark) = mark {
-            let (kind, _) = self
-                .ask(
-                    &format!("SELECT {column} FROM ({base}) AS source LIMIT 0"),
-                    &[],
-                )
-                .await?;
-            value(mark, &kind)?;
+            value(mark, &self.kind().await?)?;
         }
+        let base = self.base();
         let sql = format!("SELECT * FROM ({base}) AS source WHERE 1 = 0");
         let mut load = self.load(Some(self.load_id(self.number + 1)), None)?;
         let new = Mark::new(self.mark.clone(), mark.unwrap_or_default());
         load.to = load.to.mark(new);
-        let question = self.question.with_query(self.query(&sql, &[])?);
+        let query = self.query(&sql, &self.bound(base, &nothing()))?;
+        let question = self.question.with_query(query);
         let ended = load::run(&question, vec![load], false, watch).await?;
         Ok(Ended::Loaded(ended.into_iter().map(moved).collect()))
+    }
+
+    /// The query, as a part of another one.
+    fn base(&self) -> &str {
+        self.question.sql.trim().trim_end_matches(';')
+    }
+
+    /// What the type of the cursor is, the query knows.
+    async fn kind(&self) -> Result<DataType, Failure> {
+        let (base, column) = (self.base(), quoted(&self.wanted.cursor));
+        let sql = format!("SELECT {column} FROM ({base}) AS source LIMIT 0");
+        let (kind, _) = self.ask(&sql, &self.bound(base, &nothing())).await?;
+        Ok(kind)
+    }
+
+    /// A query that ends before its window does would leave rows out that no later window has.
+    async fn check_end(
+        &self,
+        below: &str,
+        open: &[(&str, ArrayRef)],
+        window: &[(&str, ArrayRef)],
+    ) -> Result<(), Failure> {
+        const END: &str = "cursor_last";
+        let (base, column) = (self.base(), quoted(&self.wanted.cursor));
+        let last =
+            format!("SELECT max({column}) FROM ({base}) AS source WHERE {column} {below} ${END}");
+        let ends = window.iter().filter(|(name, _)| *name == TO);
+        let ends: Vec<_> = ends.map(|(_, end)| (END, Arc::clone(end))).collect();
+        let Some(wanted) = self.newest(&last, &[open, &ends].concat()).await? else {
+            return Ok(());
+        };
+        let found = self.newest(&last, &[window, &ends].concat()).await?;
+        // Rows may have come meanwhile.
+        let is_there = match &found {
+            None => false,
+            Some(found) => {
+                let less = arrow_ord::cmp::lt(found, &wanted);
+                let less = less.map_err(|error| Failure::failed(error.to_string()))?;
+                !less.value(0)
+            }
+        };
+        match is_there {
+            true => Ok(()),
+            false => Err(Failure::usage(format!(
+                "the query leaves out rows of its window, which no later load would have: let it take all below $cursor_end ({column} {below} ${TO})"
+            ))),
+        }
     }
 
     /// What a query uses of the window.
@@ -356,11 +398,7 @@ impl<'a> Next<'a> {
         sql: &str,
         bound: &[(&str, ArrayRef)],
     ) -> Result<(DataType, Vec<ArrayRef>), Failure> {
-        // Where rows are only looked at for their type, `$cursor` is nothing.
-        let unbound = has_parameter(sql, FROM) && bound.is_empty();
-        let null = [(FROM, arrow_array::new_null_array(&DataType::Null, 1))];
-        let query = self.query(sql, if unbound { &null } else { bound })?;
-        let batches = query.stream().await?;
+        let batches = self.query(sql, bound)?.stream().await?;
         let kind = batches.schema().field(0).data_type().clone();
         let batches: Vec<_> = batches.try_collect().await?;
         let values = batches
@@ -406,6 +444,58 @@ fn moved(mut outcome: DestinationOutcome) -> DestinationOutcome {
         }
     });
     outcome
+}
+
+/// The window, where rows are only looked at for their type.
+fn nothing() -> [(&'static str, ArrayRef); 2] {
+    let null = arrow_array::new_null_array(&DataType::Null, 1);
+    [(FROM, Arc::clone(&null)), (TO, null)]
+}
+
+/// A value of this type that no row reaches, if there is one that engines take.
+fn never(kind: &DataType) -> Option<ArrayRef> {
+    /// In the year 262 thousand, which PostgreSQL can hold, and others too.
+    const DAYS: i64 = 95_000_000;
+    let strict = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    let cast = |number: i64, kind: &DataType| {
+        let number: ArrayRef = Arc::new(Int64Array::from(vec![number]));
+        cast_with_options(&number, kind, &strict).ok()
+    };
+    match kind {
+        DataType::Int8 => cast(i8::MAX.into(), kind),
+        DataType::Int16 => cast(i16::MAX.into(), kind),
+        DataType::Int32 => cast(i32::MAX.into(), kind),
+        DataType::Int64 => cast(i64::MAX, kind),
+        DataType::UInt8 => cast(u8::MAX.into(), kind),
+        DataType::UInt16 => cast(u16::MAX.into(), kind),
+        DataType::UInt32 => cast(u32::MAX.into(), kind),
+        DataType::UInt64 => Some(Arc::new(arrow_array::UInt64Array::from(vec![u64::MAX]))),
+        DataType::Float64 => Some(Arc::new(arrow_array::Float64Array::from(vec![
+            f64::INFINITY,
+        ]))),
+        DataType::Date32 => Some(Arc::new(arrow_array::Date32Array::from(vec![
+            i32::try_from(DAYS).ok()?,
+        ]))),
+        DataType::Timestamp(unit, _) => {
+            let in_day = match unit {
+                TimeUnit::Second => 86_400,
+                TimeUnit::Millisecond => 86_400_000,
+                TimeUnit::Microsecond => 86_400_000_000,
+                TimeUnit::Nanosecond => 86_400_000_000_000,
+            };
+            cast(DAYS.saturating_mul(in_day), kind)
+        }
+        DataType::Decimal128(precision, scale) => {
+            let most = 10_i128.checked_pow((*precision).into())? - 1;
+            let array = arrow_array::Decimal128Array::from(vec![most]);
+            let array = array.with_precision_and_scale(*precision, *scale).ok()?;
+            Some(Arc::new(array))
+        }
+        _ => None,
+    }
 }
 
 /// Whether a query has a parameter of this name.
@@ -511,6 +601,19 @@ mod tests {
             let moved = minus(&begin, lag).expect("earlier");
             assert_eq!(text(&moved).expect("text"), earlier);
         }
+        for kind in [
+            micros.clone(),
+            DataType::Timestamp(TimeUnit::Nanosecond, None),
+            DataType::Timestamp(TimeUnit::Second, None),
+            DataType::Int16,
+            DataType::UInt64,
+            DataType::Date32,
+            DataType::Decimal128(38, 4),
+        ] {
+            let far = never(&kind).expect("a value");
+            assert_eq!((far.data_type(), far.null_count()), (&kind, 0));
+        }
+        assert!(never(&DataType::Utf8).is_none());
         assert!(value("yesterday", &micros).is_err());
         assert!(minus(&value("1", &DataType::Int64).expect("a value"), "5m").is_err());
         assert!(has_parameter("a > $cursor)", FROM) && !has_parameter("a < $cursor_end", FROM));

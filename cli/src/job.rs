@@ -13,6 +13,7 @@ use arrowload::core::nearest;
 
 use crate::args::InputFormat;
 use crate::exit::Failure;
+use crate::hook::{Calls, Hook, Hooks};
 use crate::incremental::Incremental;
 use crate::job_to::{JobDestinations, OneOrMoreSchema};
 use crate::shape::Shape;
@@ -30,6 +31,11 @@ pub(crate) struct Job {
     /// Variables and their values, which `--var` replaces.
     #[serde(default)]
     pub(crate) vars: BTreeMap<String, Value>,
+    /// Called when the job has ended well: a command line, `["program", "argument"]`, or `{ url = "https://…", headers = { … } }`. The
+    /// report is its standard input, or the body of its POST, as JSON.
+    pub(crate) on_success: Option<Hook>,
+    /// Called in the same ways when the job has failed or was interrupted.
+    pub(crate) on_failure: Option<Hook>,
     /// The loads by name.
     #[serde(default)]
     pub(crate) loads: BTreeMap<String, JobLoad>,
@@ -94,9 +100,21 @@ pub(crate) struct JobLoad {
     /// The loads that must have ended well before.
     #[serde(default)]
     pub(crate) after: Vec<String>,
+    /// Called when the load has ended well: a command line, `["program", "argument"]`, or `{ url = "https://…", headers = { … } }`. The
+    /// report is its standard input, or the body of its POST, as JSON.
+    pub(crate) on_success: Option<Hook>,
+    /// Called in the same ways when the load has failed or was interrupted.
+    pub(crate) on_failure: Option<Hook>,
 }
 
 impl JobLoad {
+    pub(crate) fn hooks(&self) -> Hooks {
+        Hooks {
+            on_success: self.on_success.clone(),
+            on_failure: self.on_failure.clone(),
+        }
+    }
+
     /// How files are read, types among it.
     pub(crate) fn reading(&self) -> Map<String, Value> {
         let types = self
@@ -273,6 +291,16 @@ impl Job {
             loads.insert(name, serde_json::from_value(value).map_err(failed)?);
         }
         job.loads = loads;
+        for (name, hook) in [
+            ("on_success", &mut job.on_success),
+            ("on_failure", &mut job.on_failure),
+        ] {
+            let place = format!("{shown}: {name}");
+            let failed = |error: serde_json::Error| Failure::usage(format!("{place}: {error}"));
+            let mut value = serde_json::to_value(&*hook).map_err(failed)?;
+            render(&mut value, &environment, &vars, &place)?;
+            *hook = serde_json::from_value(value).map_err(failed)?;
+        }
         job.name = job.name.or_else(|| {
             file.file_stem()
                 .map(|stem| stem.to_string_lossy().into_owned())
@@ -333,6 +361,16 @@ impl Job {
             "these loads wait for each other: {}",
             left.into_iter().cloned().collect::<Vec<_>>().join(", ")
         ))
+    }
+
+    /// What is called at the end of a run, checked.
+    pub(crate) fn calls(&self, run: &str) -> Result<Calls, Failure> {
+        let own = Hooks {
+            on_success: self.on_success.clone(),
+            on_failure: self.on_failure.clone(),
+        };
+        let loads = self.loads.iter().map(|(name, load)| (name, load.hooks()));
+        Calls::new((self.name(), run), &own, loads)
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -8,6 +8,8 @@ mod documented;
 mod env_file;
 mod exit;
 mod grid;
+mod hook;
+mod http;
 mod incremental;
 mod input;
 mod ipc;
@@ -18,6 +20,8 @@ mod leaky;
 mod list;
 mod load;
 mod machine;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod outcome;
 mod output;
 mod panics;
@@ -27,16 +31,21 @@ mod progress;
 mod query;
 mod run;
 mod runs;
+#[cfg(test)]
+mod scheduled;
 mod shape;
 mod show;
 mod spool;
+mod telemetry;
 mod to;
 mod watch;
 
 use clap::Parser;
+use tracing::Instrument;
 
 use crate::args::{Cli, Command};
 use crate::exit::{Exit, Failure};
+use crate::telemetry::Telemetry;
 use crate::watch::Watch;
 
 /// Batches are large and short-lived: the system's allocator gives their pages back and fetches them again, zeroed.
@@ -57,13 +66,27 @@ fn main() -> std::process::ExitCode {
             .unwrap_or_else(|failure| failure.report(&common, &watch))
             .into();
     }
+    let mut telemetry = match Telemetry::start(&cli.command) {
+        Ok(telemetry) => telemetry,
+        Err(failure) => return failure.report(&common, &watch).into(),
+    };
+    show::logs(&common, &telemetry);
     let code = exit::guarded(&common, &watch, || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::failed(format!("the runtime does not start: {error}")))?;
-        runtime.block_on(exit::interruptible(dispatch(cli, &watch)))
+        runtime.block_on(async {
+            telemetry.run()?;
+            let span = telemetry.span();
+            let ended = exit::interruptible(dispatch(cli, &watch).instrument(span)).await;
+            if matches!(ended, Err(Failure::Interrupted)) {
+                watch.hooks_at_interrupt().await;
+            }
+            ended
+        })
     });
+    telemetry.end(code);
     code.into()
 }
 

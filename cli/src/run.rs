@@ -9,9 +9,11 @@ use arrowload::core::{LoadState, nearest};
 use arrowload::{DestinationOutcome, Error, ErrorKind};
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
+use tracing::Instrument;
 
 use crate::args::{Common, From, Report, RunArgs};
 use crate::exit::{Exit, Failure, say};
+use crate::hook::Calls;
 use crate::incremental::{self, Next};
 use crate::input::Question;
 use crate::job::{Job, JobLoad};
@@ -64,6 +66,7 @@ struct Running {
     run: Mutex<Run>,
     started: Instant,
     ended: Mutex<BTreeMap<String, Ended>>,
+    hooks: Calls,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -83,10 +86,12 @@ pub(crate) async fn command(
     choose(&mut job, &args.only)?;
     let folder = args.job.parent().unwrap_or(Path::new("")).to_owned();
     if args.dry_run {
+        job.calls("")?;
         return dry_run(&job, &folder, common).await;
     }
     let runs = Runs::read(job.name(), &job.vars_digest());
     let run = begin(&runs, &args)?;
+    let hooks = job.calls(&run.id)?;
     let running = Arc::new(Running {
         job,
         folder,
@@ -94,10 +99,12 @@ pub(crate) async fn command(
         run: Mutex::new(run),
         started: Instant::now(),
         ended: Mutex::default(),
+        hooks,
     });
-    running.check().await?;
-    if args.resume.is_some() {
-        running.look_back(args.again).await?;
+    running.call_hooks_at_interrupt(watch);
+    if let Err(failure) = running.look(&args).await {
+        running.refused(&failure).await;
+        return Err(failure);
     }
     note(&format!("run {}", lock(&running.run).id));
     running.keep();
@@ -106,6 +113,8 @@ pub(crate) async fn command(
         let _ = interrupted.summarise(common, Some(targets));
     });
     running.run_all(watch).await?;
+    running.call_hooks(None).await;
+    running.hooks.ended().await;
     watch.no_job();
     running.summarise(common, None)?;
     let ended = lock(&running.ended);
@@ -280,6 +289,51 @@ impl Running {
         }
     }
 
+    /// Looks at what would keep the run from its first load.
+    async fn look(&self, args: &RunArgs) -> Result<(), Failure> {
+        self.check().await?;
+        match args.resume {
+            Some(_) => self.look_back(args.again).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the job's hook of a run that did not begin.
+    async fn refused(&self, failure: &Failure) {
+        let error = match failure {
+            Failure::Load(error) => machine::error(error),
+            Failure::Usage(text) => machine::plain_error("usage", text),
+            Failure::Failed(text) => machine::plain_error("failed", text),
+            _ => return,
+        };
+        self.hooks.tell(None, false, &machine::failure(error)).await;
+        self.hooks.ended().await;
+    }
+
+    /// Tells the job's hook how the run has ended.
+    async fn call_hooks(&self, interrupted: Option<&[Value]>) {
+        let (_, report) = self.summary(interrupted);
+        let is_well = report["status"] == "done";
+        self.hooks.tell(None, is_well, &report).await;
+    }
+
+    fn call_hooks_at_interrupt(self: &Arc<Self>, watch: &Watch) {
+        let this = Arc::clone(self);
+        watch.hooks(move |targets| {
+            Box::pin(async move {
+                for name in this.job.loads.keys() {
+                    let has_ended = lock(&this.ended).contains_key(name);
+                    let (_, entry) = not_ended(name, &targets);
+                    if !has_ended && entry["status"] == "interrupted" {
+                        this.hooks.tell(Some(name), false, &entry).await;
+                    }
+                }
+                this.call_hooks(Some(&targets)).await;
+                this.hooks.ended_soon().await;
+            })
+        });
+    }
+
     /// What is wrong with the job is said before its first load.
     async fn check(&self) -> Result<(), Failure> {
         for (name, load) in &self.job.loads {
@@ -359,14 +413,21 @@ impl Running {
                 if let Some(failed) = failed {
                     waiting.remove(name);
                     note(&format!("{name}: not run, as {failed} did not end well"));
-                    self.has_ended(name, Ended::Skipped(failed));
+                    self.has_ended(name, Ended::Skipped(failed)).await;
                 } else if running.len() < self.job.at_once {
                     waiting.remove(name);
-                    running.push(async move { (name, self.run_one(name, load, watch).await) });
+                    let span = tracing::info_span!(
+                        "job_load",
+                        otel.name = format!("load {name}"),
+                        job = self.job.name(),
+                        run = lock(&self.run).id
+                    );
+                    let one = async move { (name, self.run_one(name, load, watch).await) };
+                    running.push(one.instrument(span));
                 }
             }
             match running.next().await {
-                Some((name, ended)) => self.told(name, ended)?,
+                Some((name, ended)) => self.told(name, ended).await?,
                 None if waiting.is_empty() => return Ok(()),
                 // A load that was not run may free others from waiting.
                 None => {}
@@ -404,7 +465,7 @@ impl Running {
     }
 
     /// Says how a load has ended, and keeps it.
-    fn told(
+    async fn told(
         &self,
         name: &str,
         ended: Result<Vec<DestinationOutcome>, Failure>,
@@ -440,16 +501,21 @@ impl Running {
             drop(run);
             self.keep();
         }
-        self.has_ended(name, ended);
+        self.has_ended(name, ended).await;
         Ok(())
     }
 
-    fn has_ended(&self, name: &str, how: Ended) {
+    async fn has_ended(&self, name: &str, how: Ended) {
+        // One that was not run has nothing to tell; the job's own hook does.
+        if !matches!(how, Ended::Skipped(_)) {
+            let (_, report) = shown(name, &how);
+            self.hooks.tell(Some(name), how.is_well(), &report).await;
+        }
         lock(&self.ended).insert(name.to_owned(), how);
     }
 
-    /// Prints how the loads have ended; `interrupted` has what became of those that have not.
-    fn summarise(&self, common: &Common, interrupted: Option<&[Value]>) -> Result<(), Failure> {
+    /// How the loads have ended, as rows of a table and as an object; `interrupted` has what became of those that have not.
+    fn summary(&self, interrupted: Option<&[Value]>) -> (Vec<Vec<String>>, Value) {
         let ended = lock(&self.ended);
         let (mut rows, mut entries) = (Vec::new(), serde_json::Map::new());
         for name in self.job.loads.keys() {
@@ -468,25 +534,34 @@ impl Running {
             (None, 0) => "done",
             (None, _) => "failed",
         };
+        let summary = json!({
+            "status": status,
+            "job": self.job.name,
+            "run": run,
+            "elapsed": seconds,
+            "failed": failed,
+            "loads": entries,
+        });
+        (rows, summary)
+    }
+
+    /// Prints the summary.
+    fn summarise(&self, common: &Common, interrupted: Option<&[Value]>) -> Result<(), Failure> {
+        let (rows, mut summary) = self.summary(interrupted);
         if common.output == Report::Json {
-            let summary = json!({
-                "status": status,
-                "job": self.job.name,
-                "run": run,
-                "elapsed": seconds,
-                "failed": failed,
-                "loads": entries,
-            });
+            summary["hooks"] = self.hooks.told().into();
             return outcome::tell(&machine::json(&summary)?);
         }
         if common.quiet {
             return Ok(());
         }
         let mut text = show::table(&["load", "status", "rows", "seconds", ""], rows);
+        let ended = lock(&self.ended);
         let done = ended.values().filter(|ended| ended.is_well()).count();
         let all = self.job.loads.len();
+        let (seconds, run) = (self.started.elapsed().as_secs_f64(), &lock(&self.run).id);
         text += &format!("{done} of {all} loads in {seconds:.2} s, run {run}\n");
-        if status != "done" {
+        if summary["status"] != "done" {
             text += "what was loaded stays; --resume goes on with the rest\n";
         }
         outcome::tell(&text)

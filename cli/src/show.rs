@@ -10,7 +10,7 @@ use arrowload_common_text::printable_lines;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
-use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
@@ -19,6 +19,7 @@ use crate::args::{Common, LogFormat};
 use crate::exit::Failure;
 use crate::progress::Display;
 use crate::spool;
+use crate::telemetry::Telemetry;
 
 /// How lines are said, as the flags want it.
 static SPEECH: OnceLock<Speech> = OnceLock::new();
@@ -34,7 +35,7 @@ struct Speech {
     display: Display,
 }
 
-/// Takes what the flags say of lines and logs.
+/// Takes what the flags say of lines.
 pub(crate) fn set_up(common: &Common) {
     let json = common.log_format == LogFormat::Json;
     let speech = Speech {
@@ -43,9 +44,7 @@ pub(crate) fn set_up(common: &Common) {
         display: Display::new(common.quiet, json),
     };
     // A second call has nothing new to say.
-    if SPEECH.set(speech).is_ok() {
-        logs(common);
-    }
+    let _ = SPEECH.set(speech);
 }
 
 /// Where progress is shown.
@@ -253,7 +252,7 @@ pub(crate) fn retries() -> Vec<String> {
 
 /// Log lines go to standard error: ours with -v and -vv, those of the engines too with -vvv, nothing with --quiet. What went wrong is
 /// said once, at the end.
-fn logs(common: &Common) {
+pub(crate) fn logs(common: &Common, telemetry: &Telemetry) {
     let json = common.log_format == LogFormat::Json;
     let (ours, others) = match (common.quiet, common.verbose) {
         (true, _) if json => (LevelFilter::ERROR, LevelFilter::OFF),
@@ -281,10 +280,26 @@ fn logs(common: &Common) {
     let of_pipeline = filter_fn(|metadata| {
         *metadata.level() == tracing::Level::WARN && metadata.target().starts_with("arrowload_core")
     });
-    tracing_subscriber::registry()
-        .with(lines.with_filter(targets))
-        .with(told.with_filter(of_pipeline))
-        .init();
+    // Spans are for traces: a line says itself what it is about.
+    let lines = lines.with_filter(targets.and(filter_fn(|metadata| metadata.is_event())));
+    let registry = tracing_subscriber::registry()
+        .with(lines)
+        .with(told.with_filter(of_pipeline));
+    #[cfg(feature = "otlp")]
+    let registry = registry.with(telemetry.traces().map(|tracer| {
+        let ours =
+            filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("arrowload"));
+        tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+            .with_filter(ours)
+    }));
+    #[cfg(not(feature = "otlp"))]
+    let _ = telemetry;
+    registry.init();
 }
 
 /// What the pipeline tells of tries that failed: said at once, and kept for the report.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrowload::{Aftermath, Error, LoadStatus};
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::args::Common;
@@ -14,6 +15,7 @@ use crate::show::complain;
 pub(crate) struct Watch(Arc<Mutex<State>>);
 
 type TellJob = dyn Fn(&Common, &[Value]) + Send;
+type CallHooks = dyn FnOnce(Vec<Value>) -> BoxFuture<'static, ()> + Send;
 
 #[derive(Default)]
 struct State {
@@ -22,6 +24,8 @@ struct State {
     half_done: bool,
     /// Says how the loads of a job have ended, at an interrupt: it takes what became of those under way.
     job: Option<Box<TellJob>>,
+    /// Calls the hooks of a job, likewise.
+    hooks: Option<Box<CallHooks>>,
 }
 
 #[derive(Debug)]
@@ -69,9 +73,28 @@ impl Watch {
         self.lock().job = Some(Box::new(tell));
     }
 
+    /// A job begins, which calls its hooks if it is interrupted.
+    pub(crate) fn hooks(
+        &self,
+        call: impl FnOnce(Vec<Value>) -> BoxFuture<'static, ()> + Send + 'static,
+    ) {
+        self.lock().hooks = Some(Box::new(call));
+    }
+
+    /// Calls the hooks of the job that is under way.
+    pub(crate) async fn hooks_at_interrupt(&self) {
+        let targets = self.targets();
+        let hooks = self.lock().hooks.take();
+        if let Some(call) = hooks {
+            call(targets).await;
+        }
+    }
+
     /// The job has ended.
     pub(crate) fn no_job(&self) {
-        self.lock().job = None;
+        let mut state = self.lock();
+        state.job = None;
+        state.hooks = None;
     }
 
     /// Lets the job that is under way tell of its loads; whether there is one.

@@ -9,6 +9,7 @@ use arrowload_core::{
     Mark, Mode, OnError, OnProgress, Progress, Result, Settings, Verify, url_scheme,
 };
 use serde_json::Value;
+use tracing::Instrument;
 
 use crate::connected::ConnectionKeys;
 use crate::{Client, LoadBuilder};
@@ -196,7 +197,8 @@ impl Prepared {
             log_connecting(self.descriptor.name(), &self.connection);
             Loader::connect(&self.descriptor, &self.config, max_retries)
         };
-        let connecting = async { place.get_or_try_init(connect).await.cloned() };
+        let span = tracing::info_span!("connecting", loader = self.descriptor.name());
+        let connecting = async { place.get_or_try_init(connect).await.cloned() }.instrument(span);
         let Some(timeout) = self.spec.load.timeout else {
             return connecting.await;
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use arrowload_core::__private::count_unconnected;
 use arrowload_core::{
     Destination as Place, Error, ErrorKind, Input, LoadReport, LoadState, Loader, Operator, Plan,
     Progress, Result,
@@ -127,6 +128,13 @@ impl LoadAllBuilder {
         let readings: Vec<_> = prepared.iter_mut().map(note_reading).collect();
         let connecting = prepared.iter().map(|one| one.connect(&self.client));
         let mut connected = join_all(connecting).await;
+        for (_, one) in connected
+            .iter()
+            .zip(&prepared)
+            .filter(|(loader, _)| loader.is_err())
+        {
+            count_unconnected(one.descriptor.name());
+        }
         if self.fail_fast && connected.iter().any(Result::is_err) {
             connected
                 .iter_mut()

@@ -4,14 +4,15 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arrowload_core::{
-    ConnectionKey, Error, ErrorKind, KeySchema, LoaderDescriptor, Registry, Result, Settings,
-    SourceDescriptor, url_scheme,
+    ConnectionKey, Error, ErrorKind, KeySchema, LoaderDescriptor, Registry, Result, Secret,
+    Settings, SourceDescriptor, url_scheme,
 };
 use serde_json::{Map, Value};
 
 use crate::backend::{Backend, Role};
 use crate::effective;
 use crate::environment::Environment;
+use crate::interpolate::in_text;
 use crate::merge::Context;
 use crate::overlay::{TYPE, URL};
 use crate::profiles::{Profile, Profiles, fold};
@@ -42,6 +43,17 @@ impl Connections {
     /// As for [`ConnectionsBuilder::build`].
     pub fn discover() -> Result<Self> {
         Self::builder().build()
+    }
+
+    /// What a text stands for whose references are of the process: `${env:NAME}`, `${env:NAME:-default}`, `${file:/path}`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] if a variable is not set, or a file cannot be read. The text is not shown.
+    pub fn resolve(text: &str) -> Result<Secret> {
+        let replaced = in_text(text, &Environment::of_process()?);
+        replaced
+            .map(|replaced| Secret::new(replaced.value))
+            .map_err(|why| Error::new(ErrorKind::InvalidOption, why))
     }
 
     /// Sets up layers other than those of the process.

@@ -47,8 +47,8 @@ pub use options::{
 };
 pub use params::{Param, Params, Query};
 pub use pipeline::{
-    Destination, Input, LoadSpec, LoadStatus, OnProgress, Operator, Phase, Rename, load, load_all,
-    plan as plan_load, plan_all,
+    Destination, Input, LoadSpec, LoadStatus, OnProgress, Operator, Phase, Rename,
+    describe_metrics, load, load_all, plan as plan_load, plan_all,
 };
 pub use plan::{ColumnPlan, Plan, TargetColumn, TargetColumns};
 pub use query_progress::QueryProgress;
@@ -70,4 +70,6 @@ pub use url::{ConnectionUrl, hosts, url_scheme, url_to_config};
 #[doc(hidden)]
 pub mod __private {
     pub use inventory;
+
+    pub use crate::pipeline::count_unconnected;
 }

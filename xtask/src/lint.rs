@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::generate;
+use crate::test::FEATURES;
 use crate::tools::{cargo, on_path, root, run, say};
 
 #[derive(clap::Args)]
@@ -21,6 +22,8 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
         "clippy",
         "--workspace",
         "--all-targets",
+        "--features",
+        FEATURES,
         "--",
         "--deny",
         "warnings",

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::tools::{exists, run, say, target};
 
 /// What reads back what we wrote.
-const PACKAGES: [&str; 16] = [
+const PACKAGES: [&str; 18] = [
     "pyarrow",
     "duckdb",
     "deltalake",
@@ -25,6 +25,8 @@ const PACKAGES: [&str; 16] = [
     "pysail",
     "roapi",
     "oauthlib",
+    "opentelemetry-proto",
+    "prometheus_client",
 ];
 
 /// The interpreter of the environment, made at the first call.

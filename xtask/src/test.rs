@@ -16,6 +16,9 @@ pub(crate) struct Args {
     rest: Vec<String>,
 }
 
+/// What tests need that is off by default.
+pub(crate) const FEATURES: &str = "arrowload-cli/otlp";
+
 pub(crate) fn run_task(args: &Args) -> Result<()> {
     let python = python::interpreter()?;
     say(&format!("reading back with {}", python.display()));
@@ -27,7 +30,7 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
         .any(|argument| argument == "-p" || argument.starts_with("--package"));
     let mut test = command(&python, &servers, 0, sqlite.as_deref());
     if !named {
-        test.arg("--workspace");
+        test.args(["--workspace", "--features", FEATURES]);
     }
     run(test.args(&args.rest))?;
     if named

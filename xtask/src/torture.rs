@@ -1,4 +1,5 @@
-//! Foreign files by the thousand: what is too large, or takes too long, for the tests of every day.
+//! Foreign files by the thousand, and loads that are killed by the hundred: what is too large, or takes too long, for the tests of
+//! every day.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,11 +12,14 @@ use crate::tools::{cargo, root, run, say, target};
 
 #[derive(ClapArgs)]
 pub(crate) struct Args {
-    /// Which: bson, csv, duckdb-csv, ipc, parquet-testing, pollock
+    /// Which: bson, csv, duckdb-csv, incremental, ipc, parquet-testing, pollock
     name: String,
     /// For how many seconds `csv` bends files
     #[arg(long, default_value_t = 1_200)]
     seconds: u64,
+    /// How often `incremental` disturbs loads in each of its ways
+    #[arg(long, default_value_t = 300)]
+    rounds: u64,
 }
 
 /// A test that reads a corpus.
@@ -115,7 +119,21 @@ fn csv(seconds: u64) -> Result<()> {
     run(test.env("ARROWLOAD_TORTURE_SECONDS", seconds.to_string()))
 }
 
+/// Disturbs incremental loads, and writes what came of it into `benches/results`.
+fn incremental(rounds: u64) -> Result<()> {
+    let mut test = cargo();
+    test.args(["test", "--package", "arrowload-cli", "--test", "it"]);
+    test.args(["--", "--nocapture", "incremental_kills::"]);
+    test.env("ARROWLOAD_REQUIRE", "postgresql");
+    test.env("ARROWLOAD_TORTURE_ROUNDS", rounds.to_string());
+    let results = root().join("benches/results/incremental.md");
+    run(test.env("ARROWLOAD_TORTURE_RESULTS", results))
+}
+
 pub(crate) fn run_task(args: &Args) -> Result<()> {
+    if args.name == "incremental" {
+        return incremental(args.rounds);
+    }
     if args.name == "csv" {
         return csv(args.seconds);
     }
@@ -124,7 +142,7 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
     }
     let Some(torture) = TORTURES.iter().find(|torture| torture.name == args.name) else {
         let names = TORTURES.iter().map(|torture| torture.name);
-        let names: Vec<_> = ["csv"]
+        let names: Vec<_> = ["csv", "incremental"]
             .into_iter()
             .chain(CSV.map(|(name, ..)| name))
             .chain(names)

@@ -146,6 +146,54 @@ fn the_query_may_use_the_mark_and_what_no_mark_is_true_of_is_refused() {
     }
 }
 
+#[test]
+fn the_query_may_use_both_ends_of_the_window_and_must_fill_it() {
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    let with = |sql: &'static str, more: &[&'static str]| -> Vec<&'static str> {
+        [&LOAD[..], &["--initial", "0", "--sql", sql], more].concat()
+    };
+    let window = "SELECT * FROM data WHERE id >= $cursor AND id < $cursor_end";
+    assert_eq!(json(&place.run(&with(window, &[])))["rows"], 2);
+    assert_eq!(
+        json(&place.run(&with(window, &[])))["status"],
+        "nothing new"
+    );
+    source(&place, [1, 2, 3, 3, 4, 5]);
+    assert_eq!(json(&place.run(&with(window, &[])))["rows"], 3);
+    assert_eq!(ids(&place), [1, 2, 3, 3, 4]);
+    // The mark is set and shown with such a query too.
+    let state = [&["state", "set", "--mark", "4"], &with(window, &[])[1..]].concat();
+    assert_eq!(json(&place.run(&state))["rows"], 0);
+    assert_eq!(json(&place.run(&with(window, &[])))["rows"], 1);
+
+    // A query that ends before its window does would never be asked for what it left out.
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    let early = "SELECT * FROM data WHERE id < $cursor_end - 1";
+    for (sql, more) in [(early, &[][..]), (window, &["--cursor-unique"])] {
+        let ended = place.run(&with(sql, more));
+        assert!(
+            ended.code == 2 && ended.err.contains("leaves out rows of its window"),
+            "{ended:?}"
+        );
+    }
+    let unique = "SELECT * FROM data WHERE id > $cursor AND id <= $cursor_end";
+    assert_eq!(
+        json(&place.run(&with(unique, &["--cursor-unique"])))["rows"],
+        3
+    );
+    // Of a text nobody knows what is behind all others.
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    let text = "SELECT CAST(id AS varchar) AS id FROM data WHERE id < $cursor_end";
+    let ended = place.run(&with(text, &["--incremental-name", "text"]));
+    assert!(
+        ended.code == 2 && ended.err.contains("there is no $cursor_end"),
+        "{ended:?}"
+    );
+}
+
 /// Loads of a growing source that are killed at any moment, and runs at once.
 #[cfg(unix)]
 #[test]

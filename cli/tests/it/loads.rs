@@ -199,14 +199,12 @@ fn log_lines_can_be_json() {
 fn an_error_says_how_often_and_how_long_it_was_tried() {
     let place = Place::new();
     place.write("people.csv", PEOPLE);
-    let load = [
-        "load",
-        "--quiet",
-        "--from",
-        "people.csv",
-        "--to",
-        "postgresql://u@127.0.0.1:1/d?table=t",
-    ];
+    // A server that goes away each time.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let to = format!("postgresql://u@127.0.0.1:{port}/d?table=t");
+    let load = ["load", "--quiet", "--from", "people.csv", "--to", &to];
     let error = place.refused(1, &[&load[..], &["-O", "max_retries=2"]].concat());
     assert!(
         error.contains("tried: 3 times in ") && error.lines().count() == 1,
@@ -214,6 +212,15 @@ fn an_error_says_how_often_and_how_long_it_was_tried() {
     );
     let once = place.refused(1, &[&load[..], &["-O", "max_retries=0"]].concat());
     assert!(!once.contains("tried"), "{once}");
+    // Where nobody listens on this machine, nobody is waited for.
+    let to = "postgresql://u@localhost:1/d?table=t";
+    let error = place.refused(1, &["load", "--from", "people.csv", "--to", to]);
+    assert!(
+        error.starts_with("error: PostgreSQL cannot be reached at localhost:1")
+            && !error.contains("tried")
+            && error.lines().count() == 1,
+        "{error}"
+    );
 }
 
 #[test]

@@ -119,6 +119,25 @@ fn one_command_takes_a_file_into_postgresql() {
 }
 
 #[test]
+fn a_server_without_channel_binding_is_not_taken_for_a_missing_password() {
+    let Some(server) = ThrowawayPostgres::available() else {
+        return;
+    };
+    let url = format!(
+        "{}?channel_binding=require",
+        server.database_url("postgres")
+    );
+    let place = Place::new();
+    let line = place.refused(1, &["query", "--from", &url, "--sql", "SELECT 1"]);
+    assert!(
+        line.contains("channel binding")
+            && line.contains("SCRAM")
+            && !line.contains("password is set"),
+        "{line}"
+    );
+}
+
+#[test]
 fn rows_that_are_refused_end_with_code_3_and_can_be_replayed() {
     let Some(server) = ThrowawayPostgres::available() else {
         return;

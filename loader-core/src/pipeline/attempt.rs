@@ -59,7 +59,7 @@ impl<'a> Attempt<'a> {
         stop: Stop<'_>,
     ) -> Result<Step<Attempt<'a>>> {
         let sink = meter.sink;
-        sink.status().enter(Phase::Resolving);
+        sink.enter(Phase::Resolving);
         *meter
             .expected_rows
             .lock()
@@ -138,8 +138,7 @@ impl<'a> Attempt<'a> {
 
     async fn write_all(&mut self, mut feed: Feed) -> Result<Proof> {
         let (meter, load) = (self.meter, &self.meter.sink.spec.load);
-        let status = meter.sink.status();
-        status.enter(Phase::Writing);
+        meter.sink.enter(Phase::Writing);
         let key_indices = keys::key_indices(&self.schema, &load.keys)?;
         let refuse_null_keys = load.null_keys == NullKeys::Refuse && !key_indices.is_empty();
         let checks = load.verify == Verify::Checksum;
@@ -167,7 +166,7 @@ impl<'a> Attempt<'a> {
             handed_over += batch.num_rows() as u64;
             meter.count(&batch, bytes, self.rejects.rows());
         };
-        status.enter(Phase::Preparing);
+        meter.sink.enter(Phase::Preparing);
         let prepared = self.session.prepare().await;
         let acknowledged = prepared
             .map_err(|error| at_source_row(error, &self.rejects))?
@@ -177,7 +176,7 @@ impl<'a> Attempt<'a> {
         let Some(mut sent) = checksums else {
             return Ok((acknowledged, None));
         };
-        status.enter(Phase::Verifying);
+        meter.sink.enter(Phase::Verifying);
         if let Some(set_aside) = self.rejects.checksums() {
             sent.subtract(set_aside);
         }
@@ -239,7 +238,7 @@ impl PreparedLoad<'_> {
             meter.settled().take_back();
             return Err(stopped());
         }
-        sink.status().enter(Phase::Committing);
+        sink.enter(Phase::Committing);
         let committing = async {
             // After a panic nobody knows how far the commit came.
             caught(sink.name(), attempt.session.commit())
@@ -260,7 +259,7 @@ impl PreparedLoad<'_> {
             }
             Err(error) => {
                 meter.settled().take_back();
-                sink.status().enter(Phase::Resolving);
+                sink.enter(Phase::Resolving);
                 return Err(failed(sink, stop, error));
             }
         };
@@ -270,7 +269,7 @@ impl PreparedLoad<'_> {
             settled.take_back();
             return sink.already_loaded(receipt);
         }
-        sink.status().enter(Phase::Committed);
+        sink.enter(Phase::Committed);
         check_receipt(&receipt, acknowledged)?;
         Ok(meter.report(receipt, settled))
     }

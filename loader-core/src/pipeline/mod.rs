@@ -11,6 +11,7 @@ pub(crate) mod retry;
 mod run;
 mod sink;
 mod status;
+mod telemetry;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ pub use self::input::{Input, Operator, Rename};
 use self::run::Run;
 use self::sink::Sink;
 pub use self::status::{LoadStatus, Phase};
+pub use self::telemetry::{count_unconnected, describe_metrics};
 use crate::plan::named_twice;
 use crate::{
     Error, ErrorKind, LoadOptions, LoadReport, LoadState, Loader, LoaderDescriptor, Mark, Plan,
@@ -134,7 +136,7 @@ pub async fn load_all(
         fail_fast,
     };
     for sink in &run.sinks {
-        sink.status().start(&sink.load_id);
+        sink.start();
     }
     let outcomes = run.to_end().await;
     let ended = run.sinks.iter().zip(outcomes);

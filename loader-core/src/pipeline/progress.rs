@@ -9,6 +9,7 @@ use arrow_array::RecordBatch;
 
 use super::Phase;
 use super::sink::Sink;
+use super::telemetry::count_written;
 use crate::{ColumnChecksum, LoadReport, Progress, QueryProgress, Receipt};
 
 const CALLBACK_INTERVAL: Duration = Duration::from_millis(100);
@@ -89,6 +90,7 @@ impl<'a> Meter<'a> {
             .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
+        count_written(self.sink.name(), batch.num_rows() as u64, bytes as u64);
         self.rows_rejected.store(rejected, Ordering::Relaxed);
         self.tick();
     }
@@ -143,7 +145,7 @@ impl<'a> Meter<'a> {
 
     /// The report of a load that is in the target, from the store's receipt and these counts.
     pub(crate) fn report(&self, receipt: Receipt, settled: Settled) -> LoadReport {
-        self.sink.status().enter(Phase::Committed);
+        self.sink.enter(Phase::Committed);
         self.call_back(true);
         // Rows that this run set aside are not those of the load that is there.
         let rows_rejected = if receipt.already_loaded {

@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
     /// Opens the input, and tells meanwhile how far its query is.
     async fn open(&self, meters: &[Meter<'_>], reading: &Reading) -> Result<BatchStream> {
         for meter in meters {
-            meter.sink.status().enter(Phase::Querying);
+            meter.sink.enter(Phase::Querying);
             meter.sink.attempts.fetch_add(1, Relaxed);
         }
         let opening = async {

@@ -1,14 +1,15 @@
 //! One destination of a run: its options, its retries, its questions to the store, and the report of its end.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
 
 use super::progress::{Meter, Settled};
 use super::retry::with_retries;
-use super::{ASK_TIMEOUT, Destination, Input, LoadSpec, LoadStatus};
+use super::telemetry::Telemetry;
+use super::{ASK_TIMEOUT, Destination, Input, LoadSpec, LoadStatus, Phase};
 use crate::dead_letter::find_dead_letters;
 use crate::erased::{DynResolved, UntypedRequest};
 use crate::panics::caught;
@@ -40,6 +41,8 @@ pub(crate) struct Sink<'a> {
     pub(crate) needs_proof: AtomicBool,
     /// Why the input was opened again, each time that a value did not fit a sampled type.
     reopened: Mutex<Vec<String>>,
+    /// Nothing for a plan.
+    telemetry: OnceLock<Telemetry>,
 }
 
 /// What a plan says that outlives it.
@@ -69,6 +72,22 @@ impl<'a> Sink<'a> {
             planned: Mutex::default(),
             needs_proof: AtomicBool::new(false),
             reopened: Mutex::default(),
+            telemetry: OnceLock::new(),
+        }
+    }
+
+    /// The load begins.
+    pub(crate) fn start(&self) {
+        self.status().start(&self.load_id);
+        self.telemetry
+            .get_or_init(|| Telemetry::start(self.name(), &self.spec.target, &self.load_id));
+    }
+
+    /// The load enters a phase.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.status().enter(phase);
+        if let Some(telemetry) = self.telemetry.get() {
+            telemetry.enter(phase);
         }
     }
 
@@ -270,7 +289,9 @@ impl<'a> Sink<'a> {
         let name = self.name();
         match outcome {
             Ok(report) => {
-                count_in_metrics(name, &report);
+                if let Some(telemetry) = self.telemetry.get() {
+                    telemetry.loaded(&report);
+                }
                 tracing::info!(loader = name, target = %self.spec.target, load_id = %self.load_id, rows = report.rows, elapsed = ?report.elapsed, "loaded");
                 Ok(report)
             }
@@ -284,8 +305,9 @@ impl<'a> Sink<'a> {
                     .with("loader", name)
                     .with("target", &self.spec.target)
                     .with("load_id", &self.load_id);
-                metrics::counter!("arrowload_loads_total", "loader" => name, "outcome" => "error")
-                    .increment(1);
+                if let Some(telemetry) = self.telemetry.get() {
+                    telemetry.failed(error.kind(), self.retries.load(Ordering::Relaxed));
+                }
                 tracing::error!(%error, "the load failed");
                 Err(error)
             }
@@ -338,25 +360,5 @@ impl<'a> Sink<'a> {
         tokio::time::timeout(left + ASK_TIMEOUT, commit)
             .await
             .map_err(late)?
-    }
-}
-
-fn count_in_metrics(loader: &'static str, report: &LoadReport) {
-    let outcome = if report.already_loaded {
-        "already_loaded"
-    } else {
-        "ok"
-    };
-    metrics::counter!("arrowload_loads_total", "loader" => loader, "outcome" => outcome)
-        .increment(1);
-    metrics::counter!("arrowload_retries_total", "loader" => loader)
-        .increment(report.retries.into());
-    if !report.already_loaded {
-        metrics::counter!("arrowload_rows_loaded_total", "loader" => loader).increment(report.rows);
-        metrics::counter!("arrowload_rows_rejected_total", "loader" => loader)
-            .increment(report.rows_rejected);
-        metrics::counter!("arrowload_bytes_loaded_total", "loader" => loader)
-            .increment(report.bytes);
-        metrics::histogram!("arrowload_load_seconds", "loader" => loader).record(report.elapsed);
     }
 }

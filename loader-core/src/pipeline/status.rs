@@ -31,17 +31,27 @@ pub enum Phase {
     Committed,
 }
 
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Phase {
+    /// As programs read it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
             Self::Connecting => "connecting",
             Self::Querying => "querying",
-            Self::Resolving => "looking at the target",
+            Self::Resolving => "resolving",
             Self::Writing => "writing",
             Self::Preparing => "preparing",
             Self::Verifying => "verifying",
             Self::Committing => "committing",
             Self::Committed => "committed",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolving => "looking at the target",
+            other => other.word(),
         })
     }
 }

@@ -435,8 +435,10 @@ fn metrics_count_what_was_loaded_and_not_what_was_there() {
         ("arrowload_loads_total troubled ok", 1),
         ("arrowload_loads_total troubled already_loaded", 1),
         ("arrowload_loads_total troubled error", 1),
-        ("arrowload_rows_loaded_total troubled", 2),
-        ("arrowload_rows_rejected_total troubled", 1),
+        ("arrowload_loaded_rows_total troubled", 2),
+        ("arrowload_rejected_rows_total troubled", 1),
+        // Rows that were handed over count as written, also those of a load that failed or that were set aside.
+        ("arrowload_written_rows_total troubled", 6),
     ];
     for (name, count) in wanted {
         assert_eq!(counts.get(name), count, "{name}");

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrowload_common_net::Seen;
@@ -36,7 +37,8 @@ pub(crate) struct Connections {
     /// Hosts and ports, for messages.
     place: String,
     places: Vec<(String, u16)>,
-    has_password: bool,
+    /// Whether a connection was ever made.
+    met: Arc<AtomicBool>,
     /// Connections at most.
     size: usize,
     /// How long one of several destinations of a run waits for a connection.
@@ -228,7 +230,6 @@ impl Connections {
         for address in &addresses {
             driver.hostaddr(*address);
         }
-        let has_password = driver.get_password().is_some();
         let settings = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
@@ -254,7 +255,7 @@ impl Connections {
             tls,
             place,
             places,
-            has_password,
+            met: Arc::default(),
             size,
             patience: Duration::from_secs(config.connect_timeout.max(1)),
             turns: Arc::new(Semaphore::new(size)),
@@ -295,15 +296,19 @@ impl Connections {
             ..Timeouts::default()
         };
         match self.pool.timeout_get(&timeouts).await {
-            Ok(object) => Ok(Lease {
-                object: Some(object),
-                tls: self.tls.clone(),
-                turn: None,
-            }),
+            Ok(object) => {
+                self.met.store(true, Ordering::Relaxed);
+                Ok(Lease {
+                    object: Some(object),
+                    tls: self.tls.clone(),
+                    turn: None,
+                })
+            }
             Err(PoolError::Timeout(TimeoutType::Wait)) => Err(self.none_free()),
             Err(PoolError::Timeout(TimeoutType::Create)) => Err(self.no_answer().await),
             Err(PoolError::Backend(error)) => {
-                let error = from_connecting(error, &self.place, self.has_password);
+                let is_new = !self.met.load(Ordering::Relaxed);
+                let error = from_connecting(error, &self.place, is_new && self.is_local());
                 Err(self.seen(error).await)
             }
             Err(other) => {
@@ -311,6 +316,15 @@ impl Connections {
                 Err(Error::new(ErrorKind::Connection, message).transient())
             }
         }
+    }
+
+    /// Whether the only server would be on this machine, where one that starts is not waited for.
+    fn is_local(&self) -> bool {
+        let [(host, _)] = self.places.as_slice() else {
+            return false;
+        };
+        let is_loopback = |address: IpAddr| address.is_loopback();
+        host.starts_with(['/', '@']) || host == "localhost" || host.parse().is_ok_and(is_loopback)
     }
 
     /// The first host and port, unless it is a socket.

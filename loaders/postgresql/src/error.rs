@@ -130,11 +130,12 @@ pub(crate) fn from_pg(error: tokio_postgres::Error) -> Error {
 }
 
 /// The same, while a connection is made: what is not the server's answer means that there is none.
-pub(crate) fn from_connecting(
-    error: tokio_postgres::Error,
-    place: &str,
-    has_password: bool,
-) -> Error {
+/// Where a `local` port has nobody who listens, waiting is not what helps.
+pub(crate) fn from_connecting(error: tokio_postgres::Error, place: &str, local: bool) -> Error {
+    let refused = io_cause(&error).is_some_and(|cause| {
+        use std::io::ErrorKind::{ConnectionRefused, NotFound};
+        [ConnectionRefused, NotFound].contains(&cause.kind())
+    });
     let mapped = from_pg(error);
     let named = match mapped.kind() {
         ErrorKind::Connection if mapped.code().is_none() => {
@@ -142,7 +143,10 @@ pub(crate) fn from_connecting(
                 "PostgreSQL cannot be reached at {place}: {}",
                 mapped.message()
             );
-            Error::new(ErrorKind::Connection, message).transient()
+            match refused && local {
+                true => Error::new(ErrorKind::Connection, message),
+                false => Error::new(ErrorKind::Connection, message).transient(),
+            }
         }
         ErrorKind::Unexpected => {
             let cause = StdError::source(&mapped)
@@ -150,13 +154,15 @@ pub(crate) fn from_connecting(
                 .map(ToString::to_string)
                 .unwrap_or_default();
             let message = format!("PostgreSQL at {place} takes no connection: {cause}");
-            match has_password {
-                true => Error::new(ErrorKind::Connection, message),
-                false => Error::new(
-                    ErrorKind::Authentication,
-                    format!("{message}; no password is set: set password, or see passfile"),
-                ),
-            }
+            // The driver keeps its kinds to itself; its words only choose ours.
+            let hint = match cause.as_str() {
+                "password missing" => "no password is set: set password, or see passfile",
+                cause if cause.contains("channel binding") => {
+                    "channel_binding = require takes only a server that asks for a password by SCRAM, over TLS"
+                }
+                _ => return Error::new(ErrorKind::Connection, message).with("server", place),
+            };
+            Error::new(ErrorKind::Authentication, format!("{message}; {hint}"))
         }
         // Nothing but the session's settings has been said yet.
         ErrorKind::InvalidData | ErrorKind::Query => {
