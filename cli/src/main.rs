@@ -3,6 +3,7 @@
 mod args;
 mod connections;
 mod describe;
+mod diff;
 mod env_file;
 mod exit;
 mod grid;
@@ -71,6 +72,7 @@ async fn dispatch(cli: Cli, watch: &Watch) -> Result<Exit, Failure> {
     match cli.command {
         Command::Load(args) => load::command(*args, &common, watch).await,
         Command::Query(args) => query::command(*args, &common).await,
+        Command::Diff(args) => diff::command(*args, &common, watch).await,
         Command::List(args) => list::command(args, &common).await,
         Command::Peek(args) => peek::command(args, &common).await,
         Command::Run(args) => run::command(args, &common, watch).await,

@@ -7,6 +7,7 @@
 
 mod cloud;
 mod destinations;
+mod differences;
 mod ends;
 mod help;
 mod incremental;
