@@ -96,6 +96,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConnectionsCommand,
     },
+    /// Look over configuration, environment, connections and machine: what is wrong, and the command that mends it. Ends with 1 if
+    /// something is
+    Doctor,
     /// Write a commented arrowload.toml into the working directory
     Init {
         /// Replace one that is there

@@ -4,6 +4,7 @@ mod args;
 mod connections;
 mod describe;
 mod diff;
+mod doctor;
 mod env_file;
 mod exit;
 mod grid;
@@ -78,6 +79,7 @@ async fn dispatch(cli: Cli, watch: &Watch) -> Result<Exit, Failure> {
         Command::Run(args) => run::command(args, &common, watch).await,
         Command::Replay(args) => load::replay(args, &common, watch).await,
         Command::State(args) => load::state(*args, &common, watch).await,
+        Command::Doctor => doctor::command(&common).await,
         Command::Loaders => describe::loaders(&common),
         Command::Sources => describe::sources(&common),
         Command::Describe { name } => describe::describe(&name, &common),

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::backend::{Backend, Role};
 use crate::effective;
 use crate::environment::Environment;
+use crate::file::{self, FoundFile};
 use crate::merge::Context;
 use crate::overlay::{TYPE, URL};
 use crate::profiles::{Profile, Profiles, fold};
@@ -42,6 +43,14 @@ impl Connections {
     /// As for [`ConnectionsBuilder::build`].
     pub fn discover() -> Result<Self> {
         Self::builder().build()
+    }
+
+    /// The config files that are looked for, the strongest first. Only one of them counts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] if the environment cannot be read.
+    pub fn config_files() -> Result<Vec<FoundFile>> {
+        Ok(file::all(&Environment::of_process()?))
     }
 
     /// Sets up layers other than those of the process.

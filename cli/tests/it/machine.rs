@@ -165,6 +165,7 @@ fn every_command_prints_one_object_that_its_schema_describes() {
             "failed",
             vec!["diff", "people.csv", "none.csv"],
         ),
+        ("doctor", 0, "done", vec!["doctor"]),
         ("listing", 0, "done", vec!["loaders"]),
         ("listing", 0, "done", vec!["sources"]),
         ("listing", 0, "done", vec!["connections", "list"]),

@@ -8,6 +8,7 @@
 mod cloud;
 mod destinations;
 mod differences;
+mod doctor;
 mod ends;
 mod help;
 mod incremental;

@@ -40,6 +40,7 @@ fn every_command_has_its_help() {
         "sources",
         "describe",
         "connections",
+        "doctor",
         "init",
         "completions",
         "schema",
