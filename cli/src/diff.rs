@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::RecordBatch;
-use arrow_schema::Field;
-use arrowload::{BatchStream, Client, Error};
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Fields, Schema};
+use arrowload::{BatchStream, Client, Error, Retry};
 use arrowload_common_diff::{
     Block, Change, Comparison, Counts, Differences, Limits, MemoryLimit, SchemaDiff, Selection,
     Side, Sums,
@@ -18,7 +18,7 @@ use crate::args::{Common, Format, From, InputFormat, Report};
 use crate::exit::{Exit, Failure};
 use crate::grid::Grid;
 use crate::input::{self, Question};
-use crate::output::{self, Output, rows_as_json};
+use crate::output::{self, FileOutput, Output, rows_as_json};
 use crate::shape::Shape;
 use crate::watch::Watch;
 use crate::{machine, show, spool};
@@ -142,94 +142,105 @@ pub(crate) async fn command(
 
 async fn compare(mut args: DiffArgs, common: &Common) -> Result<Exit, Failure> {
     let output = match args.out.take() {
-        Some(file) => Some(Output::of(args.format, Some(file))?),
+        Some(file) => match Output::of(args.format, Some(file))? {
+            Output::File(file) => Some(file),
+            Output::Print(_) => None,
+        },
         None => None,
     };
     args.check()?;
-    let (question_a, question_b) = (args.ask(Side::A).await?, args.ask(Side::B).await?);
-    let selection = Selection {
-        keys: args.keys.clone(),
-        columns: args.columns.clone(),
-        exclude: args.exclude_columns.clone(),
-    };
-    let mut found = Found {
-        args: &args,
-        schemas: SchemaDiff::default(),
-        rows: Rows::NotCompared,
-    };
-    if args.schema_only {
-        let a = of_side(Side::A, question_a.query.clone().schema().await)?;
-        let b = of_side(Side::B, question_b.query.clone().schema().await)?;
-        found.schemas = SchemaDiff::new(&a, &b, &selection)?;
-        return found.tell(common, None);
-    }
-    let a = of_side(Side::A, question_a.query.clone().stream().await)?;
-    let b = of_side(Side::B, question_b.query.clone().stream().await)?;
-    found.schemas = SchemaDiff::new(a.schema(), b.schema(), &selection)?;
-    let comparison = Comparison::new(a.schema(), b.schema(), &selection)?;
-    if args.keys.is_empty() {
-        let (a, b) = futures::try_join!(comparison.sums(Side::A, a), comparison.sums(Side::B, b))?;
-        found.rows = Rows::Sums(a, b);
-        return found.tell(common, None);
-    }
-    let spill = spool::folder()?;
-    let limits = Limits {
-        memory: args.memory_limit.bytes(),
-        spill_folder: Some(spill.path().to_owned()),
-    };
-    let differences = comparison.differences(a, b, &limits).await?;
-    let first = Arc::new(Mutex::new(First::new(args.limit)));
-    let written = match output {
-        Some(Output::File(file)) => {
-            let path = file.path().display().to_string();
-            let client: &Client = &question_a.client;
-            let rows = stream(differences, Arc::clone(&first));
-            let load = |target| client.load_stream(rows, "file", target);
-            let (report, replaced) = file.write(load).await?;
-            if report.rows_rejected > 0 {
-                return Err(Failure::failed(format!(
-                    "{path} has not all differences: {} were set aside, as on_error = skip is set for files",
-                    report.rows_rejected
-                )));
+    let questions = [args.ask(Side::A).await?, args.ask(Side::B).await?];
+    let mut opened = 0;
+    loop {
+        opened += 1;
+        match args.compare(&questions, output.clone()).await {
+            // A value did not fit the type that a sample of its file had: now a wider one is known.
+            Err(Failed {
+                reopens: true,
+                failure,
+            }) if opened < MOST_OPENED => {
+                if let Failure::Load(error) = failure {
+                    tracing::info!(%error, "reading both sides again, with wider types");
+                }
             }
-            if replaced {
-                show::note(&format!("replaced {path}"));
-            }
-            Some(path)
+            Err(failed) => return Err(failed.failure),
+            Ok(found) => return found.tell(common),
         }
-        _ => {
-            let mut differences = differences;
-            while let Some(block) = differences.next().await? {
-                let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-                first.take(&differences, Some(block));
-            }
-            first
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(&differences, None);
-            None
-        }
-    };
+    }
+}
+
+/// A source that never comes to rest must not keep a comparison for ever.
+const MOST_OPENED: usize = 100;
+
+/// Why a comparison ended without an answer.
+struct Failed {
+    failure: Failure,
+    /// Whether reading again may help, as a type was found to be too narrow.
+    reopens: bool,
+}
+
+impl<E: Into<Failure>> std::convert::From<E> for Failed {
+    fn from(error: E) -> Self {
+        let failure = error.into();
+        let reopens = matches!(&failure, Failure::Load(error) if error.retry() == Retry::Reopen);
+        Self { failure, reopens }
+    }
+}
+
+/// Writes all differing rows to a file, and keeps the first.
+async fn write(
+    differences: Differences,
+    file: FileOutput,
+    path: &str,
+    client: &Client,
+    limit: usize,
+) -> Result<First, Failed> {
+    let first = Arc::new(Mutex::new(First::new(limit)));
+    let rows = stream(differences, Arc::clone(&first));
+    let written = file
+        .write(|target| client.load_stream(rows, "file", target))
+        .await;
     let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-    found.rows = Rows::ByKey(std::mem::take(&mut *first));
-    found.tell(common, written.as_deref())
+    let (report, replaced) = written.map_err(|failure| Failed {
+        failure,
+        reopens: first.reopens,
+    })?;
+    if report.rows_rejected > 0 {
+        return Err(Failed::from(Failure::failed(format!(
+            "{path} has not all differences: {} were set aside, as on_error = skip is set for files",
+            report.rows_rejected
+        ))));
+    }
+    if replaced {
+        show::note(&format!("replaced {path}"));
+    }
+    Ok(std::mem::take(&mut *first))
 }
 
 /// The differing rows as they go into a file; the first of them are kept for the report.
 fn stream(differences: Differences, first: Arc<Mutex<First>>) -> BatchStream {
     let schema = Arc::clone(differences.schema());
-    let rows = futures::stream::try_unfold(
-        (differences, first),
-        |(mut differences, first): (Differences, Arc<Mutex<First>>)| async move {
-            let block = differences.next().await?;
-            let batch = block.as_ref().map(|block| block.batch.clone());
-            first
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(&differences, block);
-            Ok(batch.map(|batch| (batch, (differences, first))))
-        },
-    );
+    let rows = futures::stream::try_unfold(differences, move |mut differences| {
+        let first = Arc::clone(&first);
+        async move {
+            let block = differences.next().await;
+            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+            first.counts = differences.counts().clone();
+            match block {
+                Ok(None) => Ok(None),
+                Ok(Some(block)) => {
+                    let batch = block.batch.clone();
+                    first.take(block);
+                    Ok(Some((batch, differences)))
+                }
+                Err(error) => {
+                    // A load of a stream cannot open it again, and its error says so.
+                    first.reopens = error.retry() == Retry::Reopen;
+                    Err(error)
+                }
+            }
+        }
+    });
     BatchStream::new(schema, rows)
 }
 
@@ -238,6 +249,64 @@ fn of_side<T>(side: Side, result: Result<T, Error>) -> Result<T, Failure> {
 }
 
 impl DiffArgs {
+    /// Reads both sides, and finds what differs.
+    async fn compare(
+        &self,
+        [question_a, question_b]: &[Question; 2],
+        output: Option<FileOutput>,
+    ) -> Result<Found<'_>, Failed> {
+        let selection = Selection {
+            keys: self.keys.clone(),
+            columns: self.columns.clone(),
+            exclude: self.exclude_columns.clone(),
+        };
+        let mut found = Found {
+            args: self,
+            schemas: SchemaDiff::default(),
+            rows: Rows::NotCompared,
+            written: None,
+        };
+        if self.schema_only {
+            let a = of_side(Side::A, question_a.query.clone().schema().await)?;
+            let b = of_side(Side::B, question_b.query.clone().schema().await)?;
+            found.schemas = SchemaDiff::new(&a, &b, &selection)?;
+            return Ok(found);
+        }
+        let a = of_side(Side::A, question_a.query.clone().stream().await)?;
+        let b = of_side(Side::B, question_b.query.clone().stream().await)?;
+        found.schemas = SchemaDiff::new(a.schema(), b.schema(), &selection)?;
+        let comparison = Comparison::new(a.schema(), b.schema(), &selection)?;
+        if self.keys.is_empty() {
+            let (a, b) =
+                futures::try_join!(comparison.sums(Side::A, a), comparison.sums(Side::B, b))?;
+            found.rows = Rows::Sums(a, b);
+            return Ok(found);
+        }
+        let spill = spool::folder()?;
+        let limits = Limits {
+            memory: self.memory_limit.bytes(),
+            spill_folder: Some(spill.path().to_owned()),
+        };
+        let mut differences = comparison.differences(a, b, &limits).await?;
+        let first = match output {
+            None => {
+                let mut first = First::new(self.limit);
+                while let Some(block) = differences.next().await? {
+                    first.take(block);
+                }
+                first.counts = differences.counts().clone();
+                first
+            }
+            Some(file) => {
+                let path = file.path().display().to_string();
+                found.written = Some(path.clone());
+                write(differences, file, &path, &question_a.client, self.limit).await?
+            }
+        };
+        found.rows = Rows::ByKey(first);
+        Ok(found)
+    }
+
     /// Refuses what would be without effect.
     fn check(&self) -> Result<(), Failure> {
         if self.a == "-" && self.b == "-" {
@@ -311,6 +380,8 @@ struct First {
     limit: usize,
     blocks: Vec<Block>,
     counts: Counts,
+    /// The rows ended with an error after which reading again may help.
+    reopens: bool,
 }
 
 impl First {
@@ -321,13 +392,9 @@ impl First {
         }
     }
 
-    fn take(&mut self, differences: &Differences, block: Option<Block>) {
-        self.counts = differences.counts().clone();
-        if let Some(block) = block
-            && self.limit > 0
-        {
-            let rows = block.changes.len().min(self.limit);
-            self.limit -= rows;
+    fn take(&mut self, block: Block) {
+        let rows = block.changes.len().min(self.limit - self.shown());
+        if rows > 0 {
             self.blocks.push(block.first(rows));
         }
     }
@@ -342,6 +409,8 @@ struct Found<'a> {
     args: &'a DiffArgs,
     schemas: SchemaDiff,
     rows: Rows,
+    /// The file with all differing rows.
+    written: Option<String>,
 }
 
 impl Found<'_> {
@@ -359,11 +428,11 @@ impl Found<'_> {
     }
 
     /// Says what was found. The exit code says it too, so that it matters little whether somebody reads it.
-    fn tell(&self, common: &Common, written: Option<&str>) -> Result<Exit, Failure> {
+    fn tell(&self, common: &Common) -> Result<Exit, Failure> {
         let told = match common.output {
-            Report::Json => machine::tell(&self.object(written)?),
+            Report::Json => machine::tell(&self.object()?),
             Report::Text if common.quiet => Ok(()),
-            Report::Text => self.text(written).and_then(|text| show::print(&text)),
+            Report::Text => self.text().and_then(|text| show::print(&text)),
         };
         match told {
             Err(Failure::BrokenPipe) => {}
@@ -375,7 +444,7 @@ impl Found<'_> {
         })
     }
 
-    fn text(&self, written: Option<&str>) -> Result<String, Failure> {
+    fn text(&self) -> Result<String, Failure> {
         let mut text = self.schema_text();
         match &self.rows {
             Rows::NotCompared => {}
@@ -408,13 +477,13 @@ impl Found<'_> {
                         "({} of {} differing rows shown{})\n",
                         first.shown(),
                         show::count(all),
-                        match written {
+                        match self.written {
                             Some(_) => "",
                             None => "; --limit N for more, -o FILE for all",
                         }
                     );
                 }
-                if let Some(path) = written {
+                if let Some(path) = &self.written {
                     text += &format!("all differing rows are in {path}\n");
                 }
             }
@@ -526,7 +595,7 @@ impl Found<'_> {
         Ok(format!("{text}\n{more}"))
     }
 
-    fn object(&self, written: Option<&str>) -> Result<Value, Failure> {
+    fn object(&self) -> Result<Value, Failure> {
         let field = |field: &Field| {
             json!({
                 "column": field.name(),
@@ -574,7 +643,7 @@ impl Found<'_> {
                     .collect::<Map<String, Value>>()
                     .into();
                 object["differences"] = self.differences(first)?;
-                object["file"] = written.into();
+                object["file"] = self.written.as_deref().into();
             }
         }
         Ok(object)
@@ -622,10 +691,44 @@ impl Found<'_> {
     }
 }
 
-/// The rows of a side as objects.
+/// The rows of a side as objects. Decimals are texts there, as numbers of JSON have 64 bits for most readers.
 fn as_objects(batch: &RecordBatch) -> Result<Vec<Value>, Failure> {
-    match rows_as_json(std::slice::from_ref(batch))? {
+    let failed = |error: arrow_schema::ArrowError| Failure::failed(error.to_string());
+    let (mut fields, mut columns) = (Vec::new(), Vec::<ArrayRef>::new());
+    for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        if !has_decimals(field.data_type()) {
+            fields.push(Arc::clone(field));
+            columns.push(Arc::clone(array));
+            continue;
+        }
+        let column = Column::new(array);
+        let texts = (0..array.len()).map(|row| match column.is_null(row) {
+            true => Ok(None),
+            false => output::value(&column, field.name(), row).map(Some),
+        });
+        columns.push(Arc::new(texts.collect::<Result<StringArray, Failure>>()?));
+        fields.push(Arc::new(Field::new(field.name(), DataType::Utf8, true)));
+    }
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(failed)?;
+    match rows_as_json(&[batch])? {
         Value::Array(rows) => Ok(rows),
         _ => Ok(Vec::new()),
+    }
+}
+
+/// Whether there are decimals in values of a type, however deep.
+fn has_decimals(data_type: &DataType) -> bool {
+    let any = |fields: &Fields| fields.iter().any(|field| has_decimals(field.data_type()));
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _)
+        | DataType::RunEndEncoded(_, item) => has_decimals(item.data_type()),
+        DataType::Struct(fields) => any(fields),
+        DataType::Dictionary(_, values) => has_decimals(values),
+        other => other.is_decimal(),
     }
 }

@@ -30,6 +30,7 @@ pub(crate) enum Output {
 }
 
 /// A file, and its format if that was asked for.
+#[derive(Clone)]
 pub(crate) struct FileOutput {
     path: PathBuf,
     format: Option<&'static str>,

@@ -49,7 +49,7 @@ different
     );
     assert_eq!(
         shown["differences"][0]["b"],
-        json!({ "name": "Gracie", "price": 2.75 })
+        json!({ "name": "Gracie", "price": "2.75" })
     );
     assert_eq!(
         (
@@ -264,6 +264,37 @@ fn the_exit_code_says_what_was_found() {
     assert!(
         ended.code == 0 && ended.out.ends_with("equal\n"),
         "{ended:?}"
+    );
+}
+
+#[test]
+fn a_value_that_does_not_fit_a_sampled_type_opens_the_files_again() {
+    let place = Place::new();
+    let (mut old, mut new) = ("id,x\n".to_owned(), "id,x\n".to_owned());
+    for id in 0..200_000 {
+        old += &format!("{id},1000000\n");
+        new += &format!("{id},1000000\n");
+    }
+    old += "200000,1.5\n";
+    new += "200000,1.25\n";
+    place.write("old.csv", &old).write("new.csv", &new);
+    let out = ["-k", "id", "-o", "d.csv"];
+    for more in [&out[..2], &out[..], &[]] {
+        let ended = place.run(&[&["diff", "old.csv", "new.csv"], more].concat());
+        assert_eq!(ended.code, 1, "{ended:?}");
+        match more.is_empty() {
+            true => assert!(ended.out.contains("columns differ: x\n"), "{ended:?}"),
+            false => assert!(
+                ended
+                    .out
+                    .contains("200,000 equal, 0 added, 0 removed, 1 changed"),
+                "{ended:?}"
+            ),
+        }
+    }
+    assert_eq!(
+        place.read("d.csv"),
+        "_change,id,x_a,x_b\nchanged,200000,1.5,1.25\n"
     );
 }
 

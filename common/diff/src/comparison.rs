@@ -46,8 +46,9 @@ pub(crate) struct Column {
     pub(crate) name: String,
     /// As each side declares it, with the type that it has on its way.
     pub(crate) fields: [FieldRef; 2],
-    /// Where each side has it.
+    /// Where each side has it, and of which type.
     positions: [usize; 2],
+    types: [DataType; 2],
     pub(crate) form: Form,
 }
 
@@ -97,6 +98,7 @@ impl Comparison {
                 name: name.clone(),
                 fields: [on_its_way(field_a), on_its_way(field_b)],
                 positions: [at_a, at_b],
+                types: [field_a.data_type().clone(), field_b.data_type().clone()],
                 form,
             };
             match index < selection.keys.len() {
@@ -171,7 +173,7 @@ impl Comparison {
             let part = take_record_batch(batch, &rows)?;
             let mut columns = vec![self.row_keys(&part, side, first_row + start as u64)?];
             for column in self.columns() {
-                let array = part.column(column.positions[side as usize]);
+                let array = column.of(&part, side)?;
                 let data_type = column.fields[side as usize].data_type();
                 columns
                     .push(exactly(array, data_type).map_err(|error| broken(column, side, error))?);
@@ -185,7 +187,7 @@ impl Comparison {
     fn row_keys(&self, batch: &RecordBatch, side: Side, first_row: u64) -> Result<ArrayRef> {
         let mut keys = Vec::with_capacity(self.keys.len());
         for column in &self.keys {
-            let array = batch.column(column.positions[side as usize]);
+            let array = column.of(batch, side)?;
             let row = array
                 .logical_nulls()
                 .and_then(|nulls| nulls.iter().position(|has| !has));
@@ -224,12 +226,30 @@ impl Comparison {
     pub(crate) fn all_in_form(&self, batch: &RecordBatch, side: Side) -> Result<Vec<ArrayRef>> {
         let columns = self.columns();
         columns
-            .map(|column| column.in_form(batch.column(column.positions[side as usize]), side))
+            .map(|column| column.in_form(column.of(batch, side)?, side))
             .collect()
     }
 }
 
 impl Column {
+    /// The column of a batch, which is what its stream has announced.
+    fn of<'b>(&self, batch: &'b RecordBatch, side: Side) -> Result<&'b ArrayRef> {
+        let position = self.positions[side as usize];
+        let schema = batch.schema_ref();
+        let is_announced = schema.fields().get(position).is_some_and(|field| {
+            *field.name() == self.name && *field.data_type() == self.types[side as usize]
+        });
+        match is_announced {
+            true => Ok(batch.column(position)),
+            false => {
+                let message = format!(
+                    "a batch of {side} has another schema than its source has announced, which is a defect of the source"
+                );
+                Err(Error::new(ErrorKind::SchemaMismatch, message).with("column", &self.name))
+            }
+        }
+    }
+
     fn in_form(&self, array: &ArrayRef, side: Side) -> Result<ArrayRef> {
         let formed = self.form.apply(array, side);
         formed.map_err(|error| broken(self, side, error))

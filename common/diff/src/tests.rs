@@ -761,6 +761,14 @@ fn what_a_source_says_is_said() {
         (error.kind(), error.code()),
         (ErrorKind::Connection, Some("08006"))
     );
+    let other = one("id", Int32Array::from(vec![3]));
+    let drifting = futures::stream::iter([Ok(batch.clone()), Ok(other)]);
+    let error = wait(async {
+        let stream = BatchStream::new(batch.schema(), drifting);
+        all(in_batches(&batch, 1), stream, &["id"], MEMORY).await
+    })
+    .expect_err("another schema");
+    assert_eq!(error.kind(), ErrorKind::SchemaMismatch, "{error}");
     let panicking = futures::stream::poll_fn(|_| panic!("a defect"));
     let error = wait(async {
         let stream = BatchStream::new(batch.schema(), panicking);
