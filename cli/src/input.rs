@@ -290,6 +290,10 @@ pub(crate) fn meant(name: &str) -> Result<Meant, Failure> {
         STDIN => None,
         name => Some(place(name, false, &registry, &connections)?),
     };
+    // A name that nothing has is refused here, and in its own words.
+    if let Some(Place::Source(name)) = &place {
+        connections.for_source(&registry, name)?;
+    }
     Ok(Meant {
         is_whole: matches!(place, None | Some(Place::File { .. })),
         has_files: match &place {

@@ -224,6 +224,7 @@ fn the_exit_code_says_what_was_found() {
             ],
         ),
         (2, "which rows of B", &["old.csv", "datafusion"]),
+        (2, "no connection is named `old`", &["old.csv", "old"]),
         (
             2,
             "both sides are files",

@@ -157,30 +157,30 @@ impl Comparison {
         ))
     }
 
-    /// A batch of a side as the sort takes it, in parts of about so many bytes at most that share nothing with it.
-    pub(crate) fn prepared(
-        &self,
-        batch: &RecordBatch,
+    /// A batch of a side as the sort takes it, in parts of about so many bytes at most that share nothing with it, each made when it is
+    /// asked for.
+    pub(crate) fn parts(
+        self: Arc<Self>,
+        batch: RecordBatch,
         side: Side,
         first_row: u64,
         bytes: usize,
-    ) -> Result<Vec<RecordBatch>> {
-        let rows = (bytes / row_bytes(batch)).clamp(1, ROWS);
-        let mut parts = Vec::new();
-        for start in (0..batch.num_rows()).step_by(rows) {
+    ) -> impl Iterator<Item = Result<RecordBatch>> + Send + 'static {
+        let rows = (bytes / row_bytes(&batch)).clamp(1, ROWS);
+        let starts = (0..batch.num_rows()).step_by(rows);
+        starts.map(move |start| {
             let end = batch.num_rows().min(start + rows);
             let rows = UInt32Array::from_iter_values(start as u32..end as u32);
-            let part = take_record_batch(batch, &rows)?;
+            let part = take_record_batch(&batch, &rows)?;
             let mut columns = vec![self.row_keys(&part, side, first_row + start as u64)?];
             for column in self.columns() {
                 let array = column.of(&part, side)?;
                 let data_type = column.fields[side as usize].data_type();
-                columns
-                    .push(exactly(array, data_type).map_err(|error| broken(column, side, error))?);
+                let carried = exactly(array, data_type);
+                columns.push(carried.map_err(|error| broken(column, side, error))?);
             }
-            parts.push(RecordBatch::try_new(self.sorted_schema(side), columns)?);
-        }
-        Ok(parts)
+            Ok(RecordBatch::try_new(self.sorted_schema(side), columns)?)
+        })
     }
 
     /// The keys of rows in the row format: equal if the keys are.

@@ -104,12 +104,20 @@ impl Half {
             0 => self.last.as_deref(),
             at => Some(current.keys.value(at - 1)),
         };
-        if before == Some(current.keys.value(at)) {
-            return Err(twice(comparison, &current.batch, at, self.side));
+        match before.map(|before| before.cmp(current.keys.value(at))) {
+            Some(Ordering::Equal) => return Err(twice(comparison, &current.batch, at, self.side)),
+            Some(Ordering::Greater) => return Err(disordered("left rows in disorder")),
+            _ => {}
         }
         current.at += 1;
         Ok(Some(at as u32))
     }
+}
+
+/// The error for a sort that did not do what it is there for.
+fn disordered(what: &str) -> Error {
+    let message = format!("the sort of the query engine has {what}, which is a defect of it");
+    Error::new(ErrorKind::Unexpected, message)
 }
 
 /// The error for a key that two rows of a side have.
@@ -195,7 +203,11 @@ impl Differences {
             self.counts.rows[0] += rows_a;
             self.counts.rows[1] += rows_b;
             if a.key().is_none() && b.key().is_none() {
-                return Ok(None);
+                let read = [a.sorted.rows_read(), b.sorted.rows_read()];
+                return match read == self.counts.rows {
+                    true => Ok(None),
+                    false => Err(disordered("lost rows")),
+                };
             }
             let rows = self.meet()?;
             if let Some(block) = self.compare(rows)? {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
@@ -85,8 +86,10 @@ pub(crate) fn context(limits: &Limits, row_bytes: usize) -> Result<Arc<TaskConte
 
 /// The rows of a side in the order of their keys. They are read and sorted by a task of its own; dropping this ends it.
 pub(crate) struct Sorted {
+    /// Rows that the source gave.
+    read: Arc<AtomicU64>,
     batches: mpsc::Receiver<Result<RecordBatch>>,
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
 impl Sorted {
@@ -98,7 +101,14 @@ impl Sorted {
         memory: usize,
     ) -> Result<Self> {
         let schema = comparison.sorted_schema(side);
-        let source = Source::new(comparison, side, stream, memory / UNSORTED);
+        let read = Arc::default();
+        let source = Source::new(
+            comparison,
+            side,
+            stream,
+            memory / UNSORTED,
+            Arc::clone(&read),
+        );
         let input = StreamingTableExec::try_new(
             Arc::clone(&schema),
             vec![Arc::new(source)],
@@ -125,16 +135,22 @@ impl Sorted {
             }
         });
         Ok(Self {
+            read,
             batches,
-            _task: task,
+            task,
         })
+    }
+
+    /// How many rows the source has given so far.
+    pub(crate) fn rows_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
     }
 
     /// The next batch.
     pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>> {
         match self.batches.recv().await {
             Some(batch) => batch.map(Some),
-            None => match self._task.join_next().await {
+            None => match self.task.join_next().await {
                 // A panic there must not look like the end of the rows.
                 Some(Err(error)) => Err(Error::new(
                     ErrorKind::Unexpected,
@@ -153,15 +169,22 @@ struct Source {
 }
 
 impl Source {
-    fn new(comparison: Arc<Comparison>, side: Side, stream: BatchStream, bytes: usize) -> Self {
+    fn new(
+        comparison: Arc<Comparison>,
+        side: Side,
+        stream: BatchStream,
+        bytes: usize,
+        read: Arc<AtomicU64>,
+    ) -> Self {
         let schema = comparison.sorted_schema(side);
-        let mut rows = 0;
+        let counter = Arc::clone(&read);
         let parts = stream
             .map(move |batch| -> Result<_> {
                 let batch = batch?;
-                let parts = comparison.prepared(&batch, side, rows, bytes)?;
-                rows += batch.num_rows() as u64;
-                Ok(futures::stream::iter(parts.into_iter().map(Ok)))
+                let rows = batch.num_rows() as u64;
+                let first_row = counter.fetch_add(rows, Ordering::Relaxed);
+                let parts = Arc::clone(&comparison).parts(batch, side, first_row, bytes);
+                Ok(futures::stream::iter(parts))
             })
             .try_flatten()
             .map_err(|error: Error| DataFusionError::External(Box::new(error)));
