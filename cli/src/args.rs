@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::diff::DiffArgs;
 use crate::incremental::IncrementalArgs;
 use crate::shape::Shape;
 use crate::telemetry::TelemetryArgs;
@@ -70,6 +71,8 @@ pub(crate) enum Command {
     Load(Box<LoadArgs>),
     /// Print the answer to a query, or write it to a file
     Query(Box<QueryArgs>),
+    /// Compare two tables, files or answers: schemas, and rows
+    Diff(Box<DiffArgs>),
     /// List what a source has: its tables, schemas, catalogs
     List(ListArgs),
     /// Say what files are: their format, the types that columns would get and why, and the first rows
@@ -94,6 +97,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConnectionsCommand,
     },
+    /// Look over configuration, environment, connections and machine: what is wrong, and the command that mends it. Ends with 1 if
+    /// something is
+    Doctor,
     /// Write a commented arrowload.toml into the working directory
     Init {
         /// Replace one that is there
@@ -310,8 +316,8 @@ pub(crate) struct ListArgs {
     /// What is listed
     #[arg(value_enum, default_value_t = Kind::Tables)]
     pub(crate) what: Kind,
-    /// A URL, a connection or a source
-    #[arg(short, long, value_name = "URL|NAME")]
+    /// A URL, a connection, a source, or a folder of files
+    #[arg(short, long, value_name = "URL|NAME|FOLDER")]
     pub(crate) from: String,
     /// Only of this catalog
     #[arg(long, value_name = "NAME")]

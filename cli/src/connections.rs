@@ -81,7 +81,11 @@ impl Steps<'_> {
 }
 
 /// Says where the connection leads and which layers say so, then each step that passes, and ends at the first that does not.
-async fn test(name: &str, target: Option<String>, common: &Common) -> Result<Value, Failure> {
+pub(crate) async fn test(
+    name: &str,
+    target: Option<String>,
+    common: &Common,
+) -> Result<Value, Failure> {
     let mut steps = Steps {
         common,
         passed: Vec::new(),

@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     Refused,
     /// A load failed, and left its target as it was.
     Failed,
+    /// What was compared is not equal.
+    Different,
     /// A load failed, and its target has changed, or nobody knows.
     Changed,
 }
@@ -30,7 +32,7 @@ impl Exit {
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Done => 0,
-            Self::Failed => 1,
+            Self::Failed | Self::Different => 1,
             Self::Refused => 2,
             Self::Partly => 3,
             Self::Changed => 4,

@@ -323,7 +323,8 @@ impl<'a> Next<'a> {
         let sql = format!("SELECT * FROM ({base}) AS source WHERE 1 = 0");
         let mut load = self.load(Some(self.load_id(self.number + 1)), None)?;
         let new = Mark::new(self.mark.clone(), mark.unwrap_or_default());
-        load.to = load.to.mark(new);
+        // It has no rows on purpose.
+        load.to = load.to.mark(new).option("refuse_empty", false);
         let query = self.query(&sql, &self.bound(base, &nothing()))?;
         let question = self.question.with_query(query);
         let ended = load::run(&question, vec![load], false, watch).await?;

@@ -275,6 +275,65 @@ fn call(place: &str, format: Option<InputFormat>) -> String {
     }
 }
 
+/// What a name means, before anything is asked of it.
+pub(crate) struct Meant {
+    /// It is rows as a whole: a file, files, or standard input.
+    pub(crate) is_whole: bool,
+    /// Its rows come from files, that are read in some way.
+    pub(crate) has_files: bool,
+}
+
+/// What a name of `--from` means.
+pub(crate) fn meant(name: &str) -> Result<Meant, Failure> {
+    let (registry, connections) = (Registry::linked()?, Connections::discover()?);
+    let place = match name {
+        STDIN => None,
+        name => Some(place(name, false, &registry, &connections)?),
+    };
+    // A name that nothing has is refused here, and in its own words.
+    if let Some(Place::Source(name)) = &place {
+        connections.for_source(&registry, name)?;
+    }
+    Ok(Meant {
+        is_whole: matches!(place, None | Some(Place::File { .. })),
+        has_files: match &place {
+            Some(Place::Source(name)) => name == EMBEDDED,
+            _ => true,
+        },
+    })
+}
+
+/// The source that lists what a name means; a folder is one too.
+pub(crate) fn listed(
+    name: &str,
+    registry: &Registry,
+    connections: &Connections,
+) -> Result<String, Failure> {
+    let config = match place(name, false, registry, connections)? {
+        Place::Source(name) => return Ok(name),
+        Place::Here => return Ok(EMBEDDED.to_owned()),
+        Place::Root { root, options } => match options {
+            Some(options) => json!({ "path": root, "storage_options": options }),
+            None => json!({ "path": root }),
+        },
+        Place::File { place, .. } if Path::new(&place).is_dir() => {
+            let table = format!("delta://{}", place.trim_end_matches('/'));
+            let is_table = Path::new(&place).join("_delta_log").is_dir();
+            if is_table && connections.for_source(registry, &table).is_ok() {
+                return Ok(table);
+            }
+            json!({ "path": place })
+        }
+        Place::File { .. } => {
+            return Err(Failure::usage(format!(
+                "list is about sources and folders; `arrowload peek {name}` says what a file is"
+            )));
+        }
+    };
+    connections.configure_from(EMBEDDED, EMBEDDED, config, "the command line")?;
+    Ok(EMBEDDED.to_owned())
+}
+
 /// What a name stands for: a connection, a source, or files.
 fn place(
     name: &str,

@@ -94,6 +94,9 @@ pub(crate) struct JobLoad {
     /// The columns that identify a row.
     #[serde(default)]
     pub(crate) keys: Vec<String>,
+    /// Refuse a load without a row before its commit: the target stays as it was.
+    #[serde(default)]
+    pub(crate) refuse_empty: bool,
     /// Options of every load, or of the loader.
     #[serde(default)]
     pub(crate) options: BTreeMap<String, Value>,

@@ -30,6 +30,9 @@ pub(crate) struct JobDestination {
     /// The columns that identify a row.
     #[serde(default)]
     pub(crate) keys: Vec<String>,
+    /// Refuse a load without a row before its commit: the target stays as it was.
+    #[serde(default)]
+    pub(crate) refuse_empty: bool,
     /// Options of every load, or of the loader.
     #[serde(default)]
     pub(crate) options: BTreeMap<String, Value>,
@@ -63,6 +66,7 @@ impl JobLoad {
                     true => self.keys.clone(),
                     false => own.keys.clone(),
                 },
+                refuse_empty: self.refuse_empty || own.refuse_empty,
                 options: merged(&self.options, &own.options),
             }
         };
@@ -82,6 +86,7 @@ impl JobDestination {
             keys: self.keys.clone(),
             options: texts(&self.options),
             load_id,
+            refuse_empty: self.refuse_empty,
         }
     }
 }

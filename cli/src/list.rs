@@ -10,6 +10,7 @@ use futures::StreamExt;
 
 use crate::args::{Common, Kind, ListArgs};
 use crate::exit::{Exit, Failure};
+use crate::input;
 use crate::output::Output;
 
 pub(crate) async fn command(args: ListArgs, common: &Common) -> Result<Exit, Failure> {
@@ -41,10 +42,12 @@ pub(crate) async fn command(args: ListArgs, common: &Common) -> Result<Exit, Fai
     )?;
     narrows("--name", args.name.is_some(), &[Kind::Tables])?;
     (listing.catalog, listing.schema, listing.name) = (args.catalog, args.schema, args.name);
+    let (registry, connections) = (Registry::linked()?, Connections::discover()?);
+    let source = input::listed(&args.from, &registry, &connections)?;
     let client = Client::builder()
-        .registry(Registry::linked()?)
-        .connections(Connections::discover()?)
-        .source(args.from)
+        .registry(registry)
+        .connections(connections)
+        .source(source)
         .build()?;
     let output = Output::of(args.format, args.out)?;
     let batches = client.list(listing).await?;

@@ -3,6 +3,8 @@
 mod args;
 mod connections;
 mod describe;
+mod diff;
+mod doctor;
 #[cfg(test)]
 mod documented;
 mod env_file;
@@ -96,11 +98,13 @@ async fn dispatch(cli: Cli, watch: &Watch) -> Result<Exit, Failure> {
     match cli.command {
         Command::Load(args) => load::command(*args, &common, watch).await,
         Command::Query(args) => query::command(*args, &common).await,
+        Command::Diff(args) => diff::command(*args, &common, watch).await,
         Command::List(args) => list::command(args, &common).await,
         Command::Peek(args) => peek::command(args, &common).await,
         Command::Run(args) => run::command(args, &common, watch).await,
         Command::Replay(args) => load::replay(args, &common, watch).await,
         Command::State(args) => load::state(*args, &common, watch).await,
+        Command::Doctor => doctor::command(&common).await,
         Command::Loaders => describe::loaders(&common),
         Command::Sources => describe::sources(&common),
         Command::Describe { name } => describe::describe(&name, &common),

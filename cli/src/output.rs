@@ -7,7 +7,7 @@ use arrow_array::RecordBatch;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, Schema};
 use arrowload::core::url_scheme;
-use arrowload::{BatchStream, Client, LoadBuilder};
+use arrowload::{BatchStream, Client, LoadBuilder, LoadReport};
 use arrowload_common_text::{
     self as text, Column, Csv, CsvStyle, Json, printable, printable_lines,
 };
@@ -30,6 +30,7 @@ pub(crate) enum Output {
 }
 
 /// A file, and its format if that was asked for.
+#[derive(Clone)]
 pub(crate) struct FileOutput {
     path: PathBuf,
     format: Option<&'static str>,
@@ -110,12 +111,37 @@ impl FileOutput {
         Ok(Self { path, format })
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Replaces the file by what is loaded, and says so if there was one.
     pub(crate) async fn load(
         self,
         load: impl FnOnce(String) -> LoadBuilder,
         common: &Common,
     ) -> Result<Exit, Failure> {
+        let path = self.path.display().to_string();
+        let (report, replaced) = self.write(load).await?;
+        if common.output == Report::Json {
+            let mut shown = machine::report(&report);
+            shown["replaced"] = replaced.into();
+            outcome::tell(&machine::json(&shown)?)?;
+        }
+        if replaced {
+            show::note(&format!("replaced {path}"));
+        }
+        for line in show::set_aside(&report).lines() {
+            show::note(line.trim_start());
+        }
+        Ok(outcome::exit_of(&report))
+    }
+
+    /// Replaces the file by what is loaded; answers also whether there was one.
+    pub(crate) async fn write(
+        self,
+        load: impl FnOnce(String) -> LoadBuilder,
+    ) -> Result<(LoadReport, bool), Failure> {
         let replaced = self.path.exists();
         let mut load = load(target(&self.path)?)
             .option("mode", "overwrite")
@@ -130,18 +156,7 @@ impl FileOutput {
             )),
             _ => Failure::Load(error),
         })?;
-        if common.output == Report::Json {
-            let mut shown = machine::report(&report);
-            shown["replaced"] = replaced.into();
-            outcome::tell(&machine::json(&shown)?)?;
-        }
-        if replaced {
-            show::note(&format!("replaced {}", self.path.display()));
-        }
-        for line in show::set_aside(&report).lines() {
-            show::note(line.trim_start());
-        }
-        Ok(outcome::exit_of(&report))
+        Ok((report, replaced))
     }
 }
 
@@ -287,23 +302,41 @@ async fn print_table(mut batches: BatchStream, wide: bool) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
-fn add_rows(grid: &mut Grid, batch: &RecordBatch, first_row: usize) -> Result<(), Failure> {
-    let columns: Vec<Column> = batch.columns().iter().map(Column::new).collect();
+/// A value among others, told from them by its looks: text is in quotes, and a null is NULL.
+pub(crate) fn value(column: &Column, name: &str, row: usize) -> Result<String, Failure> {
+    if column.is_null(row) {
+        return Ok("NULL".to_owned());
+    }
+    let cell = cell(column, name, row, row)?;
+    Ok(match column.is_text() {
+        true => format!("{cell:?}"),
+        false => printable(&cell).into_owned(),
+    })
+}
+
+/// A value as text; nothing for a null.
+fn cell(column: &Column, name: &str, row: usize, at: usize) -> Result<String, Failure> {
     let format = text::Format {
         unions: true,
         map_keys: text::MapKeys::AsText,
         ..text::Format::CSV
     };
+    let mut cell = Vec::new();
+    if !column.is_null(row) {
+        column
+            .text(row, &format, &mut cell)
+            .map_err(|why| refused(text::refused(name, why, at as u64)))?;
+    }
+    Ok(String::from_utf8_lossy(&cell).into_owned())
+}
+
+fn add_rows(grid: &mut Grid, batch: &RecordBatch, first_row: usize) -> Result<(), Failure> {
+    let columns: Vec<Column> = batch.columns().iter().map(Column::new).collect();
     for row in 0..batch.num_rows() {
         let mut cells = Vec::with_capacity(columns.len());
         for (column, field) in columns.iter().zip(batch.schema_ref().fields()) {
-            let mut cell = Vec::new();
-            if !column.is_null(row) {
-                column.text(row, &format, &mut cell).map_err(|why| {
-                    refused(text::refused(field.name(), why, (first_row + row) as u64))
-                })?;
-            }
-            cells.push(printable(&String::from_utf8_lossy(&cell)).into_owned());
+            let cell = cell(column, field.name(), row, first_row + row)?;
+            cells.push(printable(&cell).into_owned());
         }
         grid.add(cells);
     }

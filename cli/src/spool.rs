@@ -1,4 +1,4 @@
-//! Where standard input waits on the disk: a folder that goes with the run, or with the next one if this one was killed.
+//! Where standard input, and what does not fit into memory, wait on the disk: a folder that goes with the run, or with the next one if this one was killed.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -24,6 +24,12 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
+/// A folder for what does not fit into memory.
+pub(crate) fn folder() -> std::io::Result<TempDir> {
+    let prefix = format!("{PREFIX}{}-", std::process::id());
+    tempfile::Builder::new().prefix(&prefix).tempdir()
+}
+
 /// Standard input, all of it.
 pub(crate) struct Spool {
     folder: TempDir,
@@ -32,9 +38,7 @@ pub(crate) struct Spool {
 impl Spool {
     /// Reads standard input to its end. Dropped before that, it leaves nothing.
     pub(crate) async fn of_stdin() -> Result<Self, Failure> {
-        let prefix = format!("{PREFIX}{}-", std::process::id());
-        let folder = tempfile::Builder::new().prefix(&prefix).tempdir()?;
-        let spool = Self { folder };
+        let spool = Self { folder: folder()? };
         let path = spool.path();
         // There is one standard input.
         let _ = PLACE.set(path.display().to_string());

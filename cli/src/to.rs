@@ -22,6 +22,7 @@ pub(crate) struct To {
     pub(crate) keys: Vec<String>,
     pub(crate) options: Vec<String>,
     pub(crate) load_id: Option<String>,
+    pub(crate) refuse_empty: bool,
 }
 
 /// The destinations that the flags name, in their order.
@@ -68,6 +69,9 @@ struct Flags {
     /// Identifies the load: repeating it with the same id writes nothing again. Holds for all destinations
     #[arg(long, value_name = "ID", help_heading = "How")]
     load_id: Option<String>,
+    /// Refuse a load without a row before its commit: the target stays as it was. Holds for all destinations
+    #[arg(long, help_heading = "How")]
+    refuse_empty: bool,
 }
 
 /// What `arrowload load --help` ends with.
@@ -149,6 +153,7 @@ impl FromArgMatches for Destinations {
                 },
                 options: options.all(place),
                 load_id: flags.load_id.clone(),
+                refuse_empty: flags.refuse_empty,
             });
         }
         check_modes(&destinations)?;
@@ -379,6 +384,7 @@ pub(crate) fn destination(client: &Client, to: &To) -> Result<Destination, Failu
         ("--keys", "keys", !to.keys.is_empty()),
         ("--keys", "upsert_key", !to.keys.is_empty()),
         ("--load-id", "load_id", to.load_id.is_some()),
+        ("--refuse-empty", "refuse_empty", to.refuse_empty),
     ] {
         if is_given && flags.get(key).is_some() {
             return Err(Failure::usage(format!(
@@ -394,6 +400,9 @@ pub(crate) fn destination(client: &Client, to: &To) -> Result<Destination, Failu
     }
     if let Some(load_id) = &to.load_id {
         flags.set("load_id", load_id.as_str(), "--load-id");
+    }
+    if to.refuse_empty {
+        flags.set("refuse_empty", true, "--refuse-empty");
     }
     Ok(destination
         .with_config(settings("--config", &to.config)?)

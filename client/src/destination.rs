@@ -287,6 +287,11 @@ macro_rules! setters {
                 self.edit(|to| to.set("verify", name, ".verify(..)"))
             }
 
+            /// Refuses a load without a row before its commit: the target stays as it was.
+            pub fn refuse_empty(self) -> Self {
+                self.edit(|to| to.set("refuse_empty", true, ".refuse_empty()"))
+            }
+
             /// What to do with a row that the store refuses.
             pub fn on_error(self, on_error: OnError) -> Self {
                 let name = match on_error {

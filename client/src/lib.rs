@@ -19,7 +19,7 @@ pub use query::QueryBuilder;
 pub use read::ReadBuilder;
 pub use table::Table;
 
-pub use arrowload_connections::{ConnectionSummary, Connections};
+pub use arrowload_connections::{ConnectionSummary, Connections, FoundFile};
 pub use arrowload_core::{
     AfterFailure, Aftermath, Atomicity, BatchStream, Capabilities, ColumnPlan, ConnectionKey,
     Error, ErrorKind, Guarantees, KeyCounts, Listed, Listing, LoadReport, LoadState, LoadStatus,

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::backend::{Backend, Role};
 use crate::effective;
 use crate::environment::Environment;
+use crate::file::{self, FoundFile};
 use crate::interpolate::in_text;
 use crate::merge::Context;
 use crate::overlay::{TYPE, URL};
@@ -54,6 +55,14 @@ impl Connections {
         replaced
             .map(|replaced| Secret::new(replaced.value))
             .map_err(|why| Error::new(ErrorKind::InvalidOption, why))
+    }
+
+    /// The config files that are looked for, the strongest first. Only one of them counts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] if the environment cannot be read.
+    pub fn config_files() -> Result<Vec<FoundFile>> {
+        Ok(file::all(&Environment::of_process()?))
     }
 
     /// Sets up layers other than those of the process.

@@ -27,6 +27,32 @@ pub(crate) fn discover(environment: &Environment) -> Option<(PathBuf, &'static s
     found.map(|path| (path, "discovery"))
 }
 
+/// A config file that is looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FoundFile {
+    /// Where it is, or would be.
+    pub path: PathBuf,
+    /// Whether there is a file.
+    pub is_there: bool,
+    /// Whether it is the one that counts.
+    pub is_used: bool,
+}
+
+/// The files that [`discover`] looks for, in its order.
+pub(crate) fn all(environment: &Environment) -> Vec<FoundFile> {
+    let used = discover(environment).map(|(path, _)| path);
+    let named = environment.non_empty("ARROWLOAD_CONFIG").map(PathBuf::from);
+    let users = user_folder(environment).map(|folder| folder.join("arrowload").join(NAME));
+    let paths = named.into_iter().chain([PathBuf::from(NAME)]).chain(users);
+    let found = paths.map(|path| FoundFile {
+        is_there: path.is_file(),
+        is_used: used.as_ref() == Some(&path),
+        path,
+    });
+    found.collect()
+}
+
 /// Where this system keeps a user's configuration.
 fn user_folder(environment: &Environment) -> Option<PathBuf> {
     let absolute = |name| {

@@ -16,4 +16,5 @@ mod profiles;
 
 pub use builder::ConnectionsBuilder;
 pub use connections::Connections;
+pub use file::FoundFile;
 pub use profiles::ConnectionSummary;

@@ -39,7 +39,7 @@ pub enum ErrorKind {
     InvalidData,
     /// A key column holds a null.
     NullKey,
-    /// The load would change more rows than `max_updates` or `max_deletes` allow.
+    /// The load would change more rows than `max_updates` or `max_deletes` allow, or has none and `refuse_empty` is set.
     LimitExceeded,
     /// The query is malformed, or failed at the source.
     Query,

@@ -42,6 +42,36 @@ impl Listing {
             name: None,
         }
     }
+
+    /// Whether a table's name is wanted, for sources that have no LIKE of their own. A backslash takes the next letter as it is.
+    pub fn takes_name(&self, name: &str) -> bool {
+        let Some(pattern) = &self.name else {
+            return true;
+        };
+        let (pattern, name): (Vec<char>, Vec<char>) =
+            (pattern.chars().collect(), name.chars().collect());
+        // Which beginnings of the name the pattern fits so far: one bit for each length.
+        let mut fits = vec![false; name.len() + 1];
+        fits[0] = true;
+        let mut letters = pattern.into_iter();
+        while let Some(letter) = letters.next() {
+            let (wanted, is_any) = match letter {
+                '%' => {
+                    let first = fits.iter().position(|fits| *fits).unwrap_or(fits.len());
+                    fits[first..].fill(true);
+                    continue;
+                }
+                '_' => ('_', true),
+                '\\' => (letters.next().unwrap_or('\\'), false),
+                letter => (letter, false),
+            };
+            for length in (1..fits.len()).rev() {
+                fits[length] = fits[length - 1] && (is_any || name[length - 1] == wanted);
+            }
+            fits[0] = false;
+        }
+        fits[name.len()]
+    }
 }
 
 impl std::fmt::Display for Listed {
@@ -70,9 +100,36 @@ mod tests {
     #[test]
     fn a_listing_is_of_everything_until_it_is_narrowed() {
         let listing = Listing::from(Listed::Tables);
+        assert!(listing.takes_name("any"));
         assert_eq!(
             (listing.what, listing.catalog, listing.schema, listing.name),
             (Listed::Tables, None, None, None)
         );
+    }
+
+    #[test]
+    fn names_are_taken_as_like_takes_them() {
+        for (pattern, taken, others) in [
+            (
+                "orders",
+                &["orders"][..],
+                &["order", "orders2", "Orders", ""][..],
+            ),
+            ("ord%", &["ord", "orders"], &["or", "xord"]),
+            ("%a%b", &["ab", "xaxxb", "aab", "abab"], &["ba", "abc"]),
+            ("_b", &["ab", "_b", "éb"], &["b", "abb"]),
+            ("\\_b%", &["_b", "_bc"], &["ab"]),
+            ("%", &["", "x"], &[]),
+            ("", &[""], &["x"]),
+        ] {
+            let mut listing = Listing::new(Listed::Tables);
+            listing.name = Some(pattern.to_owned());
+            for name in taken {
+                assert!(listing.takes_name(name), "{pattern} {name}");
+            }
+            for name in others {
+                assert!(!listing.takes_name(name), "{pattern} {name}");
+            }
+        }
     }
 }

@@ -174,6 +174,8 @@ pub struct LoadOptions {
     pub max_updates: Option<ChangeLimit>,
     /// Refuse a load that would delete more rows than this number, or percentage of the target.
     pub max_deletes: Option<ChangeLimit>,
+    /// Refuse a load without a row before its commit; the target stays as it was.
+    pub refuse_empty: bool,
     /// Rows in each batch that is handed to the store. The default suits the loader.
     pub batch_size: Option<usize>,
     /// Arrow bytes at most in each batch that is handed to the store. The default suits the loader.
@@ -207,6 +209,7 @@ impl Default for LoadOptions {
             null_keys: NullKeys::Refuse,
             max_updates: None,
             max_deletes: None,
+            refuse_empty: false,
             batch_size: None,
             batch_bytes: None,
             parallelism: None,

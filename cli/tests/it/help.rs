@@ -9,6 +9,7 @@ fn every_command_has_help_that_names_its_flags() {
     for command in [
         "load",
         "query",
+        "diff",
         "list",
         "run",
         "replay",
@@ -16,6 +17,7 @@ fn every_command_has_help_that_names_its_flags() {
         "sources",
         "describe",
         "connections",
+        "doctor",
         "init",
         "completions",
         "schema",

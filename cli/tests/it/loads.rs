@@ -262,3 +262,64 @@ fn columns_and_rows_are_chosen_without_sql() {
     place.ok(&["run", "job.toml", "-q"]);
     assert_eq!(place.read("job.csv"), "id\n1\n2\n");
 }
+
+#[test]
+fn a_load_without_a_row_is_refused_where_that_is_asked_for() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE);
+    place.ok(&["load", "--from", "people.csv", "--to", "out.csv"]);
+    let empty = |more: &[&str]| {
+        let load = [
+            "load",
+            "--from",
+            "people.csv",
+            "--where",
+            "id > 9",
+            "--mode",
+            "overwrite",
+        ];
+        place.run(&[&load, more].concat())
+    };
+    for option in [&["--refuse-empty"][..], &["-O", "refuse_empty=true"]] {
+        let ended = empty(&[&["--to", "out.csv"][..], option].concat());
+        assert!(
+            ended.code == 1
+                && ended.err.contains("`refuse_empty` is set")
+                && ended.err.contains("unchanged"),
+            "{ended:?}"
+        );
+        assert_eq!(place.read("out.csv"), PEOPLE);
+    }
+    let both = empty(&[
+        "--to",
+        "out.csv",
+        "--refuse-empty",
+        "-O",
+        "refuse_empty=false",
+    ]);
+    assert!(
+        both.code == 2 && both.err.contains("say the same thing"),
+        "{both:?}"
+    );
+    // A load with rows is none of its business.
+    place.ok(&[
+        "load",
+        "--from",
+        "people.csv",
+        "--to",
+        "more.csv",
+        "--refuse-empty",
+    ]);
+    place.write(
+        "job.toml",
+        "[loads.a]\nfrom = \"people.csv\"\nshape = { where = \"id > 9\" }\nto = \"out.csv\"\nmode = \"overwrite\"\nrefuse_empty = true\n",
+    );
+    let ended = place.run(&["run", "job.toml"]);
+    assert!(
+        ended.code == 1 && ended.err.contains("`refuse_empty`"),
+        "{ended:?}"
+    );
+    assert_eq!(place.read("out.csv"), PEOPLE);
+    assert_eq!(empty(&["--to", "out.csv"]).code, 0);
+    assert_eq!(place.read("out.csv"), "id,name\n");
+}

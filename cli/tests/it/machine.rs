@@ -100,6 +100,7 @@ fn as_described(place: &Place, kind: &str, ended: &Ended) -> Value {
 #[test]
 fn every_command_prints_one_object_that_its_schema_describes() {
     let place = Place::new();
+    place.write("more.csv", "id,name,more\n1,Bea,x\n3,Cy,y\n");
     place.write("people.csv", PEOPLE).write(
         "job.toml",
         "[loads.a]\nfrom = \"people.csv\"\nto = \"a.parquet\"\n[loads.b]\nfrom = \"people.csv\"\nto = \"memory\"\ntarget = \"b\"\noptions = { create_table = false }\n[loads.c]\nfrom = \"people.csv\"\nto = \"c.parquet\"\nafter = [\"b\"]\n",
@@ -145,6 +146,26 @@ fn every_command_prints_one_object_that_its_schema_describes() {
         ("failure", 1, "failed", vec!["replay", "none.arrow"]),
         ("run", 1, "failed", vec!["run", "job.toml"]),
         ("job_plan", 1, "refused", vec!["run", "job.toml", "-n"]),
+        (
+            "diff",
+            1,
+            "different",
+            vec!["diff", "people.csv", "more.csv", "--keys", "id"],
+        ),
+        ("diff", 0, "equal", vec!["diff", "people.csv", "q.csv"]),
+        (
+            "diff",
+            1,
+            "different",
+            vec!["diff", "people.csv", "more.csv", "--schema-only"],
+        ),
+        (
+            "failure",
+            2,
+            "failed",
+            vec!["diff", "people.csv", "none.csv"],
+        ),
+        ("doctor", 0, "done", vec!["doctor"]),
         ("listing", 0, "done", vec!["loaders"]),
         ("listing", 0, "done", vec!["sources"]),
         ("listing", 0, "done", vec!["connections", "list"]),

@@ -7,6 +7,8 @@
 
 mod cloud;
 mod destinations;
+mod differences;
+mod doctor;
 mod ends;
 mod guides;
 mod help;

@@ -287,3 +287,48 @@ fn rows_that_could_not_be_parsed_are_replayed_with_other_options() {
     let rows = server.psql("arrowload_cli_unparsed", "SELECT * FROM people ORDER BY 1");
     assert_eq!(rows.expect("rows"), "1|Ada\n2|\n3|Edsger");
 }
+
+#[test]
+fn a_table_is_not_emptied_by_a_load_without_a_row() {
+    let Some(server) = ThrowawayPostgres::available() else {
+        return;
+    };
+    let place = Place::new();
+    place.write("people.csv", PEOPLE);
+    let url = server.create_database("not_emptied").expect("a database");
+    place.ok(&[
+        "load",
+        "--from",
+        "people.csv",
+        "--to",
+        &url,
+        "--target",
+        "people",
+    ]);
+    let none = [
+        "load",
+        "--from",
+        "people.csv",
+        "--where",
+        "id > 9",
+        "-m",
+        "overwrite",
+        "--to",
+        &url,
+        "--target",
+        "people",
+    ];
+    let ended = place.run(&[&none[..], &["--refuse-empty"]].concat());
+    assert!(
+        ended.code == 1 && ended.err.contains("unchanged"),
+        "{ended:?}"
+    );
+    let count = || {
+        server
+            .psql("not_emptied", "SELECT count(*) FROM people")
+            .expect("a count")
+    };
+    assert!(count().contains('2'), "{}", count());
+    place.ok(&none);
+    assert!(count().contains('0'), "{}", count());
+}

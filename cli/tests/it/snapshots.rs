@@ -30,6 +30,7 @@ fn every_command_has_its_help() {
     for command in [
         "load",
         "query",
+        "diff",
         "list",
         "run",
         "replay",
@@ -39,6 +40,7 @@ fn every_command_has_its_help() {
         "sources",
         "describe",
         "connections",
+        "doctor",
         "init",
         "completions",
         "schema",

@@ -173,6 +173,9 @@ impl<'a> Attempt<'a> {
             .rows;
         meter.rows_rejected.store(self.rejects.rows(), Relaxed);
         check_counts(meter, rows_given, handed_over, acknowledged)?;
+        if acknowledged == 0 && load.refuse_empty {
+            return Err(without_rows());
+        }
         let Some(mut sent) = checksums else {
             return Ok((acknowledged, None));
         };
@@ -275,8 +278,14 @@ impl PreparedLoad<'_> {
     }
 }
 
+/// The error of a load that has no row, and is to be refused then.
+pub(super) fn without_rows() -> Error {
+    let message = "the load has no row to write, and `refuse_empty` is set";
+    Error::new(ErrorKind::LimitExceeded, message)
+}
+
 /// Takes an error for what it is: one that ends the run of this destination stops the others, under `fail_fast`.
-fn failed(sink: &Sink<'_>, stop: Stop<'_>, error: Error) -> Error {
+pub(super) fn failed(sink: &Sink<'_>, stop: Stop<'_>, error: Error) -> Error {
     if let Some(stop) = stop
         && is_final(sink, &error)
     {

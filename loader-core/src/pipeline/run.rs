@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use arrow_schema::{Field, Schema, SchemaRef};
 use futures::future::join_all;
+use futures::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Attempt, Step, unparsed};
+use super::attempt::{Attempt, Step, failed, unparsed, without_rows};
 use super::feed::Feed;
 use super::progress::Meter;
 use super::retry::{Pauses, at_least};
@@ -110,8 +111,8 @@ impl<'a> Run<'a> {
             reading.types = offered_types(self.input, sinks).await?;
             self.open(&meters, &reading).await
         };
-        let stream = match opened.await {
-            Ok(stream) => stream,
+        let (stream, is_empty) = match opened.await {
+            Ok(opened) => opened,
             Err(error) => return sinks.iter().map(|_| Err(error.clone())).collect(),
         };
         let stop = CancellationToken::new();
@@ -120,8 +121,14 @@ impl<'a> Run<'a> {
         if let Err(error) = check_distinct(sinks, &schema).await {
             return sinks.iter().map(|_| Err(error.clone())).collect();
         }
-        let begin = |(meter, unparsed)| {
-            Attempt::begin(meter, schema.clone(), expected, &reading, unparsed, stop)
+        let (schema, reading) = (&schema, &reading);
+        let begin = |(meter, unparsed)| async move {
+            let meter: &Meter<'_> = meter;
+            // A store that cannot take anything back is not asked to begin.
+            if is_empty && meter.sink.spec.load.refuse_empty {
+                return Err(failed(meter.sink, stop, without_rows()));
+            }
+            Attempt::begin(meter, schema.clone(), expected, reading, unparsed, stop).await
         };
         let begun = join_all(meters.iter().zip(unparsed).map(begin)).await;
         let going = |begun: &Result<Step<Attempt<'_>>>| match begun {
@@ -156,14 +163,23 @@ impl<'a> Run<'a> {
         outcomes
     }
 
-    /// Opens the input, and tells meanwhile how far its query is.
-    async fn open(&self, meters: &[Meter<'_>], reading: &Reading) -> Result<BatchStream> {
+    /// Opens the input, and tells meanwhile how far its query is. Where a load without rows is to be refused, it says also whether
+    /// there are none.
+    async fn open(&self, meters: &[Meter<'_>], reading: &Reading) -> Result<(BatchStream, bool)> {
+        let refuses = |meter: &Meter<'_>| meter.sink.spec.load.refuse_empty;
+        let look = meters.iter().any(refuses);
         for meter in meters {
             meter.sink.enter(Phase::Querying);
             meter.sink.attempts.fetch_add(1, Relaxed);
         }
         let opening = async {
-            let opening = self.input.open(reading.clone());
+            let opening = async {
+                let stream = self.input.open(reading.clone()).await?;
+                match look {
+                    true => to_first_row(stream).await,
+                    false => Ok((stream, false)),
+                }
+            };
             let mut opening = std::pin::pin!(caught("the source", opening));
             loop {
                 match tokio::time::timeout(WAITS, &mut opening).await {
@@ -185,6 +201,25 @@ impl<'a> Run<'a> {
             None => opening.await,
         }
     }
+}
+
+/// Reads as far as the first row, which stays in the stream; and says whether there is none.
+async fn to_first_row(mut stream: BatchStream) -> Result<(BatchStream, bool)> {
+    let (schema, expected) = (stream.schema().clone(), stream.expected_rows());
+    let mut first = None;
+    while let Some(batch) = stream.try_next().await? {
+        if batch.num_rows() > 0 {
+            first = Some(batch);
+            break;
+        }
+    }
+    let is_empty = first.is_none();
+    let whole = futures::stream::iter(first.map(Ok)).chain(stream);
+    let whole = BatchStream::new(schema, whole);
+    Ok(match expected {
+        Some(rows) => (whole.with_expected_rows(rows), is_empty),
+        None => (whole, is_empty),
+    })
 }
 
 /// The types of the targets' columns, for an input that has to find types: of columns on which all targets agree.

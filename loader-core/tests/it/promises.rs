@@ -484,3 +484,114 @@ async fn an_operator_stands_between_input_and_store() {
             .is_err()
     );
 }
+
+#[tokio::test]
+async fn a_load_without_a_row_is_refused_where_that_is_asked_for() {
+    let none = || Input::table(batch(0..0).schema(), vec![batch(0..0)]);
+    let overwrite = |refuse_empty| {
+        let mut spec = LoadSpec::new("t");
+        (spec.load.mode, spec.load.refuse_empty) = (Mode::Overwrite, refuse_empty);
+        spec
+    };
+    // One that keeps what a failed load did, and so is not begun, and one that takes everything back.
+    for (name, loader) in [
+        ("empty_loose", loose("empty_loose", "t").await),
+        ("empty_whole", {
+            put_table(
+                "empty_whole",
+                "t",
+                &batch(0..0).schema(),
+                vec![batch(9..10)],
+            );
+            connect::<MemoryLoader>("empty_whole").await
+        }),
+    ] {
+        let error = load(&loader, &overwrite(true), &none())
+            .await
+            .expect_err("refused");
+        assert_eq!(
+            (error.kind(), error.aftermath()),
+            (ErrorKind::LimitExceeded, Some(Aftermath::Unchanged)),
+            "{error}"
+        );
+        assert!(error.message().contains("`refuse_empty`"), "{error}");
+        assert_eq!(rows(name, "t"), 1);
+        // Rows behind empty batches are rows, also of a stream that is read once.
+        let late = stream::iter([
+            Ok(batch(0..0)),
+            Ok(batch(0..0)),
+            Ok(batch(0..3)),
+            Ok(batch(3..5)),
+        ]);
+        let late = Input::stream(BatchStream::new(batch(0..0).schema(), late));
+        let report = load(&loader, &overwrite(true), &late)
+            .await
+            .expect("loaded");
+        assert_eq!((report.rows, rows(name, "t")), (5, 5));
+        load(&loader, &overwrite(false), &none())
+            .await
+            .expect("emptied");
+        assert_eq!(rows(name, "t"), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_load_whose_rows_are_all_set_aside_has_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let nulls: ArrayRef = Arc::new(Int64Array::from(vec![None, None]));
+    let nulls = RecordBatch::try_from_iter_with_nullable([("a", nulls, true)]).expect("a batch");
+    put_table("set_aside", "t", &nulls.schema(), vec![nulls.slice(0, 1)]);
+    let loader = connect::<Loose>("set_aside").await;
+    let input = || Input::table(nulls.schema(), vec![nulls.clone()]);
+    let mut spec = LoadSpec::new("t");
+    spec.load.mode = Mode::Upsert;
+    spec.load.keys = vec!["a".into()];
+    spec.load.on_error = OnError::Skip;
+    spec.load.dead_letters = folder.path().into();
+    spec.load.refuse_empty = true;
+    let error = load(&loader, &spec, &input()).await.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).map_or(0, Iterator::count),
+        0
+    );
+    spec.load.refuse_empty = false;
+    let report = load(&loader, &spec, &input())
+        .await
+        .expect("nothing to load");
+    assert_eq!((report.rows, report.rows_rejected), (0, 2));
+}
+
+#[tokio::test]
+async fn an_empty_load_is_refused_by_one_destination_and_taken_by_another() {
+    for (fail_fast, arrives) in [(false, true), (true, false)] {
+        let name = format!("empty_{fail_fast}");
+        let (careful, other) = (loose(&name, "careful").await, loose(&name, "other").await);
+        let mut specs = [LoadSpec::new("careful"), LoadSpec::new("other")];
+        specs
+            .iter_mut()
+            .for_each(|spec| spec.load.mode = Mode::Overwrite);
+        specs[0].load.refuse_empty = true;
+        let all = [
+            Destination {
+                loader: &careful,
+                spec: &specs[0],
+            },
+            Destination {
+                loader: &other,
+                spec: &specs[1],
+            },
+        ];
+        let none = Input::table(batch(0..0).schema(), Vec::new());
+        let outcomes = load_all(&all, &none, fail_fast).await.expect("they begin");
+        assert_eq!(
+            outcomes[0].as_ref().expect_err("refused").kind(),
+            ErrorKind::LimitExceeded
+        );
+        assert_eq!(outcomes[1].is_ok(), arrives, "{:?}", outcomes[1]);
+        assert_eq!(
+            (rows(&name, "careful"), rows(&name, "other")),
+            (1, usize::from(!arrives))
+        );
+    }
+}

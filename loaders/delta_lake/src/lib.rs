@@ -9,6 +9,7 @@ mod error;
 mod finish;
 mod lease;
 mod ledger;
+mod listing;
 mod load;
 mod loader;
 mod merge;

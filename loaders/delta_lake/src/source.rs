@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use arrowload_common_datafusion::{Asked, Engine, EngineOptions, Tables, from_datafusion};
-use arrowload_core::{BatchStream, DataSource, Error, ErrorKind, Query, Result};
+use arrowload_core::{BatchStream, DataSource, Error, ErrorKind, Listing, Query, Result};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::SessionState;
@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{DeltaLakeConfig, DeltaLakeSourceConfig, Version};
 use crate::error::from_delta;
+use crate::listing;
 use crate::place::Place;
 use crate::versions::Versions;
 
@@ -23,6 +24,7 @@ const THIS: &str = "delta";
 /// Queries Delta Lake tables with DataFusion. See the crate's page.
 pub struct DeltaLakeSource {
     engine: Engine,
+    tables: Arc<DeltaTables>,
 }
 
 impl DataSource for DeltaLakeSource {
@@ -43,10 +45,11 @@ impl DataSource for DeltaLakeSource {
             table_path: config.table_path,
             storage_options: config.storage_options,
         };
-        let tables = DeltaTables { place, version };
+        let tables = Arc::new(DeltaTables { place, version });
         let session = DeltaSessionConfig::default().into();
         Ok(Self {
-            engine: Engine::new(&options, session, Arc::new(tables))?,
+            engine: Engine::new(&options, session, tables.clone())?,
+            tables,
         })
     }
 
@@ -56,6 +59,13 @@ impl DataSource for DeltaLakeSource {
 
     async fn schema(&self, query: &Query) -> Result<SchemaRef> {
         self.engine.schema(query).await
+    }
+
+    async fn list(&self, listing: &Listing) -> Result<BatchStream> {
+        let DeltaTables { place, version } = self.tables.as_ref();
+        let own = self.tables.own_name().unwrap_or(THIS);
+        let batch = listing::list(place, *version, own, listing).await?;
+        Ok(BatchStream::from_batches(batch.schema(), vec![batch]))
     }
 
     fn config_from_url(url: &str) -> Result<Map<String, Value>> {

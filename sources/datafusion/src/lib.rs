@@ -10,6 +10,7 @@ mod json;
 mod kind;
 mod known;
 mod lattice;
+mod listing;
 mod look;
 mod parquet;
 mod peek;

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use arrowload_common_datafusion::Engine;
-use arrowload_core::{BatchStream, DataSource, Error, ErrorKind, Query, Result};
+use arrowload_core::{BatchStream, DataSource, Error, ErrorKind, Listing, Query, Result};
 use datafusion::prelude::SessionConfig;
 use serde_json::{Map, Value};
 
 use crate::config::{DataFusionConfig, config_from_url};
+use crate::listing;
 use crate::place::Places;
 use crate::tables::FileTables;
 
 /// Queries files with DataFusion.
 pub struct DataFusionSource {
     engine: Engine,
+    tables: Arc<FileTables>,
 }
 
 impl DataSource for DataFusionSource {
@@ -41,7 +43,7 @@ impl DataSource for DataFusionSource {
         };
         config.read.check()?;
         let options = config.engine();
-        let tables = FileTables {
+        let tables = Arc::new(FileTables {
             places: Places {
                 folder,
                 storage_options: config.storage_options,
@@ -49,9 +51,10 @@ impl DataSource for DataFusionSource {
             named: config.tables,
             read: config.read,
             known: Arc::default(),
-        };
+        });
         Ok(Self {
-            engine: Engine::new(&options, SessionConfig::new(), Arc::new(tables))?,
+            engine: Engine::new(&options, SessionConfig::new(), tables.clone())?,
+            tables,
         })
     }
 
@@ -61,6 +64,11 @@ impl DataSource for DataFusionSource {
 
     async fn schema(&self, query: &Query) -> Result<SchemaRef> {
         self.engine.schema(query).await
+    }
+
+    async fn list(&self, listing: &Listing) -> Result<BatchStream> {
+        let batch = listing::list(&self.tables, listing, self.engine.session()).await?;
+        Ok(BatchStream::from_batches(batch.schema(), vec![batch]))
     }
 
     fn config_from_url(url: &str) -> Result<Map<String, Value>> {

@@ -81,7 +81,7 @@ impl Called {
 
 impl FileTables {
     /// Files and folders by the names of their tables, sorted.
-    fn entries(&self) -> Vec<(String, PathBuf)> {
+    pub(crate) fn entries(&self) -> Vec<(String, PathBuf)> {
         let Ok(entries) = std::fs::read_dir(&self.places.folder) else {
             return Vec::new();
         };
@@ -125,7 +125,7 @@ impl FileTables {
     }
 
     /// The files of a name: of a table, a file, a folder, a pattern or a URL.
-    async fn files(
+    pub(crate) async fn files(
         &self,
         name: &str,
         declared: bool,
@@ -146,7 +146,7 @@ impl FileTables {
     }
 
     /// Looks at all files of a table.
-    async fn look(
+    pub(crate) async fn look(
         &self,
         files: Vec<DataFile>,
         how: &How,

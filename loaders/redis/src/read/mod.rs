@@ -2,6 +2,7 @@
 
 mod decode;
 mod hashes;
+mod listing;
 mod source;
 mod sql;
 mod streams;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use arrowload_core::{BatchStream, DataSource, Error, ErrorKind, Params, Query, Result};
+use arrowload_core::{BatchStream, DataSource, Error, ErrorKind, Listing, Params, Query, Result};
 use serde_json::{Map, Value};
 
 use super::decode::{infer, read_type};
 use super::hashes::{Filter, Hashes};
+use super::listing;
 use super::sql::{From, Select};
 use super::streams::Entries;
 use crate::config::{self, RedisConfig};
@@ -214,6 +215,13 @@ impl DataSource for RedisSource {
             &sample,
         )?;
         Ok(hashes.into_stream(schema, inferred && select.columns.is_none(), select.limit))
+    }
+
+    async fn list(&self, listing: &Listing) -> Result<BatchStream> {
+        let mut nodes = self.pool.take().await?;
+        let batch = listing::list(&mut nodes, listing).await?;
+        nodes.give_back();
+        Ok(BatchStream::from_batches(batch.schema(), vec![batch]))
     }
 
     async fn ping(&self) -> Result<()> {
