@@ -11,6 +11,7 @@ fn every_command_has_help_that_names_its_flags() {
         "query",
         "list",
         "run",
+        "sync",
         "replay",
         "loaders",
         "sources",

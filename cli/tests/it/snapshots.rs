@@ -32,6 +32,7 @@ fn every_command_has_its_help() {
         "query",
         "list",
         "run",
+        "sync",
         "replay",
         "peek",
         "state",

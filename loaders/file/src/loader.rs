@@ -4,7 +4,7 @@ use arrow_schema::DataType;
 use arrowload_common_parquet::partition_support;
 use arrowload_core::{
     Atomicity, BatchSize, Begun, Capabilities, DataLoader, Error, ErrorKind, LoadRequest,
-    LoadState, Mode, Plan, Rejects, Result, TargetColumns, TypeSupport,
+    LoadState, Mode, Plan, Rejects, Result, TargetColumns, TargetNames, TypeSupport,
 };
 
 use crate::config::FileConfig;
@@ -31,6 +31,7 @@ impl DataLoader for FileLoader {
     .create_target()
     .schema_evolution()
     .load_ids()
+    .target_names(TargetNames::Path)
     .checksum()
     .parallel()
     .batch(BatchSize {
@@ -73,6 +74,10 @@ impl DataLoader for FileLoader {
         }
         plan.target_exists = target.exists || target.found.resumes;
         plan.identity = target.identity();
+        let added = target.mapping.added.iter();
+        plan.schema_changes = added
+            .map(|field| format!("add column {} {}", field.name(), field.data_type()))
+            .collect();
         plan.resources = target.resources(request);
         plan.guarantees = target.guarantees(&Self::CAPABILITIES, request);
         plan

@@ -251,6 +251,8 @@ impl Layout {
             .collect();
         if !self.key_columns.is_empty() {
             self.key_constraint = Some(key_constraint(request, version)?);
+        } else if let Some(keys) = declared_key(&request.schema, &self.columns, &request.options) {
+            (self.key_columns, self.key_constraint) = (keys, Some("PRIMARY KEY"));
         }
         Ok(())
     }
@@ -590,6 +592,22 @@ fn definition(column: &LoadColumn) -> String {
         column.pg.name,
         if column.not_null { " NOT NULL" } else { "" }
     )
+}
+
+/// The names in the table of the primary key that the rows had where they come from: a list in the schema's metadata. Where a
+/// column of it is not loaded, or may be null, there is none.
+fn declared_key(
+    schema: &Schema,
+    columns: &[LoadColumn],
+    options: &PostgresqlOptions,
+) -> Option<Vec<String>> {
+    let names: Vec<String> = serde_json::from_str(schema.metadata().get("primary_key")?).ok()?;
+    let is_key = |name: &String| {
+        let column = columns.iter().find(|column| column.name == *name);
+        column.is_some_and(|column| column.not_null)
+    };
+    let names: Vec<String> = names.iter().map(|name| options.column_name(name)).collect();
+    (!names.is_empty() && names.iter().all(is_key)).then_some(names)
 }
 
 /// A primary key has no nulls.
