@@ -15,6 +15,7 @@ use crate::args::{Common, Report, RunArgs};
 use crate::exit::{Exit, Failure};
 use crate::incremental::{self, Next};
 use crate::job::{Job, JobLoad};
+use crate::job_to::LoadId;
 use crate::load;
 use crate::params::pair;
 use crate::runs::{Known, Run, Runs};
@@ -61,6 +62,8 @@ pub(crate) struct Running {
     pub(crate) work: Work,
     runs: Runs,
     run: Mutex<Run>,
+    /// Its id was made up for it: no load of it can have committed.
+    is_new: bool,
     kept: Mutex<Option<Instant>>,
     started: Instant,
     ended: Mutex<BTreeMap<String, Ended>>,
@@ -181,6 +184,7 @@ impl Running {
             work,
             runs,
             run,
+            is_new: which.id.is_none() && which.resume.is_none(),
             kept,
             started: Instant::now(),
             ended,
@@ -217,23 +221,18 @@ impl Running {
     }
 
     /// The id of a load of this run: of the job, the load, the variables and the run, unless the job says it.
-    pub(crate) fn load_id(&self, name: &str) -> String {
+    pub(crate) fn load_id(&self, name: &str) -> LoadId {
         let run = lock(&self.run);
         let again = run.loads.get(name).map_or(0, |known| known.again);
-        let id = match self
-            .work
-            .job
-            .loads
-            .get(name)
-            .and_then(|load| load.load_id.clone())
-        {
-            Some(load_id) => load_id,
-            None => self.work.job.load_id(name, &run.id),
-        };
-        match again {
+        let load = self.work.job.loads.get(name);
+        let said = load.and_then(|load| load.load_id.clone());
+        let is_new = self.is_new && said.is_none();
+        let id = said.unwrap_or_else(|| self.work.job.load_id(name, &run.id));
+        let text = match again {
             0 => id,
             again => format!("{id}.again{again}"),
-        }
+        };
+        LoadId { text, is_new }
     }
 
     /// Refuses to go on where what this run committed is gone; or takes it to be loaded `again`.

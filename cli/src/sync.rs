@@ -141,9 +141,7 @@ pub(crate) async fn command(
     if args.resume.is_some() && !args.dry_run {
         running.look_back(args.again).await?;
     }
-    // A run that is new has loaded nothing, and no store has to be asked for it.
-    let may_be_known = args.run_id.is_some() || args.resume.is_some();
-    let plans = Plans::make(&running, may_be_known).await?;
+    let plans = Plans::make(&running).await?;
     if args.dry_run {
         return plans.tell(&running.work, common);
     }

@@ -25,6 +25,13 @@ impl Operator for Carried {
 
     fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Error> {
         let table = &self.table;
+        if table.hides_rows {
+            let message = format!(
+                "row-level security hides rows of {} from this user; read it as its owner or as one who bypasses it, or leave it out",
+                table.label()
+            );
+            return Err(Error::new(ErrorKind::PermissionDenied, message));
+        }
         let is_same = |(field, column): (&FieldRef, &crate::sync_tables::Column)| {
             *field.name() == column.name
         };

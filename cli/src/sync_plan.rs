@@ -29,13 +29,13 @@ struct TablePlan {
 const MOST_NAMED: usize = 5;
 
 impl Plans {
-    /// Looks at all targets, and changes nothing. `may_be_known`: loads of the run may have committed before.
-    pub(crate) async fn make(running: &Running, may_be_known: bool) -> Result<Self, Failure> {
+    /// Looks at all targets, and changes nothing.
+    pub(crate) async fn make(running: &Running) -> Result<Self, Failure> {
         let work = &running.work;
         let planned = work.job.loads.iter().map(|(name, load)| async move {
             let question = work.ask(name, load, true).await?;
-            let load_id = may_be_known.then(|| running.load_id(name));
-            let loads = work.destinations(name, &question, load, load_id.as_deref())?;
+            let load_id = running.load_id(name);
+            let loads = work.destinations(name, &question, load, Some(&load_id))?;
             let target = loads.first().map(|load| load.to.target().to_owned());
             let planned = load::all(&question, loads.into_iter().map(|load| load.to)).plan();
             let one = |planned: Vec<DestinationOutcome<Plan>>| {

@@ -12,6 +12,7 @@ use futures::TryStreamExt;
 
 use crate::exit::Failure;
 use crate::input::Question;
+use crate::show::note;
 use crate::sync_carry::Carried;
 
 /// The tables of one source, by the names of their loads.
@@ -43,6 +44,8 @@ pub(crate) struct Table {
     pub(crate) comment: Option<String>,
     /// What a load of its rows leaves behind.
     pub(crate) not_in_rows: Option<String>,
+    /// The user sees some of its rows only.
+    pub(crate) hides_rows: bool,
 }
 
 /// A column as its source defines it.
@@ -276,7 +279,16 @@ pub(crate) async fn find(
             return Err(nothing_fits(pattern, &left_out));
         }
     }
-    found.retain(|_, table| !excluded.iter().any(|pattern| pattern.fits(table)));
+    for pattern in excluded {
+        let before = found.len();
+        found.retain(|_, table| !pattern.fits(table));
+        if found.len() == before {
+            note(&format!(
+                "--exclude {}: it fits none of the tables",
+                pattern.text
+            ));
+        }
+    }
     if found.is_empty() {
         return Err(Failure::usage("--exclude leaves no table to load"));
     }
@@ -343,6 +355,7 @@ fn take(batch: &RecordBatch, tables: &mut Vec<Table>) -> Result<(), Failure> {
     let (columns, types, column_comments) =
         (text("column_name")?, text("type_name")?, text("comment")?);
     let in_default = column("in_default_schema", &DataType::Boolean)?;
+    let hidden = column("hides_rows", &DataType::Boolean)?;
     let nullable = column("is_nullable", &DataType::Boolean)?;
     let positions = column("key_position", &DataType::Int64)?;
     let value = |values: &Option<arrow_array::ArrayRef>, row: usize| {
@@ -370,6 +383,7 @@ fn take(batch: &RecordBatch, tables: &mut Vec<Table>) -> Result<(), Failure> {
             columns: Vec::new(),
             comment: value(&comments, row),
             not_in_rows: value(&behind, row),
+            hides_rows: flag(&hidden, row).unwrap_or_default(),
         };
         let is_same = |last: &Table| {
             (&last.catalog, &last.schema, &last.name)

@@ -22,6 +22,8 @@ pub(crate) struct To {
     pub(crate) keys: Vec<String>,
     pub(crate) options: Vec<String>,
     pub(crate) load_id: Option<String>,
+    /// The id was made up for this load, which no store has to be asked for.
+    pub(crate) is_new: bool,
 }
 
 /// The destinations that the flags name, in their order.
@@ -149,6 +151,7 @@ impl FromArgMatches for Destinations {
                 },
                 options: options.all(place),
                 load_id: flags.load_id.clone(),
+                is_new: false,
             });
         }
         check_modes(&destinations)?;
@@ -392,7 +395,9 @@ pub(crate) fn destination(client: &Client, to: &To) -> Result<Destination, Failu
     if !to.keys.is_empty() {
         flags.set("keys", to.keys.clone(), "--keys");
     }
-    if let Some(load_id) = &to.load_id {
+    if let Some(load_id) = to.load_id.as_ref().filter(|_| to.is_new) {
+        destination = destination.new_load_id(load_id);
+    } else if let Some(load_id) = &to.load_id {
         flags.set("load_id", load_id.as_str(), "--load-id");
     }
     Ok(destination

@@ -8,7 +8,7 @@ use crate::args::{Common, From, Report};
 use crate::exit::{Exit, Failure, say};
 use crate::input::Question;
 use crate::job::{Job, JobLoad};
-use crate::job_to::texts;
+use crate::job_to::{LoadId, texts};
 use crate::load::{self, Load};
 use crate::sync_tables::Tables;
 use crate::{machine, outcome, show};
@@ -49,10 +49,10 @@ impl Work {
         name: &str,
         question: &Question,
         load: &JobLoad,
-        load_id: Option<&str>,
+        load_id: Option<&LoadId>,
     ) -> Result<Vec<Load>, Failure> {
         let to = load.destinations();
-        let flags = to.iter().map(|to| to.as_flags(load_id.map(str::to_owned)));
+        let flags = to.iter().map(|to| to.as_flags(load_id.cloned()));
         let flags: Vec<_> = flags.collect();
         Load::each(question, &flags, Some(name)).map_err(|failure| self.of_load(name, failure))
     }

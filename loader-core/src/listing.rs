@@ -36,6 +36,7 @@ pub enum Listed {
     /// | `key_position` | where it stands in the primary key |
     /// | `comment`, `table_comment` | what was said of them |
     /// | `not_in_rows` | what the table has beside columns, key and comments, which a load of its rows leaves behind |
+    /// | `hides_rows` | whether the user who asks may see some of its rows only |
     Columns,
     /// The kinds of tables that there are.
     TableTypes,

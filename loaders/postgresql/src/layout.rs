@@ -62,6 +62,8 @@ pub(crate) struct Layout {
     pub(crate) way: Way,
     /// The constraint of a table that is to be created, without its columns.
     key_constraint: Option<&'static str>,
+    /// It is made after the rows are there, which is faster: the rows had this key where they come from.
+    late_key: bool,
     /// The names of the key columns in the table.
     key_columns: Vec<String>,
     /// Statements after rows were staged, and before they are moved.
@@ -184,6 +186,7 @@ impl Layout {
             columns: Vec::new(),
             way: Way::Direct,
             key_constraint: None,
+            late_key: false,
             key_columns: Vec::new(),
             after: Vec::new(),
             added: 0,
@@ -253,6 +256,8 @@ impl Layout {
             self.key_constraint = Some(key_constraint(request, version)?);
         } else if let Some(keys) = declared_key(&request.schema, &self.columns, &request.options) {
             (self.key_columns, self.key_constraint) = (keys, Some("PRIMARY KEY"));
+            // Rows can be set aside only if each is held against the key.
+            self.late_key = request.load.on_error == OnError::Fail;
         }
         Ok(())
     }
@@ -263,13 +268,20 @@ impl Layout {
         Some(format!("{constraint} ({})", self.key_list()))
     }
 
+    /// The statement that gives a table that was created its key, once its rows are there.
+    pub(crate) fn late_key_sql(&self) -> Option<String> {
+        let keys = self.key_definition().filter(|_| self.late_key)?;
+        Some(format!("ALTER TABLE {} ADD {keys}", self.place.sql()))
+    }
+
     /// The statements that create the table, or the same without its keys under another name; none if it is there.
     pub(crate) fn creation(&self, request: &Request, place: &Place) -> Vec<String> {
         if self.table.is_some() {
             return Vec::new();
         }
         let mut parts: Vec<String> = self.columns.iter().map(definition).collect();
-        parts.extend(self.key_definition().filter(|_| *place == self.place));
+        let is_now = *place == self.place && !self.late_key;
+        parts.extend(self.key_definition().filter(|_| is_now));
         let (unlogged, table) = (
             if request.options.unlogged {
                 "UNLOGGED "
@@ -576,6 +588,7 @@ impl Layout {
             "COPY"
         };
         all.push(format!("{verb} INTO {table} ({columns})"));
+        all.extend(self.late_key_sql());
         all
     }
 }

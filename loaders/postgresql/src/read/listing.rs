@@ -19,8 +19,8 @@ const COLUMNS: &str = "WITH tables AS MATERIALIZED (
         (SELECT count(*) || CASE count(*) WHEN 1 THEN ' policy' ELSE ' policies' END FROM pg_catalog.pg_policy WHERE polrelid = c.oid HAVING count(*) > 0),
         CASE WHEN relkind = 'p' THEN 'its partitions' END,
         (SELECT 'that rows of ' || count(*) || ' inheriting tables are not its own' FROM pg_catalog.pg_inherits
-            WHERE inhparent = c.oid AND relkind <> 'p' HAVING count(*) > 0),
-        CASE WHEN pg_catalog.row_security_active(c.oid) THEN 'rows that row-level security hides from this user' END) AS not_in_rows
+            WHERE inhparent = c.oid AND relkind <> 'p' HAVING count(*) > 0)) AS not_in_rows,
+      pg_catalog.row_security_active(c.oid) AS hides_rows
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
     WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND current_database() = coalesce($1::text, current_database()) AND nspname LIKE $2::text
       AND ($3::boolean OR nspname !~ '^(pg_|information_schema$)') AND relname LIKE $4::text)
@@ -33,7 +33,7 @@ SELECT current_database()::text AS catalog_name, nspname::text AS db_schema_name
     (SELECT k.place::int FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
         WHERE i.indrelid = a.attrelid AND i.indisprimary AND k.attnum = a.attnum AND k.place <= i.indnkeyatts) AS key_position,
     pg_catalog.col_description(a.attrelid, a.attnum) AS comment, tables.comment AS table_comment,
-    nullif(not_in_rows, '') AS not_in_rows
+    nullif(not_in_rows, '') AS not_in_rows, hides_rows
 FROM tables LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = tables.oid AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY 2, 3, a.attnum";
 
