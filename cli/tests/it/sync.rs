@@ -105,7 +105,7 @@ fn types_keys_comments_and_values_are_the_same_in_the_other_database() {
     };
     let plan = pair.ok("public.*", &["-n"]);
     for words in [
-        "plain   public.plain  16       would be created",
+        "public.plain  public.plain  16       would be created",
         "public.plain: not carried over: 1 index",
         "public.empty: not carried over: 1 foreign key",
         "3 tables, 0 of them refused; nothing was changed",
