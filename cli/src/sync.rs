@@ -167,7 +167,8 @@ async fn work(args: &SyncArgs, mode: &str) -> Result<Work, Failure> {
         .connections(connections)
         .source(&args.from)
         .build()?;
-    let names = loader(&client, args)?.capabilities().target_names;
+    let loader = loader(&client, args)?;
+    let names = loader.capabilities().target_names;
     let all = sync_tables::find(&client, source.name(), &wanted, &excluded, args.views).await?;
     let mut targets: BTreeMap<String, &str> = BTreeMap::new();
     let mut loads = Map::new();
@@ -198,6 +199,7 @@ async fn work(args: &SyncArgs, mode: &str) -> Result<Work, Failure> {
     let tables = Tables {
         client,
         source: source.name(),
+        is_own_kind: loader.name() == source.name(),
         connection,
         all,
         schema_only: args.schema_only,

@@ -13,7 +13,9 @@ use crate::sync_tables::Table;
 /// (`postgresql.type`), the primary key and the comments. No value is touched; a null where none may be ends the load.
 #[derive(Debug, Clone)]
 pub(crate) struct Carried {
-    pub(crate) source: &'static str,
+    /// The source, if the tables go to a store of its kind: types and keys are for such a one only. In a file they would outlive what
+    /// a query makes of its rows.
+    pub(crate) own_kind: Option<&'static str>,
     pub(crate) table: Arc<Table>,
 }
 
@@ -46,8 +48,8 @@ impl Operator for Carried {
         let fields: Vec<Field> = columns
             .map(|(field, column)| {
                 let mut metadata = field.metadata().clone();
-                let type_key = format!("{}.type", self.source);
-                metadata.extend([(type_key, column.type_name.clone())]);
+                let type_key = self.own_kind.map(|source| format!("{source}.type"));
+                metadata.extend(type_key.map(|key| (key, column.type_name.clone())));
                 metadata.extend(comment(column.comment.as_ref()));
                 let is_nullable = field.is_nullable() && column.is_nullable;
                 let field = field.as_ref().clone().with_nullable(is_nullable);
@@ -57,7 +59,7 @@ impl Operator for Carried {
         let mut metadata: HashMap<String, String> = input.metadata().clone();
         metadata.extend(comment(table.comment.as_ref()));
         let keys = table.primary_key();
-        if !keys.is_empty() {
+        if self.own_kind.is_some() && !keys.is_empty() {
             metadata.insert(
                 "primary_key".to_owned(),
                 serde_json::json!(keys).to_string(),

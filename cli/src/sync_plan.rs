@@ -189,13 +189,9 @@ impl TablePlan {
         if let Reads::Tables(tables) = &work.reads
             && let Some(table) = tables.all.get(name)
         {
-            let is_own_kind = plan.as_ref().is_ok_and(|plan| plan.loader == tables.source);
-            left_behind = leftovers(table, plan.is_ok() && !is_own_kind);
-            if let Some(plan) = plan
-                .as_ref()
-                .ok()
-                .filter(|plan| is_own_kind && !plan.target_exists)
-            {
+            let is_new = |plan: &&Plan| tables.is_own_kind && !plan.target_exists;
+            left_behind = leftovers(table, !tables.is_own_kind);
+            if let Some(plan) = plan.as_ref().ok().filter(is_new) {
                 becomes = other_types(table, plan);
             }
         }

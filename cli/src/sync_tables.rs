@@ -20,6 +20,8 @@ pub(crate) struct Tables {
     pub(crate) client: Client,
     /// The source's name.
     pub(crate) source: &'static str,
+    /// The tables go to a store of the same kind.
+    pub(crate) is_own_kind: bool,
     /// How it is reached.
     pub(crate) connection: Vec<ConnectionKey>,
     pub(crate) all: BTreeMap<String, Arc<Table>>,
@@ -133,7 +135,7 @@ impl Tables {
             sql += " LIMIT 0";
         }
         let carried = table.is_described.then(|| Carried {
-            source: self.source,
+            own_kind: self.is_own_kind.then_some(self.source),
             table: Arc::clone(table),
         });
         Ok(Question::of_client(
