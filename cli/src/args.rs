@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::diff::DiffArgs;
 use crate::incremental::IncrementalArgs;
 use crate::shape::Shape;
+use crate::sync::SyncArgs;
 use crate::telemetry::TelemetryArgs;
 use crate::to::{Destinations, SEVERAL};
 
@@ -79,6 +80,8 @@ pub(crate) enum Command {
     Peek(PeekArgs),
     /// Run the loads of a job file, in the order of their dependencies
     Run(RunArgs),
+    /// Load many tables of a source, each into a target of its own
+    Sync(Box<SyncArgs>),
     /// Load the rows of a dead-letter file again
     Replay(ReplayArgs),
     /// Show or change where the next incremental load begins
@@ -348,6 +351,8 @@ pub(crate) enum Kind {
     Schemas,
     /// Tables and views
     Tables,
+    /// Columns of tables and views, with their types, keys and comments
+    Columns,
     /// The kinds of tables that there are
     TableTypes,
     /// The types that columns can have

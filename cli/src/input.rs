@@ -11,6 +11,7 @@ use crate::args::{From, InputFormat};
 use crate::exit::Failure;
 use crate::shape::Columns;
 use crate::spool::Spool;
+use crate::sync_carry::Carried;
 use crate::{ipc, params};
 
 /// A client for the source, and the query.
@@ -20,6 +21,8 @@ pub(crate) struct Question {
     /// The text of the query, and what its parameters are.
     pub(crate) sql: String,
     pub(crate) params: Params,
+    /// What is known of its columns beside their Arrow types.
+    pub(crate) carried: Option<Carried>,
     /// What is done to its columns.
     pub(crate) columns: Option<Columns>,
     /// How the source is reached, unless that is files here.
@@ -115,11 +118,32 @@ impl Question {
             query,
             sql,
             params,
+            carried: None,
             columns: from.shape.operator()?,
             connection,
             place: file,
             spool: spool.map(Arc::new),
         })
+    }
+
+    /// A query of a source that is connected already, which `connection` says how to reach.
+    pub(crate) fn of_client(
+        client: &Client,
+        sql: String,
+        connection: &[ConnectionKey],
+        carried: Option<Carried>,
+    ) -> Self {
+        Self {
+            client: client.clone(),
+            query: client.sql(&sql),
+            sql,
+            params: Params::None,
+            carried,
+            columns: None,
+            connection: connection.to_vec(),
+            place: None,
+            spool: None,
+        }
     }
 
     /// The same source with another query.
@@ -129,6 +153,7 @@ impl Question {
             query,
             sql: self.sql.clone(),
             params: self.params.clone(),
+            carried: self.carried.clone(),
             columns: self.columns.clone(),
             connection: self.connection.clone(),
             place: self.place.clone(),

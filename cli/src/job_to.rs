@@ -74,9 +74,17 @@ impl JobLoad {
     }
 }
 
+/// The id of a load of a job.
+#[derive(Debug, Clone)]
+pub(crate) struct LoadId {
+    pub(crate) text: String,
+    /// No load has had it yet.
+    pub(crate) is_new: bool,
+}
+
 impl JobDestination {
     /// As the flags of `arrowload load` would say it.
-    pub(crate) fn as_flags(&self, load_id: Option<String>) -> To {
+    pub(crate) fn as_flags(&self, load_id: Option<LoadId>) -> To {
         To {
             to: self.to.clone(),
             target: self.target.clone(),
@@ -85,7 +93,8 @@ impl JobDestination {
             mode: self.mode.clone(),
             keys: self.keys.clone(),
             options: texts(&self.options),
-            load_id,
+            is_new: load_id.as_ref().is_some_and(|load_id| load_id.is_new),
+            load_id: load_id.map(|load_id| load_id.text),
             refuse_empty: self.refuse_empty,
         }
     }

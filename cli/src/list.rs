@@ -18,6 +18,7 @@ pub(crate) async fn command(args: ListArgs, common: &Common) -> Result<Exit, Fai
         Kind::Catalogs => Listed::Catalogs,
         Kind::Schemas => Listed::Schemas,
         Kind::Tables => Listed::Tables,
+        Kind::Columns => Listed::Columns,
         Kind::TableTypes => Listed::TableTypes,
         Kind::Types => Listed::Types,
         Kind::Info => Listed::Info,
@@ -33,14 +34,18 @@ pub(crate) async fn command(args: ListArgs, common: &Common) -> Result<Exit, Fai
     narrows(
         "--catalog",
         args.catalog.is_some(),
-        &[Kind::Schemas, Kind::Tables],
+        &[Kind::Schemas, Kind::Tables, Kind::Columns],
     )?;
     narrows(
         "--schema",
         args.schema.is_some(),
-        &[Kind::Schemas, Kind::Tables],
+        &[Kind::Schemas, Kind::Tables, Kind::Columns],
     )?;
-    narrows("--name", args.name.is_some(), &[Kind::Tables])?;
+    narrows(
+        "--name",
+        args.name.is_some(),
+        &[Kind::Tables, Kind::Columns],
+    )?;
     (listing.catalog, listing.schema, listing.name) = (args.catalog, args.schema, args.name);
     let (registry, connections) = (Registry::linked()?, Connections::discover()?);
     let source = input::listed(&args.from, &registry, &connections)?;

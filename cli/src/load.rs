@@ -187,7 +187,10 @@ pub(crate) fn all(
     question: &Question,
     to: impl IntoIterator<Item = Destination>,
 ) -> LoadAllBuilder {
-    let load = question.query.clone().load_all(to);
+    let mut load = question.query.clone().load_all(to);
+    if let Some(carried) = question.carried.clone() {
+        load = load.through(carried);
+    }
     match question.columns.clone() {
         Some(columns) => load.through(columns),
         None => load,

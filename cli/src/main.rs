@@ -38,9 +38,14 @@ mod scheduled;
 mod shape;
 mod show;
 mod spool;
+mod sync;
+mod sync_carry;
+mod sync_plan;
+mod sync_tables;
 mod telemetry;
 mod to;
 mod watch;
+mod work;
 
 use clap::Parser;
 use tracing::Instrument;
@@ -102,6 +107,7 @@ async fn dispatch(cli: Cli, watch: &Watch) -> Result<Exit, Failure> {
         Command::List(args) => list::command(args, &common).await,
         Command::Peek(args) => peek::command(args, &common).await,
         Command::Run(args) => run::command(args, &common, watch).await,
+        Command::Sync(args) => sync::command(*args, &common, watch).await,
         Command::Replay(args) => load::replay(args, &common, watch).await,
         Command::State(args) => load::state(*args, &common, watch).await,
         Command::Doctor => doctor::command(&common).await,

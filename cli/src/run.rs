@@ -1,9 +1,10 @@
-//! `arrowload run`: the loads of a job, each as soon as those before it have ended well.
+//! `arrowload run`: the loads of a job, each as soon as those before it have ended well. The tables of `arrowload sync` are run by the
+//! same.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrowload::core::{LoadState, nearest};
 use arrowload::{DestinationOutcome, Error, ErrorKind};
@@ -11,18 +12,18 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
 use tracing::Instrument;
 
-use crate::args::{Common, From, Report, RunArgs};
-use crate::exit::{Exit, Failure, say};
+use crate::args::{Common, Report, RunArgs};
+use crate::exit::{Exit, Failure};
 use crate::hook::Calls;
 use crate::incremental::{self, Next};
-use crate::input::Question;
 use crate::job::{Job, JobLoad};
-use crate::job_to::texts;
-use crate::load::{self, Load};
+use crate::job_to::LoadId;
+use crate::load;
 use crate::params::pair;
 use crate::runs::{Known, Run, Runs};
 use crate::show::{self, note};
 use crate::watch::Watch;
+use crate::work::{Reads, Work};
 use crate::{machine, outcome};
 
 /// How a load ended.
@@ -59,14 +60,29 @@ impl Ended {
 }
 
 /// A run of a job, as far as it is: what an interrupt leaves of it can be told.
-struct Running {
-    job: Job,
-    folder: PathBuf,
+pub(crate) struct Running {
+    pub(crate) work: Work,
     runs: Runs,
     run: Mutex<Run>,
+    /// Its id was made up for it: no load of it can have committed.
+    is_new: bool,
+    kept: Mutex<Option<Instant>>,
     started: Instant,
     ended: Mutex<BTreeMap<String, Ended>>,
     hooks: Calls,
+}
+
+/// What is known of a run is kept no more often than this: a job of many loads would write it again for each of them.
+const KEPT_EVERY: Duration = Duration::from_millis(200);
+
+/// Which run it is that begins, or goes on.
+#[derive(Debug)]
+pub(crate) struct WhichRun<'a> {
+    pub(crate) id: Option<&'a str>,
+    /// Empty for the last one.
+    pub(crate) resume: Option<&'a str>,
+    /// The job's file, which tells it from other jobs of its name.
+    pub(crate) file: &'a Path,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -85,48 +101,33 @@ pub(crate) async fn command(
     let mut job = Job::read(&args.job, &vars.collect::<Result<Vec<_>, _>>()?)?;
     choose(&mut job, &args.only)?;
     let folder = args.job.parent().unwrap_or(Path::new("")).to_owned();
-    if args.dry_run {
-        job.calls("")?;
-        return dry_run(&job, &folder, common).await;
-    }
-    let runs = Runs::read(job.name(), &job.vars_digest());
-    let run = begin(&runs, &args)?;
-    let hooks = job.calls(&run.id)?;
-    let running = Arc::new(Running {
+    let work = Work {
         job,
-        folder,
-        runs,
-        run: Mutex::new(run),
-        started: Instant::now(),
-        ended: Mutex::default(),
-        hooks,
-    });
+        reads: Reads::Own(folder),
+    };
+    if args.dry_run {
+        work.job.calls("")?;
+        return work.dry_run(common).await;
+    }
+    let which = WhichRun {
+        id: args.run_id.as_deref(),
+        resume: args.resume.as_deref(),
+        file: &args.job,
+    };
+    let running = Running::new(work, &which)?;
     running.call_hooks_at_interrupt(watch);
     if let Err(failure) = running.look(&args).await {
         running.refused(&failure).await;
         return Err(failure);
     }
-    note(&format!("run {}", lock(&running.run).id));
-    running.keep();
-    let interrupted = Arc::clone(&running);
-    watch.job(move |common, targets| {
-        let _ = interrupted.summarise(common, Some(targets));
-    });
-    running.run_all(watch).await?;
-    running.call_hooks(None).await;
-    running.hooks.ended().await;
-    watch.no_job();
-    running.summarise(common, None)?;
-    let ended = lock(&running.ended);
-    let worst = ended.values().map(Ended::exit).max();
-    Ok(worst.unwrap_or(Exit::Done))
+    running.to_its_end(common, watch).await
 }
 
 /// The run that begins, or goes on.
-fn begin(runs: &Runs, args: &RunArgs) -> Result<Run, Failure> {
-    match (&args.resume, &args.run_id) {
-        (None, None) => Ok(runs.find(&uuid::Uuid::now_v7().to_string(), &args.job)),
-        (Some(id), _) if id.is_empty() => {
+fn begin(runs: &Runs, which: &WhichRun<'_>) -> Result<Run, Failure> {
+    match (which.resume, which.id) {
+        (None, None) => Ok(runs.find(&uuid::Uuid::now_v7().to_string(), which.file)),
+        (Some(""), _) => {
             let none = || {
                 Failure::usage(
                     "--resume: this machine knows no run of the job with these variables; name the run, --resume ID, or run it without \
@@ -134,7 +135,7 @@ fn begin(runs: &Runs, args: &RunArgs) -> Result<Run, Failure> {
                 )
             };
             let last = runs.last().ok_or_else(none)?;
-            let file = std::path::absolute(&args.job)?;
+            let file = std::path::absolute(which.file)?;
             if last.file != file {
                 return Err(Failure::usage(format!(
                     "--resume: the last run of a job of this name was of another file, {}; name the run, --resume {}, if it is the same \
@@ -151,7 +152,7 @@ fn begin(runs: &Runs, args: &RunArgs) -> Result<Run, Failure> {
                     "a run's id is text without control characters",
                 ));
             }
-            Ok(runs.find(id, &args.job))
+            Ok(runs.find(id, which.file))
         }
     }
 }
@@ -178,120 +179,75 @@ fn choose(job: &mut Job, only: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a load reads, as the flags of `arrowload load` would say it.
-async fn ask(
-    name: &str,
-    load: &JobLoad,
-    folder: &Path,
-    may_be_missing: bool,
-) -> Result<Question, Failure> {
-    let from = From {
-        from: load.from.clone(),
-        sql: load.sql.clone(),
-        sql_file: load.sql_file.as_ref().map(|file| folder.join(file)),
-        table: load.table.clone(),
-        params: texts(&load.params),
-        input_format: load.input_format,
-        read: load.reading(),
-        shape: load.shape.clone(),
-        may_be_missing,
-        ..From::default()
-    };
-    let given = [
-        load.sql.is_some(),
-        load.sql_file.is_some(),
-        load.table.is_some(),
-    ];
-    if given.into_iter().filter(|given| *given).count() > 1 {
-        let message = "give one of sql, sql_file and table";
-        return Err(of_load(name, Failure::usage(message)));
-    }
-    Question::ask(&from)
-        .await
-        .map_err(|failure| of_load(name, failure))
-}
-
-fn of_load(name: &str, failure: Failure) -> Failure {
-    match failure {
-        Failure::Usage(text) => Failure::Usage(format!("loads.{name}: {text}")),
-        other => other,
-    }
-}
-
-/// Where a load goes, likewise.
-fn destinations(
-    name: &str,
-    question: &Question,
-    load: &JobLoad,
-    load_id: Option<&str>,
-) -> Result<Vec<Load>, Failure> {
-    let to = load.destinations();
-    let flags = to.iter().map(|to| to.as_flags(load_id.map(str::to_owned)));
-    let flags: Vec<_> = flags.collect();
-    Load::each(question, &flags, Some(name)).map_err(|failure| of_load(name, failure))
-}
-
-/// Shows every plan, also behind one that is refused: what it needs may be what a load before it brings.
-async fn dry_run(job: &Job, folder: &Path, common: &Common) -> Result<Exit, Failure> {
-    let mut worst = Exit::Done;
-    let mut entries = serde_json::Map::new();
-    let is_json = common.output == Report::Json;
-    for (name, load) in &job.loads {
-        if !is_json && !common.quiet {
-            show::print(&format!("[{name}]"))?;
-        }
-        let question = ask(name, load, folder, true).await?;
-        let loads = destinations(name, &question, load, None)?;
-        let planned = load::all(&question, loads.into_iter().map(|load| load.to)).plan();
-        let planned = match planned.await {
-            Ok(planned) => outcome::plans(planned, &question.connection, common),
-            Err(error) => Err(error.into()),
-        };
-        let (object, exit) = match planned {
-            Ok(planned) => (planned.object, planned.exit),
-            Err(Failure::Load(error)) => {
-                say(&error, common.verbose > 0);
-                (machine::failure(machine::error(&error)), Exit::of(&error))
-            }
-            Err(other) => return Err(other),
-        };
-        entries.insert(name.clone(), object);
-        worst = worst.max(exit);
-    }
-    if is_json {
-        let status = if worst == Exit::Done {
-            "planned"
-        } else {
-            "refused"
-        };
-        machine::tell(&json!({ "status": status, "job": job.name, "loads": entries }))?;
-    }
-    Ok(worst)
-}
-
 impl Running {
+    /// Begins a run, or goes on with one. Nothing is loaded yet.
+    pub(crate) fn new(work: Work, which: &WhichRun<'_>) -> Result<Arc<Self>, Failure> {
+        let runs = Runs::read(work.job.name(), &work.job.vars_digest());
+        let run = begin(&runs, which)?;
+        let hooks = work.job.calls(&run.id)?;
+        let run = Mutex::new(run);
+        let (kept, ended) = Default::default();
+        Ok(Arc::new(Self {
+            work,
+            runs,
+            run,
+            is_new: which.id.is_none() && which.resume.is_none(),
+            kept,
+            started: Instant::now(),
+            ended,
+            hooks,
+        }))
+    }
+
+    /// Runs all loads, and says how each has ended.
+    pub(crate) async fn to_its_end(
+        self: Arc<Self>,
+        common: &Common,
+        watch: &Watch,
+    ) -> Result<Exit, Failure> {
+        note(&format!("run {}", lock(&self.run).id));
+        self.keep();
+        let interrupted = Arc::clone(&self);
+        watch.job(move |common, targets| {
+            interrupted.keep();
+            let _ = interrupted.summarise(common, Some(targets));
+        });
+        let ran = self.run_all(watch).await;
+        self.keep();
+        ran?;
+        self.call_hooks(None).await;
+        self.hooks.ended().await;
+        watch.no_job();
+        self.summarise(common, None)?;
+        let ended = lock(&self.ended);
+        let worst = ended.values().map(Ended::exit).max();
+        Ok(worst.unwrap_or(Exit::Done))
+    }
+
+    /// Whether a load has committed in this run, as far as this machine knows.
+    pub(crate) fn has_committed(&self, name: &str) -> bool {
+        let run = lock(&self.run);
+        run.loads.get(name).is_some_and(|known| known.committed)
+    }
+
     /// The id of a load of this run: of the job, the load, the variables and the run, unless the job says it.
-    fn load_id(&self, name: &str) -> String {
+    pub(crate) fn load_id(&self, name: &str) -> LoadId {
         let run = lock(&self.run);
         let again = run.loads.get(name).map_or(0, |known| known.again);
-        let id = match self
-            .job
-            .loads
-            .get(name)
-            .and_then(|load| load.load_id.clone())
-        {
-            Some(load_id) => load_id,
-            None => self.job.load_id(name, &run.id),
-        };
-        match again {
+        let load = self.work.job.loads.get(name);
+        let said = load.and_then(|load| load.load_id.clone());
+        let is_new = self.is_new && said.is_none();
+        let id = said.unwrap_or_else(|| self.work.job.load_id(name, &run.id));
+        let text = match again {
             0 => id,
             again => format!("{id}.again{again}"),
-        }
+        };
+        LoadId { text, is_new }
     }
 
     /// Looks at what would keep the run from its first load.
     async fn look(&self, args: &RunArgs) -> Result<(), Failure> {
-        self.check().await?;
+        self.work.check().await?;
         match args.resume {
             Some(_) => self.look_back(args.again).await,
             None => Ok(()),
@@ -321,7 +277,7 @@ impl Running {
         let this = Arc::clone(self);
         watch.hooks(move |targets| {
             Box::pin(async move {
-                for name in this.job.loads.keys() {
+                for name in this.work.job.loads.keys() {
                     let has_ended = lock(&this.ended).contains_key(name);
                     let (_, entry) = not_ended(name, &targets);
                     if !has_ended && entry["status"] == "interrupted" {
@@ -334,29 +290,17 @@ impl Running {
         });
     }
 
-    /// What is wrong with the job is said before its first load.
-    async fn check(&self) -> Result<(), Failure> {
-        for (name, load) in &self.job.loads {
-            let question = ask(name, load, &self.folder, true).await?;
-            let loads = destinations(name, &question, load, None)?;
-            load::all(&question, loads.into_iter().map(|load| load.to)).check()?;
-        }
-        Ok(())
-    }
-
     /// Refuses to go on where what this run committed is gone; or takes it to be loaded `again`.
-    async fn look_back(&self, again: bool) -> Result<(), Failure> {
-        for (name, load) in &self.job.loads {
-            let was_committed = {
-                let run = lock(&self.run);
-                run.loads.get(name).is_some_and(|known| known.committed)
-            };
+    pub(crate) async fn look_back(&self, again: bool) -> Result<(), Failure> {
+        for (name, load) in &self.work.job.loads {
             // An incremental load goes on by itself.
-            if !was_committed || load.incremental.is_some() {
+            if !self.has_committed(name) || load.incremental.is_some() {
                 continue;
             }
-            let question = ask(name, load, &self.folder, true).await?;
-            let loads = destinations(name, &question, load, Some(&self.load_id(name)))?;
+            let question = self.work.ask(name, load, true).await?;
+            let loads = self
+                .work
+                .destinations(name, &question, load, Some(&self.load_id(name)))?;
             let found = load::all(&question, loads.into_iter().map(|load| load.to)).find();
             let mut gone = None;
             for outcome in found.await? {
@@ -382,7 +326,9 @@ impl Running {
                 }
                 Some(why) => {
                     return Err(Failure::usage(format!(
-                        "--resume: loads.{name} committed in this run, and {why}; add --again to load it again, or leave it out with --only"
+                        "--resume: {} committed in this run, and {why}; add --again to load it again, or leave it out with {}",
+                        self.work.called(name),
+                        self.work.leaves_out_by()
                     )));
                 }
             }
@@ -392,7 +338,9 @@ impl Running {
 
     /// Keeps what is known of the run.
     fn keep(&self) {
-        if let Err(error) = self.runs.keep(&lock(&self.run)) {
+        *lock(&self.kept) = Some(Instant::now());
+        let run = lock(&self.run).clone();
+        if let Err(error) = self.runs.keep(&run) {
             note(&format!(
                 "--resume will need the run's id, as this machine cannot keep it: {error}"
             ));
@@ -400,26 +348,27 @@ impl Running {
     }
 
     async fn run_all(&self, watch: &Watch) -> Result<(), Failure> {
-        let mut waiting: BTreeSet<&String> = self.job.loads.keys().collect();
+        let mut waiting: BTreeSet<&String> = self.work.job.loads.keys().collect();
         let mut running = FuturesUnordered::new();
         loop {
             for name in self.ready(&waiting) {
-                let load = &self.job.loads[name];
+                let load = &self.work.job.loads[name];
                 let failed = {
                     let ended = lock(&self.ended);
                     let is_well = |before: &&String| ended.get(*before).is_some_and(Ended::is_well);
                     load.after.iter().find(|before| !is_well(before)).cloned()
                 };
+                let failed = failed.or_else(|| self.stops_for());
                 if let Some(failed) = failed {
                     waiting.remove(name);
                     note(&format!("{name}: not run, as {failed} did not end well"));
                     self.has_ended(name, Ended::Skipped(failed)).await;
-                } else if running.len() < self.job.at_once {
+                } else if running.len() < self.work.job.at_once {
                     waiting.remove(name);
                     let span = tracing::info_span!(
                         "job_load",
                         otel.name = format!("load {name}"),
-                        job = self.job.name(),
+                        job = self.work.job.name(),
                         run = lock(&self.run).id
                     );
                     let one = async move { (name, self.run_one(name, load, watch).await) };
@@ -435,10 +384,19 @@ impl Running {
         }
     }
 
+    /// The load that failed, and that no other is begun after.
+    fn stops_for(&self) -> Option<String> {
+        let ended = lock(&self.ended);
+        let failed = |how: &Ended| !how.is_well() && !matches!(how, Ended::Skipped(_));
+        let mut all = ended.iter().filter(|(_, how)| failed(how));
+        let (first, _) = all.next().filter(|_| self.work.stops_at_failure())?;
+        Some(first.clone())
+    }
+
     fn ready<'a>(&self, waiting: &BTreeSet<&'a String>) -> Vec<&'a String> {
         let ended = lock(&self.ended);
         let is_ready = |name: &&String| {
-            let mut before = self.job.loads[*name].after.iter();
+            let mut before = self.work.job.loads[*name].after.iter();
             before.all(|before| ended.contains_key(before))
         };
         waiting.iter().copied().filter(is_ready).collect()
@@ -450,7 +408,7 @@ impl Running {
         load: &JobLoad,
         watch: &Watch,
     ) -> Result<Vec<DestinationOutcome>, Failure> {
-        let question = ask(name, load, &self.folder, false).await?;
+        let question = self.work.ask(name, load, false).await?;
         if let Some(wanted) = &load.incremental {
             let to = load.destinations();
             let to: Vec<_> = to.iter().map(|to| to.as_flags(None)).collect();
@@ -460,7 +418,10 @@ impl Running {
                 incremental::Ended::NothingNew(_) => Vec::new(),
             });
         }
-        let loads = destinations(name, &question, load, Some(&self.load_id(name)))?;
+        let load_id = self.load_id(name);
+        let loads = self
+            .work
+            .destinations(name, &question, load, Some(&load_id))?;
         load::run(&question, loads, load.fail_fast, watch).await
     }
 
@@ -499,7 +460,10 @@ impl Running {
             let known: &mut Known = run.loads.entry(name.to_owned()).or_default();
             known.committed = true;
             drop(run);
-            self.keep();
+            let kept = *lock(&self.kept);
+            if kept.is_none_or(|kept| kept.elapsed() >= KEPT_EVERY) {
+                self.keep();
+            }
         }
         self.has_ended(name, ended).await;
         Ok(())
@@ -518,7 +482,7 @@ impl Running {
     fn summary(&self, interrupted: Option<&[Value]>) -> (Vec<Vec<String>>, Value) {
         let ended = lock(&self.ended);
         let (mut rows, mut entries) = (Vec::new(), serde_json::Map::new());
-        for name in self.job.loads.keys() {
+        for name in self.work.job.loads.keys() {
             let (own_rows, entry) = match ended.get(name) {
                 Some(ended) => shown(name, ended),
                 None => not_ended(name, interrupted.unwrap_or_default()),
@@ -536,7 +500,7 @@ impl Running {
         };
         let summary = json!({
             "status": status,
-            "job": self.job.name,
+            "job": self.work.job.name,
             "run": run,
             "elapsed": seconds,
             "failed": failed,
@@ -558,7 +522,7 @@ impl Running {
         let mut text = show::table(&["load", "status", "rows", "seconds", ""], rows);
         let ended = lock(&self.ended);
         let done = ended.values().filter(|ended| ended.is_well()).count();
-        let all = self.job.loads.len();
+        let all = self.work.job.loads.len();
         let (seconds, run) = (self.started.elapsed().as_secs_f64(), &lock(&self.run).id);
         text += &format!("{done} of {all} loads in {seconds:.2} s, run {run}\n");
         if summary["status"] != "done" {

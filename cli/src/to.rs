@@ -23,6 +23,8 @@ pub(crate) struct To {
     pub(crate) options: Vec<String>,
     pub(crate) load_id: Option<String>,
     pub(crate) refuse_empty: bool,
+    /// The id was made up for this load, which no store has to be asked for.
+    pub(crate) is_new: bool,
 }
 
 /// The destinations that the flags name, in their order.
@@ -154,6 +156,7 @@ impl FromArgMatches for Destinations {
                 options: options.all(place),
                 load_id: flags.load_id.clone(),
                 refuse_empty: flags.refuse_empty,
+                is_new: false,
             });
         }
         check_modes(&destinations)?;
@@ -398,7 +401,9 @@ pub(crate) fn destination(client: &Client, to: &To) -> Result<Destination, Failu
     if !to.keys.is_empty() {
         flags.set("keys", to.keys.clone(), "--keys");
     }
-    if let Some(load_id) = &to.load_id {
+    if let Some(load_id) = to.load_id.as_ref().filter(|_| to.is_new) {
+        destination = destination.new_load_id(load_id);
+    } else if let Some(load_id) = &to.load_id {
         flags.set("load_id", load_id.as_str(), "--load-id");
     }
     if to.refuse_empty {

@@ -30,6 +30,7 @@ pub struct Destination {
     on_progress: Option<OnProgress>,
     status: LoadStatus,
     mark: Option<Mark>,
+    new_load_id: Option<String>,
 }
 
 impl Destination {
@@ -48,12 +49,19 @@ impl Destination {
             on_progress,
             status,
             mark: None,
+            new_load_id: None,
         }
     }
 
     /// Records the high-water mark of an incremental load with its `load_id`, in the same commit as its rows.
     pub fn mark(self, mark: Mark) -> Self {
         self.edit(|to| to.mark = Some(mark))
+    }
+
+    /// Identifies the load by an id that was made up for it: no load has it yet, and the target is not asked for one. A `load_id` is
+    /// stronger.
+    pub fn new_load_id(self, load_id: impl Into<String>) -> Self {
+        self.edit(|to| to.new_load_id = Some(load_id.into()))
     }
 
     pub(crate) fn edit(mut self, change: impl FnOnce(&mut Self)) -> Self {
@@ -143,6 +151,7 @@ impl Destination {
         spec.on_progress = self.on_progress;
         spec.status = self.status;
         spec.mark = self.mark;
+        spec.new_load_id = self.new_load_id;
         spec.check(&descriptor)?;
         let connection = client
             .connections()

@@ -123,7 +123,7 @@ impl LoadAllBuilder {
         // One id is enough to repeat the load.
         let made_up = uuid::Uuid::now_v7().to_string();
         for one in &mut prepared {
-            one.spec.new_load_id = Some(made_up.clone());
+            one.spec.new_load_id.get_or_insert_with(|| made_up.clone());
         }
         let readings: Vec<_> = prepared.iter_mut().map(note_reading).collect();
         let connecting = prepared.iter().map(|one| one.connect(&self.client));

@@ -6,6 +6,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::TargetNames;
+
 /// What happens to rows that are already in the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -134,6 +136,8 @@ pub struct Capabilities {
     pub change_limits: bool,
     /// The batches that suit it.
     pub batch: BatchSize,
+    /// How its targets are made of names.
+    pub target_names: TargetNames,
 }
 
 impl Capabilities {
@@ -150,6 +154,7 @@ impl Capabilities {
             checksum: false,
             change_limits: false,
             batch: BatchSize::ANY,
+            target_names: TargetNames::Plain,
         }
     }
 
@@ -206,6 +211,13 @@ impl Capabilities {
     #[must_use]
     pub const fn batch(mut self, batch: BatchSize) -> Self {
         self.batch = batch;
+        self
+    }
+
+    /// How its targets are made of names.
+    #[must_use]
+    pub const fn target_names(mut self, names: TargetNames) -> Self {
+        self.target_names = names;
         self
     }
 

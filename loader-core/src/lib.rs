@@ -30,6 +30,7 @@ mod settings;
 mod size;
 mod source;
 mod stream;
+mod target_names;
 mod url;
 
 pub use arrow_types::relabel;
@@ -64,6 +65,7 @@ pub use settings::{ConnectionKey, KeySchema, Setting, Settings, looks_secret, ne
 pub use size::batch_bytes;
 pub use source::DataSource;
 pub use stream::BatchStream;
+pub use target_names::TargetNames;
 pub use url::{ConnectionUrl, hosts, url_scheme, url_to_config};
 
 /// What the macros expand to. Not part of the public surface.

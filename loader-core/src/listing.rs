@@ -24,6 +24,20 @@ pub enum Listed {
     Schemas,
     /// Tables and views.
     Tables,
+    /// Columns of tables and views, with what their definitions say. Where a source can, it answers with these columns, whose rows
+    /// are in the order of each table's columns; a table without columns has one row without `column_name`.
+    ///
+    /// | column | what it is |
+    /// |---|---|
+    /// | `catalog_name`, `db_schema_name`, `table_name`, `table_type` | as in a list of tables |
+    /// | `in_default_schema` | whether the table is found without its schema |
+    /// | `column_name`, `type_name` | the type in the source's own words |
+    /// | `is_nullable` | whether it may be null |
+    /// | `key_position` | where it stands in the primary key |
+    /// | `comment`, `table_comment` | what was said of them |
+    /// | `not_in_rows` | what the table has beside columns, key and comments, which a load of its rows leaves behind |
+    /// | `hides_rows` | whether the user who asks may see some of its rows only |
+    Columns,
     /// The kinds of tables that there are.
     TableTypes,
     /// The types that columns can have.
@@ -80,6 +94,7 @@ impl std::fmt::Display for Listed {
             Self::Catalogs => "catalogs",
             Self::Schemas => "schemas",
             Self::Tables => "tables",
+            Self::Columns => "columns",
             Self::TableTypes => "table types",
             Self::Types => "types",
             Self::Info => "info",

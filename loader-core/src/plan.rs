@@ -62,6 +62,8 @@ pub struct Plan {
     pub columns: Vec<ColumnPlan>,
     /// The statements that would run.
     pub ddl: Vec<String>,
+    /// Those among them, or in words, that change the columns or indexes of a target that is there.
+    pub schema_changes: Vec<String>,
     /// The connections, files or folders that would be used.
     pub resources: Vec<String>,
     /// What holds for this load.
@@ -100,6 +102,7 @@ impl Plan {
             identity: None,
             columns,
             ddl: Vec::new(),
+            schema_changes: Vec::new(),
             resources: Vec::new(),
             guarantees: Guarantees::of(&L::CAPABILITIES),
             connection: Vec::new(),
@@ -124,6 +127,7 @@ impl Plan {
             identity: None,
             columns: Vec::new(),
             ddl: Vec::new(),
+            schema_changes: Vec::new(),
             resources: Vec::new(),
             guarantees: Guarantees::of(capabilities),
             connection: Vec::new(),

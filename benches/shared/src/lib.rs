@@ -23,6 +23,12 @@ pub fn save(name: &str, results: &Value) -> Result<()> {
     )?)
 }
 
+/// The release build of the command line, if it is there.
+pub fn cli() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?.with_file_name("arrowload");
+    program.is_file().then_some(program)
+}
+
 /// The median; the upper of the two in the middle.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();

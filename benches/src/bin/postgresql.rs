@@ -16,6 +16,7 @@ use arrow_array::RecordBatch;
 use arrowload::core::{Input, LoadSpec, Loader, Source};
 use arrowload::{BatchStream, Mode, Query, Registry};
 use arrowload_bench_shared::{Peers, cpu_seconds, forget_peak, median, memory, save};
+use arrowload_benches::cli;
 use arrowload_postgresql::CopyEncoder;
 use arrowload_testkit::{PostgresSetup, ThrowawayPostgres};
 use clap::Parser;
@@ -401,12 +402,6 @@ async fn measured(work: impl Future<Output = Result<()>>) -> Result<Run> {
         cpu: cpu_seconds()?.0 - cpu,
         megabytes: memory()?.1 - before,
     })
-}
-
-/// The release build of the command line, if it is there.
-fn cli() -> Option<PathBuf> {
-    let program = std::env::current_exe().ok()?.with_file_name("arrowload");
-    program.is_file().then_some(program)
 }
 
 fn encode(path: &Path, batches: &[RecordBatch]) -> Result<()> {

@@ -12,6 +12,7 @@ fn every_command_has_help_that_names_its_flags() {
         "diff",
         "list",
         "run",
+        "sync",
         "replay",
         "loaders",
         "sources",

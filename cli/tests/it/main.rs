@@ -30,6 +30,7 @@ mod settings;
 mod signals;
 mod snapshots;
 mod strangers;
+mod sync;
 mod terminal;
 mod twins;
 mod urls;

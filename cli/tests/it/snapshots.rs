@@ -33,6 +33,7 @@ fn every_command_has_its_help() {
         "diff",
         "list",
         "run",
+        "sync",
         "replay",
         "peek",
         "state",

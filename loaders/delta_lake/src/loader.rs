@@ -3,7 +3,7 @@
 use arrow_schema::DataType;
 use arrowload_core::{
     Atomicity, BatchSize, Begun, Capabilities, DataLoader, Error, ErrorKind, LoadRequest,
-    LoadState, Mode, Plan, Rejects, Result, TargetColumns, TypeSupport,
+    LoadState, Mode, Plan, Rejects, Result, TargetColumns, TargetNames, TypeSupport,
 };
 
 use crate::config::DeltaLakeConfig;
@@ -30,6 +30,7 @@ impl DataLoader for DeltaLakeLoader {
         .create_target()
         .schema_evolution()
         .load_ids()
+        .target_names(TargetNames::Path)
         .checksum()
         .parallel()
         .change_limits()

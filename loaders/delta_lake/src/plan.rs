@@ -45,6 +45,9 @@ fn fill(plan: &mut Plan, request: &LoadRequest<DeltaLakeOptions>, target: &Targe
         format!("{root}arrowload-leases/, while the load runs"),
     ];
     plan.ddl = ddl(request, target);
+    if plan.target_exists {
+        plan.schema_changes.clone_from(&plan.ddl);
+    }
     let fields = target.mapping.schema.fields().iter();
     for (field, source) in fields.zip(&target.mapping.sources) {
         let Some(index) = *source else { continue };

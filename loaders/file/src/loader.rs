@@ -5,7 +5,7 @@ use arrowload_common_object_store::blocking;
 use arrowload_common_parquet::partition_support;
 use arrowload_core::{
     Atomicity, BatchSize, Begun, Capabilities, DataLoader, Error, ErrorKind, LoadRequest,
-    LoadState, Mode, Plan, Rejects, Result, TargetColumns, TypeSupport,
+    LoadState, Mode, Plan, Rejects, Result, TargetColumns, TargetNames, TypeSupport,
 };
 
 use crate::config::FileConfig;
@@ -34,6 +34,7 @@ impl DataLoader for FileLoader {
     .create_target()
     .schema_evolution()
     .load_ids()
+    .target_names(TargetNames::Path)
     .checksum()
     .parallel()
     .batch(BatchSize {
@@ -76,6 +77,10 @@ impl DataLoader for FileLoader {
         }
         plan.target_exists = target.exists || target.found.resumes;
         plan.identity = target.identity();
+        let added = target.mapping.added.iter();
+        plan.schema_changes = added
+            .map(|field| format!("add column {} {}", field.name(), field.data_type()))
+            .collect();
         plan.resources = target.resources(request);
         plan.guarantees = target.guarantees(&Self::CAPABILITIES, request);
         plan

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_schema::DataType;
 use arrowload_core::{
     Atomicity, BatchSize, Begun, Capabilities, DataLoader, Error, ErrorKind, LoadRequest,
-    LoadState, Mode, Plan, Rejects, Result, TargetColumns, TypeSupport,
+    LoadState, Mode, Plan, Rejects, Result, TargetColumns, TargetNames, TypeSupport,
 };
 
 use crate::catalog::Catalog;
@@ -34,6 +34,7 @@ impl DataLoader for IcebergLoader {
         .create_target()
         .schema_evolution()
         .load_ids()
+        .target_names(TargetNames::Dotted)
         .checksum()
         .parallel()
         .change_limits()

@@ -43,6 +43,9 @@ fn fill(plan: &mut Plan, request: &LoadRequest<IcebergOptions>, target: &Target)
     plan.target_exists = target.table.is_some();
     plan.resources.extend(target.data_location());
     plan.ddl = ddl(request, target);
+    if plan.target_exists {
+        plan.schema_changes.clone_from(&plan.ddl);
+    }
     let fields = target.columns.fields().iter();
     for (field, source) in fields.zip(&target.sources) {
         let Some(index) = *source else { continue };

@@ -62,6 +62,8 @@ pub(crate) struct Layout {
     pub(crate) way: Way,
     /// The constraint of a table that is to be created, without its columns.
     key_constraint: Option<&'static str>,
+    /// It is made after the rows are there, which is faster: the rows had this key where they come from.
+    late_key: bool,
     /// The names of the key columns in the table.
     key_columns: Vec<String>,
     /// Statements after rows were staged, and before they are moved.
@@ -184,6 +186,7 @@ impl Layout {
             columns: Vec::new(),
             way: Way::Direct,
             key_constraint: None,
+            late_key: false,
             key_columns: Vec::new(),
             after: Vec::new(),
             added: 0,
@@ -251,6 +254,10 @@ impl Layout {
             .collect();
         if !self.key_columns.is_empty() {
             self.key_constraint = Some(key_constraint(request, version)?);
+        } else if let Some(keys) = declared_key(&request.schema, &self.columns, &request.options) {
+            (self.key_columns, self.key_constraint) = (keys, Some("PRIMARY KEY"));
+            // Rows can be set aside only if each is held against the key.
+            self.late_key = request.load.on_error == OnError::Fail;
         }
         Ok(())
     }
@@ -261,13 +268,20 @@ impl Layout {
         Some(format!("{constraint} ({})", self.key_list()))
     }
 
+    /// The statement that gives a table that was created its key, once its rows are there.
+    pub(crate) fn late_key_sql(&self) -> Option<String> {
+        let keys = self.key_definition().filter(|_| self.late_key)?;
+        Some(format!("ALTER TABLE {} ADD {keys}", self.place.sql()))
+    }
+
     /// The statements that create the table, or the same without its keys under another name; none if it is there.
     pub(crate) fn creation(&self, request: &Request, place: &Place) -> Vec<String> {
         if self.table.is_some() {
             return Vec::new();
         }
         let mut parts: Vec<String> = self.columns.iter().map(definition).collect();
-        parts.extend(self.key_definition().filter(|_| *place == self.place));
+        let is_now = *place == self.place && !self.late_key;
+        parts.extend(self.key_definition().filter(|_| is_now));
         let (unlogged, table) = (
             if request.options.unlogged {
                 "UNLOGGED "
@@ -574,6 +588,7 @@ impl Layout {
             "COPY"
         };
         all.push(format!("{verb} INTO {table} ({columns})"));
+        all.extend(self.late_key_sql());
         all
     }
 }
@@ -590,6 +605,22 @@ fn definition(column: &LoadColumn) -> String {
         column.pg.name,
         if column.not_null { " NOT NULL" } else { "" }
     )
+}
+
+/// The names in the table of the primary key that the rows had where they come from: a list in the schema's metadata. Where a
+/// column of it is not loaded, or may be null, there is none.
+fn declared_key(
+    schema: &Schema,
+    columns: &[LoadColumn],
+    options: &PostgresqlOptions,
+) -> Option<Vec<String>> {
+    let names: Vec<String> = serde_json::from_str(schema.metadata().get("primary_key")?).ok()?;
+    let is_key = |name: &String| {
+        let column = columns.iter().find(|column| column.name == *name);
+        column.is_some_and(|column| column.not_null)
+    };
+    let names: Vec<String> = names.iter().map(|name| options.column_name(name)).collect();
+    (!names.is_empty() && names.iter().all(is_key)).then_some(names)
 }
 
 /// A primary key has no nulls.

@@ -7,6 +7,7 @@ mod config_service;
 mod config_url;
 mod connect;
 mod copy;
+mod declared;
 mod decode;
 mod encode;
 mod error;

@@ -3,7 +3,7 @@
 use arrow_schema::DataType;
 use arrowload_core::{
     Atomicity, BatchSize, Begun, Capabilities, DataLoader, Error, ErrorKind, LoadRequest,
-    LoadState, Mode, Plan, Receipt, Rejects, Result, TargetColumns, TypeSupport,
+    LoadState, Mode, Plan, Receipt, Rejects, Result, TargetColumns, TargetNames, TypeSupport,
 };
 use serde_json::{Map, Value};
 use tokio_postgres::Client;
@@ -110,6 +110,7 @@ impl DataLoader for PostgresqlLoader {
         .create_target()
         .schema_evolution()
         .load_ids()
+        .target_names(TargetNames::Quoted)
         .skip_rows()
         .checksum()
         .parallel()

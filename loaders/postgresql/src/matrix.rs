@@ -6,6 +6,7 @@ use arrowload_core::TypeSupport;
 use arrowload_core::arrow_types::{is_binary, is_text, list_item};
 
 use crate::PostgresqlOptions;
+use crate::declared::{declared, is_read_as};
 use crate::encode::{
     ArrayTarget, Conversion, LONGEST_VECTOR, NumericTarget, Precision, TextTarget,
 };
@@ -26,6 +27,19 @@ pub(crate) fn for_new_column(
     field: &Field,
     options: &PostgresqlOptions,
 ) -> Result<NewColumn, String> {
+    if let Some(pg) = declared(field)
+        && let Ok(conversion) = convert_field(field, &pg, options)
+    {
+        let support = match is_read_as(&pg.kind, field.data_type()) {
+            true => TypeSupport::Exact,
+            false => TypeSupport::Widened(pg.name.clone().into()),
+        };
+        return Ok(NewColumn {
+            pg,
+            support,
+            conversion,
+        });
+    }
     let new = new_vector(field, options).map_or_else(|| new_type(field), Ok)?;
     let conversion = convert(field.data_type(), &new.pg, options)?;
     Ok(NewColumn {
@@ -44,8 +58,8 @@ pub(crate) fn for_existing_column(
     pg: &PgType,
     options: &PostgresqlOptions,
 ) -> Result<(Conversion, TypeSupport), String> {
-    let conversion = convert(field.data_type(), pg, options)?;
-    let as_created = new_type(field)
+    let conversion = convert_field(field, pg, options)?;
+    let as_created = for_new_column(field, options)
         .ok()
         .filter(|new| new.pg.name == pg.name || new.pg.oid == pg.oid && new.pg.kind == pg.kind);
     let support = as_created.map_or_else(
@@ -53,6 +67,22 @@ pub(crate) fn for_existing_column(
         |new| new.support,
     );
     Ok((conversion, support))
+}
+
+/// As [`convert`]; text that says that it is of a `numeric` column goes into one.
+fn convert_field(
+    field: &Field,
+    to: &PgType,
+    options: &PostgresqlOptions,
+) -> Result<Conversion, String> {
+    let is_digits = || {
+        *field.data_type() == DataType::Utf8
+            && declared(field).is_some_and(|from| matches!(from.kind, Kind::Numeric(_)))
+    };
+    match &to.kind {
+        Kind::Numeric(limit) if is_digits() => Ok(Conversion::NumericText(*limit)),
+        _ => convert(field.data_type(), to, options),
+    }
 }
 
 /// Decimal digits before and behind the point that a number of this type can have; `None` for floats.

@@ -462,6 +462,9 @@ impl LoadSession for PostgresqlSession {
                 .await
                 .map_err(|error| explain_creation(error, &self.layout, self.request.load.mode))?;
             self.created = table_id(&self.lease, &self.layout.place).await?;
+        } else if let Some(sql) = self.layout.late_key_sql() {
+            let added = self.lease.run(&sql).await;
+            added.map_err(|error| self.explain_keys(error))?;
         }
         if self.layout.way == Way::Staged {
             let moved = self.move_rows().await?;

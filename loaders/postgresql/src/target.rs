@@ -121,6 +121,10 @@ impl PostgresqlTarget {
             layout.place.sql()
         ));
         plan.ddl = self.statements(request);
+        if plan.target_exists {
+            let changes = layout.after.iter().cloned().chain(layout.index_sql());
+            plan.schema_changes = changes.collect();
+        }
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         plan.resources = vec![match count {
             1 => format!("1 connection to {}{why}", self.server),

@@ -50,6 +50,8 @@ pub(crate) fn read_back(source: &DataType, conversion: &Conversion) -> Option<Re
         Conversion::Float8 => keeps(source.is_floating(), ReadType::Float8),
         Conversion::Numeric(target) if target.round && target.limit.is_some() => None,
         Conversion::Numeric(_) => decimal(source),
+        // A scale of the column would show in the text.
+        Conversion::NumericText(limit) => keeps(limit.is_none(), ReadType::NumericText),
         Conversion::Text(target) => keeps(
             !target.padded && target.replace_nul.is_none(),
             ReadType::Text,

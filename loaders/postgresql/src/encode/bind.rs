@@ -11,7 +11,7 @@ use arrowload_core::{Error, ErrorKind, Result};
 
 use super::column::{Column, NullColumn};
 use super::conversion::Conversion;
-use super::{json, list, numbers, numeric, temporal, text, vector};
+use super::{json, list, numbers, numeric, numeric_text, temporal, text, vector};
 
 /// Which place of an array of plain values each row has, and which rows are null.
 pub(crate) struct Frame {
@@ -120,6 +120,7 @@ pub(crate) fn bind(array: &ArrayRef, conversion: &Conversion) -> Result<Box<dyn 
         Conversion::Float4 => numbers::float4(&values, frame),
         Conversion::Float8 => numbers::float8(&values, frame),
         Conversion::Numeric(target) => numeric::column(&values, frame, *target),
+        Conversion::NumericText(limit) => numeric_text::column(&values, frame, *limit),
         Conversion::Text(target) => text::text(&values, frame, target),
         Conversion::Bytea => text::bytea(&values, frame),
         Conversion::JsonText(binary) => text::json(&values, frame, *binary),

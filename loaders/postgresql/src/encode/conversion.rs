@@ -16,6 +16,8 @@ pub(crate) enum Conversion {
     Float4,
     Float8,
     Numeric(NumericTarget),
+    /// Digits as text; precision and scale, if the column declares them.
+    NumericText(Option<(i32, i32)>),
     Text(TextTarget),
     Bytea,
     /// A document that is text already; `true` for `jsonb`.

@@ -14,6 +14,7 @@ mod json;
 mod list;
 mod numbers;
 mod numeric;
+mod numeric_text;
 mod pieces;
 mod staged;
 pub(crate) mod temporal;

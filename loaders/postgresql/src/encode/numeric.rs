@@ -14,10 +14,10 @@ use super::column::{Column, Reason};
 use super::conversion::NumericTarget;
 use super::staged::staged;
 
-const NEGATIVE: u16 = 0x4000;
-const NAN: u16 = 0xC000;
-const INFINITY: u16 = 0xD000;
-const NEGATIVE_INFINITY: u16 = 0xF000;
+pub(super) const NEGATIVE: u16 = 0x4000;
+pub(super) const NAN: u16 = 0xC000;
+pub(super) const INFINITY: u16 = 0xD000;
+pub(super) const NEGATIVE_INFINITY: u16 = 0xF000;
 
 /// How the digits of a scale fall into groups of four.
 #[derive(Debug, Clone, Copy)]
@@ -141,7 +141,7 @@ fn low_u64(value: i256) -> u64 {
     value.to_parts().0 as u64
 }
 
-fn put_special(sign: u16, out: &mut Vec<u8>) {
+pub(super) fn put_special(sign: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0, 0, 0, 0]);
     out.extend_from_slice(&sign.to_be_bytes());
     out.extend_from_slice(&[0, 0]);

@@ -12,6 +12,7 @@ mod concurrent;
 mod conformance;
 mod crash;
 mod decimals;
+mod declared;
 mod errors;
 mod existing;
 mod hostile;

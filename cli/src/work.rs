@@ -1,0 +1,163 @@
+//! The loads of a job, or the tables of a sync: what each reads, where it goes, and what it would do.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::args::{Common, From, Report};
+use crate::exit::{Exit, Failure, say};
+use crate::input::Question;
+use crate::job::{Job, JobLoad};
+use crate::job_to::{LoadId, texts};
+use crate::load::{self, Load};
+use crate::sync_tables::Tables;
+use crate::{machine, outcome, show};
+
+/// Loads, and what they read from.
+pub(crate) struct Work {
+    pub(crate) job: Job,
+    pub(crate) reads: Reads,
+}
+
+/// What loads read from.
+pub(crate) enum Reads {
+    /// Each says its own source; its files are relative to this folder.
+    Own(PathBuf),
+    /// They are tables of one source, which they share.
+    Tables(Box<Tables>),
+}
+
+impl Work {
+    /// What a load reads.
+    pub(crate) async fn ask(
+        &self,
+        name: &str,
+        load: &JobLoad,
+        may_be_missing: bool,
+    ) -> Result<Question, Failure> {
+        match &self.reads {
+            Reads::Own(folder) => ask(load, folder, may_be_missing)
+                .await
+                .map_err(|failure| self.of_load(name, failure)),
+            Reads::Tables(tables) => tables.question(name),
+        }
+    }
+
+    /// Where a load goes.
+    pub(crate) fn destinations(
+        &self,
+        name: &str,
+        question: &Question,
+        load: &JobLoad,
+        load_id: Option<&LoadId>,
+    ) -> Result<Vec<Load>, Failure> {
+        let to = load.destinations();
+        let flags = to.iter().map(|to| to.as_flags(load_id.cloned()));
+        let flags: Vec<_> = flags.collect();
+        Load::each(question, &flags, Some(name)).map_err(|failure| self.of_load(name, failure))
+    }
+
+    /// How messages name a load.
+    pub(crate) fn called(&self, name: &str) -> String {
+        match &self.reads {
+            Reads::Own(_) => format!("loads.{name}"),
+            Reads::Tables(_) => name.to_owned(),
+        }
+    }
+
+    /// The flag that leaves a load out.
+    pub(crate) fn leaves_out_by(&self) -> &'static str {
+        match &self.reads {
+            Reads::Own(_) => "--only",
+            Reads::Tables(_) => "--exclude",
+        }
+    }
+
+    /// Whether no load is begun after one has failed.
+    pub(crate) fn stops_at_failure(&self) -> bool {
+        match &self.reads {
+            Reads::Own(_) => false,
+            Reads::Tables(tables) => tables.fail_fast,
+        }
+    }
+
+    fn of_load(&self, name: &str, failure: Failure) -> Failure {
+        match failure {
+            Failure::Usage(text) => Failure::Usage(format!("{}: {text}", self.called(name))),
+            other => other,
+        }
+    }
+
+    /// What is wrong with the job is said before its first load.
+    pub(crate) async fn check(&self) -> Result<(), Failure> {
+        for (name, load) in &self.job.loads {
+            let question = self.ask(name, load, true).await?;
+            let loads = self.destinations(name, &question, load, None)?;
+            load::all(&question, loads.into_iter().map(|load| load.to)).check()?;
+        }
+        Ok(())
+    }
+
+    /// Shows every plan, also behind one that is refused: what it needs may be what a load before it brings.
+    pub(crate) async fn dry_run(&self, common: &Common) -> Result<Exit, Failure> {
+        let mut worst = Exit::Done;
+        let mut entries = serde_json::Map::new();
+        let is_json = common.output == Report::Json;
+        for (name, load) in &self.job.loads {
+            if !is_json && !common.quiet {
+                show::print(&format!("[{name}]"))?;
+            }
+            let question = self.ask(name, load, true).await?;
+            let loads = self.destinations(name, &question, load, None)?;
+            let planned = load::all(&question, loads.into_iter().map(|load| load.to)).plan();
+            let planned = match planned.await {
+                Ok(planned) => outcome::plans(planned, &question.connection, common),
+                Err(error) => Err(error.into()),
+            };
+            let (object, exit) = match planned {
+                Ok(planned) => (planned.object, planned.exit),
+                Err(Failure::Load(error)) => {
+                    say(&error, common.verbose > 0);
+                    (machine::failure(machine::error(&error)), Exit::of(&error))
+                }
+                Err(other) => return Err(other),
+            };
+            entries.insert(name.clone(), object);
+            worst = worst.max(exit);
+        }
+        if is_json {
+            let status = if worst == Exit::Done {
+                "planned"
+            } else {
+                "refused"
+            };
+            machine::tell(&json!({ "status": status, "job": self.job.name, "loads": entries }))?;
+        }
+        Ok(worst)
+    }
+}
+
+/// What a load reads, as the flags of `arrowload load` would say it.
+async fn ask(load: &JobLoad, folder: &Path, may_be_missing: bool) -> Result<Question, Failure> {
+    let from = From {
+        from: load.from.clone(),
+        sql: load.sql.clone(),
+        sql_file: load.sql_file.as_ref().map(|file| folder.join(file)),
+        table: load.table.clone(),
+        params: texts(&load.params),
+        input_format: load.input_format,
+        read: load.reading(),
+        shape: load.shape.clone(),
+        may_be_missing,
+        ..From::default()
+    };
+    let given = [
+        load.sql.is_some(),
+        load.sql_file.is_some(),
+        load.table.is_some(),
+    ];
+    if given.into_iter().filter(|given| *given).count() > 1 {
+        return Err(Failure::usage("give one of sql, sql_file and table"));
+    }
+    Question::ask(&from).await
+}
