@@ -435,13 +435,13 @@ fn what_is_wrong_is_refused_before_anything_is_done() {
                 "--from",
                 "datafusion",
                 "--tables",
-                "*",
+                "nosuch",
                 "--to",
                 &pair.to,
                 "-T",
                 "{table}",
             ],
-            "--from datafusion: the source does not list its tables",
+            "--tables nosuch: no table fits",
         ),
     ] {
         let ended = pair.place.run(&words);
