@@ -55,6 +55,9 @@ pub struct Args {
     /// One peak of memory, in a process of its own
     #[arg(long, hide = true)]
     pub peak: Option<String>,
+    /// Only makes the file, in a process of its own: the generator holds 300 MB
+    #[arg(long, hide = true)]
+    pub make: bool,
 }
 
 /// How the file is read.
@@ -211,6 +214,13 @@ pub fn run<F: Form>() -> Result<()> {
         println!("{:#}", peaks::<F>()?);
         return Ok(());
     }
+    if args.make {
+        return file::<F>(args.megabytes).map(drop);
+    }
+    let made = Command::new(std::env::current_exe()?)
+        .args(["--make", "--megabytes", &args.megabytes.to_string()])
+        .status()?;
+    ensure!(made.success(), "the file was not made");
     let (path, rows) = file::<F>(args.megabytes)?;
     let megabytes = path.metadata()?.len() as f64 / 1e6;
     println!("{rows} rows, {megabytes:.0} MB, {}", machine());
