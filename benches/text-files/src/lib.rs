@@ -211,7 +211,7 @@ pub fn run<F: Form>() -> Result<()> {
         return peak::<F>(name);
     }
     if args.memory {
-        println!("{:#}", peaks::<F>()?);
+        println!("{:#}", peaks()?);
         return Ok(());
     }
     if args.make {
@@ -273,7 +273,7 @@ pub fn run<F: Form>() -> Result<()> {
     }
     let mut results = report(&subjects, &runs, megabytes);
     if args.only.is_none() {
-        results.insert("peaks".into(), peaks::<F>()?);
+        results.insert("peaks".into(), peaks()?);
         results.insert("peers".into(), peers.versions.clone().into());
         results.insert("machine".into(), machine().into());
         results.insert("rows".into(), rows.into());
@@ -338,7 +338,7 @@ fn report(subjects: &[(&str, How)], runs: &[Vec<Run>], megabytes: f64) -> Map<St
 }
 
 /// The peaks of memory, each in a process of its own.
-fn peaks<F: Form>() -> Result<Value> {
+fn peaks() -> Result<Value> {
     let mut results = Map::new();
     for (name, ..) in PEAKS {
         let output = Command::new(std::env::current_exe()?)
