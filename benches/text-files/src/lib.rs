@@ -55,6 +55,9 @@ pub struct Args {
     /// One peak of memory, in a process of its own
     #[arg(long, hide = true)]
     pub peak: Option<String>,
+    /// Only makes the file, in a process of its own: the generator holds 300 MB
+    #[arg(long, hide = true)]
+    pub make: bool,
 }
 
 /// How the file is read.
@@ -208,9 +211,16 @@ pub fn run<F: Form>() -> Result<()> {
         return peak::<F>(name);
     }
     if args.memory {
-        println!("{:#}", peaks::<F>()?);
+        println!("{:#}", peaks()?);
         return Ok(());
     }
+    if args.make {
+        return file::<F>(args.megabytes).map(drop);
+    }
+    let made = Command::new(std::env::current_exe()?)
+        .args(["--make", "--megabytes", &args.megabytes.to_string()])
+        .status()?;
+    ensure!(made.success(), "the file was not made");
     let (path, rows) = file::<F>(args.megabytes)?;
     let megabytes = path.metadata()?.len() as f64 / 1e6;
     println!("{rows} rows, {megabytes:.0} MB, {}", machine());
@@ -263,7 +273,7 @@ pub fn run<F: Form>() -> Result<()> {
     }
     let mut results = report(&subjects, &runs, megabytes);
     if args.only.is_none() {
-        results.insert("peaks".into(), peaks::<F>()?);
+        results.insert("peaks".into(), peaks()?);
         results.insert("peers".into(), peers.versions.clone().into());
         results.insert("machine".into(), machine().into());
         results.insert("rows".into(), rows.into());
@@ -328,7 +338,7 @@ fn report(subjects: &[(&str, How)], runs: &[Vec<Run>], megabytes: f64) -> Map<St
 }
 
 /// The peaks of memory, each in a process of its own.
-fn peaks<F: Form>() -> Result<Value> {
+fn peaks() -> Result<Value> {
     let mut results = Map::new();
     for (name, ..) in PEAKS {
         let output = Command::new(std::env::current_exe()?)
