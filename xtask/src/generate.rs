@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use toml_edit::DocumentMut;
 
-use crate::tools::{cargo, root, run, say};
+use crate::tools::{root, run, say};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

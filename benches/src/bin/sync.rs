@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use arrowload_benches::{cli, median, save};
+use arrowload_bench_shared::{cli, median, save};
 use arrowload_testkit::{PostgresPrograms, PostgresSetup, ThrowawayPostgres};
 use clap::Parser;
 use serde_json::{Map, Value, json};

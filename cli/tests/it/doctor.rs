@@ -7,8 +7,10 @@ use crate::{Ended, Place};
 /// What is said of one thing: its state, what was found, and what mends it.
 fn said(shown: &Value, name: &str) -> (String, String, String) {
     let checks = shown["checks"].as_array().into_iter().flatten();
-    let check = checks.filter(|check| check["name"].as_str() == Some(name));
-    let check = check.last().unwrap_or_else(|| panic!("{name}: {shown:#}"));
+    let mut check = checks.filter(|check| check["name"].as_str() == Some(name));
+    let check = check
+        .next_back()
+        .unwrap_or_else(|| panic!("{name}: {shown:#}"));
     let text = |key: &str| check[key].as_str().unwrap_or_default().to_owned();
     (text("state"), text("found"), text("mend"))
 }

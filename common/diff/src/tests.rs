@@ -1,10 +1,4 @@
 //! What differs is found, and nothing else: over all types, in any order, from any batches, with little memory.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot go on says so and ends"
-)]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

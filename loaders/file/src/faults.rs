@@ -204,11 +204,7 @@ async fn what_cannot_be_removed_fails_no_committed_load() {
     for format in FOLDERS {
         // What a killed run has left.
         let bucket = Bucket::new("folder/", format);
-        let name = format!(
-            "folder/{}killed-0.{}",
-            crate::record::file_prefix("one"),
-            format.ending()
-        );
+        let name = format!("folder/{}killed-0.{}", file_prefix("one"), format.ending());
         bucket
             .inner
             .put_opts(
