@@ -22,9 +22,9 @@ const CLIENT: &str = "client/Cargo.toml";
 
 /// A crate that the client can link in.
 pub(crate) struct Linked {
-    /// The name of the dependency, and of the feature: `loader-delta-lake`.
+    /// The name of the dependency, and of the feature: `loader-x`.
     pub(crate) feature: String,
-    /// `arrowload-delta-lake`
+    /// `arrowload-x`
     package: String,
     /// `loaders/delta_lake`
     folder: String,
