@@ -389,7 +389,7 @@ mod tests {
         let (schema, steps) = columns.steps(batch.schema_ref()).expect("steps");
         let shaped = shape(&batch, &steps, &schema).expect("a batch");
         let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
-        assert_eq!(names, ["email", "amount", "key"]);
+        assert_eq!(names, ["email", "a,b", "key"]);
         assert_eq!(*shaped.column(1).data_type(), DataType::Decimal128(10, 2));
         let text = |column: usize, row: usize| {
             arrow_cast::display::array_value_to_string(shaped.column(column), row).expect("text")
@@ -409,13 +409,6 @@ mod tests {
         let (schema, steps) = columns.steps(batch.schema_ref()).expect("steps");
         let error = shape(&batch, &steps, &schema).expect_err("2 is no truth");
         assert!(error.message().contains("would change"), "{error}");
-        let schema = shaped.schema();
-        let names: Vec<&str> = schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
-        assert_eq!(names, ["email", "a,b", "key"]);
         let half = Shape {
             rename: texts(&["id=key,name"]),
             ..Shape::default()

@@ -91,7 +91,11 @@ impl Engine {
     /// [`ErrorKind::Unsupported`] for a statement that does more than read, [`ErrorKind::InvalidOption`] for parameters and
     /// values that do not match, and what [`from_datafusion`] says of the engine's errors.
     pub async fn query(&self, query: &Query) -> Result<BatchStream> {
-        let (state, plan) = self.plan(query).await?;
+        let Planned {
+            state,
+            plan,
+            tables,
+        } = self.plan(query).await?;
         let rows = plan
             .partition_statistics(None)
             .map_err(from_datafusion)?
@@ -99,9 +103,10 @@ impl Engine {
         let limit = limit(plan.as_ref());
         let batches = execute_stream(plan, state.task_ctx()).map_err(from_datafusion)?;
         let schema = batches.schema();
-        let batches = AssertUnwindSafe(batches)
-            .catch_unwind()
-            .map(|batch| batch.map_err(panicked)?.map_err(from_datafusion));
+        let batches = AssertUnwindSafe(batches).catch_unwind().map(move |batch| {
+            let _ = &tables;
+            batch.map_err(panicked)?.map_err(from_datafusion)
+        });
         let stream = BatchStream::new(schema, batches);
         Ok(match rows {
             Precision::Exact(rows) => stream.with_expected_rows(rows.min(limit) as u64),
@@ -114,10 +119,10 @@ impl Engine {
     /// # Errors
     /// As [`query`](Self::query) has before the first batch.
     pub async fn schema(&self, query: &Query) -> Result<SchemaRef> {
-        Ok(self.plan(query).await?.1.schema())
+        Ok(self.plan(query).await?.plan.schema())
     }
 
-    async fn plan(&self, query: &Query) -> Result<(SessionState, Arc<dyn ExecutionPlan>)> {
+    async fn plan(&self, query: &Query) -> Result<Planned> {
         let plan = async {
             let dialect = &self.state.config().options().sql_parser.dialect;
             let mut statement = self
@@ -141,9 +146,13 @@ impl Engine {
                 }
             };
             check_reads(&plan)?;
-            let plan = bind(plan, &query.params)?;
-            let plan = state.create_physical_plan(&plan).await;
-            Ok((state, plan.map_err(from_datafusion)?))
+            let tables = bind(plan, &query.params)?;
+            let plan = state.create_physical_plan(&tables).await;
+            Ok(Planned {
+                state,
+                plan: plan.map_err(from_datafusion)?,
+                tables,
+            })
         };
         AssertUnwindSafe(plan)
             .catch_unwind()
@@ -183,6 +192,14 @@ impl Engine {
         }
         None
     }
+}
+
+/// A query that can be run.
+struct Planned {
+    state: SessionState,
+    plan: Arc<dyn ExecutionPlan>,
+    /// Holds the tables, which may hold what is read: a copy of a file on the disk is there as long as its table.
+    tables: LogicalPlan,
 }
 
 fn at_least_one(key: &'static str, value: Option<usize>) -> Result<Option<usize>> {
