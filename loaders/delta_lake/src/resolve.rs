@@ -57,8 +57,8 @@ pub(crate) async fn resolve(
     Ok(Found::Fits(Box::new(target)))
 }
 
-/// Refuses to make a table in a folder with files of others: they are not part of it, readers may take them for its rows, and a
-/// vacuum removes them. What a load that was killed has left is no hindrance.
+/// Refuses to make a table in a folder with Parquet files of others: they are not part of it, readers may take them for its rows,
+/// and a vacuum removes them. What a load that was killed has left is no hindrance.
 async fn check_empty(place: &Place) -> Result<()> {
     let store = place.log_store.object_store(None);
     let is_foreign = |path: &Path| {
@@ -66,7 +66,10 @@ async fn check_empty(place: &Place) -> Result<()> {
             .parts()
             .next()
             .is_some_and(|part| part.as_ref().starts_with(['_', '.']));
-        !is_hidden && !lease::is_ours(path)
+        let is_parquet = path
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
+        is_parquet && !is_hidden && !lease::is_ours(path)
     };
     let files = store.list(None).map_ok(|file| file.location);
     let mut foreign = std::pin::pin!(files.try_filter(|path| ready(is_foreign(path))));
@@ -80,7 +83,7 @@ async fn check_empty(place: &Place) -> Result<()> {
         return Ok(());
     };
     let message = format!(
-        "there is no Delta table at this place, and it holds other files, such as `{file}`; name an empty folder, or one that is not there"
+        "there is no Delta table at this place, and it holds other Parquet files, such as `{file}`; name an empty folder, or one that is not there"
     );
     Err(Error::new(ErrorKind::Unsupported, message).with("file", file))
 }
