@@ -65,7 +65,8 @@ impl QueryBuilder {
     /// # std::fs::write(&file, "id,name\n1,a\n2\n")?;
     /// let client = Client::connect("datafusion://").await?;
     /// let unparsed = Unparsed::in_folder(&letters);
-    /// let table = client.read(file.display().to_string()).set_aside(unparsed.clone()).to_arrow().await?;
+    /// let sql = format!("SELECT * FROM '{}'", file.display());
+    /// let table = client.sql(sql).set_aside(unparsed.clone()).to_arrow().await?;
     /// assert_eq!((table.num_rows(), unparsed.rows()), (1, 1));
     /// let file = unparsed.publish()?.expect("a row was set aside");
     /// # let to = arrowload::Destination::new("memory", "set_aside_by_a_query");
