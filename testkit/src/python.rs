@@ -38,9 +38,25 @@ pub fn available() -> bool {
         .is_ok()
 }
 
-/// Reads requests, one a line, and answers each with the path of an Arrow IPC stream that it has written, or an error.
+/// Answers requests, one a line, each with the path of an Arrow IPC stream that it has written, or an error. `read` comes before it.
+const LOOP: &str = r#"
+import sys, json, pyarrow as pa, pyarrow.ipc
+def answer(request):
+    table = read(request)
+    if table is None: return 'missing'
+    with pa.ipc.new_stream(request['out'], table.schema) as writer:
+        for batch in table.to_batches(): writer.write_batch(batch)
+    return 'ok'
+for line in sys.stdin:
+    try:
+        print(answer(json.loads(line)), flush=True)
+    except Exception as error:
+        print(type(error).__name__ + ': ' + str(error).replace('\n', ' '), flush=True)
+"#;
+
+/// Reads files, folders and tables.
 const READER: &str = r#"
-import sys, json, os, glob, pyarrow as pa, pyarrow.parquet, pyarrow.ipc, duckdb
+import os, glob, pyarrow as pa, pyarrow.parquet, pyarrow.ipc, duckdb
 def files(path):
     if not os.path.isdir(path): return [path]
     return sorted(f for f in glob.glob(glob.escape(path) + '/**/*', recursive=True)
@@ -71,36 +87,16 @@ def iceberg(path, name):
     return table
 def read(request):
     if request['kind'] == 'delta': table = delta(request['path'])
-    elif request['kind'] == 'iceberg':
-        table = iceberg(request['path'], request['sql'])
-        if table is None: return 'missing'
+    elif request['kind'] == 'iceberg': table = iceberg(request['path'], request['sql'])
     else: table = pa.concat_tables([one(request, f) for f in files(request['path'])], promote_options='default')
-    table = table.replace_schema_metadata(None)
-    with pa.ipc.new_stream(request['out'], table.schema) as writer:
-        for batch in table.to_batches(): writer.write_batch(batch)
-    return 'ok'
-for line in sys.stdin:
-    try:
-        print(read(json.loads(line)), flush=True)
-    except Exception as error:
-        print(type(error).__name__ + ': ' + str(error).replace('\n', ' '), flush=True)
+    return None if table is None else table.replace_schema_metadata(None)
 "#;
 
-/// Reads with a program of the author's, one after the other, as above.
-const OWN_READER: &str = r#"
-import sys, json, pyarrow as pa, pyarrow.ipc
-def answer(request):
-    table = read(request['target'])
-    if table is None: return 'missing'
-    with pa.ipc.new_stream(request['out'], table.schema) as writer:
-        for batch in table.to_batches(): writer.write_batch(batch)
-    return 'ok'
-for line in sys.stdin:
-    try:
-        print(answer(json.loads(line)), flush=True)
-    except Exception as error:
-        print(type(error).__name__ + ': ' + str(error).replace('\n', ' '), flush=True)
-"#;
+/// Reads with a program of the author's.
+const OWN_READER: &str = "
+own_read = read
+def read(request): return own_read(request['target'])
+";
 
 /// A reader in Python for a store of one's own, which a [`Subject`](crate::Subject) reads back with: `script` defines
 /// `read(target)`, which answers with a `pyarrow.Table`, or with `None` if there is no such target. The process is started at the
@@ -119,7 +115,7 @@ for line in sys.stdin:
 /// ```
 pub fn reader(script: impl Into<String>) -> OwnReader {
     OwnReader {
-        script: script.into() + OWN_READER,
+        script: script.into() + OWN_READER + LOOP,
         process: Mutex::default(),
     }
 }
@@ -220,7 +216,11 @@ fn run(kind: &str, sql: &str, path: &Path) -> Result<Option<RecordBatch>, String
         return Ok(None);
     }
     let request = |out: &Path| json!({ "kind": kind, "sql": sql, "path": path, "out": out });
-    ask(&READER_PROCESS, || Reader::start(READER), &request)
+    ask(
+        &READER_PROCESS,
+        || Reader::start(&[READER, LOOP].concat()),
+        &request,
+    )
 }
 
 /// Asks a process, which is started if it is not, and reads the file that it writes.

@@ -206,6 +206,16 @@ impl Remote<'_> {
             let Some((name, folders)) = parts.split_last() else {
                 continue;
             };
+            let table = folders.iter().enumerate().find_map(|(depth, folder)| {
+                let format = log_of(folder)?;
+                let is_log = folder != METADATA || name.ends_with(METADATA_ENDING);
+                is_log.then_some((format, depth))
+            });
+            if let (Some((format, depth)), None) = (table, pattern) {
+                let above = std::iter::once(self.base.trim_end_matches('/').to_owned());
+                let above: Vec<String> = above.chain(folders[..depth].iter().cloned()).collect();
+                return Err(table_of(format, &above.join("/")));
+            }
             let wanted = match pattern {
                 Some(pattern) => {
                     pattern.matches_with(&below, MATCHING)
@@ -358,6 +368,17 @@ fn walk(
         names.push(entry.file_name());
     }
     names.sort();
+    for name in &names {
+        let inside = folder.join(name);
+        let name = name.to_string_lossy();
+        let is_there = match name.as_ref() {
+            METADATA => inside.is_dir() && has_metadata(&inside)?,
+            name => log_of(name).is_some() && inside.is_dir(),
+        };
+        if let (true, Some(format)) = (is_there, log_of(&name)) {
+            return Err(table_of(format, &folder.display().to_string()));
+        }
+    }
     for name in names {
         let (path, name) = (folder.join(&name), name.to_string_lossy().into_owned());
         if is_hidden(&name) {
@@ -379,6 +400,44 @@ fn walk(
         }
     }
     Ok(())
+}
+
+/// The folder in which Iceberg tables have their metadata, if it has files that end so.
+const METADATA: &str = "metadata";
+const METADATA_ENDING: &str = ".metadata.json";
+
+/// The format of tables that have a folder of this name, which says which of their other files count.
+fn log_of(folder: &str) -> Option<&'static str> {
+    match folder {
+        "_delta_log" => Some("Delta Lake"),
+        METADATA => Some("Iceberg"),
+        ".hoodie" => Some("Hudi"),
+        _ => None,
+    }
+}
+
+fn has_metadata(folder: &Path) -> Result<bool> {
+    for entry in std::fs::read_dir(folder).map_err(|error| from_io(folder, error))? {
+        let name = entry.map_err(|error| from_io(folder, error))?.file_name();
+        if name.to_string_lossy().ends_with(METADATA_ENDING) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Refuses the folder of a table: read as plain files, rows would be in the answer that were removed or replaced.
+fn table_of(format: &str, shown: &str) -> Error {
+    let shown = shown.trim_end_matches('/');
+    let instead = match format {
+        "Delta Lake" => format!("read it as delta://{shown}"),
+        _ => format!("read it with an engine that knows {format}"),
+    };
+    let message = format!(
+        "`{shown}` is a table of {format}, and files stay in its folder that are no longer part of it: {instead}; \
+         `{shown}/*.parquet` names the files as they are"
+    );
+    Error::new(ErrorKind::Unsupported, message)
 }
 
 /// Whether a link in a folder leads to that folder, or to one above it.
@@ -463,7 +522,7 @@ mod tests {
             "d/.a.csv.crc",
             "d/empty.csv",
             "d/_m=1/x.csv",
-            "d/_delta_log/0.json",
+            "d/_log/0.json",
             "d/y=2/m=01/c.csv",
         ] {
             let path = folder.path().join(name);
@@ -493,7 +552,7 @@ mod tests {
         for pattern in ["d/**", "d/**/*"] {
             assert_eq!(shown(pattern, false), below, "{pattern}");
         }
-        assert_eq!(shown("d/_delta_log/*", false), ["d/_delta_log/0.json"]);
+        assert_eq!(shown("d/_log/*", false), ["d/_log/0.json"]);
         let (_, folders) = names(folder.path(), "d/y=*/m=*/*.csv", false).remove(0);
         assert_eq!(folders, ["y=2", "m=01"]);
         let (_, folders) = names(folder.path(), "d/y=2", false).remove(0);
@@ -510,5 +569,35 @@ mod tests {
                 .is_empty()
         );
         assert!(find_local(&folder.path().join("d/*.json"), "d/*.json", false).is_err());
+    }
+    /// Their folders hold files with rows that were removed.
+    #[test]
+    fn tables_with_a_log_are_not_read_as_folders_of_files() {
+        for (log, format) in [
+            ("_delta_log/00000000000000000000.json", "Delta Lake"),
+            ("metadata/v1.metadata.json", "Iceberg"),
+            (".hoodie/hoodie.properties", "Hudi"),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            for name in [log, "x.parquet"] {
+                let path = folder.path().join("lake/t").join(name);
+                std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+                std::fs::write(path, "x").expect("written");
+            }
+            for name in ["lake/t", "lake", "lake/*"] {
+                let found = find_local(&folder.path().join(name), name, false);
+                let error = found.map(|files| files.len()).expect_err("a table");
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+                let words = error.message();
+                assert!(words.contains(&format!("table of {format}")), "{words}");
+            }
+            assert_eq!(names(folder.path(), "lake/t/*.parquet", false).len(), 1);
+        }
+        // A folder that is only called so.
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("d/metadata/a.csv");
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        std::fs::write(path, "x\n").expect("written");
+        assert_eq!(names(folder.path(), "d", false).len(), 1);
     }
 }

@@ -66,6 +66,9 @@ An option that a format does not have is refused, with the nearest one that it h
 Several files are one table: columns go by their names, a file without a column has nulls there, and types are widened where every
 value stays as it is. Where no type holds the values of two files, the error names both.
 
+A folder that is a table of Delta Lake, Iceberg or Hudi is refused, as files stay in it that are no longer part of the table: a Delta
+table is read as `delta://folder`. A pattern (`folder/*.parquet`) names the files as they are.
+
 ";
 
 /// Options without a default of their own that are not looked for in a file: their text says what holds without them.
