@@ -48,6 +48,8 @@ pub(crate) struct Table {
     pub(crate) not_in_rows: Option<String>,
     /// The user sees some of its rows only.
     pub(crate) hides_rows: bool,
+    /// Why it cannot be read as it is listed.
+    note: Option<String>,
 }
 
 /// A column as its source defines it.
@@ -294,6 +296,13 @@ pub(crate) async fn find(
     if found.is_empty() {
         return Err(Failure::usage("--exclude leaves no table to load"));
     }
+    for (label, table) in &found {
+        if let Some(note) = &table.note {
+            return Err(Failure::usage(format!(
+                "{label} cannot be read from here: {note}; leave it out with --exclude"
+            )));
+        }
+    }
     Ok(found)
 }
 
@@ -325,6 +334,12 @@ async fn list(client: &Client, source: &str, pattern: &Pattern) -> Result<Vec<Ta
     let batches: Vec<RecordBatch> = listed.try_collect().await?;
     let mut tables = Vec::new();
     for batch in &batches {
+        let complete = batch.column_by_name("complete");
+        if complete.is_some_and(|all| all.as_boolean().false_count() > 0) {
+            return Err(Failure::failed(format!(
+                "{source} has more than its list takes, so that tables would be left out; load them one by one, or with a job"
+            )));
+        }
         take(batch, &mut tables)?;
     }
     Ok(tables)
@@ -356,6 +371,7 @@ fn take(batch: &RecordBatch, tables: &mut Vec<Table>) -> Result<(), Failure> {
     );
     let (columns, types, column_comments) =
         (text("column_name")?, text("type_name")?, text("comment")?);
+    let notes = text("note")?;
     let in_default = column("in_default_schema", &DataType::Boolean)?;
     let hidden = column("hides_rows", &DataType::Boolean)?;
     let nullable = column("is_nullable", &DataType::Boolean)?;
@@ -386,6 +402,7 @@ fn take(batch: &RecordBatch, tables: &mut Vec<Table>) -> Result<(), Failure> {
             comment: value(&comments, row),
             not_in_rows: value(&behind, row),
             hides_rows: flag(&hidden, row).unwrap_or_default(),
+            note: value(&notes, row),
         };
         let is_same = |last: &Table| {
             (&last.catalog, &last.schema, &last.name)

@@ -50,9 +50,9 @@ impl QueryBuilder {
         self
     }
 
-    /// Takes rows of files that cannot be parsed aside, instead of ending the answer with an error. They are in their file when the
-    /// answer has been read to its end, and [`Unparsed::publish`] was called. For [`stream`](Self::stream) and
-    /// [`to_arrow`](Self::to_arrow): a load takes them aside with `on_error = skip`.
+    /// Sets aside rows of files that cannot be parsed, instead of ending the answer with an error. They are in their file once the
+    /// answer has been read to its end and [`Unparsed::publish`] was called. For [`stream`](Self::stream) and
+    /// [`to_arrow`](Self::to_arrow): a load does so with `on_error = skip`.
     ///
     /// ```
     /// # #[cfg(feature = "source-datafusion")]

@@ -298,9 +298,7 @@ impl LoadOptions {
         for (option, wanted, able) in wishes {
             if wanted && !able {
                 let instead = match option.starts_with("on_error") {
-                    true => {
-                        "; on_error = skip_unparsed takes only rows aside that cannot be parsed"
-                    }
+                    true => "; on_error = skip_unparsed sets aside only rows that cannot be parsed",
                     false => "; leave the option out",
                 };
                 return Err(Error::new(

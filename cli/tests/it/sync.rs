@@ -529,6 +529,54 @@ fn a_run_that_was_killed_is_gone_on_with() {
     pair.same("SELECT count(*), sum(id) FROM t03");
 }
 
+/// Files of a folder are tables, but for what is there and is another thing than it looks like.
+#[test]
+fn a_folder_of_files_is_synced_and_what_cannot_be_read_as_it_is_refuses_all() {
+    let place = Place::new();
+    place
+        .write("orders.csv", "id,zip\n1,02134\n")
+        .write("people.csv", "id\n7\n");
+    let folder = place.path().join("lake");
+    std::fs::create_dir(&folder).expect("a folder");
+    for name in ["orders.csv", "people.csv"] {
+        std::fs::rename(place.path().join(name), folder.join(name)).expect("moved");
+    }
+    place.ok(&[
+        "load",
+        "--from",
+        "lake/orders.csv",
+        "--to",
+        "delta_lake",
+        "-T",
+        "lake/events",
+    ]);
+    let sync = |more: &[&str]| {
+        let words = ["sync", "--from", "datafusion://lake", "--tables", "*"];
+        let to = ["--to", "file", "--target", "out/{table}.csv"];
+        place.run(&[&words[..], &to, more].concat())
+    };
+    let refused = sync(&[]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(
+        refused
+            .err
+            .contains("events cannot be read from here: read it as delta://"),
+        "{refused:?}"
+    );
+    assert!(!place.path().join("out").exists());
+    let synced = sync(&["--exclude", "events"]);
+    assert_eq!(synced.code, 0, "{synced:?}");
+    assert_eq!(place.read("out/orders.csv"), "id,zip\n1,02134\n");
+    assert_eq!(place.read("out/people.csv"), "id\n7\n");
+
+    // Two files of one name are told apart by their endings.
+    place.write("lake/orders.json", "{\"id\":2}\n");
+    let synced = sync(&["--exclude", "events", "--mode", "overwrite"]);
+    assert_eq!(synced.code, 0, "{synced:?}");
+    assert_eq!(place.read("out/orders.csv.csv"), "id,zip\n1,02134\n");
+    assert_eq!(place.read("out/orders.json.csv"), "id\n2\n");
+}
+
 /// Waits until something holds.
 fn wait(holds: impl Fn() -> bool) {
     let started = Instant::now();

@@ -61,7 +61,7 @@ pub(crate) async fn list(
         // Two files of one name are told apart by their endings.
         let called = match is_alone || stem(file).is_none() {
             true => name.clone(),
-            false => format!("'{file}'"),
+            false => file.to_owned(),
         };
         Some((called, file.to_owned()))
     });

@@ -11,7 +11,7 @@ use crate::nodes::Nodes;
 use crate::own::PREFIX;
 use crate::resp::Reply;
 
-/// More keys are not looked at.
+/// More keys are not looked at. Where a wanted name has a beginning, only keys that begin so are.
 const MOST_KEYS: usize = 100_000;
 /// More patterns are not told apart: what comes then is put under its first part.
 const MOST_PATTERNS: usize = 1_000;
@@ -32,10 +32,14 @@ pub(super) async fn list(nodes: &mut Nodes, listing: &Listing) -> Result<RecordB
     // A scan may give a key twice.
     let mut seen: HashSet<u128> = HashSet::new();
     let mut is_complete = true;
+    let begin = listing.name.as_deref().map_or("", begin);
+    let glob = format!("{begin}*");
     'places: for place in nodes.topology.places.clone() {
         let mut cursor = b"0".to_vec();
         loop {
-            let (next, found) = nodes.scan_once(&place, &cursor, b"*", None).await?;
+            let (next, found) = nodes
+                .scan_once(&place, &cursor, glob.as_bytes(), None)
+                .await?;
             let is_new =
                 |key: &Vec<u8>| !key.starts_with(PREFIX.as_bytes()) && seen.insert(xxh3_128(key));
             let keys: Vec<Vec<u8>> = found.into_iter().filter(is_new).collect();
@@ -72,6 +76,14 @@ pub(super) async fn list(nodes: &mut Nodes, listing: &Listing) -> Result<RecordB
         // Whether all keys were looked at.
         ("complete", Arc::new(complete) as _),
     ])?)
+}
+
+/// What all keys begin with whose pattern fits a wanted name: its letters before the first sign that stands for others, in the name or
+/// in a pattern of Redis, and before a digit, as a part of a key with one is listed as `*`.
+fn begin(name: &str) -> &str {
+    let is_plain = |letter: char| letter.is_ascii_alphabetic() || matches!(letter, ':' | '-' | '.');
+    let end = name.find(|letter| !is_plain(letter));
+    &name[..end.unwrap_or(name.len())]
 }
 
 fn count(counts: &mut BTreeMap<(String, String), u64>, key: &[u8], kind: String) {
@@ -142,6 +154,27 @@ mod tests {
             assert_eq!(pattern(key.as_bytes()), expected, "{key}");
         }
         assert_eq!(pattern(b"\xff:1"), "*");
+    }
+
+    #[test]
+    fn the_beginning_of_a_name_is_what_all_keys_of_it_begin_with() {
+        for (name, expected) in [
+            ("user:%", "user:"),
+            ("user", "user"),
+            ("a_b", "a"),
+            ("%", ""),
+            ("what\\?", "what"),
+            ("v2:%", "v"),
+            ("user:*", "user:"),
+        ] {
+            assert_eq!(begin(name), expected, "{name}");
+            let mut listing = Listing::new(Listed::Tables);
+            listing.name = Some(name.to_owned());
+            for key in ["user", "user:1", "axb", "a_b", "what?", "v2:1", "v"] {
+                let is_listed = listing.takes_name(&pattern(key.as_bytes()));
+                assert!(!is_listed || key.starts_with(expected), "{name} {key}");
+            }
+        }
     }
 
     #[test]
