@@ -128,6 +128,7 @@ impl Command {
             Self::Load(args) if !args.dry_run => Some(("load", &args.telemetry)),
             Self::Query(args) => Some(("query", &args.telemetry)),
             Self::Run(args) if !args.dry_run => Some(("run", &args.telemetry)),
+            Self::Sync(args) if !args.dry_run => Some(("sync", &args.telemetry)),
             Self::Replay(args) => Some(("replay", &args.telemetry)),
             _ => None,
         }

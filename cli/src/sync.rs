@@ -17,6 +17,7 @@ use crate::params::pair;
 use crate::run::{Running, WhichRun};
 use crate::sync_plan::Plans;
 use crate::sync_tables::{self, Pattern, Table, Tables};
+use crate::telemetry::TelemetryArgs;
 use crate::to::{To, destination};
 use crate::watch::Watch;
 use crate::work::{Reads, Work};
@@ -110,7 +111,9 @@ pub(crate) struct SyncArgs {
     again: bool,
     /// Show what would happen to each table, and change nothing; with -v, column by column
     #[arg(short = 'n', long, help_heading = "How")]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArgs,
 }
 
 const HELP: &str = "Each table is a load of its own: in its target as a whole or not at all, and of its own moment. One that fails does not stop the others. \

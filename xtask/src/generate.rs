@@ -115,7 +115,7 @@ pub(crate) fn featured() -> Result<Vec<PathBuf>> {
 }
 
 /// The files of the repository with this name, or whose names end so.
-fn tracked(ending: &str) -> Result<Vec<String>> {
+pub(crate) fn tracked(ending: &str) -> Result<Vec<String>> {
     let mut list = Command::new("git");
     list.args(["ls-files", &format!("*{ending}")])
         .current_dir(root());

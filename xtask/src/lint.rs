@@ -4,9 +4,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::generate;
 use crate::test::FEATURES;
 use crate::tools::{cargo, on_path, root, run, say};
+use crate::{api, generate};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -34,6 +34,7 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
     if args.quick {
         return Ok(());
     }
+    api::check()?;
     for tool in ["machete", "deny", "hack"] {
         install(tool)?;
     }

@@ -1,5 +1,6 @@
-//! The tasks of this workspace: `cargo xtask test`, `lint`, `generate`, `bench NAME`, `new-loader NAME`.
+//! The tasks of this workspace: `cargo xtask test`, `lint`, `generate`, `api`, `bench NAME`, `new-loader NAME`.
 
+mod api;
 mod bench;
 mod generate;
 mod go;
@@ -34,6 +35,8 @@ enum Task {
     Lint(lint::Args),
     /// Writes what follows from the list of loaders and sources in client/Cargo.toml
     Generate(generate::Args),
+    /// Writes the public API of each published crate into a file beside its manifest, which lint compares
+    Api(api::Args),
     /// Proves that no registration is lost to the linker: each feature alone, in dev, release and with LTO
     Linkage(linkage::Args),
     /// Runs a benchmark against its peers
@@ -49,6 +52,7 @@ fn main() -> Result<()> {
         Task::Test(args) => test::run_task(&args),
         Task::Lint(args) => lint::run_task(&args),
         Task::Generate(args) => generate::run_task(&args),
+        Task::Api(args) => api::run_task(&args),
         Task::Linkage(args) => linkage::run_task(&args),
         Task::Bench(args) => bench::run_task(args),
         Task::Torture(args) => torture::run_task(&args),

@@ -28,7 +28,7 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
         .rest
         .iter()
         .any(|argument| argument == "-p" || argument.starts_with("--package"));
-    let mut test = command(&python, &servers, 0, sqlite.as_deref());
+    let mut test = command(&python, &servers, 0, sqlite.as_deref(), named);
     if !named {
         test.args(["--workspace", "--features", FEATURES]);
     }
@@ -46,7 +46,7 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
         .filter(|argument| *argument != "--workspace")
         .collect();
     for index in 1..servers.len() {
-        let mut test = command(&python, &servers, index, sqlite.as_deref());
+        let mut test = command(&python, &servers, index, sqlite.as_deref(), named);
         if !named {
             test.args(["-p", POSTGRESQL]);
         }
@@ -56,7 +56,13 @@ pub(crate) fn run_task(args: &Args) -> Result<()> {
 }
 
 /// `cargo test` against one of the servers. What this task has set up is not to be skipped.
-fn command(python: &Path, servers: &[PathBuf], index: usize, sqlite: Option<&Path>) -> Command {
+fn command(
+    python: &Path,
+    servers: &[PathBuf],
+    index: usize,
+    sqlite: Option<&Path>,
+    named: bool,
+) -> Command {
     let mut test = cargo();
     test.arg("test").env("ARROWLOAD_PYTHON", python);
     let sqlite_required = if sqlite.is_some() {
@@ -64,10 +70,12 @@ fn command(python: &Path, servers: &[PathBuf], index: usize, sqlite: Option<&Pat
     } else {
         ""
     };
+    // Cargo builds the examples of all packages, but not always those of one that is named.
+    let examples = if named { "" } else { ",examples" };
     test.env(
         "ARROWLOAD_REQUIRE",
         format!(
-            "python,{}{}{sqlite_required}",
+            "python,{}{}{sqlite_required}{examples}",
             postgres::required(servers, index),
             redis()
         ),

@@ -17,6 +17,7 @@ mod incremental;
 mod incremental_kills;
 mod inputs;
 mod jobs;
+mod library;
 mod lists;
 mod loads;
 mod machine;

@@ -114,6 +114,30 @@ fn the_file_has_what_loads_did_and_how_the_command_ended() {
     assert_eq!(place.read("a.prom"), "as it was");
 }
 
+#[test]
+fn a_sync_counts_the_loads_of_all_its_tables() {
+    let place = Place::new();
+    place
+        .write("data/people.csv", PEOPLE)
+        .write("data/more.csv", PEOPLE);
+    let sync = |more: &[&str]| {
+        let from = ["sync", "--from", "datafusion://data", "--tables", "*"];
+        let to = ["--to", "file", "--target", "out/{table}.csv"];
+        place.ok(&[&from[..], &to, &["--metrics-file", "a.prom"], more].concat())
+    };
+    sync(&["--dry-run"]);
+    assert!(!place.path().join("a.prom").exists());
+    sync(&[]);
+    let (samples, _) = parsed(&place.read("a.prom"));
+    for (name, value) in [
+        ("arrowload_loads_total{loader=\"file\",outcome=\"ok\"}", 2.0),
+        ("arrowload_loaded_rows_total{loader=\"file\"}", 4.0),
+        ("arrowload_command_exit_code{command=\"sync\"}", 0.0),
+    ] {
+        assert_eq!(samples.get(name), Some(&value), "{name}: {samples:?}");
+    }
+}
+
 /// The parser of Prometheus's own Python client understands the file too.
 #[test]
 fn prometheus_reads_the_file() {

@@ -218,6 +218,8 @@ struct Score {
     /// Every row has the same fields, and more than one.
     uniform: bool,
     typed: f64,
+    /// The share of the cells that are quoted.
+    quoted: f64,
     rows: usize,
 }
 
@@ -249,6 +251,7 @@ fn score(dialect: &Dialect, sample: &[u8], whole: bool, rules: &Rules) -> Score 
             misquoted: cut > 1,
             uniform: false,
             typed: 0.0,
+            quoted: 0.0,
             rows: 0,
         };
     }
@@ -266,6 +269,7 @@ fn score(dialect: &Dialect, sample: &[u8], whole: bool, rules: &Rules) -> Score 
         value: pattern * (clean as f64 / cells as f64).max(1e-3) * whole_rows,
         uniform: widths.len() == 1 && !widths.contains_key(&1),
         typed: typed as f64 / cells as f64,
+        quoted: quoted as f64 / cells as f64,
         rows: count,
     }
 }
@@ -326,7 +330,7 @@ pub(crate) fn guess(
         let padded = delimiter != " "
             && every > 1
             && memchr::memmem::find_iter(sample, spaced.as_bytes()).count() == every;
-        let mut index = 0;
+        let (mut index, mut is_table) = (0, false);
         let mut quotes = quotes;
         while let Some(quote) = quotes.get(index).copied() {
             index += 1;
@@ -371,6 +375,12 @@ pub(crate) fn guess(
                 if score.misquoted && declared_quote.is_none() && !quotes.contains(&None) {
                     quotes.push(None);
                 }
+                // Where rows are alike without it, a sign is no quote because a value begins and ends with it.
+                is_table |= index == 1 && score.uniform;
+                let is_usual = matches!(quote, None | Some(b'"' | b'\''));
+                if is_table && !is_usual && declared_quote.is_none() && score.quoted < 0.5 {
+                    continue;
+                }
                 let rare = *prior < 1.0 && options.delim.is_none();
                 let enough = score.uniform
                     && score.rows > 1
@@ -378,9 +388,20 @@ pub(crate) fn guess(
                 if rare && !enough {
                     continue;
                 }
-                // Of equals, the first: the commoner quote, the doubled quote, the commoner line end.
-                let value = score.value * prior * if index == 1 { 1.0 } else { 0.98 };
-                if best.as_ref().is_none_or(|(known, _)| value > *known + 1e-9) {
+                // Of equals, the first: the commoner quote, the doubled quote, the commoner line end. Single quotes around one value are
+                // enough, however many others have none.
+                let rarer = match quote {
+                    _ if index == 1 => 1.0,
+                    Some(b'\'') => 1.0 - 1e-6,
+                    _ => 0.98,
+                };
+                // A CR in a value makes two rows of one where it ends lines, and rows count: it takes more than that.
+                let mixed = match line_end {
+                    LineEnd::Mixed if options.new_line.is_none() => 0.9,
+                    _ => 1.0,
+                };
+                let value = score.value * prior * rarer * mixed;
+                if best.as_ref().is_none_or(|(known, _)| value > *known + 1e-12) {
                     best = Some((value, tried));
                 }
                 // Nothing is left to explain: a rarer escape or line end could only make more rows of the same text.

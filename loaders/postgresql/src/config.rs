@@ -156,9 +156,10 @@ pub struct PostgresqlConfig {
     pub read_numeric: ReadNumeric,
     /// For reading: rows in each batch at most; 32,768 by default.
     pub read_batch_size: usize,
-    /// For reading: connections at most for one query. More than one (the default) read a query over a single table by parts,
-    /// all from one snapshot, in no order.
-    pub read_connections: usize,
+    /// For reading: connections at most for one query. Several read a query over a single table by parts, all from one snapshot, and in
+    /// the order in which one would. By default as many as there are cores, up to four, for tables of 32 MiB and more, as far as
+    /// the server leaves them free.
+    pub read_connections: Option<usize>,
 }
 
 /// How numbers of type `numeric` are read.
@@ -239,7 +240,7 @@ impl Default for PostgresqlConfig {
             pool_size: 16,
             read_numeric: ReadNumeric::Auto,
             read_batch_size: 1 << 15,
-            read_connections: 1,
+            read_connections: None,
         }
     }
 }

@@ -449,6 +449,31 @@ impl Connections {
             .map_err(timed_out)?
     }
 
+    /// Connections that are free at once, as many as this at most: of the pool, and half of those that the server has left, as others
+    /// use it too. None is waited for.
+    pub(crate) async fn spare(&self, most: usize) -> Vec<Lease> {
+        let (mut most, mut all) = (most, Vec::new());
+        while all.len() < most {
+            let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else {
+                break;
+            };
+            let mut lease = match self.lease_within(Some(Duration::ZERO)).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    tracing::debug!(%error, "no more connections are free");
+                    break;
+                }
+            };
+            if all.is_empty() {
+                // It is one of those that are taken by now.
+                most = most.min(1 + left_free(&lease).await / 2);
+            }
+            lease.turn = Some(turn);
+            all.push(lease);
+        }
+        all
+    }
+
     /// Connections at most.
     pub(crate) fn size(&self) -> usize {
         self.size
@@ -458,6 +483,22 @@ impl Connections {
     pub(crate) fn place(&self) -> &str {
         &self.place
     }
+}
+
+/// How many more connections the server would take, and the database, and the user; none where it does not say.
+async fn left_free(client: &Client) -> usize {
+    const ASK: &str = "SELECT greatest(0, least(\
+        pg_catalog.current_setting('max_connections')::bigint \
+            - pg_catalog.current_setting('superuser_reserved_connections')::bigint \
+            - coalesce(nullif(pg_catalog.current_setting('reserved_connections', true), '')::bigint, 0) \
+            - (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datid IS NOT NULL), \
+        (SELECT nullif(d.datconnlimit, -1) - (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid) \
+            FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()), \
+        (SELECT nullif(r.rolconnlimit, -1) - (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = r.oid) \
+            FROM pg_catalog.pg_roles r WHERE r.rolname = session_user)))::bigint";
+    let asked = client.query_typed_one(ASK, &[]).await;
+    let free: i64 = asked.and_then(|row| row.try_get(0)).unwrap_or_default();
+    usize::try_from(free).unwrap_or_default()
 }
 
 /// A connection that goes back to the pool only if it is given back; dropped, it is cut, so that the server rolls back

@@ -14,6 +14,7 @@ use crate::config_url;
 use crate::connect::{BEGIN, Connections, Lease};
 use crate::ident::check;
 use crate::ledger::{Ledger, Load, State};
+use crate::parallel::Spread;
 use crate::session::{Opened, PostgresqlSession, transaction_id};
 use crate::target::{PostgresqlTarget, Schemas, describe};
 use crate::{PostgresqlOptions, apply};
@@ -180,7 +181,7 @@ impl DataLoader for PostgresqlLoader {
             .ledger
             .make_current(&lease, target.ledger_state)
             .await?;
-        let (count, _) = target.copying;
+        let planned = target.copying;
         let opened = self.open(&lease, &request, &mut target).await;
         let transaction = match opened {
             Ok((transaction, None)) => transaction,
@@ -198,14 +199,17 @@ impl DataLoader for PostgresqlLoader {
             Err(error) => return Err(error),
         };
         // What SQL of the user's has made of the target may need fewer connections, and gets no more.
-        let count = count.min(target.copying.0);
+        let spread = Spread {
+            count: planned.count.min(target.copying.count),
+            ..planned
+        };
         let opened = Opened {
             lease,
             ledger: target.ledger,
             layout: target.layout,
             transaction,
         };
-        PostgresqlSession::start(opened, &self.connections, count, request, rejects)
+        PostgresqlSession::start(opened, &self.connections, spread, request, rejects)
             .await
             .map(Begun::Session)
     }

@@ -4,6 +4,8 @@
 //! A table that is there takes the rows of one connection: a transaction belongs to one, and rows that several have staged
 //! would be written twice, which takes longer than one connection does.
 
+use std::time::Duration;
+
 use arrow_array::RecordBatch;
 use arrowload_core::{LoadRequest, OnError, Result, Verify};
 use tokio_postgres::Client;
@@ -20,6 +22,29 @@ use crate::layout::{Layout, Way};
 
 type Request = LoadRequest<PostgresqlOptions>;
 
+/// Bytes of rows from which on a load is shared, where nothing is said: what several connections save is more by then than what it
+/// takes to begin with them.
+pub(crate) const LARGE: usize = 16 << 20;
+/// More connections than this do not share a load where nothing is said, as others use the server too.
+const MOST: usize = 4;
+/// How long connections may take that nobody has asked for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many connections copy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spread {
+    pub(crate) count: usize,
+    /// Why they are fewer than were asked for.
+    pub(crate) why: Option<&'static str>,
+    /// Whether it is one until the load is seen to be large, and stays one where the server has no others free.
+    pub(crate) if_large: bool,
+}
+
+/// As many connections as repay where nothing is said: one for each core.
+pub(crate) fn default_count() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST))
+}
+
 /// Connections that share a load.
 pub(crate) struct Shared {
     lanes: Lanes,
@@ -27,12 +52,8 @@ pub(crate) struct Shared {
 }
 
 /// How many connections copy, and why they are fewer than were asked for.
-pub(crate) fn connections(
-    request: &Request,
-    layout: &Layout,
-    pool: usize,
-) -> (usize, Option<&'static str>) {
-    let wanted = request.load.parallelism.unwrap_or(1).max(1);
+pub(crate) fn connections(request: &Request, layout: &Layout, pool: usize) -> Spread {
+    let (load, options) = (&request.load, &request.options);
     // Beside those that copy, one leads.
     let share = pool / request.destinations.max(1);
     let most = share.saturating_sub(1).max(1);
@@ -40,22 +61,36 @@ pub(crate) fn connections(
         Some("the table is there, and one transaction fills it")
     } else if layout.way == Way::Staged {
         Some("an upsert stages its rows on one")
-    } else if request.load.on_error == OnError::Skip {
+    } else if load.on_error == OnError::Skip {
         Some("on_error = skip")
-    } else if request.load.verify == Verify::Checksum {
+    } else if load.verify == Verify::Checksum {
         Some("verify = checksum")
     } else {
         None
     };
+    let spread = |count, why| Spread {
+        count,
+        why,
+        if_large: load.parallelism.is_none() && count > 1,
+    };
+    let Some(wanted) = load.parallelism else {
+        // What else is to be done in the load's transaction may be what the table is made with.
+        let is_plain = !options.freeze && options.pre_sql.is_none() && options.post_sql.is_none();
+        return match alone.is_none() && is_plain {
+            true => spread(default_count().min(most), None),
+            false => spread(1, None),
+        };
+    };
+    let wanted = wanted.max(1);
     match alone {
-        Some(why) if wanted > 1 => (1, Some(why)),
-        None if wanted > most && request.destinations > 1 => (
+        Some(why) if wanted > 1 => spread(1, Some(why)),
+        None if wanted > most && request.destinations > 1 => spread(
             most,
             Some("pool_size allows no more to each of the destinations"),
         ),
-        None if wanted > most => (most, Some("pool_size allows no more")),
-        Some(_) => (1, None),
-        None => (wanted, None),
+        None if wanted > most => spread(most, Some("pool_size allows no more")),
+        Some(_) => spread(1, None),
+        None => spread(wanted, None),
     }
 }
 
@@ -83,6 +118,17 @@ impl Shared {
     ) -> Result<Self> {
         let (leases, place) =
             futures::try_join!(connections.leases(count), own_table(leader, &layout.place))?;
+        Self::fill(leases, place, layout, request, encoder).await
+    }
+
+    /// Creates the table, and gets ready for rows.
+    async fn fill(
+        leases: Vec<Lease>,
+        place: Place,
+        layout: &Layout,
+        request: &Request,
+        encoder: &CopyEncoder,
+    ) -> Result<Self> {
         if let Some(first) = leases.first() {
             drop_abandoned(first, &layout.place.schema).await?;
             let statements = layout.creation(request, &place).join("; ");
@@ -91,6 +137,44 @@ impl Shared {
         let sql = layout.copy_sql(&place.sql(), "");
         let lanes = Lanes::start(leases, &sql, encoder).await?;
         Ok(Self { lanes, place })
+    }
+
+    /// The same for a load that began with one connection, which has created the target and put no rows into it. `None` if the
+    /// server or the pool has fewer than two others free, or they cannot do it: then all is as it was, and one connection does.
+    pub(crate) async fn start_if_free(
+        leader: &Lease,
+        connections: &Connections,
+        most: usize,
+        layout: &Layout,
+        request: &Request,
+        encoder: &CopyEncoder,
+    ) -> Result<Option<Self>> {
+        let leases = connections.spare(most).await;
+        let Some(first) = leases.first().filter(|_| leases.len() > 1) else {
+            leases.into_iter().for_each(Lease::give_back);
+            return Ok(None);
+        };
+        if replicates_all(first).await {
+            leases.into_iter().for_each(Lease::give_back);
+            return Ok(None);
+        }
+        let place = own_table(leader, &layout.place).await?;
+        let own = place.clone();
+        let started = Self::fill(leases, place, layout, request, encoder);
+        let why = match tokio::time::timeout(PATIENCE, started).await {
+            Ok(Ok(shared)) => match remove_empty(leader, &layout.place).await {
+                Ok(()) => return Ok(Some(shared)),
+                Err(error) => error.to_string(),
+            },
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "they did not begin in time".to_owned(),
+        };
+        tracing::debug!(why, "several connections cannot share this load");
+        // Those that were to share it are gone, or going.
+        leader
+            .run(&format!("DROP TABLE IF EXISTS {}", own.sql()))
+            .await?;
+        Ok(None)
     }
 
     /// How many connections copy.
@@ -156,6 +240,28 @@ impl Shared {
             .run_alone(&format!("DROP TABLE IF EXISTS {place}"))
             .await
     }
+}
+
+/// Takes the table away again that the leader's transaction has created, so that another can have its name. Until the transaction
+/// ends, nobody else can take it.
+async fn remove_empty(leader: &Lease, target: &Place) -> Result<()> {
+    leader.run("SAVEPOINT arrowload_share").await?;
+    let dropped = leader.run(&format!("DROP TABLE {}", target.sql())).await;
+    let end = match dropped {
+        Ok(()) => "RELEASE SAVEPOINT arrowload_share",
+        // A trigger of the database's may forbid it.
+        Err(_) => "ROLLBACK TO SAVEPOINT arrowload_share; RELEASE SAVEPOINT arrowload_share",
+    };
+    leader.run(end).await?;
+    dropped
+}
+
+/// Whether a subscriber would be sent the rows of a table that it does not know: that of the connections, which is committed under a
+/// name of its own.
+async fn replicates_all(client: &Client) -> bool {
+    const ASK: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE puballtables)";
+    let asked = client.query_typed_one(ASK, &[]).await;
+    asked.and_then(|row| row.try_get(0)).unwrap_or(true)
 }
 
 /// A name that begins with the table's, as far as there is room, and ends so.

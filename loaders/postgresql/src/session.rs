@@ -2,12 +2,13 @@
 
 mod skip;
 
+use std::mem;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrowload_core::{
     ColumnChecksum, Error, ErrorKind, KeyCounts, LoadRequest, LoadSession, Mode, Prepared, Receipt,
-    Rejects, Result,
+    Rejects, Result, batch_bytes,
 };
 use tokio_postgres::Statement;
 use tokio_postgres::types::{FromSqlOwned, Type};
@@ -23,7 +24,7 @@ use crate::error::from_pg;
 use crate::ident::quote_all;
 use crate::layout::{Layout, Way, tells_own_rows};
 use crate::ledger::{Ledger, Load, State};
-use crate::parallel::Shared;
+use crate::parallel::{LARGE, Shared, Spread};
 use crate::verify;
 
 /// How long an answer to `ROLLBACK` is waited for.
@@ -65,6 +66,18 @@ enum Copying {
     Alone(Statement),
     /// Several, which share the load.
     Shared(Shared),
+    /// It is not known yet: too few rows have come.
+    Undecided(Undecided),
+}
+
+/// Rows that wait until it is known who copies them.
+struct Undecided {
+    statement: Statement,
+    batches: Vec<RecordBatch>,
+    bytes: usize,
+    connections: Connections,
+    /// Connections that may share the load.
+    most: usize,
 }
 
 impl std::fmt::Debug for PostgresqlSession {
@@ -207,10 +220,13 @@ impl PostgresqlSession {
     pub(crate) async fn start(
         opened: Opened,
         connections: &Connections,
-        count: usize,
+        spread: Spread,
         request: LoadRequest<PostgresqlOptions>,
         rejects: Rejects,
     ) -> Result<Self> {
+        let Spread {
+            count, if_large, ..
+        } = spread;
         let fields = opened
             .layout
             .conversions(&request.schema)?
@@ -219,7 +235,7 @@ impl PostgresqlSession {
             .map(|(source, conversion)| Field { source, conversion })
             .collect();
         let encoder = CopyEncoder::of(fields, opened.layout.keys.is_some());
-        let ready = if count > 1 {
+        let mut ready = if count > 1 && !if_large {
             let (leader, layout) = (&opened.lease, &opened.layout);
             let shared =
                 Shared::start(leader, connections, count, layout, &request, &encoder).await?;
@@ -233,6 +249,17 @@ impl PostgresqlSession {
         } else {
             make_ready(&opened, &request).await?
         };
+        if let Copying::Alone(statement) = &ready.copying
+            && count > 1
+        {
+            ready.copying = Copying::Undecided(Undecided {
+                statement: statement.clone(),
+                batches: Vec::new(),
+                bytes: 0,
+                connections: connections.clone(),
+                most: count,
+            });
+        }
         let Opened {
             lease,
             ledger,
@@ -260,6 +287,56 @@ impl PostgresqlSession {
             layout,
             transaction,
         })
+    }
+
+    /// Has several connections copy what waits and what comes, if there is enough of it and they are free; otherwise this one does.
+    async fn decide(&mut self, is_large: bool) -> Result<()> {
+        let Copying::Undecided(waiting) = &mut self.copying else {
+            return Ok(());
+        };
+        let (batches, statement) = (mem::take(&mut waiting.batches), waiting.statement.clone());
+        let (connections, most) = (waiting.connections.clone(), waiting.most);
+        self.copying = Copying::Alone(statement);
+        if is_large {
+            let shared = Shared::start_if_free(
+                &self.lease,
+                &connections,
+                most,
+                &self.layout,
+                &self.request,
+                &self.encoder,
+            );
+            if let Some(shared) = shared.await? {
+                self.copying = Copying::Shared(shared);
+                self.created = None;
+            }
+        }
+        for batch in &batches {
+            self.hand_on(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives a batch to whoever copies.
+    async fn hand_on(&mut self, batch: &RecordBatch) -> Result<()> {
+        match &mut self.copying {
+            Copying::Shared(shared) => shared.write(batch, self.given).await?,
+            Copying::Alone(statement) => {
+                let statement = statement.clone();
+                if self.rejects.accepts() {
+                    self.copy_or_set_aside(batch, &statement).await?;
+                } else {
+                    self.copy_batch(batch, &statement).await?;
+                }
+            }
+            Copying::Undecided(waiting) => {
+                waiting.bytes += batch_bytes(batch);
+                waiting.batches.push(batch.clone());
+                return Ok(());
+            }
+        }
+        self.given += batch.num_rows() as u64;
+        Ok(())
     }
 
     /// Copies one batch in the COPY that is under way, or in a new one.
@@ -364,8 +441,8 @@ impl PostgresqlSession {
     fn receipt(&self) -> Receipt {
         let (way, connections) = match (&self.copying, self.layout.way) {
             (Copying::Shared(shared), _) => ("renamed", shared.count()),
-            (Copying::Alone(_), Way::Staged) => ("staged", 1),
-            (Copying::Alone(_), Way::Direct) => ("direct", 1),
+            (_, Way::Staged) => ("staged", 1),
+            (_, Way::Direct) => ("direct", 1),
         };
         let mut receipt = Receipt::rows(self.taken)
             .with("table", self.layout.place.sql())
@@ -437,23 +514,16 @@ fn commit_error(error: tokio_postgres::Error) -> Error {
 impl LoadSession for PostgresqlSession {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         apply::check_kept(&self.layout, self.kept)?;
-        match &mut self.copying {
-            Copying::Shared(shared) => shared.write(batch, self.given).await?,
-            Copying::Alone(statement) => {
-                let statement = statement.clone();
-                if self.rejects.accepts() {
-                    self.copy_or_set_aside(batch, &statement).await?;
-                } else {
-                    self.copy_batch(batch, &statement).await?;
-                }
-            }
+        self.hand_on(batch).await?;
+        match &self.copying {
+            Copying::Undecided(waiting) if waiting.bytes >= LARGE => self.decide(true).await,
+            _ => Ok(()),
         }
-        self.given += batch.num_rows() as u64;
-        Ok(())
     }
 
     async fn prepare(&mut self) -> Result<Prepared> {
         apply::check_kept(&self.layout, self.kept)?;
+        self.decide(false).await?;
         self.finish_copy().await?;
         if let Copying::Shared(shared) = &mut self.copying {
             (self.taken, self.bytes) = shared.finish().await?;

@@ -11,6 +11,7 @@ use crate::connect::Lease;
 use crate::ident::TableName;
 use crate::layout::{Layout, Way};
 use crate::ledger::{Ledger, State};
+use crate::parallel::Spread;
 use crate::types::arrow_type;
 use crate::{PostgresqlLoader, PostgresqlOptions, apply, parallel, privileges};
 
@@ -57,7 +58,7 @@ pub struct PostgresqlTarget {
     pub(crate) ledger: Ledger,
     pub(crate) ledger_state: State,
     /// How many connections copy, and why they are fewer than were asked for.
-    pub(crate) copying: (usize, Option<&'static str>),
+    pub(crate) copying: Spread,
     /// Hosts and ports.
     server: String,
 }
@@ -87,7 +88,7 @@ impl PostgresqlTarget {
             limits.check(0, rows, rows)?;
         }
         let copying = parallel::connections(request, &layout, pool.0);
-        if copying.0 > 1 && request.options.freeze {
+        if copying.count > 1 && request.options.freeze {
             let message = "freeze needs the transaction that creates the table, and parallelism has several; leave one of them out";
             return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "freeze"));
         }
@@ -103,15 +104,20 @@ impl PostgresqlTarget {
 
     /// Connections that the load uses: beside several that copy, one leads.
     pub(crate) fn connections(&self) -> usize {
-        match self.copying.0 {
-            1 => 1,
-            several => several + 1,
+        match self.copying {
+            Spread { count: 1, .. } | Spread { if_large: true, .. } => 1,
+            Spread { count, .. } => count + 1,
         }
     }
 
     /// What the load would do.
     pub(crate) fn plan(&self, request: &Request) -> Plan {
-        let (layout, (count, why)) = (&self.layout, self.copying);
+        let layout = &self.layout;
+        let Spread {
+            count,
+            why,
+            if_large,
+        } = self.copying;
         let mut plan = Plan::of::<PostgresqlLoader>(request);
         plan.target_exists = layout.table.is_some();
         plan.identity = Some(format!(
@@ -128,6 +134,11 @@ impl PostgresqlTarget {
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         plan.resources = vec![match count {
             1 => format!("1 connection to {}{why}", self.server),
+            _ if if_large => format!(
+                "1 connection to {}, and from {} MiB of rows on up to {count} more, which copy, if they are free",
+                self.server,
+                parallel::LARGE >> 20
+            ),
             _ => format!(
                 "{} connections to {}, {count} of which copy{why}",
                 count + 1,
@@ -137,7 +148,8 @@ impl PostgresqlTarget {
         if count > 1 {
             let own = parallel::own_name(&layout.place, "…").sql();
             plan.resources.push(format!(
-                "the table {own}, which then gets the target's name"
+                "the table {own}, which then gets the target's name{}",
+                if if_large { ", if several copy" } else { "" }
             ));
         }
         for (column, planned) in layout.columns.iter().zip(&mut plan.columns) {

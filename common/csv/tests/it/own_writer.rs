@@ -34,6 +34,23 @@ fn a_backslash_in_quotes_is_no_escape_where_all_rows_fit() {
     assert_eq!(found.cells().len(), 3);
 }
 
+#[test]
+fn one_value_in_single_quotes_among_many_that_have_none() {
+    let mut text = "id;name\n".to_owned();
+    for id in 0..100 {
+        let name = if id == 70 { "'it''s'" } else { "plain" };
+        text += &format!("{id};{name}\n");
+    }
+    let found = read(text.as_bytes(), &Options::default()).expect("reads");
+    assert_eq!(found.cells()[70], ["70", "it's"]);
+    // One that is open, or closed and followed by text, is none.
+    for name in ["'tis", "'so' they said"] {
+        let text = text.replace("'it''s'", name);
+        let found = read(text.as_bytes(), &Options::default()).expect("reads");
+        assert_eq!(found.cells()[70], ["70", name]);
+    }
+}
+
 proptest! {
     #[test]
     fn with_its_defaults(batch in table(3..40)) {

@@ -1,13 +1,14 @@
 //! A query over one table, read by several connections: each takes ranges of the table's pages, all from one snapshot.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrowload_core::{Error, ErrorKind, Result};
 use futures::Stream;
+use futures::future::try_join_all;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio_postgres::SimpleQueryMessage;
 
@@ -18,11 +19,90 @@ use crate::connect::{Connections, Lease};
 use crate::decode::RowDecoder;
 use crate::error::from_pg;
 use crate::ident::{literal, quote};
+use crate::parallel::default_count;
 
 /// A table of fewer pages is read by one connection.
 const FEWEST_PAGES: u64 = 256;
-/// Parts for each connection: enough that none waits long for the last.
-const PARTS_EACH: u64 = 8;
+/// The same where nobody has asked for several.
+const FEWEST_BY_DEFAULT: u64 = 4096;
+/// Pages in a part: few enough that what a connection has read ahead is small.
+const PART_PAGES: u64 = 512;
+/// Batches of a part that wait for those before it; a part of usual rows has fewer.
+const BATCHES_AHEAD: usize = 8;
+/// How long connections may take to begin that nobody has asked for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many connections read one table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Readers {
+    pub(super) most: usize,
+    is_default: bool,
+}
+
+impl Readers {
+    pub(super) fn of(asked: Option<usize>, pool_size: usize) -> Self {
+        Self {
+            most: asked
+                .unwrap_or_else(default_count)
+                .clamp(1, pool_size.max(1)),
+            is_default: asked.is_none(),
+        }
+    }
+
+    pub(super) fn fewest_pages(self) -> u64 {
+        match self.is_default {
+            true => FEWEST_BY_DEFAULT,
+            false => FEWEST_PAGES,
+        }
+    }
+
+    /// Connections beside the first, with the snapshot of its transaction. `None` if none was asked for, and none is free.
+    pub(super) async fn others(
+        self,
+        connections: &Connections,
+        first: &Lease,
+    ) -> Result<Option<Vec<Lease>>> {
+        let mut others = Vec::new();
+        if !self.is_default {
+            for _ in 1..self.most {
+                others.push(connections.lease().await?);
+            }
+            share_snapshot(first, &others).await?;
+            return Ok(Some(others));
+        }
+        others.extend(connections.spare(self.most - 1).await);
+        if others.is_empty() {
+            return Ok(None);
+        }
+        match tokio::time::timeout(PATIENCE, share_snapshot(first, &others)).await {
+            Ok(Ok(())) => Ok(Some(others)),
+            Ok(Err(error)) if first.is_closed() => Err(error),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "one connection reads, as others cannot share its snapshot");
+                Ok(None)
+            }
+            Err(_) => {
+                tracing::debug!("one connection reads, as others did not begin in time");
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The first connection's transaction lends its snapshot to the others.
+async fn share_snapshot(first: &Lease, others: &[Lease]) -> Result<()> {
+    let row = first
+        .query_one("SELECT pg_catalog.pg_export_snapshot()", &[])
+        .await
+        .map_err(from_pg)?;
+    let snapshot: String = row.try_get(0).map_err(from_pg)?;
+    let begin = format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+        literal(&snapshot)
+    );
+    try_join_all(others.iter().map(|lease| lease.run(&begin))).await?;
+    Ok(())
+}
 
 /// How a query is read in parts.
 pub(super) struct Parts {
@@ -42,9 +122,13 @@ impl Parts {
     }
 }
 
-/// How to read the query in parts; `None` if its rows depend on each other, its table is small, or the server cannot scan
-/// ranges of pages (before version 14).
-pub(super) async fn parts(lease: &Lease, sql: &Sql<'_>) -> Result<Option<Parts>> {
+/// How to read the query in parts; `None` if its rows depend on each other, its table has fewer pages than this, or the server
+/// cannot scan ranges of pages (before version 14).
+pub(super) async fn parts(
+    lease: &Lease,
+    sql: &Sql<'_>,
+    fewest_pages: u64,
+) -> Result<Option<Parts>> {
     let Some(query) = sql.over_one_table() else {
         return Ok(None);
     };
@@ -69,7 +153,7 @@ pub(super) async fn parts(lease: &Lease, sql: &Sql<'_>) -> Result<Option<Parts>>
     let row = lease.query_one(pages, &[&table]).await.map_err(from_pg)?;
     let pages: i64 = row.try_get(0).map_err(from_pg)?;
     let pages = pages.unsigned_abs();
-    Ok((pages >= FEWEST_PAGES).then_some(Parts { pages, ..parts }))
+    Ok((pages >= fewest_pages).then_some(Parts { pages, ..parts }))
 }
 
 /// The table, if the plan is a scan of a range of its pages and nothing else.
@@ -92,117 +176,155 @@ fn scanned_table(answer: &[SimpleQueryMessage]) -> Option<String> {
 /// What the connections share.
 struct Shared {
     parts: Parts,
-    /// Pages in each part.
-    stride: u64,
-    /// The number of the next part.
-    next: AtomicU64,
+    next: Mutex<Next>,
+}
+
+/// The next part, and where its batches go.
+struct Next {
+    first_page: u64,
+    parts: mpsc::Sender<mpsc::Receiver<Result<RecordBatch>>>,
 }
 
 impl Shared {
-    /// The next part's query; `None` if there is none.
-    fn next_sql(&self) -> Option<String> {
-        let first = self.next.fetch_add(1, Relaxed).checked_mul(self.stride)?;
-        let end = first + self.stride;
-        (first < self.parts.pages).then(|| {
-            self.parts
-                .sql(first, (end < self.parts.pages).then_some(end))
-        })
+    /// The next part's query, and where its batches go, which is told in the order of the parts; `None` if there is none, or nobody
+    /// reads any more. It waits while enough parts are under way.
+    async fn next(&self) -> Option<(String, mpsc::Sender<Result<RecordBatch>>)> {
+        let mut next = self.next.lock().await;
+        let (first, pages) = (next.first_page, self.parts.pages);
+        if first >= pages {
+            return None;
+        }
+        let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+        next.parts.send(receiver).await.ok()?;
+        next.first_page += PART_PAGES;
+        let end = (next.first_page < pages).then_some(next.first_page);
+        Some((self.parts.sql(first, end), sender))
     }
 }
 
-/// Reads the parts. The first connection's transaction lends its snapshot to the others.
-pub(super) async fn read(
-    connections: &Connections,
+/// Reads the parts, by connections whose transactions have one snapshot, and gives their rows in the order of the pages.
+pub(super) fn read(
     first: Lease,
+    others: Vec<Lease>,
     readable: Readable,
     parts: Parts,
-    count: usize,
     batch_rows: usize,
-) -> Result<impl Stream<Item = Result<RecordBatch>> + Send + 'static> {
-    let row = first
-        .query_one("SELECT pg_catalog.pg_export_snapshot()", &[])
-        .await
-        .map_err(from_pg)?;
-    let snapshot: String = row.try_get(0).map_err(from_pg)?;
-    let mut leases = vec![first];
-    for _ in 1..count {
-        let lease = connections.lease().await?;
-        let begin = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
-            literal(&snapshot)
-        );
-        lease.run(&begin).await?;
-        leases.push(lease);
-    }
-    let stride = parts
-        .pages
-        .div_ceil(count as u64 * PARTS_EACH)
-        .max(FEWEST_PAGES / 4);
+) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+    let leases: Vec<Lease> = std::iter::once(first).chain(others).collect();
+    // Each may be one part ahead.
+    let (sender, receiver) = mpsc::channel(leases.len());
     let shared = Arc::new(Shared {
         parts,
-        stride,
-        next: AtomicU64::new(0),
+        next: Mutex::new(Next {
+            first_page: 0,
+            parts: sender,
+        }),
     });
-    let (sender, receiver) = mpsc::channel(count);
     let mut tasks = JoinSet::new();
     for lease in leases {
-        let (shared, sender, decoder) = (
-            Arc::clone(&shared),
-            sender.clone(),
-            readable.decoder(batch_rows),
-        );
-        tasks.spawn(async move {
-            if let Err(error) = read_parts(&shared, lease, decoder, &sender).await {
-                let _ = sender.send(Err(error)).await;
-            }
-        });
+        let (shared, decoder) = (Arc::clone(&shared), readable.decoder(batch_rows));
+        tasks.spawn(async move { read_parts(&shared, lease, decoder).await });
     }
-    drop(sender);
+    drop(shared);
+    let reader = Reader {
+        parts: receiver,
+        part: None,
+        tasks,
+    };
     // Dropped with the stream, the set ends its tasks, and each task's lease its query.
-    Ok(futures::stream::try_unfold(
-        (receiver, tasks),
-        |(mut receiver, mut tasks)| async move {
-            if let Some(batch) = receiver.recv().await {
-                return batch.map(|batch| Some((batch, (receiver, tasks))));
-            }
-            // A task that panicked said nothing.
-            while let Some(ended) = tasks.join_next().await {
-                ended.map_err(|error| {
-                    Error::new(ErrorKind::Unexpected, "a reader ended early").with_source(error)
-                })?;
-            }
-            Ok(None)
-        },
-    ))
+    futures::stream::try_unfold(reader, |mut reader| async {
+        Ok(reader.next_batch().await?.map(|batch| (batch, reader)))
+    })
 }
 
-/// Reads one part after the other on one connection.
-async fn read_parts(
-    shared: &Shared,
-    lease: Lease,
-    decoder: RowDecoder,
-    sender: &mpsc::Sender<Result<RecordBatch>>,
-) -> Result<()> {
-    let Some(sql) = shared.next_sql() else {
-        return Ok(());
+/// The parts in their order.
+struct Reader {
+    parts: mpsc::Receiver<mpsc::Receiver<Result<RecordBatch>>>,
+    /// The one whose batches come.
+    part: Option<mpsc::Receiver<Result<RecordBatch>>>,
+    tasks: JoinSet<Result<()>>,
+}
+
+impl Reader {
+    async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some(part) = &mut self.part {
+                match part.recv().await {
+                    Some(batch) => return batch.map(Some),
+                    None => self.part = None,
+                }
+            }
+            // A task that ended early has said why, or has panicked: what it did not send must not be passed over.
+            while let Some(ended) = self.tasks.try_join_next() {
+                ended_well(ended)?;
+            }
+            match self.parts.recv().await {
+                Some(part) => self.part = Some(part),
+                None => break,
+            }
+        }
+        while let Some(ended) = self.tasks.join_next().await {
+            ended_well(ended)?;
+        }
+        Ok(None)
+    }
+}
+
+fn ended_well(ended: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    ended.map_err(|error| {
+        Error::new(ErrorKind::Unexpected, "a reader ended early").with_source(error)
+    })?
+}
+
+/// Reads one part after the other on one connection. An error goes the way of the part's batches, so that it comes in its place.
+async fn read_parts(shared: &Shared, lease: Lease, decoder: RowDecoder) -> Result<()> {
+    let Some((sql, mut sender)) = shared.next().await else {
+        return lease.run("COMMIT").await.map(|()| lease.give_back());
     };
-    let answer = copy(&lease, &sql).await?;
+    let answer = match copy(&lease, &sql).await {
+        Ok(answer) => answer,
+        Err(error) => return tell(&sender, error).await,
+    };
     let mut reading = Reading {
         answer,
         decoder,
         lease: Some(lease),
     };
     loop {
-        while let Some(batch) = reading.next_in_part().await? {
-            if sender.send(Ok(batch)).await.is_err() {
+        loop {
+            let read = match reading.next_in_part().await {
+                // What is left of the part.
+                Ok(None) => reading.decoder.finish().map(|batch| (batch, true)),
+                read => read.map(|batch| (batch, false)),
+            };
+            let (batch, is_last) = match read {
+                Ok(read) => read,
+                Err(error) => return tell(&sender, error).await,
+            };
+            if let Some(batch) = batch
+                && sender.send(Ok(batch)).await.is_err()
+            {
                 return Ok(());
             }
+            if is_last {
+                break;
+            }
         }
-        let Some(sql) = shared.next_sql() else { break };
-        reading.go_on(&sql).await?;
+        // Its end is seen before the next part is waited for.
+        drop(sender);
+        let Some((sql, next)) = shared.next().await else {
+            break;
+        };
+        sender = next;
+        if let Err(error) = reading.go_on(&sql).await {
+            return tell(&sender, error).await;
+        }
     }
-    if let Some(batch) = reading.end().await? {
-        let _ = sender.send(Ok(batch)).await;
-    }
+    reading.end().await?;
+    Ok(())
+}
+
+async fn tell(sender: &mpsc::Sender<Result<RecordBatch>>, error: Error) -> Result<()> {
+    let _ = sender.send(Err(error)).await;
     Ok(())
 }

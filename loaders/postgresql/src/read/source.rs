@@ -8,10 +8,11 @@ use serde_json::{Map, Value};
 use tokio_postgres::Statement;
 use tokio_postgres::types::Type;
 
+use super::listing;
+use super::parallel::{self, Readers};
 use super::params::{self, Bound};
 use super::sql::Sql;
 use super::stream::{Answer, Reading};
-use super::{listing, parallel};
 use crate::config::{PostgresqlConfig, ReadNumeric};
 use crate::config_url;
 use crate::connect::{Connections, Lease};
@@ -24,7 +25,8 @@ pub struct PostgresqlSource {
     connections: Connections,
     read_numeric: ReadNumeric,
     batch_rows: usize,
-    read_connections: usize,
+    /// Connections for one query, and whether they were asked for.
+    reading: Readers,
 }
 
 /// A statement whose answer can be decoded.
@@ -143,7 +145,7 @@ impl DataSource for PostgresqlSource {
             connections,
             read_numeric: config.read_numeric,
             batch_rows: config.read_batch_size.max(1),
-            read_connections: config.read_connections.clamp(1, config.pool_size.max(1)),
+            reading: Readers::of(config.read_connections, config.pool_size),
         })
     }
 
@@ -153,20 +155,18 @@ impl DataSource for PostgresqlSource {
         let lease = self.connections.lease().await?;
         let (readable, types) = self.prepare(&lease, &sql).await?;
         let schema = Arc::clone(&readable.schema);
-        if self.read_connections > 1
+        if self.reading.most > 1
             && values.is_empty()
             && types.is_empty()
-            && let Some(parts) = parallel::parts(&lease, &Sql::parse(&readable.sql)).await?
-        {
-            let batches = parallel::read(
-                &self.connections,
-                lease,
-                readable,
-                parts,
-                self.read_connections,
-                self.batch_rows,
+            && let Some(parts) = parallel::parts(
+                &lease,
+                &Sql::parse(&readable.sql),
+                self.reading.fewest_pages(),
             )
-            .await?;
+            .await?
+            && let Some(others) = self.reading.others(&self.connections, &lease).await?
+        {
+            let batches = parallel::read(lease, others, readable, parts, self.batch_rows);
             return Ok(BatchStream::new(schema, batches));
         }
         let decoder = readable.decoder(self.batch_rows);
