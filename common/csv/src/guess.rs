@@ -401,7 +401,10 @@ pub(crate) fn guess(
                     _ => 1.0,
                 };
                 let value = score.value * prior * rarer * mixed;
-                if best.as_ref().is_none_or(|(known, _)| value > *known + 1e-12) {
+                if best
+                    .as_ref()
+                    .is_none_or(|(known, _)| value > *known + 1e-12)
+                {
                     best = Some((value, tried));
                 }
                 // Nothing is left to explain: a rarer escape or line end could only make more rows of the same text.

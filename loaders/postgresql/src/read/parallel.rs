@@ -1,5 +1,6 @@
 //! A query over one table, read by several connections: each takes ranges of the table's pages, all from one snapshot.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +26,10 @@ use crate::parallel::default_count;
 const FEWEST_PAGES: u64 = 256;
 /// The same where nobody has asked for several.
 const FEWEST_BY_DEFAULT: u64 = 4096;
-/// Pages in a part: few enough that what a connection has read ahead is small.
-const PART_PAGES: u64 = 512;
+/// Pages in a part: few enough that what a connection has read ahead is small, and enough that it is worth a query.
+const PART_PAGES: RangeInclusive<u64> = 64..=512;
+/// Parts for each connection, where they have so many pages: enough that none waits long for the last.
+const PARTS_EACH: u64 = 8;
 /// Batches of a part that wait for those before it; a part of usual rows has fewer.
 const BATCHES_AHEAD: usize = 8;
 /// How long connections may take to begin that nobody has asked for.
@@ -182,6 +185,8 @@ struct Shared {
 /// The next part, and where its batches go.
 struct Next {
     first_page: u64,
+    /// Pages in a part.
+    stride: u64,
     parts: mpsc::Sender<mpsc::Receiver<Result<RecordBatch>>>,
 }
 
@@ -196,7 +201,7 @@ impl Shared {
         }
         let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
         next.parts.send(receiver).await.ok()?;
-        next.first_page += PART_PAGES;
+        next.first_page += next.stride;
         let end = (next.first_page < pages).then_some(next.first_page);
         Some((self.parts.sql(first, end), sender))
     }
@@ -213,10 +218,12 @@ pub(super) fn read(
     let leases: Vec<Lease> = std::iter::once(first).chain(others).collect();
     // Each may be one part ahead.
     let (sender, receiver) = mpsc::channel(leases.len());
+    let stride = parts.pages.div_ceil(leases.len() as u64 * PARTS_EACH);
     let shared = Arc::new(Shared {
         parts,
         next: Mutex::new(Next {
             first_page: 0,
+            stride: stride.clamp(*PART_PAGES.start(), *PART_PAGES.end()),
             parts: sender,
         }),
     });

@@ -6,6 +6,7 @@
 )]
 
 mod aftermath;
+mod by_default;
 mod checksums;
 mod clients;
 mod concurrent;

@@ -509,8 +509,8 @@ async fn wide_long_and_empty_tables_are_loaded_or_refused() {
     let rows = batch(vec![("v", Arc::new(StringArray::from(texts.to_vec())))]);
     database.load(&spec("h", Mode::Append), &rows).await;
     assert_eq!(
-        database.rows("SELECT length(v) FROM h").await,
-        ["1", "50000000", "1"]
+        database.rows("SELECT length(v) FROM h ORDER BY v").await,
+        ["1", "1", "50000000"]
     );
     // A table without columns.
     database.run("CREATE TABLE none ()").await;

@@ -62,7 +62,7 @@ impl Database {
     }
 }
 
-fn detail(report: &LoadReport, key: &str) -> String {
+pub(crate) fn detail(report: &LoadReport, key: &str) -> String {
     report
         .details
         .get(key)

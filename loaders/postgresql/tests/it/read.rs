@@ -16,7 +16,7 @@ use futures::{StreamExt, TryStreamExt};
 use crate::server::{Database, database};
 
 impl Database {
-    async fn source(&self, keys: &[(&str, &str)]) -> Source {
+    pub(crate) async fn source(&self, keys: &[(&str, &str)]) -> Source {
         let descriptor = SourceDescriptor::of::<PostgresqlSource>(
             env!("CARGO_PKG_NAME"),
             env!("CARGO_PKG_VERSION"),
