@@ -11,6 +11,7 @@ use toml_edit::{DocumentMut, Item, Table, value};
 
 use crate::args::{Common, ConnectionsCommand, Report};
 use crate::describe::connection_names;
+use crate::doctor::quoted;
 use crate::exit::{Exit, Failure};
 use crate::input::reached;
 use crate::machine;
@@ -204,9 +205,34 @@ fn keys_of(
     Ok(connections.effective(&loader.config_schema(), &split.config))
 }
 
+/// What loads by a connection do where they say nothing else.
+fn defaults_of(
+    name: &str,
+    registry: &Registry,
+    connections: &Connections,
+) -> Result<Vec<ConnectionKey>, Failure> {
+    let Ok(loader) = connections.loader_of(registry, name) else {
+        return Ok(Vec::new());
+    };
+    let named = Some(name).filter(|name| *name != loader.name());
+    let (split, _) = loader.split(connections.for_loader(loader, named, None)?)?;
+    let schema = loader.options_schema();
+    let shown = split.load.iter().chain(split.options.iter());
+    let shown = shown.map(|(key, setting)| {
+        let value = match &setting.value {
+            _ if setting.hidden || schema.holds_secrets(key) || looks_secret(key) => "***".into(),
+            Value::String(text) => text.clone(),
+            value => value.to_string(),
+        };
+        ConnectionKey::new(key, value, setting.origin.to_string())
+    });
+    Ok(shown.collect())
+}
+
 fn show(name: &str, common: &Common) -> Result<Exit, Failure> {
     let (registry, connections) = (Registry::linked()?, Connections::discover()?);
-    let rows = keys_of(name, &registry, &connections)?;
+    let mut rows = keys_of(name, &registry, &connections)?;
+    rows.extend(defaults_of(name, &registry, &connections)?);
     let rows = rows
         .into_iter()
         .map(|key| vec![key.key, key.value, key.origin]);
@@ -353,8 +379,9 @@ fn add(
         },
     )?;
     let said = format!(
-        "{}: added `{name}`; try it with: arrowload connections test {name}",
-        file.display()
+        "{}: added `{name}`; try it with: arrowload connections test {}",
+        file.display(),
+        quoted(name)
     );
     written(&file, &said, common)
 }
@@ -395,7 +422,7 @@ fn check(registry: &Registry, name: &str, entry: &Table) -> Result<(), Failure> 
     let Some(kind) = backend(&map) else {
         return Ok(());
     };
-    connections.configure(name, &kind, map.clone().into())?;
+    connections.configure_from(name, &kind, map.clone().into(), "connections add")?;
     // References to secrets need not resolve here, and a key of nobody's does not depend on them.
     if map
         .values()

@@ -83,7 +83,7 @@ pub(crate) async fn command(common: &Common) -> Result<Exit, Failure> {
     let mut checks = versions(&registry);
     checks.extend(files());
     checks.extend(variables(&registry));
-    checks.extend(named(common).await);
+    checks.extend(connected(&registry, common).await);
     checks.extend(this_machine());
     let is_well = checks.iter().all(|check| check.state != State::Wrong);
     match common.output {
@@ -244,7 +244,8 @@ fn secrets_of(file: &Path) -> Option<Check> {
     Some(wrong.mended_by(format!("chmod 600 {}", quoted(&name))))
 }
 
-fn quoted(name: &str) -> String {
+/// A word as a shell takes it.
+pub(crate) fn quoted(name: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
     match name.chars().all(is_plain) {
         true => name.to_owned(),
@@ -333,8 +334,38 @@ fn misspelt(name: &str) -> Option<Check> {
     })
 }
 
-/// Each named connection, tested.
-async fn named(common: &Common) -> Vec<Check> {
+/// Keys that say where a connection leads.
+const LEADS: [&str; 4] = ["url", "host", "hostaddr", "service"];
+
+/// The loaders and sources whose default connection leads where a variable says, with the variable. A connection that has the name of
+/// one is among those that are named.
+fn by_environment(
+    registry: &Registry,
+    known: &BTreeSet<String>,
+) -> Vec<(&'static str, &'static str)> {
+    let of_loaders = registry
+        .loaders()
+        .map(|one| (one.name(), one.environment()));
+    let of_sources = registry
+        .sources()
+        .map(|one| (one.name(), one.environment()));
+    let mut found: Vec<(&str, &str)> = Vec::new();
+    for (name, variables) in of_loaders.chain(of_sources) {
+        let leads = variables.iter().find(|(variable, key)| {
+            LEADS.contains(key) && std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+        });
+        let is_known = known.contains(name) || found.iter().any(|(other, _)| *other == name);
+        if let Some((variable, _)) = leads
+            && !is_known
+        {
+            found.push((name, variable));
+        }
+    }
+    found
+}
+
+/// Each named connection, tested, and each that the environment makes the default one.
+async fn connected(registry: &Registry, common: &Common) -> Vec<Check> {
     // What keeps them from being read is said of the files.
     let Ok(all) = Connections::discover() else {
         return Vec::new();
@@ -344,12 +375,19 @@ async fn named(common: &Common) -> Vec<Check> {
         ..common.clone()
     };
     let quiet = &quiet;
-    let tests = all.list().into_iter().map(|known| async move {
-        let tested = connections::test(&known.name, None, quiet).await;
-        (known.name, tested)
+    let named: BTreeSet<String> = all.list().into_iter().map(|known| known.name).collect();
+    let defaults = by_environment(registry, &named);
+    let none_is_named = named.is_empty();
+    let named = named.into_iter().map(|name| (name, None));
+    let defaults = defaults
+        .into_iter()
+        .map(|(name, variable)| (name.to_owned(), Some(variable)));
+    let tests = named.chain(defaults).map(|(name, variable)| async move {
+        let tested = connections::test(&name, None, quiet).await;
+        (name, variable, tested)
     });
     let mut checks = Vec::new();
-    for (name, tested) in join_all(tests).await {
+    for (name, variable, tested) in join_all(tests).await {
         checks.push(match tested {
             Ok(object) => {
                 let steps = object["checks"].as_array().into_iter().flatten();
@@ -366,14 +404,19 @@ async fn named(common: &Common) -> Vec<Check> {
                     _ => "the test was cut off".to_owned(),
                 };
                 let shown = quoted(&name);
+                let mend = match variable {
+                    Some(variable) => format!("export {variable}=…, or unset it"),
+                    None => format!(
+                        "arrowload connections add {shown} URL|TYPE KEY=VALUE --force replaces it"
+                    ),
+                };
                 check(CONNECTIONS, &name, State::Wrong, said).mended_by(format!(
-                    "arrowload connections show {shown} says where it leads; arrowload connections add {shown} URL|TYPE KEY=VALUE --force \
-                     replaces it"
+                    "arrowload connections show {shown} says where it leads; {mend}"
                 ))
             }
         });
     }
-    if checks.is_empty() {
+    if none_is_named {
         let none = check(CONNECTIONS, "named", State::Note, "none");
         checks.push(none.mended_by("arrowload init"));
     }

@@ -89,6 +89,14 @@ fn what_is_wrong_comes_with_the_command_that_mends_it() {
         text.code == 1 && text.out.contains("  wrong  pg: ") && text.out.contains(" wrong\n"),
         "{text:?}"
     );
+    // A variable makes a connection too.
+    let url = ("DATABASE_URL", "mysql://x@y/z");
+    let (code, shown) = doctor(&place, &[url]);
+    let (state, found, mend) = said(&shown, "postgresql");
+    assert!(
+        code == 1 && state == "wrong" && found.contains("mysql") && mend.contains("DATABASE_URL"),
+        "{shown:#}"
+    );
     // A file that cannot be read at all.
     place.write("arrowload.toml", "[connections.lake\n");
     let (code, shown) = doctor(&place, &[]);

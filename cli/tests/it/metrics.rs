@@ -117,6 +117,7 @@ fn the_file_has_what_loads_did_and_how_the_command_ended() {
 #[test]
 fn a_sync_counts_the_loads_of_all_its_tables() {
     let place = Place::new();
+    std::fs::create_dir(place.path().join("data")).expect("a folder");
     place
         .write("data/people.csv", PEOPLE)
         .write("data/more.csv", PEOPLE);

@@ -121,3 +121,28 @@ fn the_environment_names_connections_too() {
         "what needs no connection does not read the file: {broken:?}"
     );
 }
+
+#[test]
+fn a_connection_shows_what_loads_by_it_do() {
+    let place = Place::new();
+    place.write(
+        "arrowload.toml",
+        "[connections.lake]\ntype = \"file\"\nroot = \"data\"\nmode = \"overwrite\"\ncompression = \"zstd\"\n",
+    );
+    let shown = place.ok(&["connections", "show", "lake"]);
+    for words in [
+        ["root", "data"],
+        ["mode", "overwrite"],
+        ["compression", "zstd"],
+    ] {
+        let line = shown.lines().find(|line| line.starts_with(words[0]));
+        assert!(
+            line.is_some_and(|line| line.contains(words[1]) && line.contains("arrowload.toml")),
+            "{shown}"
+        );
+    }
+    let refused = place.refused(2, &["connections", "add", "two words", "file", "rot=x"]);
+    assert!(refused.contains("connections add"), "{refused}");
+    let added = place.ok(&["connections", "add", "two words", "file", "root=x"]);
+    assert!(added.contains("connections test 'two words'"), "{added}");
+}

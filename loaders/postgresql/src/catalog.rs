@@ -32,6 +32,8 @@ impl Place {
 pub(crate) struct Look {
     /// The server's version, as in 150004.
     pub(crate) version: u32,
+    /// When the server started, to the microsecond: the same under each of its names and addresses.
+    pub(crate) started: String,
     pub(crate) user: String,
     pub(crate) database: String,
     /// The user may create temporary tables.
@@ -151,6 +153,7 @@ const LOOK: &str = "WITH RECURSIVE \
   $chain \
 SELECT pg_catalog.json_build_object( \
   'version', pg_catalog.current_setting('server_version_num')::int, \
+  'started', pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::text, \
   'user', current_user, 'database', pg_catalog.current_database(), \
   'may_stage', pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), \
   'schema', (SELECT schema FROM place), \
@@ -207,6 +210,7 @@ static KIND_SQL: LazyLock<String> = LazyLock::new(|| {
 #[derive(Deserialize)]
 struct Answer {
     version: u32,
+    started: String,
     user: String,
     database: String,
     may_stage: bool,
@@ -302,6 +306,7 @@ pub(crate) async fn look(
     let table = answer.table.map(|table| table.read(&place)).transpose()?;
     Ok(Look {
         version: answer.version,
+        started: answer.started,
         user: answer.user,
         database: answer.database,
         may_stage: answer.may_stage,

@@ -122,7 +122,7 @@ impl PostgresqlTarget {
         plan.target_exists = layout.table.is_some();
         plan.identity = Some(format!(
             "{}/{} {}",
-            self.server,
+            self.look.started,
             self.look.database,
             layout.place.sql()
         ));
@@ -135,7 +135,7 @@ impl PostgresqlTarget {
         plan.resources = vec![match count {
             1 => format!("1 connection to {}{why}", self.server),
             _ if if_large => format!(
-                "1 connection to {}, and from {} MiB of rows on up to {count} more, which copy, if they are free",
+                "1 connection to {}; a load of {} MiB and more has one for each core that copies, up to 4, if they are free",
                 self.server,
                 parallel::LARGE >> 20
             ),

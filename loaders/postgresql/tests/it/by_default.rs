@@ -80,7 +80,7 @@ async fn a_large_new_table_is_filled_by_several_connections_and_a_small_one_by_o
     let plan = plan_load(&loader, &spec("other", Mode::Create), &Input::stream(rows)).await;
     let plan = plan.expect("a plan");
     assert_eq!(
-        plan.resources[0].contains("from 16 MiB of rows on"),
+        plan.resources[0].contains("a load of 16 MiB and more"),
         several(),
         "{plan:?}"
     );

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array};
-use arrowload_core::{ErrorKind, Loader, Mode, plan_load};
+use arrowload_core::{ErrorKind, Loader, Mode, Plan, plan_load};
 
 use serde_json::json;
 
 use crate::server::database;
-use crate::support::{batch, descriptor, input, people, spec, with};
+use crate::support::{batch, descriptor, input, people, query, spec, with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_that_a_load_lacks_are_named() {
@@ -201,4 +201,52 @@ async fn a_load_that_is_there_already_would_write_nothing() {
         again.already_loaded == Some(3) && again.to_string().contains("nothing would be written"),
         "{again}"
     );
+}
+
+/// Loads of one run into one table would wait for each other for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_is_the_same_under_each_name_of_its_server() {
+    let Some(database) = database("two_hosts").await else {
+        return;
+    };
+    database
+        .run("CREATE DATABASE arrowload_test_two_hosts_other TEMPLATE template0")
+        .await;
+    let plan = async |target: &str, keys: &[(&str, &str)]| {
+        let mut settings = database.settings();
+        for (key, value) in keys {
+            settings.set(*key, *value, "the test");
+        }
+        let loader = Loader::connect(&descriptor(), &settings, 0).await;
+        let rows = people(0..1, "n");
+        plan_load(
+            &loader.expect("connected"),
+            &spec(target, Mode::Append),
+            &query(&rows),
+        )
+        .await
+        .expect("a plan")
+    };
+    let plans = [
+        plan(
+            "t",
+            &[("host", "127.0.0.1"), ("options", "-c timezone=Asia/Tokyo")],
+        )
+        .await,
+        plan("public.t", &[("host", "localhost")]).await,
+        plan("t", &[("database", "arrowload_test_two_hosts_other")]).await,
+        plan("T", &[]).await,
+    ];
+    for (one, other, same) in [(0, 1, true), (0, 2, false), (1, 2, false), (0, 3, false)] {
+        let refused = Plan::check_distinct([&plans[one], &plans[other]]);
+        assert_eq!(
+            refused.is_err(),
+            same,
+            "{one} {other}: {:?}",
+            plans[one].identity
+        );
+    }
+    database
+        .run("DROP DATABASE arrowload_test_two_hosts_other")
+        .await;
 }
