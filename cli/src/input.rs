@@ -148,7 +148,7 @@ impl Question {
 
     /// What the rows come from: the place of the source, and the query with its parameters. Who reads them, and how, is no part of it.
     pub(crate) fn origin(&self) -> Result<String, Failure> {
-        const PLACES: [&str; 12] = [
+        const PLACES: [&str; 11] = [
             "host",
             "hostaddr",
             "port",
@@ -158,7 +158,6 @@ impl Question {
             "db",
             "schema",
             "table_path",
-            "at",
             "path",
             "tables",
         ];
@@ -170,7 +169,8 @@ impl Question {
         let places: Vec<String> = places
             .map(|key| format!("{}={}", key.key, key.value))
             .collect();
-        let query = Query::new(&self.sql).with_params(self.params.clone());
+        let sql = self.sql.trim().trim_end_matches(';');
+        let query = Query::new(sql).with_params(self.params.clone());
         let all = format!("{}\u{0}{}", places.join("\u{0}"), query.definition());
         // Where standard input waits is another place each time.
         Ok(match (&self.spool, &self.place) {

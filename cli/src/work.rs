@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use arrowload::{Error, ErrorKind};
 use serde_json::json;
 
 use crate::args::{Common, From, Report};
@@ -145,10 +146,16 @@ impl Work {
             load.shape.check_incremental().map_err(of_load)?;
             let to = load.destinations();
             let to: Vec<_> = to.iter().map(|to| to.as_flags(None)).collect();
+            // A refusal of this load keeps nobody from seeing the others.
+            let refused = |failure| match failure {
+                Failure::Usage(text) => Error::new(ErrorKind::InvalidOption, text).into(),
+                Failure::Failed(text) => Error::new(ErrorKind::InvalidData, text).into(),
+                other => other,
+            };
             let next = Next::find(&question, wanted, &to, Some(name)).await;
-            let next = next.map_err(of_load)?;
+            let next = next.map_err(refused)?;
             let planned = load::plan_next(&next, &question, Some(name), common).await;
-            return planned.map_err(of_load);
+            return planned.map_err(refused);
         }
         let loads = self.destinations(name, &question, load, None)?;
         let planned = load::all(&question, loads.into_iter().map(|load| load.to)).plan();
