@@ -5,21 +5,18 @@
 //! two runs at once want the same id, of which a store takes one, and an attempt whose end is unknown is found by its id.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Date32Type, Int64Type};
-use arrow_array::{Array, ArrayRef, Int64Array, StringArray};
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{DataType, TimeUnit};
-use arrowload::core::{LoadState, Mark};
-use arrowload::{DestinationOutcome, Error, ErrorKind, Mode, Param, Params, QueryBuilder};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
+use arrowload::core::{LoadState, Mark, Receipt};
+use arrowload::{DestinationOutcome, Error, ErrorKind, Mode, Param, Params, Plan, QueryBuilder};
 use clap::Args;
 use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use crate::cursor::{infinities, is_finite, minus, never, sql_type, text, value};
 use crate::exit::Failure;
 use crate::input::Question;
 use crate::load::{self, Load};
@@ -32,6 +29,9 @@ const FROM: &str = "cursor";
 const TO: &str = "cursor_end";
 /// The mark, where rows beyond it are looked for.
 const KNOWN: &str = "cursor_known";
+/// What no number is beyond, where numbers are looked for that are none.
+const HIGHEST: &str = "cursor_highest";
+const LOWEST: &str = "cursor_lowest";
 
 /// What is said of an incremental load.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -46,7 +46,7 @@ pub(crate) struct Incremental {
     /// No two rows have the same value, so that the row of the newest one need not wait.
     #[serde(default)]
     pub(crate) unique: bool,
-    /// What the marks are kept under; by default the target and the cursor.
+    /// What the mark is kept under in the target; by default the cursor, for one query. Under a name any query goes on from it.
     pub(crate) name: Option<String>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct IncrementalArgs {
     /// No two rows have the same value, so that the row of the newest one need not wait
     #[arg(long, requires = "incremental")]
     pub(crate) cursor_unique: bool,
-    /// What the marks are kept under; by default the target and the column
+    /// What the mark is kept under in the target; by default the column, for one query. Under a name any query goes on from it
     #[arg(long, value_name = "NAME", requires = "incremental")]
     pub(crate) incremental_name: Option<String>,
 }
@@ -89,12 +89,21 @@ pub(crate) struct Next<'a> {
     question: &'a Question,
     wanted: &'a Incremental,
     to: &'a To,
+    loader: String,
+    target: String,
     name: String,
-    /// How many loads of the name have committed, and the mark that the last one left.
-    pub(crate) number: u64,
+    /// What the rows are a part of: the source and the query, without the window.
+    origin: String,
+    /// How many loads of the name have committed.
+    number: u64,
+    /// How many have under the name that older versions gave, if that is where the mark is from.
+    older: u64,
+    /// The mark that the last one left.
     pub(crate) mark: Option<String>,
     /// That load's mark is not recorded any more.
     forgotten: bool,
+    /// That load was of another query, and nobody has said that it does not matter.
+    pub(crate) is_of_other: bool,
 }
 
 /// How an incremental load ended.
@@ -102,6 +111,36 @@ pub(crate) enum Ended {
     Loaded(Vec<DestinationOutcome>),
     /// There is nothing new since this mark.
     NothingNew(Option<String>),
+}
+
+/// How rows are compared.
+struct Cursor {
+    /// In SQL.
+    column: String,
+    kind: DataType,
+    /// What the source is told to compare it as, where it is text there, or comes as such.
+    cast: Option<String>,
+}
+
+impl Cursor {
+    /// The newest value, in SQL: a type that has parameters may lose them within.
+    fn newest(&self) -> String {
+        let newest = format!("max({})", self.column);
+        match &self.cast {
+            None => newest,
+            Some(kind) => format!("CAST({newest} AS {kind})"),
+        }
+    }
+}
+
+/// The rows that an incremental load takes.
+pub(crate) struct Window {
+    sql: String,
+    bound: Vec<(&'static str, ArrayRef)>,
+    /// The same for people to read.
+    rows: String,
+    /// The mark that it leaves.
+    new: String,
 }
 
 impl<'a> Next<'a> {
@@ -126,39 +165,65 @@ impl<'a> Next<'a> {
             question,
             wanted,
             to,
-            name: String::new(),
+            loader: String::new(),
+            target: String::new(),
+            // The store keeps ids for each target, however it is spelt.
+            name: match &wanted.name {
+                Some(name) => format!("incremental/{name}"),
+                None => format!("incremental-by/{}", wanted.cursor),
+            },
+            origin: question.origin()?,
             number: 0,
+            older: 0,
             mark: None,
             forgotten: false,
+            is_of_other: false,
         };
         let load = next.load(None, job_load)?;
-        next.name = match &wanted.name {
-            Some(name) => name.clone(),
-            None => format!("{}/{}", load.to.target(), wanted.cursor),
-        };
+        next.loader = load.to.loader().to_owned();
+        next.target = load.to.target().to_owned();
         next.check(load).await?;
-        // The highest number that the store knows: by doubled steps, and then between.
+        let (mut number, mut last) = next.last(&next.name).await?;
+        next.number = number;
+        if last.is_none() && wanted.name.is_none() {
+            // The first versions made the target, as it was spelt, a part of the name.
+            let older = format!("incremental/{}/{}", next.target, wanted.cursor);
+            (number, last) = next.last(&older).await?;
+            next.older = number;
+        }
+        let definition = last.as_ref().and_then(|last| last.definition.as_ref());
+        next.is_of_other = wanted.name.is_none()
+            && definition.is_some_and(|of| of.is_part_of(&next.origin) == Some(false));
+        // A store may keep ids for longer than marks: only the last one is needed.
+        next.forgotten = last.as_ref().is_some_and(|last| last.mark.is_none());
+        let mark = last.and_then(|last| last.mark).map(|mark| mark.new);
+        next.mark = mark.filter(|mark| !mark.is_empty());
+        Ok(next)
+    }
+
+    /// How many loads have committed.
+    pub(crate) fn loads(&self) -> u64 {
+        self.number.max(self.older)
+    }
+
+    /// The highest number that the store knows of a name, and what is recorded of that load: by doubled steps, and then between.
+    async fn last(&self, name: &str) -> Result<(u64, Option<Receipt>), Failure> {
         let (mut below, mut above, mut step) = (0, None, 1);
-        let mut last: Option<Option<Mark>> = None;
+        let mut last = None;
         while above.is_none_or(|above| above - below > 1) {
             let number = match above {
                 None => below + step,
                 Some(above) => u64::midpoint(below, above),
             };
-            match next.committed(number).await? {
-                Some(mark) => {
-                    (below, last) = (number, Some(mark));
+            match self.committed(load_id(name, number)).await? {
+                Some(found) => {
+                    (below, last) = (number, Some(found));
                     step *= 2;
                 }
                 None => above = Some(number),
             }
         }
-        next.number = below;
-        // A store may keep ids for longer than marks: only the last one is needed.
-        next.forgotten = matches!(last, Some(None));
-        let mark = last.flatten().map(|mark| mark.new);
-        next.mark = mark.filter(|mark| !mark.is_empty());
-        Ok(next)
+        Ok((below, last))
     }
 
     fn load(&self, load_id: Option<String>, job_load: Option<&str>) -> Result<Load, Failure> {
@@ -170,8 +235,9 @@ impl<'a> Next<'a> {
         Ok(loads.remove(0))
     }
 
-    fn load_id(&self, number: u64) -> String {
-        format!("incremental/{}/{number}", self.name)
+    /// The id of the load that is about to be made.
+    fn next_id(&self) -> String {
+        load_id(&self.name, self.number + 1)
     }
 
     /// Refuses what no mark would be true of.
@@ -202,13 +268,12 @@ impl<'a> Next<'a> {
         Ok(())
     }
 
-    /// Whether the load of this number has committed, with its mark as far as that is recorded.
-    async fn committed(&self, number: u64) -> Result<Option<Option<Mark>>, Failure> {
-        let id = self.load_id(number);
+    /// What is recorded of the load of this id, if it has committed.
+    async fn committed(&self, id: String) -> Result<Option<Receipt>, Failure> {
         let load = self.load(Some(id.clone()), None)?;
         let mut found = load::all(self.question, [load.to]).find().await?;
         match found.remove(0).result? {
-            LoadState::Committed { receipt, .. } => Ok(Some(receipt.mark)),
+            LoadState::Committed { receipt, .. } => Ok(Some(receipt)),
             LoadState::NotCommitted => Ok(None),
             _ => Err(Failure::failed(format!(
                 "the store does not know whether the load {id} has committed, as it keeps the ids of loads for a while only: marks of incremental loads are not safe there"
@@ -222,20 +287,107 @@ impl<'a> Next<'a> {
         job_load: Option<&str>,
         watch: &Watch,
     ) -> Result<Ended, Failure> {
+        let Some(window) = self.window().await? else {
+            return Ok(Ended::NothingNew(self.mark.clone()));
+        };
+        let query = self.query(&window.sql, &window.bound)?;
+        let mut load = self.load(Some(self.next_id()), job_load)?;
+        load.to = load.to.mark(Mark::new(self.mark.clone(), window.new));
+        self.run_load(query, load, watch).await
+    }
+
+    async fn run_load(
+        &self,
+        query: QueryBuilder,
+        load: Load,
+        watch: &Watch,
+    ) -> Result<Ended, Failure> {
+        let question = self.question.with_query(query);
+        let builder = |to: Vec<_>| load::all(&question, to).part_of(self.origin.as_str());
+        let ended = load::run_by(builder, vec![load], watch).await?;
+        Ok(Ended::Loaded(ended.into_iter().map(moved).collect()))
+    }
+
+    /// What the load would do, and with which rows.
+    pub(crate) async fn plan(
+        &self,
+        job_load: Option<&str>,
+    ) -> Result<(Vec<DestinationOutcome<Plan>>, Foreseen), Failure> {
+        let window = self.window().await?;
+        let base = self.base();
+        let query = match &window {
+            Some(window) => self.query(&window.sql, &window.bound)?,
+            None => self.query(base, &self.bound(base, &nothing()))?,
+        };
+        let question = self.question.with_query(query);
+        let load = self.load(None, job_load)?;
+        let planned = load::all(&question, [load.to]).plan().await?;
+        let (mark, loads) = (self.mark.as_deref(), self.loads());
+        let text = |what: &str| {
+            let mark = mark.map_or("no mark yet".to_owned(), |mark| format!("mark {mark}"));
+            format!("  incremental: {mark}, after {loads} loads; {what}\n")
+        };
+        let foreseen = match &window {
+            None => Foreseen {
+                text: text("nothing is new, so that nothing would be loaded"),
+                object: json!({ "status": "nothing new", "mark": mark, "loads": loads }),
+            },
+            Some(window) => {
+                let (id, rows, new) = (self.next_id(), &window.rows, &window.new);
+                Foreseen {
+                    text: text(&format!(
+                        "the load {id} would take the rows with {rows}, and leave the mark {new}"
+                    )),
+                    object: json!({
+                        "status": "new", "mark": mark, "loads": loads, "load_id": id, "rows": rows, "new_mark": new
+                    }),
+                }
+            }
+        };
+        Ok((planned, foreseen))
+    }
+
+    /// Refuses to go on from a mark that is not recorded, or of other rows.
+    fn check_mark(&self) -> Result<(), Failure> {
         if self.forgotten {
             return Err(Failure::failed(format!(
                 "the load {} has committed, and its mark is not recorded any more; say where the next one begins: arrowload state set",
-                self.load_id(self.number)
+                load_id(&self.name, self.number)
             )));
         }
+        let Some(mark) = self.mark.as_deref().filter(|_| self.is_of_other) else {
+            return Ok(());
+        };
+        Err(Failure::usage(format!(
+            "the mark {mark} of `{cursor}` in {} `{}` is that of another query, source or parameter: what is before it here would never be \
+             loaded. For a mark of its own: --incremental-name NAME (in a job: incremental.name), under which any query goes on. To go on \
+             from this mark, as with a query that has one column more: arrowload state set --mark '{mark}' with the flags of this load",
+            self.loader,
+            self.target,
+            cursor = self.wanted.cursor,
+        )))
+    }
+
+    /// The rows that are new; `None` if there are none.
+    async fn window(&self) -> Result<Option<Window>, Failure> {
+        self.check_mark()?;
         let base = self.base();
-        let column = quoted(&self.wanted.cursor);
-        let kind = self.kind().await?;
-        let begin = self.mark.as_deref().or(self.wanted.initial.as_deref());
-        let begin = begin.map(|text| value(text, &kind)).transpose()?;
-        let begin = match (&self.wanted.lag, &self.mark, begin) {
-            (Some(lag), Some(_), Some(begin)) => Some(minus(&begin, lag)?),
-            (_, _, begin) => begin,
+        let cursor = self.cursor().await?;
+        let (column, kind) = (&cursor.column, &cursor.kind);
+        let given = |text: &str| {
+            let value = value(text, kind)?;
+            match is_finite(&value) {
+                true => Ok(value),
+                false => Err(Failure::usage(format!(
+                    "the mark {text} is no number that rows can come after; say where the next load begins: arrowload state set --mark VALUE"
+                ))),
+            }
+        };
+        let known = self.mark.as_deref().map(given).transpose()?;
+        let initial = self.wanted.initial.as_deref().map(given).transpose()?;
+        let begin = match (&self.wanted.lag, &known) {
+            (Some(lag), Some(known)) => Some(minus(known, lag)?),
+            _ => known.clone().or(initial),
         };
         if begin.is_none() && has_parameter(base, FROM) {
             return Err(Failure::usage(
@@ -249,47 +401,14 @@ impl<'a> Next<'a> {
         // Where the window ends is not known yet: until then it does not.
         let mut open = from.clone();
         if has_parameter(base, TO) {
-            let end = never(&kind).ok_or_else(|| {
+            let end = never(kind).ok_or_else(|| {
                 Failure::usage(format!(
                     "for a cursor of type {kind} there is no $cursor_end; write $cursor only, as a filter is put around the query"
                 ))
             })?;
             open.push((TO, end));
         }
-        let nulls =
-            format!("SELECT {column} FROM ({base}) AS source WHERE {column} IS NULL LIMIT 1");
-        if !self
-            .ask(&nulls, &self.bound(base, &open))
-            .await?
-            .1
-            .is_empty()
-        {
-            return Err(Failure::failed(format!(
-                "the cursor `{}` is null in some rows, which no mark would ever pass; leave them out in the query",
-                self.wanted.cursor
-            )));
-        }
-        let known = self
-            .mark
-            .as_deref()
-            .map(|text| value(text, &kind))
-            .transpose()?;
-        let mut bound = open.clone();
-        let mut newest = format!("SELECT max({column}) FROM ({base}) AS source");
-        if let Some(known) = known {
-            newest += &format!(" WHERE {column} > ${KNOWN}");
-            bound.push((KNOWN, known));
-        }
-        let Some(newest) = self.newest(&newest, &bound).await? else {
-            return Ok(Ended::NothingNew(self.mark.clone()));
-        };
-        let new = text(&newest)?;
-        if value(&new, &kind)?.to_data() != newest.to_data() {
-            return Err(Failure::failed(format!(
-                "values of the cursor `{}` ({kind}) cannot be kept as text without loss; cast it in the query",
-                self.wanted.cursor
-            )));
-        }
+        self.check_values(&cursor, &open).await?;
         let is_first = self.mark.is_none();
         let (above, below) = match self.wanted.unique {
             // What a first load begins at, and what a lag goes back to, is among the rows.
@@ -297,38 +416,146 @@ impl<'a> Next<'a> {
             true => (">", "<="),
             false => (">=", "<"),
         };
-        let lower = begin
-            .as_ref()
-            .map(|_| format!("{column} {above} ${FROM} AND "))
-            .unwrap_or_default();
-        let window: Vec<(&str, ArrayRef)> = from.into_iter().chain([(TO, newest)]).collect();
+        let (lower, shown) = match &begin {
+            None => Default::default(),
+            Some(begin) => {
+                let shown = format!("{} {above} {} and ", self.wanted.cursor, text(begin)?);
+                (format!("{column} {above} ${FROM} AND "), shown)
+            }
+        };
+        let rows = |columns: &str| {
+            format!("SELECT {columns} FROM ({base}) AS source WHERE {lower}{column} {below} ${TO}")
+        };
+        let window = |newest: &ArrayRef| -> Vec<(&'static str, ArrayRef)> {
+            let end = (TO, Arc::clone(newest));
+            from.iter().cloned().chain([end]).collect()
+        };
+        let newest = match self.newest_after(&cursor, known.as_ref(), &open).await? {
+            Some(newest) => newest,
+            // Rows that came late are before the mark.
+            None => match known.filter(|_| self.wanted.lag.is_some()) {
+                Some(known) => {
+                    let late = rows(column) + " LIMIT 1";
+                    if self.ask(&late, &window(&known)).await?.1.is_empty() {
+                        return Ok(None);
+                    }
+                    known
+                }
+                None => return Ok(None),
+            },
+        };
+        let window = window(&newest);
         if has_parameter(base, TO) {
-            self.check_end(below, &open, &window).await?;
+            self.check_end(&cursor, below, &open, &window).await?;
         }
-        let sql = format!("SELECT * FROM ({base}) AS source WHERE {lower}{column} {below} ${TO}");
-        let query = self.query(&sql, &window)?;
-        let mut load = self.load(Some(self.load_id(self.number + 1)), job_load)?;
-        load.to = load.to.mark(Mark::new(self.mark.clone(), new));
-        let question = self.question.with_query(query);
-        let ended = load::run(&question, vec![load], false, watch).await?;
-        Ok(Ended::Loaded(ended.into_iter().map(moved).collect()))
+        let new = text(&newest)?;
+        Ok(Some(Window {
+            sql: rows("*"),
+            bound: window,
+            rows: format!("{shown}{} {below} {new}", self.wanted.cursor),
+            new,
+        }))
+    }
+
+    /// Refuses values that no mark would ever pass, or that would be passed by all others.
+    async fn check_values(
+        &self,
+        cursor: &Cursor,
+        open: &[(&str, ArrayRef)],
+    ) -> Result<(), Failure> {
+        let (base, column) = (self.base(), &cursor.column);
+        let mut condition = format!("{column} IS NULL");
+        let mut bound = open.to_vec();
+        if let Some([lowest, highest]) = infinities(&cursor.kind) {
+            // Engines differ in how they compare what is not a number, but none has it within these.
+            condition += &format!(" OR NOT ({column} < ${HIGHEST}) OR NOT ({column} > ${LOWEST})");
+            bound.extend([(HIGHEST, highest), (LOWEST, lowest)]);
+        }
+        let sql = format!("SELECT {column} FROM ({base}) AS source WHERE {condition} LIMIT 1");
+        let (_, found) = self.ask(&sql, &self.bound(&sql, &bound)).await?;
+        let Some(found) = found.first() else {
+            return Ok(());
+        };
+        let found = match found.null_count() {
+            0 => text(found)?,
+            _ => "null".to_owned(),
+        };
+        let message = format!(
+            "the cursor `{}` is {found} in some rows, which no mark would ever be true of; leave them out: --where, or in the query. Nothing was \
+             loaded, and the mark stays",
+            self.wanted.cursor
+        );
+        Err(self.refused(ErrorKind::InvalidData, message).into())
+    }
+
+    /// An error before the load.
+    fn refused(&self, kind: ErrorKind, message: String) -> Error {
+        Error::new(kind, message)
+            .with("loader", &self.loader)
+            .with("target", &self.target)
+    }
+
+    /// The newest value beyond the mark.
+    async fn newest_after(
+        &self,
+        cursor: &Cursor,
+        known: Option<&ArrayRef>,
+        open: &[(&str, ArrayRef)],
+    ) -> Result<Option<ArrayRef>, Failure> {
+        let (base, newest) = (self.base(), cursor.newest());
+        let mut sql = format!("SELECT {newest} FROM ({base}) AS source");
+        let mut bound = open.to_vec();
+        if let Some(known) = known {
+            sql += &format!(" WHERE {} > ${KNOWN}", cursor.column);
+            bound.push((KNOWN, Arc::clone(known)));
+        }
+        let Some(found) = self.newest(&sql, &bound).await? else {
+            return Ok(None);
+        };
+        let kept = value(&text(&found)?, &cursor.kind)?;
+        // An engine may not know the precision of what it has computed, which then comes as text.
+        let is_same = kept.to_data() == found.to_data()
+            || (found.data_type() != &cursor.kind && found.data_type().is_string());
+        match is_same {
+            true => Ok(Some(kept)),
+            false => Err(Failure::failed(format!(
+                "values of the cursor `{}` ({}) cannot be kept as text without loss; cast it in the query",
+                self.wanted.cursor, cursor.kind
+            ))),
+        }
     }
 
     /// Writes nothing but a mark: `None` for that of no load.
     pub(crate) async fn set(&self, mark: Option<&str>, watch: &Watch) -> Result<Ended, Failure> {
         if let Some(mark) = mark {
-            value(mark, &self.kind().await?)?;
+            let cursor = self.cursor().await?;
+            if !is_finite(&value(mark, &cursor.kind)?) {
+                return Err(Failure::usage(format!(
+                    "--mark {mark} is no number that rows can come after"
+                )));
+            }
         }
         let base = self.base();
         let sql = format!("SELECT * FROM ({base}) AS source WHERE 1 = 0");
-        let mut load = self.load(Some(self.load_id(self.number + 1)), None)?;
+        let mut load = self.load(Some(self.next_id()), None)?;
         let new = Mark::new(self.mark.clone(), mark.unwrap_or_default());
         // It has no rows on purpose.
         load.to = load.to.mark(new).option("refuse_empty", false);
         let query = self.query(&sql, &self.bound(base, &nothing()))?;
-        let question = self.question.with_query(query);
-        let ended = load::run(&question, vec![load], false, watch).await?;
-        Ok(Ended::Loaded(ended.into_iter().map(moved).collect()))
+        self.run_load(query, load, watch).await
+    }
+
+    /// What is said of a mark that was set, or taken away.
+    pub(crate) fn told_of_set(&self, mark: Option<&str>) -> String {
+        let (cursor, loader, target) = (&self.wanted.cursor, &self.loader, &self.target);
+        match mark {
+            Some(mark) => format!(
+                "mark of `{cursor}` in {loader} `{target}` set to {mark}, where the next load begins\n"
+            ),
+            None => format!(
+                "mark of `{cursor}` in {loader} `{target}` taken away: the next load is as the first\n"
+            ),
+        }
     }
 
     /// The query, as a part of another one.
@@ -337,24 +564,66 @@ impl<'a> Next<'a> {
     }
 
     /// What the type of the cursor is, the query knows.
-    async fn kind(&self) -> Result<DataType, Failure> {
-        let (base, column) = (self.base(), quoted(&self.wanted.cursor));
-        let sql = format!("SELECT {column} FROM ({base}) AS source LIMIT 0");
-        let (kind, _) = self.ask(&sql, &self.bound(base, &nothing())).await?;
-        Ok(kind)
+    pub(crate) async fn check_cursor(&self) -> Result<(), Failure> {
+        self.cursor().await.map(drop)
+    }
+
+    async fn cursor(&self) -> Result<Cursor, Failure> {
+        let (base, name) = (self.base(), &self.wanted.cursor);
+        let column = quoted(name);
+        let typed = format!("SELECT {column} FROM ({base}) AS source LIMIT 0");
+        let (kind, _) = self.ask(&typed, &self.bound(base, &nothing())).await?;
+        if !kind.is_string() {
+            return Ok(Cursor {
+                column,
+                kind,
+                cast: None,
+            });
+        }
+        let wanted = self.question.columns.as_ref();
+        let wanted = wanted.and_then(|columns| columns.cast_of(name));
+        if let Some((wanted, cast)) = wanted.and_then(|kind| Some((kind, sql_type(kind)?))) {
+            return Ok(Cursor {
+                column: format!("CAST({column} AS {cast})"),
+                kind: wanted.clone(),
+                cast: Some(cast),
+            });
+        }
+        // It may be no text there, as a number of any precision is not.
+        let sql =
+            format!("SELECT {column} FROM ({base}) AS source WHERE {column} > ${KNOWN} LIMIT 0");
+        let mut bound = self.bound(base, &nothing());
+        bound.push((KNOWN, value("", &DataType::Utf8)?));
+        match self.ask(&sql, &bound).await {
+            Ok(_) => Ok(Cursor {
+                column,
+                kind,
+                cast: None,
+            }),
+            Err(Failure::Load(error)) => {
+                let message = format!(
+                    "the cursor `{name}` comes as text, and the source does not compare it with one. A numeric without a precision does \
+                     so: say how many digits it has, --cast {name}=decimal(38,9), or read it so: read_numeric = \"decimal(38,9)\" of the \
+                     connection"
+                );
+                let refused = self.refused(ErrorKind::InvalidOption, message);
+                Err(refused.with_source(error).into())
+            }
+            Err(other) => Err(other),
+        }
     }
 
     /// A query that ends before its window does would leave rows out that no later window has.
     async fn check_end(
         &self,
+        cursor: &Cursor,
         below: &str,
         open: &[(&str, ArrayRef)],
         window: &[(&str, ArrayRef)],
     ) -> Result<(), Failure> {
         const END: &str = "cursor_last";
-        let (base, column) = (self.base(), quoted(&self.wanted.cursor));
-        let last =
-            format!("SELECT max({column}) FROM ({base}) AS source WHERE {column} {below} ${END}");
+        let (base, column, newest) = (self.base(), &cursor.column, cursor.newest());
+        let last = format!("SELECT {newest} FROM ({base}) AS source WHERE {column} {below} ${END}");
         let ends = window.iter().filter(|(name, _)| *name == TO);
         let ends: Vec<_> = ends.map(|(_, end)| (END, Arc::clone(end))).collect();
         let Some(wanted) = self.newest(&last, &[open, &ends].concat()).await? else {
@@ -365,7 +634,11 @@ impl<'a> Next<'a> {
         let is_there = match &found {
             None => false,
             Some(found) => {
-                let less = arrow_ord::cmp::lt(found, &wanted);
+                let (found, wanted) = (
+                    value(&text(found)?, &cursor.kind)?,
+                    value(&text(&wanted)?, &cursor.kind)?,
+                );
+                let less = arrow_ord::cmp::lt(&found, &wanted);
                 let less = less.map_err(|error| Failure::failed(error.to_string()))?;
                 !less.value(0)
             }
@@ -430,6 +703,16 @@ impl<'a> Next<'a> {
     }
 }
 
+/// What is said of an incremental load before it is made.
+pub(crate) struct Foreseen {
+    pub(crate) text: String,
+    pub(crate) object: Value,
+}
+
+fn load_id(name: &str, number: u64) -> String {
+    format!("{name}/{number}")
+}
+
 /// An id that another run has used first means that the mark has moved.
 fn moved(mut outcome: DestinationOutcome) -> DestinationOutcome {
     outcome.result = outcome.result.map_err(|error| {
@@ -453,52 +736,6 @@ fn nothing() -> [(&'static str, ArrayRef); 2] {
     [(FROM, Arc::clone(&null)), (TO, null)]
 }
 
-/// A value of this type that no row reaches, if there is one that engines take.
-fn never(kind: &DataType) -> Option<ArrayRef> {
-    /// In the year 262 thousand, which PostgreSQL can hold, and others too.
-    const DAYS: i64 = 95_000_000;
-    let strict = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
-    let cast = |number: i64, kind: &DataType| {
-        let number: ArrayRef = Arc::new(Int64Array::from(vec![number]));
-        cast_with_options(&number, kind, &strict).ok()
-    };
-    match kind {
-        DataType::Int8 => cast(i8::MAX.into(), kind),
-        DataType::Int16 => cast(i16::MAX.into(), kind),
-        DataType::Int32 => cast(i32::MAX.into(), kind),
-        DataType::Int64 => cast(i64::MAX, kind),
-        DataType::UInt8 => cast(u8::MAX.into(), kind),
-        DataType::UInt16 => cast(u16::MAX.into(), kind),
-        DataType::UInt32 => cast(u32::MAX.into(), kind),
-        DataType::UInt64 => Some(Arc::new(arrow_array::UInt64Array::from(vec![u64::MAX]))),
-        DataType::Float64 => Some(Arc::new(arrow_array::Float64Array::from(vec![
-            f64::INFINITY,
-        ]))),
-        DataType::Date32 => Some(Arc::new(arrow_array::Date32Array::from(vec![
-            i32::try_from(DAYS).ok()?,
-        ]))),
-        DataType::Timestamp(unit, _) => {
-            let in_day = match unit {
-                TimeUnit::Second => 86_400,
-                TimeUnit::Millisecond => 86_400_000,
-                TimeUnit::Microsecond => 86_400_000_000,
-                TimeUnit::Nanosecond => 86_400_000_000_000,
-            };
-            cast(DAYS.saturating_mul(in_day), kind)
-        }
-        DataType::Decimal128(precision, scale) => {
-            let most = 10_i128.checked_pow((*precision).into())? - 1;
-            let array = arrow_array::Decimal128Array::from(vec![most]);
-            let array = array.with_precision_and_scale(*precision, *scale).ok()?;
-            Some(Arc::new(array))
-        }
-        _ => None,
-    }
-}
-
 /// Whether a query has a parameter of this name.
 fn has_parameter(sql: &str, name: &str) -> bool {
     let marked = format!("${name}");
@@ -512,111 +749,12 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A value of the cursor as it is kept.
-fn text(value: &ArrayRef) -> Result<String, Failure> {
-    let failed = |error: arrow_schema::ArrowError| Failure::failed(error.to_string());
-    let formatter = ArrayFormatter::try_new(value, &FormatOptions::default()).map_err(failed)?;
-    formatter.value(0).try_to_string().map_err(failed)
-}
-
-/// A text as a value of the cursor's type.
-fn value(text: &str, kind: &DataType) -> Result<ArrayRef, Failure> {
-    let array: ArrayRef = Arc::new(StringArray::from(vec![text]));
-    let strict = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
-    cast_with_options(&array, kind, &strict).map_err(|_| {
-        Failure::usage(format!(
-            "`{text}` is no value of the cursor, which is of type {kind}"
-        ))
-    })
-}
-
-/// The value that is earlier by the lag.
-fn minus(value: &ArrayRef, lag: &str) -> Result<ArrayRef, Failure> {
-    let kind = value.data_type().clone();
-    let refused = || {
-        Failure::usage(format!(
-            "lag `{lag}` does not fit a cursor of type {kind}: a time such as 5m for times, a whole number for numbers"
-        ))
-    };
-    let time = || -> Result<Duration, Failure> {
-        humantime::parse_duration(lag.trim()).map_err(|_| refused())
-    };
-    let (amount, as_number) = match &kind {
-        DataType::Timestamp(unit, _) => {
-            let nanos = i64::try_from(time()?.as_nanos()).map_err(|_| refused())?;
-            let divisor = match unit {
-                TimeUnit::Second => 1_000_000_000,
-                TimeUnit::Millisecond => 1_000_000,
-                TimeUnit::Microsecond => 1_000,
-                TimeUnit::Nanosecond => 1,
-            };
-            // No less than was asked for.
-            ((nanos + divisor - 1) / divisor, DataType::Int64)
-        }
-        DataType::Date32 => {
-            let days = value.as_primitive::<Date32Type>().value(0);
-            let back = time()?.as_secs().div_ceil(86_400);
-            let back = i32::try_from(back).map_err(|_| refused())?;
-            let moved = arrow_array::Date32Array::from(vec![days.saturating_sub(back)]);
-            return Ok(Arc::new(moved));
-        }
-        kind if kind.is_integer() => (
-            lag.trim().parse::<i64>().map_err(|_| refused())?,
-            DataType::Int64,
-        ),
-        _ => return Err(refused()),
-    };
-    let strict = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
-    let failed = |_| refused();
-    let number = cast_with_options(value, &as_number, &strict).map_err(failed)?;
-    let number = number.as_primitive::<Int64Type>().value(0);
-    let moved: ArrayRef = Arc::new(Int64Array::from(vec![number.saturating_sub(amount)]));
-    cast_with_options(&moved, &kind, &strict).map_err(failed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn marks_are_kept_as_text_and_go_back_by_a_lag() {
-        let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-        for (kind, mark, lag, earlier) in [
-            (
-                &micros,
-                "2024-01-01T00:05:00.000001Z",
-                "5m",
-                "2024-01-01T00:00:00.000001Z",
-            ),
-            (&DataType::Int64, "100", "7", "93"),
-            (&DataType::Date32, "2024-01-03", "25h", "2024-01-01"),
-        ] {
-            let begin = value(mark, kind).expect("a value");
-            assert_eq!(text(&begin).expect("text"), mark);
-            let moved = minus(&begin, lag).expect("earlier");
-            assert_eq!(text(&moved).expect("text"), earlier);
-        }
-        for kind in [
-            micros.clone(),
-            DataType::Timestamp(TimeUnit::Nanosecond, None),
-            DataType::Timestamp(TimeUnit::Second, None),
-            DataType::Int16,
-            DataType::UInt64,
-            DataType::Date32,
-            DataType::Decimal128(38, 4),
-        ] {
-            let far = never(&kind).expect("a value");
-            assert_eq!((far.data_type(), far.null_count()), (&kind, 0));
-        }
-        assert!(never(&DataType::Utf8).is_none());
-        assert!(value("yesterday", &micros).is_err());
-        assert!(minus(&value("1", &DataType::Int64).expect("a value"), "5m").is_err());
+    fn parameters_are_told_from_those_that_begin_alike() {
         assert!(has_parameter("a > $cursor)", FROM) && !has_parameter("a < $cursor_end", FROM));
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrowload::core::{Settings, url_scheme};
+use arrowload::core::{Query, Settings, url_scheme};
 use arrowload::{Client, ConnectionKey, Connections, Params, QueryBuilder, Registry};
 use serde_json::{Map, Value, json};
 
@@ -144,6 +144,39 @@ impl Question {
             place: None,
             spool: None,
         }
+    }
+
+    /// What the rows come from: the place of the source, and the query with its parameters. Who reads them, and how, is no part of it.
+    pub(crate) fn origin(&self) -> Result<String, Failure> {
+        const PLACES: [&str; 11] = [
+            "host",
+            "hostaddr",
+            "port",
+            "socket",
+            "unix_socket",
+            "database",
+            "db",
+            "schema",
+            "table_path",
+            "path",
+            "tables",
+        ];
+        let keys = match self.connection.is_empty() {
+            true => reached(EMBEDDED, self.client.registry(), self.client.connections())?,
+            false => self.connection.clone(),
+        };
+        let places = keys.iter().filter(|key| PLACES.contains(&&*key.key));
+        let places: Vec<String> = places
+            .map(|key| format!("{}={}", key.key, key.value))
+            .collect();
+        let sql = self.sql.trim().trim_end_matches(';');
+        let query = Query::new(sql).with_params(self.params.clone());
+        let all = format!("{}\u{0}{}", places.join("\u{0}"), query.definition());
+        // Where standard input waits is another place each time.
+        Ok(match (&self.spool, &self.place) {
+            (Some(_), Some(place)) => all.replace(place.as_str(), STDIN),
+            _ => all,
+        })
     }
 
     /// The same source with another query.

@@ -5,6 +5,7 @@
 
 mod args;
 mod connections;
+mod cursor;
 mod describe;
 mod diff;
 mod doctor;

@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::incremental::{self, Next};
 use crate::input::{Question, read_options};
 use crate::machine;
-use crate::outcome::{self, exit_of, tell};
+use crate::outcome::{self, Planned, exit_of, tell};
 use crate::params::settings;
 use crate::show;
 use crate::to::{To, destination};
@@ -20,7 +20,22 @@ pub(crate) async fn command(
     common: &Common,
     watch: &Watch,
 ) -> Result<Exit, Failure> {
+    let wanted = args.incremental.wanted();
+    if wanted.is_some() {
+        args.from.shape.check_incremental()?;
+    }
     let question = Question::ask(&args.from).await?;
+    if let Some(wanted) = wanted {
+        let next = Next::find(&question, &wanted, &args.to.0, None).await?;
+        if args.dry_run {
+            let planned = plan_next(&next, &question, None, common).await?;
+            if common.output == Report::Json {
+                machine::tell(&planned.object)?;
+            }
+            return Ok(planned.exit);
+        }
+        return told(next.run(None, watch).await?, common);
+    }
     let loads = Load::each(&question, &args.to.0, None)?;
     if args.dry_run {
         let planned = all(&question, loads.into_iter().map(|load| load.to)).plan();
@@ -30,15 +45,27 @@ pub(crate) async fn command(
         }
         return Ok(planned.exit);
     }
-    if let Some(wanted) = args.incremental.wanted() {
-        let next = Next::find(&question, &wanted, &args.to.0, None).await?;
-        return told(next.run(None, watch).await?, common);
-    }
     let mut ended = run(&question, loads, args.fail_fast, watch).await?;
     if ended.len() == 1 {
         return finish(&ended.remove(0).result?, common);
     }
     outcome::several(&ended, common)
+}
+
+/// Shows what an incremental load would do, and where it would begin and end.
+pub(crate) async fn plan_next(
+    next: &Next<'_>,
+    question: &Question,
+    job_load: Option<&str>,
+    common: &Common,
+) -> Result<Planned, Failure> {
+    let (planned, foreseen) = next.plan(job_load).await?;
+    let mut planned = outcome::plans(planned, &question.connection, common)?;
+    if common.output == Report::Text && !common.quiet {
+        show::print(&foreseen.text)?;
+    }
+    planned.object["incremental"] = foreseen.object;
+    Ok(planned)
 }
 
 /// Says how an incremental load ended.
@@ -67,19 +94,29 @@ pub(crate) async fn state(
         .incremental
         .wanted()
         .ok_or_else(|| Failure::usage("whose state? say --incremental COLUMN, as the load does"))?;
+    args.from.shape.check_incremental()?;
     let question = Question::ask(&args.from).await?;
     let next = Next::find(&question, &wanted, &args.to.0, None).await?;
+    // A column that is not there has no mark, which says nothing.
+    next.check_cursor().await?;
     let mark = match args.action {
         StateAction::Show => {
             let mark = next.mark.as_deref();
             match common.output {
                 Report::Json => {
-                    machine::tell(&json!({ "status": "done", "mark": mark, "loads": next.number }))?
+                    let (loads, is_other) = (next.loads(), next.is_of_other);
+                    machine::tell(
+                        &json!({ "status": "done", "mark": mark, "loads": loads, "of_another_query": is_other }),
+                    )?
                 }
                 Report::Text => show::print(&format!(
-                    "{}, after {} loads",
+                    "{}, after {} loads{}",
                     mark.unwrap_or("no mark"),
-                    next.number
+                    next.loads(),
+                    match next.is_of_other {
+                        true => ", of another query, source or parameter",
+                        false => "",
+                    }
                 ))?,
             }
             return Ok(Exit::Done);
@@ -87,7 +124,20 @@ pub(crate) async fn state(
         StateAction::Set => args.mark,
         StateAction::Reset => None,
     };
-    told(next.set(mark.as_deref(), watch).await?, common)
+    let incremental::Ended::Loaded(mut ended) = next.set(mark.as_deref(), watch).await? else {
+        return Ok(Exit::Done);
+    };
+    let report = ended.remove(0).result?;
+    match common.output {
+        Report::Json => {
+            let mut shown = machine::report(&report);
+            shown["mark"] = json!(mark);
+            tell(&machine::json(&shown)?)?;
+        }
+        Report::Text if common.quiet => {}
+        Report::Text => tell(&next.told_of_set(mark.as_deref()))?,
+    }
+    Ok(exit_of(&report))
 }
 
 pub(crate) async fn replay(
@@ -204,6 +254,22 @@ pub(crate) async fn run(
     fail_fast: bool,
     watch: &Watch,
 ) -> Result<Vec<DestinationOutcome>, Failure> {
+    let builder = |to: Vec<Destination>| {
+        let all = all(question, to);
+        match fail_fast {
+            true => all.fail_fast(),
+            false => all,
+        }
+    };
+    run_by(builder, loads, watch).await
+}
+
+/// As [`run`], as `builder` has it.
+pub(crate) async fn run_by(
+    builder: impl FnOnce(Vec<Destination>) -> LoadAllBuilder,
+    loads: Vec<Load>,
+    watch: &Watch,
+) -> Result<Vec<DestinationOutcome>, Failure> {
     let (mut followed, mut meters, mut destinations) = (Vec::new(), Vec::new(), Vec::new());
     for load in loads {
         let meter = show::display().meter(&load.name, load.to.status());
@@ -212,12 +278,8 @@ pub(crate) async fn run(
         destinations.push(load.to.on_progress(move |progress| shown.show(progress)));
         meters.push(meter);
     }
-    let mut builder = all(question, destinations);
-    if fail_fast {
-        builder = builder.fail_fast();
-    }
     let following = watch.follow(followed);
-    let ended = builder.await;
+    let ended = builder(destinations).await;
     let outcomes = ended.as_ref().map(Vec::as_slice).unwrap_or_default();
     following.ended(outcomes.iter().filter_map(|one| one.result.as_ref().err()));
     meters.iter().for_each(|meter| meter.end());

@@ -44,6 +44,21 @@ impl Ended {
         }
     }
 
+    /// Its id has committed as another load, which a repetition does not change.
+    fn is_another_load(&self) -> bool {
+        let is_taken = |error: &Error| {
+            error.kind() == ErrorKind::InvalidOption && error.get("key") == Some("load_id")
+        };
+        match self {
+            Self::Ran(outcomes) => outcomes
+                .iter()
+                .filter_map(|outcome| outcome.result.as_ref().err())
+                .any(is_taken),
+            Self::Refused(_, error) => error.as_ref().is_some_and(is_taken),
+            Self::Skipped(_) => false,
+        }
+    }
+
     fn exit(&self) -> Exit {
         let exit = match self {
             Self::Ran(outcomes) => outcome::worst(outcomes),
@@ -66,6 +81,8 @@ pub(crate) struct Running {
     run: Mutex<Run>,
     /// Its id was made up for it: no load of it can have committed.
     is_new: bool,
+    /// It has begun before, on this machine.
+    is_known: bool,
     kept: Mutex<Option<Instant>>,
     started: Instant,
     ended: Mutex<BTreeMap<String, Ended>>,
@@ -185,6 +202,7 @@ impl Running {
         let runs = Runs::read(work.job.name(), &work.job.vars_digest());
         let run = begin(&runs, which)?;
         let hooks = work.job.calls(&run.id)?;
+        let is_known = runs.knows(&run.id);
         let run = Mutex::new(run);
         let (kept, ended) = Default::default();
         Ok(Arc::new(Self {
@@ -192,6 +210,7 @@ impl Running {
             runs,
             run,
             is_new: which.id.is_none() && which.resume.is_none(),
+            is_known,
             kept,
             started: Instant::now(),
             ended,
@@ -292,6 +311,13 @@ impl Running {
 
     /// Refuses to go on where what this run committed is gone; or takes it to be loaded `again`.
     pub(crate) async fn look_back(&self, again: bool) -> Result<(), Failure> {
+        if !self.is_known && !self.is_known_elsewhere().await? {
+            return Err(Failure::usage(format!(
+                "--resume {id}: this machine knows no such run, and no load of it has committed: is it another id, or are the variables \
+                 others? To begin a run of this id: --run-id {id}",
+                id = lock(&self.run).id
+            )));
+        }
         for (name, load) in &self.work.job.loads {
             // An incremental load goes on by itself.
             if !self.has_committed(name) || load.incremental.is_some() {
@@ -334,6 +360,33 @@ impl Running {
             }
         }
         Ok(())
+    }
+
+    /// Whether a store knows a load of this run, which another machine began.
+    async fn is_known_elsewhere(&self) -> Result<bool, Failure> {
+        let mut failed = None;
+        for (name, load) in &self.work.job.loads {
+            // These ids say nothing of the run.
+            if load.incremental.is_some() || load.load_id.is_some() {
+                continue;
+            }
+            let question = self.work.ask(name, load, true).await?;
+            let load_id = Some(self.load_id(name));
+            let loads = self
+                .work
+                .destinations(name, &question, load, load_id.as_ref())?;
+            let found = load::all(&question, loads.into_iter().map(|load| load.to)).find();
+            for outcome in found.await? {
+                match outcome.result {
+                    Ok(LoadState::Committed { .. }) => return Ok(true),
+                    Ok(_) => {}
+                    // What it had committed is gone since.
+                    Err(error) if error.kind() == ErrorKind::TargetNotFound => return Ok(true),
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        failed.map_or(Ok(false), |error| Err(error.into()))
     }
 
     /// Keeps what is known of the run.
@@ -526,7 +579,13 @@ impl Running {
         let (seconds, run) = (self.started.elapsed().as_secs_f64(), &lock(&self.run).id);
         text += &format!("{done} of {all} loads in {seconds:.2} s, run {run}\n");
         if summary["status"] != "done" {
-            text += "what was loaded stays; --resume goes on with the rest\n";
+            text += match ended.values().any(Ended::is_another_load) {
+                false => "what was loaded stays; --resume goes on with the rest\n",
+                true => {
+                    "what was loaded stays; a load that has changed since its run began is refused by --resume too: begin a new run \
+                     (without --resume, or with another --run-id), or undo the change\n"
+                }
+            };
         }
         outcome::tell(&text)
     }

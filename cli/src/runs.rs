@@ -59,6 +59,12 @@ impl Runs {
         self.all.iter().rev().find(|run| run.vars == self.vars)
     }
 
+    /// Whether a run of this id has begun on this machine.
+    pub(crate) fn knows(&self, id: &str) -> bool {
+        let same = |run: &Run| run.id == id && run.vars == self.vars;
+        self.all.iter().any(same)
+    }
+
     /// The run of this id; one that is not known is new.
     pub(crate) fn find(&self, id: &str, file: &Path) -> Run {
         let same = |run: &&Run| run.id == id && run.vars == self.vars;

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, new_null_array};
+use arrow_array::cast::AsArray;
+use arrow_array::types::ArrowPrimitiveType;
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, PrimitiveArray, RecordBatch, StringArray, new_null_array,
+};
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrowload::core::nearest;
 use arrowload::{BatchStream, Error, ErrorKind, Operator};
 use arrowload_common_text::{Column, Format};
-use arrowload_common_text_files::parse_type;
+use arrowload_common_text_files::{Rules, Text, number, parse_type, shown, time};
 use clap::Args;
 use futures::StreamExt;
 use schemars::JsonSchema;
@@ -41,7 +45,7 @@ pub(crate) struct Shape {
     #[arg(long, value_name = "COLUMN=NAME,…")]
     pub(crate) rename: Vec<String>,
     /// Other types for columns: int8 to int64, float, bool, text, date, timestamp, timestamptz, decimal(p,s), binary. A value that
-    /// would change is refused
+    /// would change is refused, as is a number in text with zeros in front
     #[arg(long, value_name = "COLUMN=TYPE,…")]
     pub(crate) cast: Vec<String>,
     /// What nobody is to see: sha256 (of the value as text), redact (***) or null
@@ -79,6 +83,21 @@ impl Shape {
             shaped += &format!(" LIMIT {rows}");
         }
         Ok(shaped)
+    }
+
+    /// Refuses what takes some of the rows only, where those that it leaves out would never be asked for again.
+    pub(crate) fn check_incremental(&self) -> Result<(), Failure> {
+        let cut = [
+            ("limit", self.limit.is_some()),
+            ("sample", self.sample.is_some()),
+        ];
+        match cut.into_iter().find(|(_, is_given)| *is_given) {
+            None => Ok(()),
+            Some((key, _)) => Err(Failure::usage(format!(
+                "{key} and incremental do not go together: the mark would pass the rows that {key} leaves out, and no later load would \
+                 have them"
+            ))),
+        }
     }
 
     /// What is done to columns; `None` if nothing is.
@@ -194,6 +213,12 @@ struct Step {
 }
 
 impl Columns {
+    /// The type that a column is cast to.
+    pub(crate) fn cast_of(&self, column: &str) -> Option<&DataType> {
+        let mut casts = self.casts.iter();
+        casts.find(|(name, _)| name == column).map(|(_, to)| to)
+    }
+
     fn steps(&self, input: &Schema) -> Result<(SchemaRef, Vec<Step>), Error> {
         let named = self.only.iter().chain(&self.without);
         let named = named
@@ -304,7 +329,7 @@ fn shape(batch: &RecordBatch, steps: &[Step], schema: &SchemaRef) -> Result<Reco
 }
 
 /// Values of another type, none of which has changed.
-fn cast(column: &ArrayRef, to: &DataType, name: &str) -> Result<ArrayRef, Error> {
+pub(crate) fn cast(column: &ArrayRef, to: &DataType, name: &str) -> Result<ArrayRef, Error> {
     let strict = CastOptions {
         safe: false,
         ..CastOptions::default()
@@ -316,20 +341,131 @@ fn cast(column: &ArrayRef, to: &DataType, name: &str) -> Result<ArrayRef, Error>
         );
         Error::new(ErrorKind::InvalidData, message).with("column", name)
     };
-    let values =
-        cast_with_options(column, to, &strict).map_err(|error| refused(error.to_string()))?;
-    // Text has many forms of one value; of everything else the way back leads to the same.
-    let is_text = matches!(
-        column.data_type(),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    );
-    if !is_text {
-        let back = cast_with_options(&values, column.data_type(), &strict);
-        if !back.is_ok_and(|back| back.to_data() == column.to_data()) {
-            return Err(refused("a value would change".to_owned()));
+    let cast_to = |column: &ArrayRef, to: &DataType| {
+        cast_with_options(column, to, &strict).map_err(|error| refused(error.to_string()))
+    };
+    let column = match column.data_type() {
+        DataType::Dictionary(_, values) => &cast_to(column, values)?,
+        _ => column,
+    };
+    // Text has many forms of one value, so that there is no way back; it is read as strictly as the text of files.
+    if column.data_type().is_string() {
+        let texts = cast_to(column, &DataType::Utf8)?;
+        if let Some(values) = parsed(texts.as_string(), to) {
+            return values.map_err(refused);
         }
+        return cast_to(column, to);
+    }
+    let values = cast_to(column, to)?;
+    // The way back leads to the same.
+    let back = cast_with_options(&values, column.data_type(), &strict);
+    if !back.is_ok_and(|back| back.to_data() == column.to_data()) {
+        return Err(refused("a value would change".to_owned()));
     }
     Ok(values)
+}
+
+/// What texts say as values of a type, by the grammars that declared columns of files have, but without what would be lost: zeros in
+/// front, digits, the offset of a time. `None` for types that any text is a value of.
+fn parsed(texts: &StringArray, to: &DataType) -> Option<Result<ArrayRef, String>> {
+    use arrow_array::types as of;
+    let values = match *to {
+        DataType::Boolean => {
+            let rules = Rules::default();
+            let values = read(texts, |text| rules.boolean(text.bytes(), false));
+            return Some(values.map(|values| Arc::new(BooleanArray::from(values)) as ArrayRef));
+        }
+        DataType::Int8 => array::<of::Int8Type>(texts, integer),
+        DataType::Int16 => array::<of::Int16Type>(texts, integer),
+        DataType::Int32 => array::<of::Int32Type>(texts, integer),
+        DataType::Int64 => array::<of::Int64Type>(texts, integer),
+        DataType::UInt8 => array::<of::UInt8Type>(texts, integer),
+        DataType::UInt16 => array::<of::UInt16Type>(texts, integer),
+        DataType::UInt32 => array::<of::UInt32Type>(texts, integer),
+        DataType::UInt64 => array::<of::UInt64Type>(texts, integer),
+        DataType::Float32 => array::<of::Float32Type>(texts, number::unchanged_single),
+        DataType::Float64 => array::<of::Float64Type>(texts, number::unchanged),
+        DataType::Decimal128(precision, scale) => {
+            let places = usize::try_from(scale).ok()?;
+            array::<of::Decimal128Type>(texts, |text| {
+                number::decimal(text, precision, places, true)
+            })
+        }
+        DataType::Decimal256(precision, scale) => {
+            let places = usize::try_from(scale).ok()?;
+            array::<of::Decimal256Type>(texts, |text| {
+                number::wide_decimal(text, precision, places, true)
+            })
+        }
+        DataType::Date32 => array::<of::Date32Type>(texts, time::date),
+        DataType::Time64(TimeUnit::Microsecond) => {
+            array::<of::Time64MicrosecondType>(texts, |text| {
+                time::clock(text, false)?.units(1_000_000)
+            })
+        }
+        DataType::Timestamp(unit, ref zone) => {
+            let (zoned, each) = (zone.is_some(), time::per_second(unit));
+            let units = |text: Text<'_>| {
+                // A day without a time is its first moment, but no moment of a zone that nobody names.
+                let day = time::date(text).filter(|_| !zoned);
+                if let Some(day) = day {
+                    return (i64::from(day) * 86_400).checked_mul(each);
+                }
+                let stamp = time::stamp(text)?;
+                (stamp.zoned == zoned).then(|| stamp.units(each)).flatten()
+            };
+            match unit {
+                TimeUnit::Second => array::<of::TimestampSecondType>(texts, units),
+                TimeUnit::Millisecond => array::<of::TimestampMillisecondType>(texts, units),
+                TimeUnit::Microsecond => array::<of::TimestampMicrosecondType>(texts, units),
+                TimeUnit::Nanosecond => array::<of::TimestampNanosecondType>(texts, units),
+            }
+        }
+        _ => return None,
+    };
+    // Precision, scale and zone.
+    let typed = |values: ArrayRef| {
+        let typed = values.to_data().into_builder().data_type(to.clone());
+        typed.build().map(arrow_array::make_array)
+    };
+    Some(values.and_then(|values| typed(values).map_err(|error| error.to_string())))
+}
+
+fn array<T: ArrowPrimitiveType>(
+    texts: &StringArray,
+    parse: impl Fn(Text<'_>) -> Option<T::Native>,
+) -> Result<ArrayRef, String> {
+    let values: Vec<Option<T::Native>> = read(texts, parse)?;
+    Ok(Arc::new(values.into_iter().collect::<PrimitiveArray<T>>()))
+}
+
+fn read<V>(
+    texts: &StringArray,
+    parse: impl Fn(Text<'_>) -> Option<V>,
+) -> Result<Vec<Option<V>>, String> {
+    let values = texts.iter().map(|text| {
+        let Some(text) = text else {
+            return Ok(None);
+        };
+        let value = parse(Text::of(text.as_bytes()));
+        let refused = || {
+            let text = shown(text.as_bytes());
+            format!("`{text}` is no such value, or would change on the way")
+        };
+        value.map(Some).ok_or_else(refused)
+    });
+    values.collect()
+}
+
+/// An integer as it would be printed: with zeros in front, or a plus, it may be a code.
+fn integer<V: TryFrom<i128>>(text: Text<'_>) -> Option<V> {
+    let digits = text.bytes().strip_prefix(b"-").unwrap_or(text.bytes());
+    if digits.first() == Some(&b'0') && text.len() > 1 {
+        return None;
+    }
+    let is_plain = digits.first().is_some_and(u8::is_ascii_digit);
+    let value = is_plain.then(|| number::integer(text)).flatten()?;
+    V::try_from(value).ok()
 }
 
 fn masked(column: &ArrayRef, mask: Mask, name: &str) -> Result<ArrayRef, Error> {
@@ -425,6 +561,82 @@ mod tests {
         let columns = unknown.operator().expect("valid").expect("one");
         let error = columns.schema(batch.schema_ref()).expect_err("unknown");
         assert!(error.message().contains("did you mean `email`?"), "{error}");
+    }
+
+    #[test]
+    fn no_value_of_a_text_changes_on_the_way_to_another_type() {
+        let of = |text: &str, name: &str| {
+            let texts: ArrayRef = Arc::new(StringArray::from(vec![Some(text), None]));
+            let to = parse_type(name).expect("a type");
+            let values = cast(&texts, &to, "n").ok()?;
+            assert_eq!((values.data_type(), values.is_null(1)), (&to, true));
+            Some(arrow_cast::display::array_value_to_string(&values, 0).expect("text"))
+        };
+        for (text, name, value) in [
+            ("12.56", "decimal(10,2)", "12.56"),
+            ("12.5", "decimal(10,2)", "12.50"),
+            ("12.500", "decimal(10,2)", "12.50"),
+            ("-7", "decimal(50,1)", "-7.0"),
+            ("1067", "int64", "1067"),
+            ("-5", "int8", "-5"),
+            ("0", "uint64", "0"),
+            ("0.1", "float64", "0.1"),
+            ("9007199254740992", "float64", "9007199254740992.0"),
+            ("0.1", "float32", "0.1"),
+            ("2024-01-01", "date", "2024-01-01"),
+            ("2024-01-01", "timestamp", "2024-01-01T00:00:00"),
+            (
+                "2024-01-01 09:30:00.123456",
+                "timestamp",
+                "2024-01-01T09:30:00.123456",
+            ),
+            (
+                "2024-01-01T00:00:00+05:00",
+                "timestamptz",
+                "2023-12-31T19:00:00Z",
+            ),
+            ("09:30:00", "time", "09:30:00"),
+            ("yes", "bool", "true"),
+            ("yes", "text", "yes"),
+        ] {
+            assert_eq!(of(text, name).as_deref(), Some(value), "{text} as {name}");
+        }
+        for (text, name) in [
+            ("12.567", "decimal(10,2)"),
+            ("0.005", "decimal(10,2)"),
+            ("012.5", "decimal(10,2)"),
+            ("123456789.00", "decimal(10,2)"),
+            ("01067", "int64"),
+            ("+5", "int64"),
+            ("-0", "int64"),
+            (" 5", "int64"),
+            ("5.5", "int64"),
+            ("300", "int8"),
+            ("-1", "uint8"),
+            ("1e-400", "float64"),
+            ("1e400", "float64"),
+            ("9007199254740993", "float64"),
+            ("0.10000000000000001", "float64"),
+            ("16777217", "float32"),
+            ("2024-01-01 00:00:00", "date"),
+            ("2024-02-30", "date"),
+            ("2024-01-01 09:30:00.123456789", "timestamp"),
+            ("2024-01-01T00:00:00+05:00", "timestamp"),
+            ("2024-01-01T00:00:00Z", "timestamp"),
+            ("2024-01-01T00:00:00", "timestamptz"),
+            ("2024-01-01", "timestamptz"),
+            ("25:00:00", "time"),
+            ("2", "bool"),
+            ("", "int64"),
+        ] {
+            assert_eq!(of(text, name), None, "{text} as {name}");
+        }
+        // Text that is kept by its words.
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["1.5", "1.5"]));
+        let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let words = arrow_cast::cast(&texts, &kind).expect("words");
+        let values = cast(&words, &DataType::Decimal128(10, 2), "n").expect("values");
+        assert_eq!(values.len(), 2);
     }
 
     #[test]

@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use arrowload::{Error, ErrorKind};
 use serde_json::json;
 
 use crate::args::{Common, From, Report};
 use crate::exit::{Exit, Failure, say};
+use crate::incremental::Next;
 use crate::input::Question;
 use crate::job::{Job, JobLoad};
 use crate::job_to::{LoadId, texts};
 use crate::load::{self, Load};
+use crate::outcome::Planned;
 use crate::sync_tables::Tables;
 use crate::{machine, outcome, show};
 
@@ -91,6 +94,10 @@ impl Work {
     /// What is wrong with the job is said before its first load.
     pub(crate) async fn check(&self) -> Result<(), Failure> {
         for (name, load) in &self.job.loads {
+            if load.incremental.is_some() {
+                let checked = load.shape.check_incremental();
+                checked.map_err(|failure| self.of_load(name, failure))?;
+            }
             let question = self.ask(name, load, true).await?;
             let loads = self.destinations(name, &question, load, None)?;
             load::all(&question, loads.into_iter().map(|load| load.to)).check()?;
@@ -107,14 +114,7 @@ impl Work {
             if !is_json && !common.quiet {
                 show::print(&format!("[{name}]"))?;
             }
-            let question = self.ask(name, load, true).await?;
-            let loads = self.destinations(name, &question, load, None)?;
-            let planned = load::all(&question, loads.into_iter().map(|load| load.to)).plan();
-            let planned = match planned.await {
-                Ok(planned) => outcome::plans(planned, &question.connection, common),
-                Err(error) => Err(error.into()),
-            };
-            let (object, exit) = match planned {
+            let (object, exit) = match self.plan(name, load, common).await {
                 Ok(planned) => (planned.object, planned.exit),
                 Err(Failure::Load(error)) => {
                     say(&error, common.verbose > 0);
@@ -134,6 +134,32 @@ impl Work {
             machine::tell(&json!({ "status": status, "job": self.job.name, "loads": entries }))?;
         }
         Ok(worst)
+    }
+}
+
+impl Work {
+    /// Shows the plan of a load.
+    async fn plan(&self, name: &str, load: &JobLoad, common: &Common) -> Result<Planned, Failure> {
+        let question = self.ask(name, load, true).await?;
+        if let Some(wanted) = &load.incremental {
+            let of_load = |failure| self.of_load(name, failure);
+            load.shape.check_incremental().map_err(of_load)?;
+            let to = load.destinations();
+            let to: Vec<_> = to.iter().map(|to| to.as_flags(None)).collect();
+            // A refusal of this load keeps nobody from seeing the others.
+            let refused = |failure| match failure {
+                Failure::Usage(text) => Error::new(ErrorKind::InvalidOption, text).into(),
+                Failure::Failed(text) => Error::new(ErrorKind::InvalidData, text).into(),
+                other => other,
+            };
+            let next = Next::find(&question, wanted, &to, Some(name)).await;
+            let next = next.map_err(refused)?;
+            let planned = load::plan_next(&next, &question, Some(name), common).await;
+            return planned.map_err(refused);
+        }
+        let loads = self.destinations(name, &question, load, None)?;
+        let planned = load::all(&question, loads.into_iter().map(|load| load.to)).plan();
+        outcome::plans(planned.await?, &question.connection, common)
     }
 }
 

@@ -68,6 +68,12 @@ impl LoadAllBuilder {
         self
     }
 
+    /// Says what rows these are a part of, as [`Input::part_of`] does.
+    pub fn part_of(mut self, origin: impl Into<String>) -> Self {
+        self.input = self.input.part_of(origin);
+        self
+    }
+
     /// Puts an operator between the rows and all destinations, behind those that are there.
     pub fn through(mut self, operator: impl Operator) -> Self {
         self.input = self.input.through(operator);

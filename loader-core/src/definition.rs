@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Error, ErrorKind, KeySchema, LoadOptions, Result, Settings};
+use crate::{Error, ErrorKind, Input, KeySchema, LoadOptions, Result, Settings};
 
 /// The form's version; those of another version are not compared.
 const VERSION: &str = "1";
+
+/// The part that says what the rows are a part of.
+const ORIGIN: &str = "origin";
 
 /// A digest of each part of what a load means: its rows (the query and its parameters), mode, keys, rule for null keys, schema
 /// evolution, and the loader's options that change what arrives. How it runs (batch sizes, parallelism, retries, timeout) is
@@ -33,9 +36,9 @@ impl Definition {
         &self.0
     }
 
-    /// Of a load of these rows. `input` says what the rows are, where that is known.
+    /// Of a load of these rows, which say what they are where that is known.
     pub(crate) fn of(
-        input: Option<&str>,
+        input: &Input,
         load: &LoadOptions,
         options: &Settings,
         known: &KeySchema,
@@ -49,7 +52,14 @@ impl Definition {
                 load.schema_evolution.to_string(),
             ),
         ];
-        parts.extend(input.map(|input| ("query".to_owned(), digest(input))));
+        let query = input.definition().map(|rows| ("query", rows));
+        let origin = input.origin().map(|origin| (ORIGIN, origin));
+        parts.extend(
+            query
+                .into_iter()
+                .chain(origin)
+                .map(|(part, text)| (part.to_owned(), digest(text))),
+        );
         for (key, setting) in options.iter() {
             if known.is_tuning(key) || known.holds_secrets(key) {
                 continue;
@@ -77,6 +87,12 @@ impl Definition {
         parts.sort_unstable();
         parts.dedup();
         parts.into_iter().map(|part| (*part).to_owned()).collect()
+    }
+
+    /// Whether the load's rows were a part of this: what [`Input::part_of`] said of them. `None` where that is not recorded.
+    pub fn is_part_of(&self, origin: &str) -> Option<bool> {
+        let parts = self.parts()?;
+        parts.get(ORIGIN).map(|known| *known == digest(origin))
     }
 
     fn parts(&self) -> Option<BTreeMap<&str, &str>> {
@@ -139,6 +155,9 @@ impl Mark {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow_schema::Schema;
     use schemars::JsonSchema;
 
     use super::*;
@@ -153,11 +172,16 @@ mod tests {
         pin: Option<Secret>,
     }
 
+    fn rows() -> Input {
+        Input::table(Arc::new(Schema::empty()), Vec::new())
+    }
+
     fn of(input: &str, change: impl FnOnce(&mut LoadOptions, &mut Settings)) -> Definition {
         let (mut load, mut options) = (LoadOptions::default(), Settings::new());
         options.set("folder", "a", "test");
         change(&mut load, &mut options);
-        Definition::of(Some(input), &load, &options, &KeySchema::of::<Options>())
+        let input = rows().defined_as(input);
+        Definition::of(&input, &load, &options, &KeySchema::of::<Options>())
     }
 
     #[test]
@@ -184,5 +208,20 @@ mod tests {
         let future = Definition::from_text("2 something else");
         assert!(one.check_recorded(Some(&future), "x").is_ok());
         assert!(one.as_str().is_ascii());
+        let (load, options, known) = (
+            LoadOptions::default(),
+            Settings::new(),
+            KeySchema::of::<Options>(),
+        );
+        let part = rows().defined_as("window 1").part_of("select 1");
+        let part = Definition::of(&part, &load, &options, &known);
+        assert_eq!(
+            [
+                part.is_part_of("select 1"),
+                part.is_part_of("select 2"),
+                one.is_part_of("select 1")
+            ],
+            [Some(true), Some(false), None]
+        );
     }
 }

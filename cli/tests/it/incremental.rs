@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use arrowload_testkit::ThrowawayPostgres;
 use serde_json::Value;
 
 use crate::{Ended, Place};
@@ -115,7 +116,8 @@ fn the_query_may_use_the_mark_and_what_no_mark_is_true_of_is_refused() {
     assert_eq!(json(&place.run(&load))["error"], Value::Null);
     assert_eq!(ids(&place), [0; 0]);
     let sql = "SELECT id, value FROM data WHERE id >= $cursor";
-    let load = [&LOAD[..], &["--sql", sql, "--initial", "2"]].concat();
+    let load = ["--sql", sql, "--initial", "2", "--incremental-name", "all"];
+    let load = [&LOAD[..], &load].concat();
     assert_eq!(json(&place.run(&load))["rows"], 1);
     place.write("nulls.csv", "id,value\n1,1\n,2\n");
     for (more, code, words) in [
@@ -190,6 +192,267 @@ fn the_query_may_use_both_ends_of_the_window_and_must_fill_it() {
     let ended = place.run(&with(text, &["--incremental-name", "text"]));
     assert!(
         ended.code == 2 && ended.err.contains("there is no $cursor_end"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_target_has_one_mark_however_it_is_spelt() {
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    // As the first versions named it: with the target as it is spelt.
+    let older = [&LOAD[..], &["--incremental-name", "target/id"]].concat();
+    assert_eq!(json(&place.run(&older))["rows"], 2);
+    let whole = format!("delta://{}/target", place.path().display());
+    let into = |to: &str| {
+        let mut load = LOAD.map(str::to_owned);
+        load[4] = to.to_owned();
+        let load: Vec<&str> = load.iter().map(String::as_str).collect();
+        json(&place.run(&load))
+    };
+    assert_eq!(into("delta://target")["status"], "nothing new");
+    source(&place, [1, 2, 3, 4]);
+    assert_eq!(into("delta://target")["rows"], 1);
+    for spelt in ["delta://./target", &whole, "delta://target"] {
+        assert_eq!(into(spelt)["status"], "nothing new", "{spelt}");
+    }
+    source(&place, [1, 2, 3, 4, 5]);
+    assert_eq!(into(&whole)["rows"], 1);
+    let mut state = LOAD;
+    (state[0], state[4]) = ("show", "delta://./target");
+    let shown = json(&place.run(&[&["state"][..], &state].concat()));
+    assert_eq!((&shown["mark"], &shown["loads"]), (&"5".into(), &2.into()));
+    assert_eq!(ids(&place), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_mark_of_another_query_is_refused_until_somebody_says_that_it_holds() {
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    assert_eq!(json(&place.run(&LOAD))["rows"], 2);
+    place.write("other.csv", "id,value\n1,7\n2,7\n9,7\n");
+    let other = |more: &[&str]| {
+        let mut load = LOAD;
+        load[2] = "other.csv";
+        place.run(&[&load[..], more].concat())
+    };
+    let ended = other(&[]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    for words in [
+        "the mark 3",
+        "another query",
+        "--incremental-name",
+        "state set --mark '3'",
+    ] {
+        assert!(ended.err.contains(words), "{words}: {ended:?}");
+    }
+    let ended = other(&["--dry-run"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    // A mark of its own.
+    assert_eq!(json(&other(&["--incremental-name", "other"]))["rows"], 2);
+    assert_eq!(ids(&place), [1, 1, 2, 2]);
+    // One more condition is another query too, and is gone on with once that is said.
+    source(&place, [1, 2, 3, 4, 5]);
+    let changed = ["--where", "value < 100"];
+    let state = |action: &[&str], more: &[&str]| {
+        place.run(&[&["state"], action, &LOAD[1..], more].concat())
+    };
+    assert_eq!(place.run(&[&LOAD[..], &changed].concat()).code, 2);
+    assert_eq!(json(&state(&["show"], &changed))["of_another_query"], true);
+    assert_eq!(json(&state(&["show"], &[]))["of_another_query"], false);
+    assert_eq!(state(&["set", "--mark", "3"], &changed).code, 0);
+    assert_eq!(json(&place.run(&[&LOAD[..], &changed].concat()))["rows"], 2);
+    assert_eq!(ids(&place), [1, 1, 2, 2, 3, 4]);
+}
+
+#[test]
+fn standard_input_is_the_same_source_each_time() {
+    let place = Place::new();
+    let mut load = LOAD;
+    load[2] = "-";
+    for (rows, expected) in [("id\n1\n2\n", 1), ("id\n2\n3\n4\n", 2)] {
+        let ended = Ended::of(place.command(&load).write_stdin(rows));
+        assert_eq!(json(&ended)["rows"], expected, "{ended:?}");
+    }
+    assert_eq!(ids(&place), [1, 2, 3]);
+}
+
+#[test]
+fn rows_that_come_late_are_read_though_nothing_newer_has_come() {
+    let place = Place::new();
+    source(&place, [1, 6, 8]);
+    let lag = ["--lag", "4", "--mode", "upsert", "--keys", "id"];
+    let lag = [&LOAD[..], &lag].concat();
+    assert_eq!(json(&place.run(&lag))["rows"], 2);
+    source(&place, [1, 5, 6, 8]);
+    let late = json(&place.run(&lag));
+    assert_eq!(late["keys"]["inserted"], 1, "{late}");
+    assert_eq!(ids(&place), [1, 5, 6]);
+    let shown = json(&place.run(&[&["state", "show"], &LOAD[1..]].concat()));
+    assert_eq!(shown["mark"], "8");
+    // Without rows within the lag there is nothing to load.
+    source(&place, [1, 8]);
+    assert_eq!(json(&place.run(&lag))["status"], "nothing new");
+}
+
+#[test]
+fn what_would_lose_rows_for_good_is_refused() {
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    for cut in [["--limit", "2"], ["--sample", "50%"]] {
+        let ended = place.run(&[&LOAD[..], &cut].concat());
+        assert!(
+            ended.code == 2 && ended.err.contains("do not go together"),
+            "{ended:?}"
+        );
+    }
+    place.write(
+        "job.toml",
+        "[loads.one]\nfrom = \"source.csv\"\nto = \"delta://target\"\nincremental = { cursor = \"id\" }\nshape = { limit = 2 }\n",
+    );
+    let error = place.refused(2, &["run", "job.toml"]);
+    assert!(
+        error.contains("loads.one") && error.contains("do not go together"),
+        "{error}"
+    );
+    assert!(ids(&place).is_empty());
+    for (rows, words) in [
+        ("x\n1.5\nNaN\n", "is NaN in some rows"),
+        ("x\n1.5\ninf\n", "is inf in some rows"),
+        ("x\n1.5\n-inf\n", "is -inf in some rows"),
+    ] {
+        place.write("floats.csv", rows);
+        let load = "load --from floats.csv --to delta://floats --incremental x";
+        let error = place.refused(1, &load.split(' ').collect::<Vec<_>>());
+        assert!(
+            error.contains(words)
+                && error.contains("target: floats")
+                && error.contains("Nothing was"),
+            "{error}"
+        );
+    }
+    place.write("floats.csv", "x\n1.5\n2.5e0\n");
+    let load = [
+        "load",
+        "--from",
+        "floats.csv",
+        "--to",
+        "delta://floats",
+        "--incremental",
+        "x",
+    ];
+    place.ok(&load);
+    let state = [&["state", "set", "--mark", "NaN"], &load[1..]].concat();
+    assert!(
+        place
+            .refused(2, &state)
+            .contains("no number that rows can come after")
+    );
+}
+
+#[test]
+fn the_mark_and_the_window_are_said_before_and_after() {
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    let load = [
+        "load",
+        "--from",
+        "source.csv",
+        "--to",
+        "delta://target",
+        "--incremental",
+        "id",
+    ];
+    let dry = [&load[..], &["--dry-run"]].concat();
+    let shown = place.ok(&dry);
+    assert!(shown.contains("no mark yet, after 0 loads"), "{shown}");
+    assert!(
+        shown.contains("incremental-by/id/1 would take the rows with id < 3, and leave the mark 3"),
+        "{shown}"
+    );
+    place.ok(&load);
+    assert!(
+        place
+            .ok(&dry)
+            .contains("mark 3, after 1 loads; nothing is new")
+    );
+    source(&place, [1, 2, 3, 4, 5]);
+    let shown = json(&place.run(&[&LOAD[..], &["--dry-run"]].concat()));
+    assert_eq!(
+        shown["incremental"],
+        serde_json::json!({
+            "status": "new", "mark": "3", "loads": 1, "load_id": "incremental-by/id/2", "rows": "id >= 3 and id < 5", "new_mark": "5"
+        })
+    );
+    assert_eq!(ids(&place), [1, 2]);
+    // In a job too.
+    place.write(
+        "job.toml",
+        "[loads.one]\nfrom = \"source.csv\"\nto = \"delta://target\"\nincremental = { cursor = \"id\" }\n",
+    );
+    let shown = place.ok(&["run", "job.toml", "--dry-run"]);
+    assert!(shown.contains("id >= 3 and id < 5"), "{shown}");
+    let state = |words: &[&'static str]| [&["state"], words, &load[1..]].concat();
+    let told = place.ok(&state(&["set", "--mark", "4"]));
+    assert!(told.contains("delta_lake `target` set to 4"), "{told}");
+    let told = place.ok(&state(&["reset"]));
+    assert!(told.contains("taken away"), "{told}");
+    // A column that is not there has no mark.
+    let mut misspelt = state(&["show"]);
+    misspelt.pop();
+    misspelt.push("idd");
+    let ended = place.run(&misspelt);
+    assert!(ended.code != 0 && ended.err.contains("idd"), "{ended:?}");
+}
+
+#[test]
+fn numbers_of_postgresql_are_compared_as_numbers() {
+    let Some(server) = ThrowawayPostgres::available() else {
+        return;
+    };
+    let url = server.create_database("cli_cursor").expect("a database");
+    let sql = "CREATE TABLE n (free numeric, fixed numeric(10,2), f float8); \
+               INSERT INTO n SELECT i * 1.5, i * 1.5, i FROM generate_series(1, 12) i";
+    server.psql("cli_cursor", sql).expect("rows");
+    let place = Place::new();
+    let load = |cursor: &str, more: &[&str]| {
+        let to = format!("delta://{cursor}");
+        let load = [
+            "load",
+            "--from",
+            &url,
+            "--table",
+            "n",
+            "--to",
+            &to,
+            "--incremental",
+            cursor,
+        ];
+        place.run(&[&load[..], more].concat())
+    };
+    let ended = load("free", &[]);
+    assert!(
+        ended.code == 2
+            && ended.err.contains("--cast free=decimal")
+            && !ended.err.contains("$cursor"),
+        "{ended:?}"
+    );
+    for (cursor, more) in [
+        ("free", &["--cast", "free=decimal(10,2)"][..]),
+        ("fixed", &[]),
+        ("f", &[]),
+    ] {
+        for told in ["11 rows", "nothing is new"] {
+            let ended = load(cursor, more);
+            assert!(ended.out.contains(told), "{cursor}: {ended:?}");
+        }
+    }
+    server
+        .psql("cli_cursor", "UPDATE n SET f = 'NaN' WHERE f = 1")
+        .expect("a NaN");
+    let ended = load("f", &[]);
+    assert!(
+        ended.code == 1 && ended.err.contains("is NaN in some rows"),
         "{ended:?}"
     );
 }

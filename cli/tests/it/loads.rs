@@ -323,3 +323,38 @@ fn a_load_without_a_row_is_refused_where_that_is_asked_for() {
     assert_eq!(empty(&["--to", "out.csv"]).code, 0);
     assert_eq!(place.read("out.csv"), "id,name\n");
 }
+
+#[test]
+fn a_cast_or_a_declared_type_changes_no_value_silently() {
+    let place = Place::new();
+    place.write("codes.csv", "code,at\n01067,2024-01-01T00:00:00+05:00\n");
+    place.write("codes.json", "{\"id\": 9007199254740993}\n");
+    place.write("ids.csv", "id,share\n9007199254740993,0.1\n");
+    for (arguments, words) in [
+        (
+            "load --from codes.csv --to out.parquet --cast code=int64",
+            "`01067` is no such value",
+        ),
+        (
+            "load --from codes.csv --to out.parquet --types at=text --cast at=timestamp",
+            "`2024-01-01T00:00:00+05:00` is no such value",
+        ),
+        (
+            "load --from ids.csv --to out.parquet --types id=float64",
+            "9007199254740993",
+        ),
+        (
+            "load --from codes.json --to out.parquet --types id=float64",
+            "9007199254740993",
+        ),
+    ] {
+        let ended = place.run(&arguments.split(' ').collect::<Vec<_>>());
+        assert!(
+            ended.code == 1 && ended.err.contains(words),
+            "{arguments}: {ended:?}"
+        );
+        assert!(!place.path().join("out.parquet").exists(), "{arguments}");
+    }
+    let load = "load --from ids.csv --to out.parquet --types share=float64";
+    place.ok(&load.split(' ').collect::<Vec<_>>());
+}

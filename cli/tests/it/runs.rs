@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{PEOPLE, Place};
+use crate::{Ended, PEOPLE, Place};
 
 const JOB: &str = r#"
 [loads.people]
@@ -114,6 +114,44 @@ fn a_run_has_the_id_of_its_scheduler() {
         code != 0 && message.is_some_and(|text| text.contains("this load_id was another load")),
         "{shown}"
     );
+    // To go on with the run would be refused each time.
+    let told = place.run(&["run", "job.toml", "--resume"]).out;
+    assert!(
+        told.contains("begin a new run") && !told.contains("goes on with the rest"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_run_that_nobody_knows_is_not_gone_on_with() {
+    let place = Place::new();
+    place.write("job.toml", JOB).write("people.csv", PEOPLE);
+    place.write("second.csv", "a\n1\n");
+    let (code, _) = run(&place, &["--run-id", "2024-01-01"]);
+    assert_eq!(code, 0);
+    let error = place.refused(2, &["run", "job.toml", "--resume", "2024-01-1"]);
+    assert!(
+        error.contains("no load of it has committed") && error.contains("--run-id 2024-01-1"),
+        "{error}"
+    );
+    assert_eq!([rows(&place, "people"), rows(&place, "second")], ["2", "1"]);
+    // On another machine it is known by what has committed.
+    let elsewhere = |arguments: &[&str]| {
+        let state = place.path().join("elsewhere");
+        Ended::of(place.command(arguments).env("XDG_STATE_HOME", state))
+    };
+    let ended = elsewhere(&["run", "job.toml", "--resume", "2024-01-01"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!([rows(&place, "people"), rows(&place, "second")], ["2", "1"]);
+    // One that has committed nothing is known where it began.
+    std::fs::remove_file(place.path().join("people.csv")).expect("removed");
+    let (code, _) = run(&place, &["--run-id", "2024-01-02"]);
+    assert_eq!(code, 1);
+    place.write("people.csv", PEOPLE);
+    let ended = elsewhere(&["run", "job.toml", "--resume", "2024-01-02"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    let (code, resumed) = run(&place, &["--resume", "2024-01-02"]);
+    assert_eq!((code, statuses(&resumed)), (0, ["loaded", "loaded"]));
 }
 
 #[test]

@@ -494,6 +494,11 @@ fn a_run_that_was_killed_is_gone_on_with() {
     killed.wait().expect("ended");
     pair.target(&format!("SELECT pg_terminate_backend(pid) {held}"));
     holder.join().expect("ended");
+    let unknown = pair.sync("public.*", &["--resume", "x", "-m", "append"]);
+    assert!(
+        unknown.code == 2 && unknown.err.contains("no load of it has committed"),
+        "{unknown:?}"
+    );
     let resumed = pair.ok(
         "public.*",
         &["--run-id", "nightly", "-m", "append", "--output", "json"],

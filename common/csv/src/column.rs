@@ -409,10 +409,8 @@ pub(crate) fn column(kind: &ColumnType, rules: &Rules, rows: usize) -> Result<Bo
         T::UInt32 => integers::<UInt32Type>(data_type, rows, style),
         T::UInt64 => integers::<UInt64Type>(data_type, rows, style),
         T::Float64 if strict => by::<Float64Type>(data_type, rows, style, number::exact),
-        T::Float64 => {
-            by::<Float64Type>(data_type, rows, style, |text| number::nearest(text, false))
-        }
-        T::Float32 => by::<Float32Type>(data_type, rows, style, number::nearest_single),
+        T::Float64 => by::<Float64Type>(data_type, rows, style, number::meant),
+        T::Float32 => by::<Float32Type>(data_type, rows, style, number::meant_single),
         _ => return exact_column(kind, rules, rows),
     })
 }

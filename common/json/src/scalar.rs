@@ -311,13 +311,13 @@ pub(crate) fn scalar(kind: &ColumnType, rules: &Arc<Rules>) -> Result<Box<dyn Sc
         ),
         T::Float64 => primitives::<Float64Type>(
             data_type,
-            |num, text| short_float(num).or_else(|| number::nearest(text, false)),
-            |text| number::nearest(text, false),
+            |num, text| short_float(num).or_else(|| number::meant(text)),
+            number::meant,
         ),
         T::Float32 => primitives::<Float32Type>(
             data_type,
-            |_, text| number::nearest_single(text),
-            number::nearest_single,
+            |_, text| number::meant_single(text),
+            number::meant_single,
         ),
         _ => return exact(kind, rules),
     })

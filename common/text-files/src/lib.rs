@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod encoding;
+mod float;
 mod input;
 pub mod number;
 mod options;

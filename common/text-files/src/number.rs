@@ -5,6 +5,7 @@
 
 use arrow_buffer::i256;
 
+pub use crate::float::{meant, meant_single, unchanged, unchanged_single};
 use crate::text::{Pointed, Text, digits, wide_digits};
 
 /// How numbers are written.
@@ -301,7 +302,13 @@ pub fn decimal(text: Text<'_>, precision: u8, scale: usize, strict: bool) -> Opt
 
 /// As [`decimal`], for every number.
 #[inline(never)]
-fn any_decimal(tail: &[u8], len: usize, precision: u8, scale: usize, strict: bool) -> Option<i128> {
+pub(crate) fn any_decimal(
+    tail: &[u8],
+    len: usize,
+    precision: u8,
+    scale: usize,
+    strict: bool,
+) -> Option<i128> {
     let text = Text::new(tail, len);
     let parts = Parts::of(text, scale, strict)?;
     let mut fraction = parts.fraction;
@@ -520,17 +527,34 @@ pub fn nearest(text: Text<'_>, strict: bool) -> Option<f64> {
     (value.is_finite() && value != 0.0).then_some(value)
 }
 
-/// The single float nearest to the number, as [`nearest`].
-pub fn nearest_single(text: Text<'_>) -> Option<f32> {
-    match float_parts(text, false)? {
-        Float::Special(value) => Some(value as f32),
-        Float::Finite { significant: 0, .. } => nearest(text, false).map(|zero| zero as f32),
-        Float::Finite { .. } => {
-            let bytes = text.bytes();
-            let bytes = bytes.strip_prefix(b"+").unwrap_or(bytes);
-            let value: f32 = std::str::from_utf8(bytes).ok()?.parse().ok()?;
-            (value.is_finite() && value != 0.0).then_some(value)
+/// Whether the text is the number that a float's shortest form is.
+pub(crate) fn is_shortest(text: Text<'_>, shortest: &str) -> bool {
+    let (Some(written), Some(shown)) = (
+        float_parts(text, false),
+        float_parts(Text::of(shortest.as_bytes()), true),
+    ) else {
+        return false;
+    };
+    match (written, shown) {
+        (
+            Float::Finite {
+                mantissa,
+                exponent,
+                significant,
+                ..
+            },
+            Float::Finite {
+                mantissa: again,
+                exponent: at,
+                significant: digits,
+                ..
+            },
+        ) => {
+            significant <= 19
+                && (again, digits) == (mantissa, significant)
+                && (at == exponent || significant == 0)
         }
+        _ => false,
     }
 }
 
@@ -539,7 +563,6 @@ pub fn exact(text: Text<'_>) -> Option<f64> {
     let parts = float_parts(text, true)?;
     let value = nearest(text, true)?;
     let Float::Finite {
-        mantissa,
         exponent,
         significant,
         ..
@@ -551,22 +574,7 @@ pub fn exact(text: Text<'_>) -> Option<f64> {
     if significant <= 15 && (-300..300).contains(&exponent) {
         return Some(value);
     }
-    let mut buffer = zmij::Buffer::new();
-    let shortest = buffer.format_finite(value);
-    match float_parts(Text::of(shortest.as_bytes()), true)? {
-        Float::Finite {
-            mantissa: again,
-            exponent: at,
-            significant: digits,
-            ..
-        } if significant <= 19
-            && (again, digits) == (mantissa, significant)
-            && (at == exponent || significant == 0) =>
-        {
-            Some(value)
-        }
-        _ => None,
-    }
+    is_shortest(text, zmij::Buffer::new().format_finite(value)).then_some(value)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::{BatchStream, Error, ErrorKind, Query, Reading, Result, Source};
 pub struct Input {
     rows: Rows,
     definition: Option<String>,
+    origin: Option<String>,
     finds_types: bool,
 }
 
@@ -63,6 +64,7 @@ impl Input {
                 schema: None,
             },
             definition: None,
+            origin: None,
             finds_types: false,
         }
     }
@@ -90,6 +92,7 @@ impl Input {
         Self {
             rows: Rows::Once(Mutex::new(Some(stream))),
             definition: None,
+            origin: None,
             finds_types: false,
         }
     }
@@ -135,6 +138,14 @@ impl Input {
         self
     }
 
+    /// Says what rows these are a part of, such as the query of an incremental load without its window: it is recorded in the
+    /// [`Definition`](crate::Definition) beside what the rows are.
+    #[must_use]
+    pub fn part_of(mut self, origin: impl Into<String>) -> Self {
+        self.origin = Some(origin.into());
+        self
+    }
+
     /// Says whether `open` heeds [`Reading::types`]: only then is a target asked for them.
     #[must_use]
     pub fn finding_types(mut self, finds: bool) -> Self {
@@ -152,6 +163,7 @@ impl Input {
         Self {
             // An operator may change what a column is.
             finds_types: false,
+            origin: self.origin.clone(),
             rows: Rows::Through(Box::new(self), Arc::new(operator)),
             definition,
         }
@@ -160,6 +172,11 @@ impl Input {
     /// What the rows are, where that is known.
     pub fn definition(&self) -> Option<&str> {
         self.definition.as_deref()
+    }
+
+    /// What they are a part of, where that is known.
+    pub fn origin(&self) -> Option<&str> {
+        self.origin.as_deref()
     }
 
     pub(crate) fn finds_types(&self) -> bool {

@@ -63,7 +63,7 @@ impl<'a> Sink<'a> {
             loader,
             spec,
             load_id,
-            definition: Definition::of(input.definition(), &spec.load, &spec.options, &known),
+            definition: Definition::of(input, &spec.load, &spec.options, &known),
             sharers,
             input_is_repeatable: input.is_repeatable(),
             started: spec.started.unwrap_or_else(Instant::now),
