@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use arrowload::{Error, ErrorKind};
+use arrowload::{Error, ErrorKind, Plan};
 use serde_json::json;
 
 use crate::args::{Common, From, Report};
@@ -116,10 +116,21 @@ impl Work {
             }
             let (object, exit) = match self.plan(name, load, common).await {
                 Ok(planned) => (planned.object, planned.exit),
-                Err(Failure::Load(error)) => {
-                    say(&error, common.verbose > 0);
-                    (machine::failure(machine::error(&error)), Exit::of(&error))
-                }
+                Err(Failure::Load(error)) => match self.unmade(load).await {
+                    Some(before) => {
+                        if !is_json && !common.quiet {
+                            show::print(&format!(
+                                "  cannot be planned yet: it runs after `{before}`, whose target is not there; without it: {error}"
+                            ))?;
+                        }
+                        let waits = json!({ "status": "waits", "after": before, "error": machine::error(&error) });
+                        (waits, Exit::Done)
+                    }
+                    None => {
+                        say(&error, common.verbose > 0);
+                        (machine::failure(machine::error(&error)), Exit::of(&error))
+                    }
+                },
                 Err(other) => return Err(other),
             };
             entries.insert(name.clone(), object);
@@ -138,6 +149,37 @@ impl Work {
 }
 
 impl Work {
+    /// A load that this one waits for, and that has yet to make its target, which this one may read.
+    async fn unmade(&self, load: &JobLoad) -> Option<String> {
+        for before in &load.after {
+            let Some(other) = self.job.loads.get(before) else {
+                continue;
+            };
+            let Ok(question) = self.ask(before, other, true).await else {
+                continue;
+            };
+            let Ok(loads) = self.destinations(before, &question, other, None) else {
+                continue;
+            };
+            let planned = load::all(&question, loads.into_iter().map(|load| load.to)).plan();
+            let is_new = |plan: &Plan| !plan.target_exists;
+            let planned = planned.await.unwrap_or_default();
+            let plans: Vec<&Plan> = planned
+                .iter()
+                .filter_map(|one| one.result.as_ref().ok())
+                .collect();
+            // What cannot be planned itself may wait for another.
+            let is_unmade = match plans.is_empty() {
+                true => Box::pin(self.unmade(other)).await.is_some(),
+                false => plans.into_iter().any(is_new),
+            };
+            if is_unmade {
+                return Some(before.clone());
+            }
+        }
+        None
+    }
+
     /// Shows the plan of a load.
     async fn plan(&self, name: &str, load: &JobLoad, common: &Common) -> Result<Planned, Failure> {
         let question = self.ask(name, load, true).await?;

@@ -213,3 +213,35 @@ fn a_run_is_not_gone_on_with_by_another_job_of_its_name() {
     let elsewhere = place.ok(&["run", "job.toml", "--resume", id]);
     assert_eq!(elsewhere.matches("already there").count(), 3, "{elsewhere}");
 }
+
+#[test]
+fn a_plan_of_what_a_load_before_has_yet_to_make_waits() {
+    let place = Place::new();
+    place.write("people.csv", PEOPLE).write(
+        "job.toml",
+        "name = \"chain\"\n[loads.a]\nfrom = \"people.csv\"\nto = \"file\"\ntarget = \"a.parquet\"\n\
+         [loads.b]\nsql = \"SELECT id FROM 'a.parquet'\"\nto = \"file\"\ntarget = \"b.parquet\"\nafter = [\"a\"]\n\
+         [loads.c]\nsql = \"SELECT id FROM 'b.parquet'\"\nto = \"file\"\ntarget = \"c.parquet\"\nafter = [\"b\"]\n",
+    );
+    let planned = place.run(&["run", "job.toml", "--dry-run"]);
+    assert_eq!(planned.code, 0, "{planned:?}");
+    assert!(
+        planned
+            .out
+            .contains("it runs after `a`, whose target is not there")
+            && planned.out.contains("it runs after `b`"),
+        "{planned:?}"
+    );
+    let object: Value =
+        serde_json::from_str(&place.ok(&["run", "job.toml", "-n", "--output", "json"]))
+            .expect("an object");
+    assert_eq!(object["loads"]["b"]["status"], "waits", "{object:#}");
+    place.ok(&["run", "job.toml"]);
+    // Once it is there, a query that is wrong is wrong.
+    let job = place
+        .read("job.toml")
+        .replace("SELECT id FROM 'a", "SELECT di FROM 'a");
+    place.write("job.toml", &job);
+    let planned = place.run(&["run", "job.toml", "--dry-run"]);
+    assert_ne!(planned.code, 0, "{planned:?}");
+}
