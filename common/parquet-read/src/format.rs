@@ -80,8 +80,7 @@ impl FileFormat for Format {
             .map(|object| async {
                 let facts = Facts::load(store, object, &loading, &self.options).await?;
                 // Schemas that are merged keep one column of a name.
-                refuse_twins(&facts.schema)
-                    .map_err(|error| through(error.with("file", &object.location)))?;
+                refuse_twins(&facts.schema).map_err(through)?;
                 Ok::<_, DataFusionError>(facts.schema.as_ref().clone())
             })
             .boxed()

@@ -36,7 +36,8 @@ impl JsonLayout {
         let found = columns.filter(|(column, _)| {
             let (name, options) = (&column.name, &self.options);
             let found = column.mark != Mark::Declared || self.joined.contains(name);
-            found || options.strict_types.contains_key(name)
+            // The name of a flattened column is not the way to its values.
+            !options.flatten && (found || options.strict_types.contains_key(name))
         });
         let types = found.filter_map(|(column, field)| {
             let name = match is_json(field) {
