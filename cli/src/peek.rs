@@ -23,6 +23,8 @@ struct Peeked {
     format: String,
     found: String,
     rows: Option<u64>,
+    /// What could not be read as it stands.
+    notes: String,
     columns: Vec<Column>,
     first: Vec<RecordBatch>,
     /// Why the first rows end early.
@@ -32,6 +34,8 @@ struct Peeked {
 struct Column {
     name: String,
     data_type: String,
+    /// Whether that can be declared.
+    is_declarable: bool,
     certainty: String,
     reason: String,
 }
@@ -110,6 +114,7 @@ async fn peek(file: &str, args: &PeekArgs) -> Result<Peeked, Failure> {
         format: String::new(),
         found: String::new(),
         rows: None,
+        notes: String::new(),
         columns: Vec::new(),
         first,
         broken,
@@ -120,9 +125,17 @@ async fn peek(file: &str, args: &PeekArgs) -> Result<Peeked, Failure> {
             peeked.format = text("format")?;
             peeked.found = text("found")?;
             peeked.rows = text("rows")?.parse().ok();
+            if peeked.notes.is_empty() {
+                peeked.notes = text("notes")?;
+            }
+            let declarable = text("type")?;
             peeked.columns.push(Column {
                 name: text("name")?,
-                data_type: text("type")?,
+                is_declarable: !declarable.is_empty(),
+                data_type: match declarable.is_empty() {
+                    true => text("arrow_type")?,
+                    false => declarable,
+                },
                 certainty: text("certainty")?,
                 reason: text("reason")?,
             });
@@ -198,6 +211,9 @@ impl Peeked {
             &["", "column", "type", "", "why"],
             self.columns.iter().enumerate().map(row).collect(),
         ))?;
+        if !self.notes.is_empty() {
+            print(&format!("\n{}", printable(&self.notes)))?;
+        }
         print("")?;
         if let Some(grid) = grid_of(&self.first)? {
             let (text, left_out) = grid.draw(if wide { None } else { show::width() });
@@ -212,20 +228,18 @@ impl Peeked {
     /// The types as `--types` takes them.
     fn declared(&self) -> String {
         let is_odd = |name: &str| name.contains([',', '=', '\'', '(', ')']);
-        if self.columns.iter().any(|column| is_odd(&column.name)) {
-            let types = self
-                .columns
-                .iter()
-                .map(|column| (column.name.clone(), column.data_type.clone().into()));
+        // Lists and structs have no names that are read.
+        let columns = self.columns.iter().filter(|column| column.is_declarable);
+        if columns.clone().any(|column| is_odd(&column.name)) {
+            let types =
+                columns.map(|column| (column.name.clone(), column.data_type.clone().into()));
             let types: serde_json::Map<String, Value> = types.collect();
             return format!(
                 "--read-option 'types={}'",
                 Value::Object(types).to_string().replace('\'', "'\\''")
             );
         }
-        let types: Vec<String> = self
-            .columns
-            .iter()
+        let types: Vec<String> = columns
             .map(|column| format!("{}={}", column.name, column.data_type))
             .collect();
         format!("--types '{}'", types.join(","))
@@ -245,6 +259,7 @@ impl Peeked {
             "format": self.format,
             "found": self.found,
             "rows": self.rows,
+            "notes": self.notes,
             "columns": columns.collect::<Vec<_>>(),
             "first": rows_as_json(&self.first)?,
         }))

@@ -277,14 +277,19 @@ pub(crate) fn logs(common: &Common, telemetry: &Telemetry) {
     let told = Told {
         shows: !json && common.verbose == 0,
     };
-    let of_pipeline = filter_fn(|metadata| {
-        *metadata.level() == tracing::Level::WARN && metadata.target().starts_with("arrowload_core")
+    // The pipeline warns of tries that failed, and the embedded engine of lines of files that are left out.
+    let warnings = filter_fn(|metadata| {
+        let target = metadata.target();
+        *metadata.level() == tracing::Level::WARN
+            && ["arrowload_core", "arrowload_datafusion"]
+                .iter()
+                .any(|ours| target.starts_with(ours))
     });
     // Spans are for traces: a line says itself what it is about.
     let lines = lines.with_filter(targets.and(filter_fn(|metadata| metadata.is_event())));
     let registry = tracing_subscriber::registry()
         .with(lines)
-        .with(told.with_filter(of_pipeline));
+        .with(told.with_filter(warnings));
     #[cfg(feature = "otlp")]
     let registry = registry.with(telemetry.traces().map(|tracer| {
         let ours =
@@ -302,7 +307,7 @@ pub(crate) fn logs(common: &Common, telemetry: &Telemetry) {
     registry.init();
 }
 
-/// What the pipeline tells of tries that failed: said at once, and kept for the report.
+/// What warnings tell: said at once. Tries of the pipeline that failed are kept for the report.
 struct Told {
     /// Nothing else says it.
     shows: bool,

@@ -51,6 +51,52 @@ fn a_file_beside_a_query_is_the_table_that_the_query_names() {
 }
 
 #[test]
+fn lines_that_are_left_out_are_said_once() {
+    let place = Place::new();
+    place.write("r.csv", "Report\n\nid,name\n1,Ada\n2,Bob\n\nTotal: 2\n");
+    let warned = |ended: &Ended| {
+        for line in ["r.csv`: lines 1 to 2 are", "r.csv`: the last 2 lines"] {
+            assert_eq!(ended.err.matches(line).count(), 1, "{line}: {ended:?}");
+        }
+    };
+    for command in [
+        &["query", "--from", "r.csv", "--format", "csv"][..],
+        &["load", "--from", "r.csv", "--to", "r.parquet"],
+        &["query", "-v", "--from", "r.csv", "--format", "csv"],
+    ] {
+        let ended = Ended::of(&mut place.command(command));
+        assert_eq!(ended.code, 0, "{ended:?}");
+        warned(&ended);
+    }
+    let told = ["query", "--from", "r.csv", "--read-option", "skip=2"];
+    let told = [
+        &told[..],
+        &["--read-option", "skip_footer=2", "--format", "csv"],
+    ]
+    .concat();
+    let ended = Ended::of(&mut place.command(&told));
+    assert_eq!(
+        (ended.out.as_str(), ended.err.as_str()),
+        ("id,name\n1,Ada\n2,Bob\n", "")
+    );
+    let shown = place.ok(&["peek", "r.csv"]);
+    assert!(shown.contains("lines 1 to 2 are"), "{shown}");
+    // A guess is said, and types that have no name are shown, and not declared.
+    let latin = b"id,name\n1,M\xfcller\n";
+    std::fs::write(place.path().join("g.csv"), latin).expect("written");
+    let shown = place.ok(&["peek", "g.csv"]);
+    assert!(shown.contains("read as windows-1252"), "{shown}");
+    place.write("n.ndjson", "{\"a\":[1.5],\"b\":{\"c\":1},\"d\":2}\n");
+    let shown = place.ok(&["peek", "n.ndjson"]);
+    assert!(
+        shown.contains("List(") && shown.contains("Struct("),
+        "{shown}"
+    );
+    let types = place.ok(&["peek", "--emit-types", "n.ndjson"]);
+    assert_eq!(types, "--types 'd=int64'\n");
+}
+
+#[test]
 fn folders_patterns_and_connections_to_files_are_read() {
     let place = Place::new();
     std::fs::create_dir(place.path().join("lake")).expect("a folder");

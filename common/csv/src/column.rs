@@ -242,9 +242,9 @@ impl<O: OffsetSizeTrait> Column for Bytes<O> {
         self.values.reserve(bytes + SHORT);
         self.offsets.reserve(cells.fields.len() / cells.width);
         for (row, field) in cells.column(index).enumerate() {
-            if nulls.may_be(field.len()) && !field.is_escaped() {
+            if field.is_missing() || nulls.may_be(field.len()) && !field.is_escaped() {
                 let bytes = &cells.data[field.start()..field.end()];
-                if nulls.is_null(bytes, field.is_quoted()) {
+                if field.is_missing() || nulls.is_null(bytes, field.is_quoted()) {
                     self.valid.append_null();
                     self.offsets.push(O::usize_as(self.values.len()));
                     continue;
@@ -309,7 +309,8 @@ impl Column for Views {
     ) -> std::result::Result<(), usize> {
         for (row, field) in cells.column(index).enumerate() {
             let text = cells.text(field, &mut self.scratch);
-            if nulls.may_be(text.len()) && nulls.is_null(text.bytes(), field.is_quoted()) {
+            let null = nulls.may_be(text.len()) && nulls.is_null(text.bytes(), field.is_quoted());
+            if null || field.is_missing() {
                 self.values.append_null();
             } else {
                 let text = std::str::from_utf8(text.bytes()).map_err(|_| row)?;
@@ -410,6 +411,7 @@ pub(crate) fn column(kind: &ColumnType, rules: &Rules, rows: usize) -> Result<Bo
         T::UInt64 => integers::<UInt64Type>(data_type, rows, style),
         T::Float64 if strict => by::<Float64Type>(data_type, rows, style, number::exact),
         T::Float64 => by::<Float64Type>(data_type, rows, style, number::meant),
+        T::Float32 if strict => by::<Float32Type>(data_type, rows, style, number::unchanged_single),
         T::Float32 => by::<Float32Type>(data_type, rows, style, number::meant_single),
         _ => return exact_column(kind, rules, rows),
     })

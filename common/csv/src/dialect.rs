@@ -78,6 +78,8 @@ pub struct Dialect {
     pub line_end: LineEnd,
     /// What begins a line that is no row.
     pub comment: Option<String>,
+    /// Whether that was found and not declared: then a line with the fields of a row is not passed over.
+    pub comment_found: bool,
     /// Whether blanks around values are left out.
     pub trim: bool,
     /// Lines before the header, or before the rows where there is no header.
@@ -107,6 +109,7 @@ impl Default for Dialect {
             escape: Escape::Doubled,
             line_end: LineEnd::Lf,
             comment: None,
+            comment_found: false,
             trim: false,
             preamble: 0,
             header_rows: 1,

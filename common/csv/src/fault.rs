@@ -121,6 +121,10 @@ impl RefusedRow {
             ),
             Fault::Long(_) => format!("{}, and the table has {}", self.fault, self.expected),
             Fault::AfterQuote | Fault::Unclosed => self.fault.to_string(),
+            Fault::LikeComment => format!(
+                "{}; `comment = \"\"` takes all lines for rows, and a `comment` that is declared leaves it out",
+                self.fault
+            ),
             Fault::NotText => format!("{}; declare its `encoding`", self.fault),
         };
         Error::new(ErrorKind::InvalidData, message)

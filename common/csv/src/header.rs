@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use arrow_schema::DataType;
 use arrowload_common_text_files::{Class, Profile, classify};
+use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::guess::Row;
 use crate::nulls::Nulls;
-use crate::sniff::{Sniffer, cell_text};
+use crate::sniff::{Sniffer, cell_text, lines_to};
 use crate::syntax::Syntax;
 
 /// Rows that the columns are judged by.
@@ -36,12 +37,15 @@ pub(crate) enum Evidence {
 
 impl Sniffer<'_> {
     /// The number of the first row of the table: what stands before it is not like it.
-    pub(crate) fn first_row(&self, text: &[u8], body: &[&Row], common: usize) -> usize {
+    ///
+    /// # Errors
+    /// When what stands above the names is a table itself.
+    pub(crate) fn first_row(&self, text: &[u8], body: &[&Row], common: usize) -> Result<usize> {
         if self.options.skip.is_some() || common < 2 {
-            return 0;
+            return Ok(0);
         }
         let Some(first) = body.iter().position(|row| row.width() == common) else {
-            return 0;
+            return Ok(0);
         };
         let apart = |row: usize| {
             text[body[row].next..body[row + 1].start]
@@ -49,12 +53,44 @@ impl Sniffer<'_> {
                 .any(|byte| matches!(byte, b'\n' | b'\r'))
         };
         let headed = self.find_header(text, &body[first..]).0 > 0;
-        // Rows of another length that stand next to the others, and above no names, are rows that do not fit.
-        let near = |row: &usize| body[*row].width() > 1 && !apart(*row);
         if first > 0 && !headed {
-            return (0..first).rev().take_while(near).last().unwrap_or(first);
+            // Rows of another length that stand next to the others, and above no names, are rows that do not fit; so is what no
+            // remark looks like.
+            let near = |row: &usize| body[*row].width() > 1 && !apart(*row);
+            let near = (0..first).rev().take_while(near).last().unwrap_or(first);
+            let remark = |row: &&Row| self.is_remark(text, row, common);
+            return Ok(near.min(body[..first].iter().take_while(|row| remark(row)).count()));
         }
-        first + self.title_rows(text, &body[first..], common)
+        if !self.is_preamble(text, &body[..first], body.len() - first, common) {
+            let lines = Syntax::new(&self.dialect).lines(&text[..body[first].start]);
+            let message = format!(
+                "{} above what seems to be the table, and like rows of another one; `skip = {lines}` leaves them out, `skip = 0` reads from line 1 on",
+                lines_to(lines)
+            );
+            return Err(Error::new(ErrorKind::InvalidData, message).with("line", 1));
+        }
+        Ok(first + self.title_rows(text, &body[first..], common))
+    }
+
+    /// Whether rows are not like those of a table that has names and `below` rows, so that they can be left out.
+    fn is_preamble(&self, text: &[u8], above: &[&Row], below: usize, common: usize) -> bool {
+        let mut widths = BTreeSet::new();
+        above.len() <= below
+            && above.iter().all(|row| {
+                let width = row.width();
+                width == 1 || (self.is_remark(text, row, common) && widths.insert(width))
+            })
+    }
+
+    /// Whether a row has far fewer fields than those of the table, and begins with words.
+    pub(crate) fn is_remark(&self, text: &[u8], row: &Row, common: usize) -> bool {
+        let syntax = Syntax::new(&self.dialect);
+        let mut scratch = Vec::new();
+        let first = cell_text(&syntax, text, row, 0, &mut scratch);
+        let letter = |byte: &u8| byte.is_ascii_alphabetic() || *byte >= 0x80;
+        (row.width() == 1 || row.width() * 2 <= common)
+            && matches!(classify(first, &self.rules), Class::Text)
+            && first.iter().any(letter)
     }
 
     /// Rows of a title that were given the delimiters of the table: few of their cells are filled, and names stand below.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrowload_common_text_files::{ColumnType, Mark, Rules};
 
 use crate::dialect::Dialect;
@@ -30,14 +30,18 @@ pub struct Layout {
     pub dialect: Dialect,
     /// Its columns, in the order of the file.
     pub columns: Vec<ColumnPlan>,
-    /// What could not be read as it stands: repeated or missing names, rows of other lengths.
+    /// What could not be read as it stands: repeated or missing names, an encoding that was guessed, lines that are left out.
     pub notes: Vec<String>,
+    /// Those of the notes that say which lines are left out, though nobody said so.
+    pub left_out: Vec<String>,
     /// Where the rows begin, in bytes of the decoded text.
     pub(crate) start: usize,
     /// The lines before the rows.
     pub(crate) before: Before,
     pub(crate) rules: Arc<Rules>,
     pub(crate) pad: bool,
+    /// Whether what stands for null was found, and a word: in text that is declared it is a word.
+    pub(crate) null_word: bool,
     pub(crate) max_row_bytes: usize,
 }
 
@@ -57,6 +61,18 @@ impl Before {
 }
 
 impl Layout {
+    /// Whether a found word such as `NULL` stands for null in some columns, and for itself in others, which are declared text.
+    pub fn has_two_nulls(&self) -> bool {
+        let declared = |column: &ColumnPlan| {
+            let text = matches!(
+                column.kind.data_type,
+                DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+            );
+            text && !column.kind.strict
+        };
+        self.null_word && self.columns.iter().any(declared)
+    }
+
     /// The columns as an Arrow schema; every column may hold nulls.
     pub fn schema(&self) -> SchemaRef {
         let field =

@@ -76,6 +76,9 @@ pub struct Options {
     pub names: Vec<String>,
     /// Types by the names of columns, `{ zip = "text", amount = "decimal(20,2)" }`, or one for all, `"text"`.
     pub types: Types,
+    /// As `types`, for values that must be written as those of a type that is found: no leading zeros, no `+`, no float that
+    /// is rounded. What is written otherwise is refused. `types` goes before them.
+    pub strict_types: BTreeMap<String, String>,
     /// Text that stands for null where it is not quoted, or a list of such texts.
     pub null_text: Option<Texts>,
     /// What a value of no characters means: `auto`, `null` or `text`.
@@ -101,7 +104,8 @@ pub struct Options {
     /// The bytes that a row may have, 512 MiB by default: a quote that is open for longer is taken for one that is never
     /// closed.
     pub max_row_bytes: Option<usize>,
-    /// Types by the names of columns, as a program declares them; `types` goes before them.
+    /// Types by the names of columns, as a program offers them: values are not rounded to be floats. `types` and
+    /// `strict_types` go before them.
     #[serde(skip)]
     pub declared: BTreeMap<String, DataType>,
 }

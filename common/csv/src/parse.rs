@@ -28,6 +28,8 @@ pub(crate) struct Parser {
     pub(crate) projection: Vec<usize>,
     pub(crate) batch_rows: usize,
     text_nulls: Nulls,
+    /// Of text that is declared.
+    declared_nulls: Nulls,
     other_nulls: Nulls,
 }
 
@@ -68,8 +70,13 @@ impl Parser {
         schema: SchemaRef,
         batch_rows: usize,
     ) -> Self {
+        let mut declared = layout.dialect.clone();
+        if layout.null_word {
+            declared.null_text.clear();
+        }
         Self {
             syntax: Syntax::new(&layout.dialect),
+            declared_nulls: Nulls::new(&declared, true),
             text_nulls: Nulls::new(&layout.dialect, true),
             other_nulls: Nulls::new(&layout.dialect, false),
             layout,
@@ -86,6 +93,7 @@ impl Parser {
     fn nulls(&self, kind: &ColumnType) -> &Nulls {
         use arrow_schema::DataType as T;
         match kind.data_type {
+            T::Utf8 | T::LargeUtf8 | T::Utf8View if !kind.strict => &self.declared_nulls,
             T::Utf8 | T::LargeUtf8 | T::Utf8View => &self.text_nulls,
             _ => &self.other_nulls,
         }

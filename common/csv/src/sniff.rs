@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow_schema::DataType;
 use arrowload_common_text_files::{
     ColumnType, InferRows, Input, Mark, Profile, Rules, Types, check_supported, invalid, parse_type,
 };
@@ -21,6 +20,8 @@ use crate::syntax::Syntax;
 
 /// Rows that the structure of a file is found from.
 const STRUCTURE_ROWS: usize = 2_000;
+/// Lines that a footer may have, unless somebody says so.
+const FOOTER_ROWS: usize = 10;
 /// The bytes that a row may have.
 const MAX_ROW: usize = 512 << 20;
 
@@ -129,6 +130,8 @@ fn find(input: &Input, options: &Options) -> Result<Layout> {
         rules,
         dialect,
         notes: Vec::new(),
+        left_out: Vec::new(),
+        null_word: false,
     }
     .layout(skipped)
 }
@@ -155,6 +158,9 @@ pub(crate) struct Sniffer<'a> {
     pub(crate) rules: Rules,
     pub(crate) dialect: Dialect,
     notes: Vec<String>,
+    /// Notes on lines that are left out.
+    left_out: Vec<String>,
+    null_word: bool,
 }
 
 impl Sniffer<'_> {
@@ -170,7 +176,7 @@ impl Sniffer<'_> {
             .filter(|row| !row.comment && !row.cut && !row.is_blank(text))
             .collect();
         let common = common_width(&body);
-        let first = self.first_row(text, &body, common);
+        let first = self.first_row(text, &body, common)?;
         let body = &body[first..];
         let header_rows = match self.options.header_rows()? {
             Some(rows) => rows,
@@ -219,6 +225,8 @@ impl Sniffer<'_> {
             dialect: self.dialect,
             columns,
             notes: self.notes,
+            left_out: self.left_out,
+            null_word: self.null_word,
             start: skipped + end,
             before,
             rules: Arc::new(self.rules),
@@ -282,6 +290,7 @@ impl Sniffer<'_> {
         let among = marked.iter().any(|row| row.start > first_other);
         if common > 1 && unlike && among {
             self.dialect.comment = Some("#".into());
+            self.dialect.comment_found = true;
         }
     }
 
@@ -298,8 +307,17 @@ impl Sniffer<'_> {
         };
         let after = &rows[last + 1..];
         let apart = after.first().is_some_and(|row| row.is_blank(text));
-        let some = after.iter().any(|row| !row.is_blank(text));
-        if apart && some {
+        let fit = |row: &&Row| row.width() == common && !row.cut && !row.comment;
+        let lines: Vec<&Row> = after
+            .iter()
+            .filter(|row| !row.is_blank(text) && !row.comment)
+            .collect();
+        let few =
+            !lines.is_empty() && lines.len() <= FOOTER_ROWS.min(rows.iter().filter(fit).count());
+        let remarks = lines
+            .iter()
+            .all(|row| !row.cut && self.is_remark(text, row, common));
+        if apart && few && remarks {
             let syntax = Syntax::new(&self.dialect);
             self.dialect.footer = syntax.lines(&text[rows[last].next..]);
         }
@@ -344,33 +362,37 @@ impl Sniffer<'_> {
         before
     }
 
-    /// Says which lines of the file are no part of its table, though nobody said so.
+    /// Says which lines of the file are no part of its table, though nobody said so, and that the encoding is a guess.
     fn note_lines(&mut self, before: Before) {
         let count = before.preamble;
         if self.options.skip.is_none() && count > 0 {
             let syntax = Syntax::new(&self.dialect);
             let end = (0..count).fold(0, |at, _| syntax.next_line(self.head, at, self.head.len()));
-            let lines = match count {
-                1 => "line 1 is".to_owned(),
-                _ => format!("lines 1 to {count} are"),
-            };
             if !self.head[..end].trim_ascii().is_empty() {
-                self.notes.push(format!(
-                    "{lines} not like the table, and left out; `skip = 0` reads from line 1 on"
+                self.left_out.push(format!(
+                    "{} not like the table, and left out; `skip = 0` reads from line 1 on",
+                    lines_to(count)
                 ));
             }
         }
         if self.options.skip_footer.is_none() && self.dialect.footer > 0 {
             let count = self.dialect.footer;
-            self.notes.push(format!(
+            self.left_out.push(format!(
                 "the last {count} lines are not like the table, and left out; `skip_footer = 0` takes them for rows"
             ));
         }
         if self.options.comment.is_none()
             && let Some(comment) = &self.dialect.comment
         {
-            self.notes.push(format!(
+            self.left_out.push(format!(
                 "lines that begin with `{comment}` are not like the table, and left out; `comment = \"\"` takes them for rows"
+            ));
+        }
+        self.notes.extend(self.left_out.iter().cloned());
+        let encoding = self.dialect.encoding;
+        if self.options.encoding.is_none() && !encoding.starts_with("UTF-") {
+            self.notes.push(format!(
+                "the text is no UTF-8, and read as {encoding}, which is a guess; declare its `encoding`"
             ));
         }
     }
@@ -405,8 +427,13 @@ impl Sniffer<'_> {
                                 "the header has bytes that are no text; declare its `encoding`";
                             Error::new(ErrorKind::InvalidData, message)
                         })?;
-                        if !cell.trim().is_empty() {
-                            parts.push(cell.trim().to_owned());
+                        let quoted = row
+                            .fields
+                            .get(column)
+                            .is_some_and(|field| field.is_quoted());
+                        let part = if quoted { cell } else { cell.trim() };
+                        if !part.is_empty() {
+                            parts.push(part.to_owned());
                         }
                     }
                     parts.join(" ")
@@ -470,6 +497,7 @@ impl Sniffer<'_> {
                 used && self.profile(text, body, column).is_typed(&self.rules)
             });
             if decides {
+                self.null_word = true;
                 return;
             }
             self.dialect = before;
@@ -491,11 +519,11 @@ impl Sniffer<'_> {
         let mut columns = Vec::with_capacity(names.len());
         for (name, profile) in names.iter().zip(profiles) {
             columns.push(match declared.get(name.as_str()) {
-                Some(data_type) => {
-                    check_supported("CSV", name, data_type)?;
+                Some(kind) => {
+                    check_supported("CSV", name, &kind.data_type)?;
                     ColumnPlan {
                         name: name.clone(),
-                        kind: ColumnType::declared(data_type.clone()),
+                        kind: kind.clone(),
                         mark: Mark::Declared,
                         reason: "it was declared".to_owned(),
                     }
@@ -514,23 +542,34 @@ impl Sniffer<'_> {
         Ok(columns)
     }
 
-    fn declared(&self, names: &[String]) -> Result<BTreeMap<String, DataType>> {
-        let mut declared = self.options.declared.clone();
+    fn declared(&self, names: &[String]) -> Result<BTreeMap<String, ColumnType>> {
+        let known = |key: &'static str, name: &String| match names.contains(name) {
+            true => Ok(name.clone()),
+            false => {
+                let message = format!(
+                    "there is no column `{name}`; the columns are {}",
+                    names.join(", ")
+                );
+                Err(invalid(key, message))
+            }
+        };
+        let offered = self.options.declared.iter();
+        let mut declared: BTreeMap<String, ColumnType> = offered
+            .map(|(name, data_type)| (name.clone(), ColumnType::offered(data_type.clone())))
+            .collect();
+        for (name, data_type) in &self.options.strict_types {
+            let kind = ColumnType::found(parse_type(data_type)?);
+            declared.insert(known("strict_types", name)?, kind);
+        }
         match &self.options.types {
             Types::All(name) => {
-                let data_type = parse_type(name)?;
-                declared.extend(names.iter().map(|name| (name.clone(), data_type.clone())));
+                let kind = ColumnType::declared(parse_type(name)?);
+                declared.extend(names.iter().map(|name| (name.clone(), kind.clone())));
             }
             Types::Columns(types) => {
                 for (name, data_type) in types {
-                    if !names.contains(name) {
-                        let message = format!(
-                            "there is no column `{name}`; the columns are {}",
-                            names.join(", ")
-                        );
-                        return Err(invalid("types", message));
-                    }
-                    declared.insert(name.clone(), parse_type(data_type)?);
+                    let kind = ColumnType::declared(parse_type(data_type)?);
+                    declared.insert(known("types", name)?, kind);
                 }
             }
         }
@@ -567,6 +606,14 @@ impl Sniffer<'_> {
             crate::profile::add(profile, cells, index, &nulls, &self.rules, line);
         }
         profiles
+    }
+}
+
+/// The first so many lines, as the beginning of a sentence.
+pub(crate) fn lines_to(count: u64) -> String {
+    match count {
+        1 => "line 1 is".to_owned(),
+        _ => format!("lines 1 to {count} are"),
     }
 }
 

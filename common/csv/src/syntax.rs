@@ -13,6 +13,7 @@ pub(crate) struct Syntax {
     pub(crate) escape: Option<u8>,
     pub(crate) lone_cr: bool,
     pub(crate) comment: Option<Box<[u8]>>,
+    pub(crate) comment_found: bool,
     pub(crate) trim: bool,
     /// Whether an empty line is left out also where rows have one field.
     pub(crate) skip_blank: bool,
@@ -33,6 +34,7 @@ impl Syntax {
             escape,
             lone_cr: dialect.line_end.lone_cr(),
             comment: dialect.comment.as_ref().map(|text| text.as_bytes().into()),
+            comment_found: dialect.comment_found,
             trim: dialect.trim,
             skip_blank: dialect.blank_lines == BlankLines::Skip,
         }
@@ -124,6 +126,8 @@ pub enum Fault {
     Unclosed,
     /// It has bytes that are no text in the file's encoding.
     NotText,
+    /// It begins as comments were found to, and has the fields of a row.
+    LikeComment,
 }
 
 impl std::fmt::Display for Fault {
@@ -134,6 +138,9 @@ impl std::fmt::Display for Fault {
             Self::AfterQuote => f.write_str("text follows a closing quote"),
             Self::Unclosed => f.write_str("a quote is not closed"),
             Self::NotText => f.write_str("the row has bytes that are no text"),
+            Self::LikeComment => {
+                f.write_str("the line begins as comments do, and has the fields of a row")
+            }
         }
     }
 }

@@ -124,7 +124,11 @@ impl Tokens {
                     at = next;
                 }
                 Walked::Comment(next) => {
-                    self.account.comments += 1;
+                    if syntax.comment_found && self.is_like_a_row(syntax, chunk.data, at, next) {
+                        self.refuse(syntax, chunk.data, at, next, Fault::LikeComment);
+                    } else {
+                        self.account.comments += 1;
+                    }
                     at = next;
                 }
                 Walked::Cut(next, fault) => {
@@ -136,6 +140,25 @@ impl Tokens {
             }
         }
         at
+    }
+
+    /// Whether a line that begins as comments do has the fields of a row.
+    #[cold]
+    fn is_like_a_row(&self, syntax: &Syntax, data: &[u8], at: usize, next: usize) -> bool {
+        let mut plain = syntax.clone();
+        plain.comment = None;
+        let walk = Walk {
+            syntax: &plain,
+            data,
+            end: next,
+            last: true,
+        };
+        let mut fields = 0;
+        match walk.row(at, |_| fields += 1) {
+            Walked::Row(_) => self.width > 1 && fields == self.width,
+            // The quote may be closed in another line.
+            _ => fields < self.width,
+        }
     }
 
     #[inline]
@@ -171,7 +194,7 @@ impl Tokens {
         } else if count == self.width || (self.pad && self.may_be_padded(count)) {
             let end = self.fields.last().map_or(start, |field| field.end());
             self.fields
-                .resize(self.complete + self.width, Field::plain(end, end));
+                .resize(self.complete + self.width, Field::missing(end));
             self.complete = self.fields.len();
             self.account.rows += 1;
             self.account.row_lines += 1 + extra;

@@ -37,6 +37,16 @@ impl Field {
         }
     }
 
+    /// A field that a short row does not have.
+    pub(crate) fn missing(at: usize) -> Self {
+        Self::escaped(at, at)
+    }
+
+    /// Whether the row does not have it: what is escaped has a byte at least.
+    pub(crate) fn is_missing(self) -> bool {
+        self.len == ESCAPED
+    }
+
     pub(crate) fn start(self) -> usize {
         self.start as usize
     }

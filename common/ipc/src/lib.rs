@@ -13,4 +13,4 @@ mod swap;
 pub use decode::{Decoded, Decoder};
 pub use message::{End, Kind, end_of_stream, looks_like};
 pub use reader::{IpcOptions, IpcReader};
-pub use schema::read_schema;
+pub use schema::{read_schema, refuse_twins};

@@ -11,7 +11,7 @@ use arrow_schema::{
     DECIMAL32_MAX_PRECISION, DECIMAL64_MAX_PRECISION, DECIMAL128_MAX_PRECISION,
     DECIMAL256_MAX_PRECISION, Schema, SchemaRef,
 };
-use arrowload_core::Result;
+use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::error::{malformed, unsupported};
 use crate::message::{Next, next_head, parse};
@@ -40,6 +40,26 @@ pub fn read_schema(mut encapsulated: &[u8]) -> Result<SchemaRef> {
         .header_as_schema()
         .ok_or_else(|| malformed("a message without a schema"))?;
     convert(schema).map(|columns| columns.schema)
+}
+
+/// Refuses two columns of one name: whoever reads a table by the names of its columns would lose one of them.
+///
+/// # Errors
+/// [`ErrorKind::SchemaMismatch`], with the name and where the columns stand.
+pub fn refuse_twins(schema: &Schema) -> Result<()> {
+    let mut known = HashMap::new();
+    for (index, field) in schema.fields().iter().enumerate() {
+        if let Some(first) = known.insert(field.name(), index) {
+            let name = field.name();
+            let message = format!(
+                "columns {} and {} are both called `{name}`, and one would be lost; write the file with another name for one of them",
+                first + 1,
+                index + 1
+            );
+            return Err(Error::new(ErrorKind::SchemaMismatch, message).with("column", name));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses versions of which the layout is another.

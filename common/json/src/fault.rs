@@ -35,6 +35,8 @@ pub enum Fault {
     Depth(u32),
     /// An object has this key twice.
     DuplicateKey(String),
+    /// An object on the way to the rows has this key twice.
+    DuplicateStep(String),
     /// The row is not an object, though others are.
     NoObject,
     /// Something follows the value.
@@ -64,6 +66,11 @@ impl fmt::Display for Fault {
             Self::DuplicateKey(key) => write!(
                 f,
                 "the key `{}` stands twice in an object; `duplicate_keys = \"last\"` takes the last one",
+                key.escape_debug()
+            ),
+            Self::DuplicateStep(key) => write!(
+                f,
+                "the key `{}` stands twice in an object on the way to the rows (`records`); `duplicate_keys` is about rows",
                 key.escape_debug()
             ),
             Self::NoObject => f.write_str("the row is no object, though others are"),

@@ -77,6 +77,8 @@ pub(crate) struct Feed {
     documents: u64,
     /// Whether rows were found at the end of the way.
     arrived: bool,
+    /// Whether this document has the way, or null on it.
+    has_way: bool,
     /// Whether the text goes on after its end: only what is whole counts, or the beginning of the first row.
     open_end: bool,
     given: bool,
@@ -103,6 +105,7 @@ impl Feed {
             frames: Vec::new(),
             documents: 0,
             arrived: false,
+            has_way: false,
             open_end: false,
             given: false,
             done: false,
@@ -337,7 +340,7 @@ impl Feed {
         let settings = Arc::clone(&self.settings);
         match (settings.path.steps.get(step), byte) {
             (None, b'[') => {
-                self.arrived = true;
+                (self.arrived, self.has_way) = (true, true);
                 self.pass(1);
                 if self.peek()? == Some(b']') {
                     self.pass(1);
@@ -346,7 +349,7 @@ impl Feed {
                 }
             }
             (None, _) => {
-                self.arrived = true;
+                (self.arrived, self.has_way) = (true, true);
                 let Some(end) = self.value_end()? else {
                     if self.open_end {
                         return Ok(self.cut(Kind::Documents, buffer));
@@ -368,6 +371,8 @@ impl Feed {
                 });
             }
             (Some(Step::Each | Step::Element(_)), b'[') => {
+                // It may have too few elements.
+                self.has_way = true;
                 self.pass(1);
                 self.frames.push(Frame::Array {
                     step,
@@ -376,6 +381,7 @@ impl Feed {
                 });
             }
             _ => {
+                self.has_way |= byte == b'n';
                 self.skip_value(false)?;
             }
         }
@@ -449,7 +455,9 @@ impl Feed {
         crate::lexer::unescape(&key[1..key.len() - 1], &mut plain);
         let here = matches!(self.settings.path.steps.get(step), Some(Step::Key(name)) if *name.as_bytes() == plain);
         if here && found {
-            return self.fault(0, &crate::names::duplicate(&plain));
+            // Rows of the first one are read already, whatever becomes of keys in rows.
+            let key = String::from_utf8_lossy(&plain).into_owned();
+            return self.fault(0, &Fault::DuplicateStep(key));
         }
         self.frames.push(Frame::Object {
             step,
@@ -510,12 +518,32 @@ impl Feed {
         }
     }
 
+    /// Refuses a document without the way to rows.
+    fn check_way(&self, several: bool) -> Result<()> {
+        let path = &self.settings.path;
+        if (self.arrived && self.has_way) || path.steps.is_empty() {
+            return Ok(());
+        }
+        let whose = match several {
+            true => format!("document {} of the file", self.documents),
+            false => "the file".to_owned(),
+        };
+        let message = format!("{whose} has nothing at `{}`", path.text);
+        Err(Error::new(ErrorKind::InvalidData, message)
+            .with("key", "records")
+            .with("line", self.place.line))
+    }
+
     /// Between documents.
     fn between(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Note>> {
         let Some(byte) = self.peek()? else {
             self.done = true;
             return Ok(None);
         };
+        if self.documents > 0 {
+            self.check_way(true)?;
+            self.has_way = false;
+        }
         if self.format == Format::Array {
             if self.documents > 0 {
                 return self.fault(0, &Fault::Trailing);
@@ -573,9 +601,8 @@ impl Chunks for Feed {
                 return Ok(Some(note));
             }
         }
-        if !self.arrived && !self.open_end && !self.settings.path.steps.is_empty() {
-            let message = format!("the file has nothing at `{}`", self.settings.path.text);
-            return Err(Error::new(ErrorKind::InvalidData, message).with("key", "records"));
+        if !self.open_end {
+            self.check_way(self.documents > 1)?;
         }
         Ok(None)
     }

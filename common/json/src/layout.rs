@@ -265,6 +265,24 @@ impl Layout {
         Arc::new(Schema::new(fields.collect::<Fields>()))
     }
 
+    /// Where a column holds text, from the column on (`.a`, `[]`), and whether that is JSON text: values as they are written.
+    pub fn texts(&self, column: usize) -> Vec<(String, bool)> {
+        let way = self.columns.get(column).map(|column| &*column.way);
+        let (mut node, mut members) = (None, &*self.members);
+        for index in way.unwrap_or_default() {
+            node = members.get(*index).map(|member| &member.node);
+            members = match node {
+                Some(Node::Struct(below)) => below,
+                _ => &[],
+            };
+        }
+        let mut texts = Vec::new();
+        if let Some(node) = node {
+            node.texts("", &mut texts);
+        }
+        texts
+    }
+
     /// Takes what was found around values that did not fit, for another try. Types that were declared stay.
     ///
     /// # Errors

@@ -99,6 +99,48 @@ impl Node {
         }
     }
 
+    /// Where it holds text below a place, and whether that is JSON text.
+    pub(crate) fn texts(&self, place: &str, texts: &mut Vec<(String, bool)>) {
+        match self {
+            Self::Json => texts.push((place.to_owned(), true)),
+            Self::Text => texts.push((place.to_owned(), false)),
+            Self::Struct(members) => {
+                for member in members {
+                    member
+                        .node
+                        .texts(&format!("{place}.{}", member.name), texts);
+                }
+            }
+            Self::List(_, item) => item.texts(&format!("{place}[]"), texts),
+            Self::Unknown | Self::Scalar(_) => {}
+        }
+    }
+
+    /// The node of a type that a program offers, and nobody declared: floats are not rounded.
+    fn offered(self) -> Self {
+        match self {
+            Self::Scalar(kind) => Self::Scalar(ColumnType::offered(kind.data_type)),
+            Self::List(field, item) => Self::List(field, Box::new(item.offered())),
+            Self::Struct(mut members) => {
+                for member in &mut members {
+                    let node = std::mem::replace(&mut member.node, Self::Unknown);
+                    member.node = node.offered();
+                }
+                Self::Struct(members)
+            }
+            other => other,
+        }
+    }
+
+    /// The node of a declared type whose values must be written as those of a type that is found.
+    fn strict(self) -> Self {
+        match self {
+            Self::Scalar(kind) if kind.data_type == DataType::Utf8 => Self::Text,
+            Self::Scalar(kind) => Self::Scalar(ColumnType::found(kind.data_type)),
+            other => other,
+        }
+    }
+
     fn list(name: &str, node: Self) -> Self {
         Self::List(Arc::new(node.field(name)), Box::new(node))
     }
@@ -137,7 +179,10 @@ impl Typing {
         for (path, data_type) in &options.declared {
             typing
                 .offered
-                .insert(path.clone(), Node::declared(path, data_type)?);
+                .insert(path.clone(), Node::declared(path, data_type)?.offered());
+        }
+        for (path, name) in &options.strict_types {
+            typing.own.insert(path.clone(), named(path, name)?.strict());
         }
         if let arrowload_common_text_files::Types::Columns(types) = &options.types {
             for (path, name) in types {

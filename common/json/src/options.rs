@@ -63,6 +63,9 @@ pub struct Options {
     /// Types by the keys that lead to the values, `{ zip = "text", "item.price" = "decimal(20,2)", "tags[]" = "text" }`, or one
     /// for all columns, `"text"`. A column that is declared is there, also if no row has its key.
     pub types: Types,
+    /// As `types`, for values that must be written as those of a type that is found: strings are no numbers, and no float is
+    /// rounded. What is written otherwise is refused.
+    pub strict_types: BTreeMap<String, String>,
     /// What numbers with a point become: `auto`, `decimal` or `float`.
     pub numbers: Numbers,
     /// What values of different kinds become: `json` or `error`.

@@ -331,11 +331,17 @@ impl Parser {
         Ok(whole)
     }
 
-    /// Whether a line with a value that does not fit is JSON.
+    /// Whether a line with a value that does not fit is a row at all: of one that is none, no type would be found.
     fn check_line(&self, lexer: &mut Lexer<'_>, start: usize) -> Step<()> {
         lexer.at = start;
         lexer.surface();
-        lexer.skip()?;
+        lexer.blanks();
+        let mut alone = Profiling {
+            parser: self,
+            profile: self.layout.settings.profile(),
+            apart: None,
+        };
+        alone.row(lexer)?;
         if lexer.blanks() == b'\n' || lexer.at >= lexer.len {
             return Ok(());
         }

@@ -314,6 +314,11 @@ pub(crate) fn scalar(kind: &ColumnType, rules: &Arc<Rules>) -> Result<Box<dyn Sc
             |num, text| short_float(num).or_else(|| number::meant(text)),
             number::meant,
         ),
+        T::Float32 if strict => primitives::<Float32Type>(
+            data_type,
+            |_, text| number::unchanged_single(text),
+            |_| None,
+        ),
         T::Float32 => primitives::<Float32Type>(
             data_type,
             |_, text| number::meant_single(text),

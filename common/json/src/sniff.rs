@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrowload_common_text_files::{Chunks, InferRows, Input, Mark};
 use arrowload_core::{Error, ErrorKind, Result};
 
+use crate::fault::fault_error;
 use crate::feed::{Feed, Kind};
 use crate::layout::{Layout, Settings};
 use crate::lexer::{Lexer, PADDING};
@@ -108,18 +109,26 @@ fn find(input: &Input, options: &Options) -> Result<Layout> {
         usize::MAX,
     );
     let mut feed = Feed::over_head(head, whole, format, Arc::clone(&settings));
-    let (mut buffer, mut rows) = (Vec::new(), 0);
+    let (mut buffer, mut rows, mut refused) = (Vec::new(), 0, None);
     while rows < limit {
         let Some(note) = feed.fill(&mut buffer)? else {
             break;
         };
         let parsed = parser.profile(&buffer, &note, limit - rows)?;
         rows += parsed.rows;
+        refused = refused.or(parsed.refused.into_iter().next());
         if let Some(later) = &parsed.profile {
             profile.merge(later);
         }
     }
-    empty(&settings, profile, mark)
+    let layout = empty(&settings, profile, mark)?;
+    match refused {
+        // Without a row there is no table: what is wrong with the lines says why.
+        Some(row) if rows == 0 && whole && layout.columns.is_empty() => {
+            Err(fault_error(&row.fault, row.place))
+        }
+        _ => Ok(layout),
+    }
 }
 
 /// How the rows of a text are written that begins with no blank.

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
+use arrowload_common_ipc::refuse_twins;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::Statistics;
@@ -19,6 +20,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore};
 
+use crate::error::through;
 use crate::facts::{Facts, Loading};
 use crate::options::ParquetOptions;
 use crate::source::ParquetRows;
@@ -77,6 +79,8 @@ impl FileFormat for Format {
         let schemas: Vec<Schema> = futures::stream::iter(sorted)
             .map(|object| async {
                 let facts = Facts::load(store, object, &loading, &self.options).await?;
+                // Schemas that are merged keep one column of a name.
+                refuse_twins(&facts.schema).map_err(through)?;
                 Ok::<_, DataFusionError>(facts.schema.as_ref().clone())
             })
             .boxed()

@@ -2,13 +2,17 @@
 
 use std::io::{self, Read};
 
+use arrowload_core::{Error, ErrorKind, Result};
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 /// The encoding of a text that begins with these bytes. `whole` if there are no more; one of Unicode's if `unicode` is set.
-pub(crate) fn detect(head: &[u8], whole: bool, unicode: bool) -> &'static Encoding {
+///
+/// # Errors
+/// When it is none of Unicode's, and there is too little to tell which.
+pub(crate) fn detect(head: &[u8], whole: bool, unicode: bool) -> Result<&'static Encoding> {
     if let Some((encoding, _)) = Encoding::for_bom(head) {
-        return encoding;
+        return Ok(encoding);
     }
     let zeros = |first: usize| {
         head.iter()
@@ -21,23 +25,75 @@ pub(crate) fn detect(head: &[u8], whole: bool, unicode: bool) -> &'static Encodi
     if pairs > 1 {
         // Most characters of such files are ASCII, and have a zero on the one side or the other.
         if odd * 10 >= pairs * 7 && even * 10 < pairs {
-            return UTF_16LE;
+            return Ok(UTF_16LE);
         }
         if even * 10 >= pairs * 7 && odd * 10 < pairs {
-            return UTF_16BE;
+            return Ok(UTF_16BE);
         }
     }
     if unicode {
-        return UTF_8;
+        return Ok(UTF_8);
     }
     let (good, bad) = utf8_evidence(head, whole);
-    // A few bad bytes in a file that is otherwise UTF-8 are refused row by row.
-    if bad == 0 || bad * 10 <= good {
-        return UTF_8;
+    // Few bad bytes in a file that is otherwise UTF-8 are refused row by row: no other encoding has such characters by chance, and
+    // in another one all of them would become others.
+    if bad <= good * 2 {
+        return Ok(UTF_8);
     }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(head, whole);
-    detector.guess(None, Utf8Detection::Deny)
+    let guess = detector.guess(None, Utf8Detection::Deny);
+    certain(head, guess)
+}
+
+/// Characters beyond ASCII that a text must have, at least, for an encoding to be told by them.
+const DISTINCT: usize = 4;
+
+/// A guess, if there is evidence for it: a few signs such as `µ`, `£` or `½` are those of windows-1252, which most files have that
+/// are no Unicode.
+fn certain(head: &[u8], guess: &'static Encoding) -> Result<&'static Encoding> {
+    if guess == WINDOWS_1252 {
+        return Ok(guess);
+    }
+    let mut distinct = [false; 256];
+    let mut signs = true;
+    for (at, byte) in head.iter().enumerate().filter(|(_, byte)| **byte >= 0x80) {
+        // What is the same sign in both is no evidence.
+        let one = [*byte];
+        let plain = WINDOWS_1252.decode_without_bom_handling_and_without_replacement(&one);
+        let same = guess.is_single_byte()
+            && guess.decode_without_bom_handling_and_without_replacement(&one) == plain;
+        if same {
+            continue;
+        }
+        distinct[usize::from(*byte)] = true;
+        signs &= is_sign(*byte) && stands_alone(head, at);
+    }
+    let count = distinct.iter().filter(|seen| **seen).count();
+    if signs {
+        return Ok(WINDOWS_1252);
+    }
+    if count < DISTINCT {
+        let message = format!(
+            "the text is no UTF-8, and has too few characters beyond ASCII to tell whether it is {} or windows-1252; declare its `encoding`",
+            guess.name()
+        );
+        return Err(Error::new(ErrorKind::InvalidData, message).with("key", "encoding"));
+    }
+    Ok(guess)
+}
+
+/// Whether a byte is no letter in windows-1252.
+fn is_sign(byte: u8) -> bool {
+    matches!(byte, 0x80 | 0x82 | 0x84..=0x87 | 0x89 | 0x8B | 0x91..=0x97 | 0x99 | 0x9B | 0xA0..=0xBF)
+}
+
+/// Whether what stands beside a byte is no word.
+fn stands_alone(text: &[u8], at: usize) -> bool {
+    let word = |byte: &&u8| byte.is_ascii_alphabetic() || **byte >= 0x80;
+    let before = text[..at].iter().rev().take_while(word).count();
+    let after = text[at + 1..].iter().take_while(word).count();
+    before + after <= 2
 }
 
 /// The encoding of a label that is known. `utf-16` leaves the order of the bytes to the mark.
@@ -49,10 +105,14 @@ pub(crate) fn declared(label: &str, head: &[u8]) -> &'static Encoding {
     }
 }
 
-/// How many characters beyond ASCII are UTF-8, and how many places are not.
+/// How many characters beyond ASCII are UTF-8, and how many places are not. One of three bytes counts for more: it is hardly one
+/// by chance.
 fn utf8_evidence(mut bytes: &[u8], whole: bool) -> (usize, usize) {
     let (mut good, mut bad) = (0, 0);
-    let beyond = |text: &[u8]| text.iter().filter(|byte| **byte >= 0xC0).count();
+    let beyond = |text: &[u8]| -> usize {
+        let weight = |byte: &u8| usize::from(*byte >= 0xC0) + 2 * usize::from(*byte >= 0xE0);
+        text.iter().map(weight).sum()
+    };
     loop {
         match std::str::from_utf8(bytes) {
             Ok(text) => return (good + beyond(text.as_bytes()), bad),
@@ -163,6 +223,10 @@ impl<R: Read> Read for Decoded<R> {
 mod tests {
     use super::*;
 
+    fn told(head: &[u8], whole: bool, unicode: bool) -> &'static Encoding {
+        detect(head, whole, unicode).expect("told")
+    }
+
     fn decoded(bytes: &[u8], encoding: &'static Encoding) -> Vec<u8> {
         let mut out = Vec::new();
         Decoded::new(bytes, encoding)
@@ -181,26 +245,79 @@ mod tests {
             .encode_utf16()
             .flat_map(u16::to_be_bytes)
             .collect();
-        assert_eq!(detect(&utf16, true, false), UTF_16LE);
-        assert_eq!(detect(&big, true, false), UTF_16BE);
+        assert_eq!(told(&utf16, true, false), UTF_16LE);
+        assert_eq!(told(&big, true, false), UTF_16BE);
         assert_eq!(decoded(&utf16, UTF_16LE), "a,b\n1,ü\n".as_bytes());
         assert_eq!(decoded(&big, UTF_16BE), "a,b\n1,ü\n".as_bytes());
-        assert_eq!(detect("naïve,café\n".as_bytes(), true, false), UTF_8);
-        assert_eq!(detect(b"plain\n", true, false), UTF_8);
-        assert_eq!(detect(b"", true, false), UTF_8);
+        assert_eq!(told("naïve,café\n".as_bytes(), true, false), UTF_8);
+        assert_eq!(told(b"plain\n", true, false), UTF_8);
+        assert_eq!(told(b"", true, false), UTF_8);
         let latin = b"nom,ville\nFran\xE7ois,Orl\xE9ans\nH\xE9l\xE8ne,N\xEEmes\n";
-        let found = detect(latin, true, false);
+        let found = told(latin, true, false);
         assert_eq!(found.name(), "windows-1252");
-        assert_eq!(detect(latin, true, true), UTF_8);
+        assert_eq!(told(latin, true, true), UTF_8);
         assert!(decoded(latin, found).ends_with("Hélène,Nîmes\n".as_bytes()));
         // One bad byte among much that is good.
         let mut mostly = "é,ü,ß\n".repeat(20).into_bytes();
         mostly.extend(b"\xE9\n");
-        assert_eq!(detect(&mostly, true, false), UTF_8);
+        assert_eq!(told(&mostly, true, false), UTF_8);
         assert_eq!(declared("UTF-16", &[0xFE, 0xFF, 0, b'a']), UTF_16BE);
         assert_eq!(declared("UTF-16", b"a\0"), UTF_16LE);
         // A head that ends within a character.
-        assert_eq!(detect(&"é".as_bytes()[..1], false, false), UTF_8);
+        assert_eq!(told(&"é".as_bytes()[..1], false, false), UTF_8);
+    }
+
+    #[test]
+    fn broken_utf8_is_no_other_encoding() {
+        for text in [
+            b"id,name\n1,M\xc3\xbcller\n2,Z\xc3\xbcrich\n3,\xe6\x97".as_slice(),
+            b"id,name\n1,M\xc3\xbcller\n2,\xff\n",
+            b"id,name\n1,\xe6\x97\xa5\n2,\xff\n3,\xfe\n4,\xfd\n",
+        ] {
+            assert_eq!(told(text, true, false), UTF_8);
+        }
+    }
+
+    #[test]
+    fn signs_are_those_of_western_europe_and_letters_need_evidence() {
+        for (text, shown) in [
+            (
+                b"5 \xb5m,\xa320,\xa9 2024,\xbd cup,10 m\xb2\n".as_slice(),
+                "5 µm,£20,© 2024,½ cup,10 m²\n",
+            ),
+            (b"5 \xb5m\n", "5 µm\n"),
+            (b"\xa320\n", "£20\n"),
+            (b"\xa9 2024\n", "© 2024\n"),
+            (b"\xbd cup\n", "½ cup\n"),
+            (b"M\xfcller\n", "Müller\n"),
+            (b"Stra\xdfe\n", "Straße\n"),
+        ] {
+            let encoding = told(text, true, false);
+            assert_eq!(
+                decoded(text, encoding),
+                shown.as_bytes(),
+                "{shown}: {}",
+                encoding.name()
+            );
+        }
+        // \u{141}\u{f3}d\u{17a} in windows-1250: two letters that windows-1252 has otherwise.
+        let thin = detect(b"\xa3\xf3d\x9f\n", true, false).expect_err("thin");
+        assert!(thin.message().contains("encoding"), "{thin}");
+        let words = encoding_rs::WINDOWS_1251
+            .encode("имя,город\nИван,Москва\nОльга,Тверь\n")
+            .0
+            .into_owned();
+        assert_eq!(told(&words, true, false), encoding_rs::WINDOWS_1251);
+        let words = encoding_rs::SHIFT_JIS
+            .encode("名前,都市\n太郎,東京都\n花子,大阪市北区\n")
+            .0
+            .into_owned();
+        assert_eq!(told(&words, true, false), encoding_rs::SHIFT_JIS);
+        let words = encoding_rs::GBK
+            .encode("姓名,城市\n王小明,北京市朝阳区\n李华,上海市浦东新区\n")
+            .0
+            .into_owned();
+        assert!(["GBK", "gb18030"].contains(&told(&words, true, false).name()));
     }
 
     #[test]

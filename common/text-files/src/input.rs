@@ -129,7 +129,7 @@ impl Input {
         }
         let encoding = match &opening.encoding {
             Some(label) => encoding::declared(label, &head),
-            None => encoding::detect(&head, whole, opening.unicode),
+            None => encoding::detect(&head, whole, opening.unicode)?,
         };
         let mark = encoding::mark_length(&head, encoding);
         let raw = head.split_off(mark);

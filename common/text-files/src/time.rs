@@ -1,6 +1,6 @@
 //! The grammars of dates, times and timestamps, and formats that are declared.
 
-use chrono::format::{Item, Parsed, StrftimeItems};
+use chrono::format::{Fixed, Item, Numeric, Parsed, StrftimeItems};
 use chrono::{NaiveDate, Timelike};
 
 use arrow_schema::TimeUnit;
@@ -234,22 +234,53 @@ impl Format {
                 format!("`{format}` is no format of dates and times, as strftime has them");
             Error::new(ErrorKind::InvalidOption, message).with("key", key)
         })?;
-        let zoned = ["%z", "%:z", "%#z", "%+"]
-            .iter()
-            .any(|specifier| format.contains(specifier));
+        let items = fractions(items).map_err(|why| {
+            let message = format!("`{format}` cannot be read: {why}");
+            Error::new(ErrorKind::InvalidOption, message).with("key", key)
+        })?;
+        let zoned = items.iter().any(|item| {
+            matches!(
+                item,
+                Item::Fixed(
+                    Fixed::TimezoneOffset
+                        | Fixed::TimezoneOffsetColon
+                        | Fixed::TimezoneOffsetDoubleColon
+                        | Fixed::TimezoneOffsetTripleColon
+                        | Fixed::TimezoneOffsetColonZ
+                        | Fixed::TimezoneOffsetZ
+                        | Fixed::RFC2822
+                        | Fixed::RFC3339
+                )
+            ) || is_loose_offset(item)
+        });
         Ok(Self { items, zoned })
     }
 
     fn parse(&self, text: Text<'_>) -> Option<Parsed> {
         let text = std::str::from_utf8(text.bytes()).ok()?;
+        if cuts(text.as_bytes()) {
+            return None;
+        }
         let mut parsed = Parsed::new();
         chrono::format::parse(&mut parsed, text, self.items.iter()).ok()?;
         Some(parsed)
     }
 
-    /// A date in this format, as days from 1970-01-01.
+    /// A date in this format, as days from 1970-01-01. A time that is not midnight is no date.
     pub fn date(&self, text: Text<'_>) -> Option<i32> {
-        let date = self.parse(text)?.to_naive_date().ok()?;
+        let parsed = self.parse(text)?;
+        let time = [
+            parsed.hour_div_12(),
+            parsed.hour_mod_12(),
+            parsed.minute(),
+            parsed.second(),
+            parsed.nanosecond(),
+        ];
+        let is_midnight = time.iter().all(|part| matches!(part, None | Some(0)));
+        if !is_midnight || !matches!(parsed.offset(), None | Some(0)) {
+            return None;
+        }
+        let date = parsed.to_naive_date().ok()?;
         let days = date.signed_duration_since(NaiveDate::default()).num_days();
         i32::try_from(days).ok()
     }
@@ -271,6 +302,54 @@ impl Format {
             zoned: self.zoned,
         })
     }
+}
+
+/// `%f` after a point as other tools have it: the digits of a fraction, and not so many nanoseconds.
+///
+/// # Errors
+/// Why a format says something else than its user means.
+fn fractions(items: Vec<Item<'static>>) -> std::result::Result<Vec<Item<'static>>, &'static str> {
+    let mut out: Vec<Item<'static>> = Vec::with_capacity(items.len());
+    for item in items {
+        match item {
+            Item::Fixed(Fixed::TimezoneName) => {
+                return Err(
+                    "the name of a zone, `%Z`, does not say its offset; `%z` reads offsets",
+                );
+            }
+            Item::Numeric(Numeric::Nanosecond, _) => {
+                let before = match out.pop() {
+                    Some(Item::Literal(text)) => text.strip_suffix('.').map(str::to_owned),
+                    Some(Item::OwnedLiteral(text)) => text.strip_suffix('.').map(str::to_owned),
+                    _ => None,
+                };
+                let Some(before) = before else {
+                    return Err(
+                        "`%f` alone is a number of nanoseconds; a fraction is `%.f` with its point, and `%3f`, `%6f` or `%9f` without",
+                    );
+                };
+                if !before.is_empty() {
+                    out.push(Item::OwnedLiteral(before.into()));
+                }
+                out.push(Item::Fixed(Fixed::Nanosecond));
+            }
+            item => out.push(item),
+        }
+    }
+    Ok(out)
+}
+
+/// `%#z`, which chrono keeps to itself.
+fn is_loose_offset(item: &Item<'_>) -> bool {
+    StrftimeItems::new("%#z").next().as_ref() == Some(item)
+}
+
+/// Whether a fraction has digits beyond the ninth, which would be cut.
+fn cuts(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'.').skip(1).any(|part| {
+        let digits = part.iter().take_while(|byte| byte.is_ascii_digit());
+        digits.skip(9).any(|digit| *digit != b'0')
+    })
 }
 
 #[cfg(test)]
@@ -357,6 +436,42 @@ mod tests {
         let stamp = zoned.stamp(of("01 Jan 1970 02:00 +0200")).expect("a time");
         assert_eq!((stamp.units(1), stamp.zoned), (Some(0), true));
         assert!(Format::new("date_format", "%!").is_err());
+    }
+
+    #[test]
+    fn declared_formats_cut_nothing() {
+        let nanoseconds = |format: &str, text: &str| {
+            let format = Format::new("timestamp_format", format).expect("a format");
+            format
+                .stamp(of(text))
+                .and_then(|stamp| stamp.units(1_000_000_000))
+        };
+        for format in [
+            "%Y-%m-%d %H:%M:%S%.f",
+            "%Y-%m-%d %H:%M:%S.%f",
+            "%Y-%m-%d %T.%f",
+        ] {
+            assert_eq!(
+                nanoseconds(format, "1970-01-01 00:00:00.5"),
+                Some(500_000_000),
+                "{format}"
+            );
+            assert_eq!(
+                nanoseconds(format, "1970-01-01 00:00:00.1234567890"),
+                Some(123_456_789)
+            );
+            assert_eq!(nanoseconds(format, "1970-01-01 00:00:00.1234567891"), None);
+        }
+        for wrong in ["%Y-%m-%d %H:%M:%S %Z", "%Y-%m-%d %H:%M:%S,%f"] {
+            assert!(Format::new("timestamp_format", wrong).is_err(), "{wrong}");
+        }
+        let date = Format::new("date_format", "%Y-%m-%d %H:%M:%S").expect("a format");
+        assert_eq!(date.date(of("1970-01-02 00:00:00")), Some(1));
+        assert_eq!(date.date(of("1970-01-02 00:00:01")), None);
+        assert_eq!(date.date(of("1970-01-02 12:00:00")), None);
+        let zoned = Format::new("timestamp_format", "%FT%T%#z").expect("a format");
+        let stamp = zoned.stamp(of("1970-01-01T02:00:00+02")).expect("a time");
+        assert_eq!((stamp.units(1), stamp.zoned), (Some(0), true));
     }
 
     proptest! {

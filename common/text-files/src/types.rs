@@ -37,6 +37,16 @@ impl ColumnType {
         }
     }
 
+    /// A type that a program offers, as the target of a load has it, and nobody declared: floats are not rounded.
+    pub fn offered(data_type: DataType) -> Self {
+        use DataType as T;
+        let strict = matches!(
+            data_type,
+            T::Float32 | T::Float64 | T::Utf8 | T::LargeUtf8 | T::Utf8View
+        );
+        Self { data_type, strict }
+    }
+
     /// The next wider type, which holds this value, and all that this one holds as far as one type can.
     pub fn wider(&self, value: &[u8], rules: &Rules) -> Self {
         let data_type = match (&self.data_type, classify(value, rules)) {

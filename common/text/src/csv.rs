@@ -73,10 +73,17 @@ impl CsvStyle {
     }
 
     /// Whether a text would be read as something else without quotes: as null, as the end of PostgreSQL's data (`\.`),
-    /// or as a byte order mark.
+    /// as a byte order mark, without its blanks, or without what looks like quotes.
     fn needs_quotes(&self, text: &[u8]) -> bool {
-        text.is_empty()
-            || matches!(text[0], b'\\' | 0xEF)
+        let [first, .., last] = text else {
+            return text.first().is_none_or(|only| {
+                matches!(only, b'\\' | 0xEF | b' ' | b'\t' | b'"' | b'\'')
+                    || self.special[usize::from(*only)]
+            }) || text == self.null_text;
+        };
+        matches!(first, b'\\' | 0xEF | b' ' | b'\t' | b'"' | b'\'')
+            || matches!(last, b' ' | b'\t')
+            || (first == last && first.is_ascii_punctuation())
             || text == self.null_text
             || text.iter().any(|byte| self.special[usize::from(*byte)])
     }

@@ -28,6 +28,11 @@ impl CsvLayout {
     /// How rows that are set aside are parsed again: with what was found about their file, as they stand there without it.
     fn again(&self) -> String {
         let (dialect, columns) = (&self.layout.dialect, &self.layout.columns);
+        if self.layout.has_two_nulls() {
+            let word = dialect.null_text.join("`, `");
+            let why = format!("`{word}` stands for null in some of their columns only");
+            return serde_json::json!({ "not_again": why }).to_string();
+        }
         let letter =
             |byte: Option<u8>| byte.map_or_else(String::new, |byte| char::from(byte).into());
         let escape = match dialect.escape {
@@ -35,7 +40,11 @@ impl CsvLayout {
             csv::Escape::Byte(byte) => Some(byte),
             csv::Escape::None => None,
         };
-        let types = columns.iter().filter_map(|column| {
+        // What is declared is among the given options, and what the target has is asked of it again.
+        let found = columns.iter().filter(|column| {
+            column.mark != Mark::Declared || self.options.strict_types.contains_key(&column.name)
+        });
+        let types = found.filter_map(|column| {
             let name = name_of(&column.kind.data_type)?;
             Some((column.name.clone(), Value::from(name)))
         });
@@ -48,10 +57,11 @@ impl CsvLayout {
             "header": false,
             "skip": 0,
             "skip_footer": 0,
-            "comment": dialect.comment.clone().unwrap_or_default(),
+            // No comment was set aside, though a row may look like one.
+            "comment": "",
             "trim": dialect.trim,
             "names": names,
-            "types": types.collect::<Map<_, _>>(),
+            "strict_types": types.collect::<Map<_, _>>(),
             "null_text": dialect.null_text,
             "empty": dialect.empty,
             "encoding": "utf-8",
@@ -89,6 +99,7 @@ fn column(plan: &ColumnPlan) -> Column {
         },
         reason: plan.reason.clone(),
         is_empty: plan.mark != Mark::Declared && plan.reason == NO_VALUES,
+        texts: Vec::new(),
     }
 }
 
@@ -141,6 +152,7 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
         header,
         found: layout.dialect.to_string(),
         notes: layout.notes.clone(),
+        left_out: layout.left_out.clone(),
         layout: Some(Arc::new(CsvLayout {
             options,
             layout,

@@ -310,9 +310,17 @@ fn known(key: &str, kind: Option<Kind>) -> Result<()> {
 /// Fits a value to the type of its option: flags give text.
 fn fit(schema: &KeySchema, key: &str, value: Value) -> Value {
     match (key, &value) {
-        ("types" | "hive_types", Value::String(text)) if text.contains('=') => {
+        ("types" | "strict_types" | "hive_types", Value::String(text)) if text.contains('=') => {
             Value::Object(pairs(text))
         }
+        // As a command line has them: other texts are a name, and `all`.
+        ("filename", Value::String(text)) if matches!(text.as_str(), "true" | "false") => {
+            Value::Bool(text == "true")
+        }
+        ("infer_rows", Value::String(text)) => match text.parse::<u64>() {
+            Ok(rows) => rows.into(),
+            Err(_) => value,
+        },
         _ => schema.fit(key, &value),
     }
 }

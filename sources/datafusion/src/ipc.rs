@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::sync::Arc;
 
 use arrow_schema::DataType;
-use arrowload_common_ipc::{IpcOptions, IpcReader};
+use arrowload_common_ipc::{IpcOptions, IpcReader, refuse_twins};
 use arrowload_common_object_store::from_io;
 use arrowload_core::{Error, Result};
 
@@ -32,6 +32,7 @@ fn open(file: &DataFile, options: &IpcOptions) -> Result<IpcReader> {
 pub(crate) fn look(file: &DataFile, how: &How) -> Result<Looked> {
     how.files(Kind::Arrow)?;
     let reader = open(file, &IpcOptions::default())?;
+    refuse_twins(reader.schema()).map_err(|error| error.with("file", file.shown()))?;
     let found = match reader.batches() {
         Some(batches) => format!("a file of {batches} batches"),
         None => "a stream".into(),
@@ -45,6 +46,7 @@ pub(crate) fn look(file: &DataFile, how: &How) -> Result<Looked> {
         header: None,
         found,
         notes: Vec::new(),
+        left_out: Vec::new(),
         layout: Some(Arc::new(IpcLayout)),
         engine: None,
     })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Field};
 use arrowload_common_csv::{Compression, looks_like};
 use arrowload_common_json::{self as json, All, InferRows, Input, Mark, Reader};
 use arrowload_core::{Error, ErrorKind, Result, UnparsedRow};
@@ -21,6 +21,8 @@ struct JsonLayout {
     file: DataFile,
     options: json::Options,
     layout: json::Layout,
+    /// Columns whose types were found in all files together.
+    joined: Vec<String>,
     /// The options as they were given.
     given: Map<String, Value>,
 }
@@ -28,18 +30,35 @@ struct JsonLayout {
 impl JsonLayout {
     /// How lines that are set aside are parsed again.
     fn again(&self) -> String {
-        let types = self.layout.columns.iter().filter_map(|column| {
-            let name = name_of(&column.data_type)?;
+        let schema = self.layout.schema();
+        let columns = self.layout.columns.iter().zip(schema.fields());
+        // What is declared is among the given options, and what the target has is asked of it again.
+        let found = columns.filter(|(column, _)| {
+            let (name, options) = (&column.name, &self.options);
+            let found = column.mark != Mark::Declared || self.joined.contains(name);
+            // The name of a flattened column is not the way to its values.
+            !options.flatten && (found || options.strict_types.contains_key(name))
+        });
+        let types = found.filter_map(|(column, field)| {
+            let name = match is_json(field) {
+                true => "json".to_owned(),
+                false => name_of(&column.data_type)?,
+            };
             Some((column.name.clone(), Value::from(name)))
         });
         let found = serde_json::json!({
             "format": "ndjson",
-            "types": types.collect::<Map<_, _>>(),
+            "strict_types": types.collect::<Map<_, _>>(),
             "encoding": "utf-8",
             "compression": "none",
         });
         again("read_json", &self.given, found)
     }
+}
+
+/// Whether a column is JSON text: its values as they are written.
+pub(crate) fn is_json(field: &Field) -> bool {
+    field.extension_type_name() == Some("arrow.json")
 }
 
 fn open(file: &DataFile, options: &json::Options) -> Result<Input> {
@@ -108,7 +127,7 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
     let layout = layout(input, &options)?;
     let schema = layout.schema();
     let columns = layout.columns.iter().zip(schema.fields());
-    let columns = columns.map(|(column, field)| Column {
+    let columns = columns.enumerate().map(|(index, (column, field))| Column {
         field: Arc::clone(field),
         certainty: match column.mark {
             Mark::Declared => Certainty::Declared,
@@ -117,6 +136,7 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
         },
         reason: column.reason.clone(),
         is_empty: column.mark != Mark::Declared && column.reason == NO_VALUES,
+        texts: layout.texts(index),
     });
     let rows = match layout.format {
         json::Format::Ndjson => "one row a line",
@@ -135,10 +155,12 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
         header: None,
         found,
         notes: layout.notes.clone(),
+        left_out: Vec::new(),
         layout: Some(Arc::new(JsonLayout {
             file: file.clone(),
             options,
             layout,
+            joined: Vec::new(),
             given: how.given(Kind::Json),
         })),
         engine: None,
@@ -200,6 +222,7 @@ impl Layout for JsonLayout {
         for (index, data_type) in types {
             if let Some(column) = self.layout.columns.get(*index) {
                 let name = column.name.clone();
+                wider.joined.push(name.clone());
                 wider.options.declared.insert(name, data_type.clone());
             }
         }

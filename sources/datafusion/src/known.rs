@@ -1,6 +1,6 @@
 //! What was learnt about files, so that it need not be found again: their layouts, and where a sample was not like the rest.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -25,6 +25,8 @@ pub(crate) struct Learnt {
 struct State {
     tables: HashMap<String, Learnt>,
     files: HashMap<String, Looked>,
+    /// What was said already.
+    said: HashSet<String>,
 }
 
 /// What a source remembers, for all of its queries.
@@ -39,6 +41,15 @@ impl Known {
     /// What was learnt about a table.
     pub(crate) fn table(&self, key: &str) -> Learnt {
         self.state().tables.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Whether something was not said before.
+    pub(crate) fn is_new(&self, said: String) -> bool {
+        let mut state = self.state();
+        if state.said.len() >= FILES {
+            state.said.clear();
+        }
+        state.said.insert(said)
     }
 
     /// A value did not fit: the table's files are proved from now on; where they were already, these columns are text.

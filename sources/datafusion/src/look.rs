@@ -48,6 +48,8 @@ pub(crate) struct Column {
     pub(crate) reason: String,
     /// Whether no value of it was seen, so that its type says nothing.
     pub(crate) is_empty: bool,
+    /// Where it holds text of JSON files, and whether that is JSON text.
+    pub(crate) texts: Vec<(String, bool)>,
 }
 
 impl Column {
@@ -58,6 +60,7 @@ impl Column {
             certainty: Certainty::Typed,
             reason: "the file says so".into(),
             is_empty: false,
+            texts: Vec::new(),
         }
     }
 
@@ -83,6 +86,8 @@ pub(crate) struct Looked {
     pub(crate) found: String,
     /// What could not be read as it stands.
     pub(crate) notes: Vec<String>,
+    /// Those of the notes that say what is left out, though nobody said so.
+    pub(crate) left_out: Vec<String>,
     /// How to read it; none for a format that the engine itself reads.
     pub(crate) layout: Option<Arc<dyn Layout>>,
     /// The reader of the engine, for a format that it reads itself.

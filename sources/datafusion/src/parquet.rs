@@ -53,6 +53,7 @@ pub(crate) fn look(file: &DataFile, how: &How, session: &SessionState) -> Result
         header: None,
         found: rows.map_or_else(String::new, |rows| format!("{rows} rows")),
         notes: Vec::new(),
+        left_out: Vec::new(),
         layout: None,
         engine: Some(format),
     })

@@ -216,6 +216,22 @@ impl FileTables {
         })
     }
 
+    /// Says what could not be read as it stands, and warns of lines that are left out, though nobody said so: once for each file.
+    fn warn(&self, union: &Union) {
+        for looked in &union.files {
+            let file = looked.file.shown();
+            for what in &looked.notes {
+                if !self.known.is_new(format!("{file}\n{what}")) {
+                    continue;
+                }
+                match looked.left_out.contains(what) {
+                    true => tracing::warn!("`{file}`: {what}"),
+                    false => tracing::info!("`{file}`: {what}"),
+                }
+            }
+        }
+    }
+
     async fn called(
         &self,
         name: &str,
@@ -236,6 +252,7 @@ impl FileTables {
         if called.function.starts_with(PEEK) {
             return in_memory(peek(&table.union)?).map_err(from_datafusion);
         }
+        self.warn(&table.union);
         Ok(Arc::new(table))
     }
 }
@@ -330,6 +347,7 @@ impl Tables for FileTables {
         }
         let how = How::new(None, &self.read, Map::new())?;
         let table = self.table(name, files, &how, asked, session).await?;
+        self.warn(&table.union);
         Ok(Some(Arc::new(table)))
     }
 

@@ -1,6 +1,6 @@
 //! Several files as one table: columns go by their names, and each has a type that holds the values of all files.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
@@ -217,14 +217,31 @@ fn field(
     Arc::new(first.as_ref().clone().with_nullable(nullable))
 }
 
+/// The error of a column whose values are JSON text in one file, where strings have quotes, and plain text in another.
+fn two_texts(name: &str, one: &Looked, other: &Looked) -> Error {
+    let message = format!(
+        "the values of `{name}` are of several kinds in one of `{}` and `{}`, and of one kind in the other, where they would be written otherwise; declare it in `types`: json or text",
+        one.file.shown(),
+        other.file.shown()
+    );
+    Error::new(ErrorKind::SchemaMismatch, message).with("column", name)
+}
+
 /// The type that a column has in all files together.
 fn joined(files: &[Looked], places: &[Places], number: usize, name: &str) -> Result<DataType> {
     let mut joined: Option<(DataType, &Looked)> = None;
+    let mut texts: BTreeMap<&str, (bool, &Looked)> = BTreeMap::new();
     let columns = files.iter().zip(places).filter_map(|(looked, places)| {
         let column = &looked.columns[places[number]?];
         (!column.is_empty).then_some((looked, column))
     });
     for (looked, column) in columns {
+        for (place, is_json) in &column.texts {
+            let (other, first) = *texts.entry(place).or_insert((*is_json, looked));
+            if other != *is_json {
+                return Err(two_texts(&format!("{name}{place}"), first, looked));
+            }
+        }
         let Some((known, first)) = &joined else {
             joined = Some((column.data_type().clone(), looked));
             continue;
@@ -238,6 +255,13 @@ fn joined(files: &[Looked], places: &[Places], number: usize, name: &str) -> Res
             _ if looked.kind == Kind::Json => lattice::of_values(known, column.data_type()),
             _ => Some(lattice::of_text(known, column.data_type())),
         };
+        // Members are brought together by their types, which do not say that they are JSON text.
+        let hides = known.is_nested()
+            && known != column.data_type()
+            && texts.values().any(|(is_json, _)| *is_json);
+        if hides {
+            return Err(two_texts(name, first, looked));
+        }
         let Some(data_type) = data_type else {
             let message = format!(
                 "column `{name}` is {known} in `{}` and {} in `{}`, and no type holds both unchanged; {}",

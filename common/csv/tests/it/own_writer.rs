@@ -1,6 +1,8 @@
 //! What our own writer makes reads back equal without being told.
 
-use arrow_array::RecordBatch;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrowload_common_csv::{Options, Texts};
 use arrowload_common_text::{Csv, CsvStyle};
 use proptest::prelude::*;
@@ -48,6 +50,31 @@ fn one_value_in_single_quotes_among_many_that_have_none() {
         let text = text.replace("'it''s'", name);
         let found = read(text.as_bytes(), &Options::default()).expect("reads");
         assert_eq!(found.cells()[70], ["70", name]);
+    }
+}
+
+#[test]
+fn what_looks_like_quotes_or_has_blanks_around_it_is_quoted() {
+    let values = ["'x'", "\"x\"", "'x", "*y*", " z ", "'", "\t", "plain"];
+    let names = [" a ", "'b'", "\"c\""];
+    for quote in ['"', '\''] {
+        for every in [false, true] {
+            let column = |index: usize| -> ArrayRef {
+                let value = |row: usize| match every {
+                    true => values[index],
+                    false => values[row % values.len()],
+                };
+                Arc::new(StringArray::from_iter_values((0..16).map(value)))
+            };
+            let columns = names.iter().enumerate();
+            let columns = columns.map(|(index, name)| (*name, column(index)));
+            let batch = RecordBatch::try_from_iter(columns).expect("a batch");
+            let style = CsvStyle::new(None, Some(quote), None).expect("fits");
+            let bytes = written(&batch, style, true);
+            let found = read(&bytes, &Options::default()).expect("reads");
+            assert_eq!(found.names(), names, "{}", String::from_utf8_lossy(&bytes));
+            assert_same(&cells(std::slice::from_ref(&batch)), &found.cells());
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where a table stands in its file: titles, footers, comments, headers; and rows that are not as long as the others.
 
-use arrowload_common_csv::{Options, Ragged};
+use arrow_schema::DataType;
+use arrowload_common_csv::{Empty, Options, Ragged, Texts, Types};
 
 use crate::skip as read;
 
@@ -114,11 +115,183 @@ fn rows_of_another_length_above_rows_of_data_are_rows() {
     assert_eq!((found.lines.rows, found.lines.preamble), (5, 0));
     let found = read(b"1,2\n3,4\n5,6,7\n8,9,1\n2,3,4\n", &options()).expect("set aside");
     assert_eq!((found.aside.len(), found.lines.rows), (2, 3));
-    // The few lines before a table are longer together, but the table is wider.
-    let report = "Vendor\tTest\nFrom\tJune\nTo\tJuly\nday\tid\tname\tqty\n1\t2\tx\t3\n2\t3\ty\t4\n";
+    // A line with a key above a table is none of its rows. Several of them could be a table themselves.
+    let table = "day\tid\tname\tqty\n1\t2\tx\t3\n2\t3\ty\t4\n";
+    let report = format!("Vendor\tTest\n{table}");
     let found = read(report.as_bytes(), &options()).expect("reads");
     assert_eq!(found.names(), ["day", "id", "name", "qty"]);
+    assert_eq!((found.lines.rows, found.lines.preamble), (2, 1));
+    let report = format!("Vendor\tTest\nFrom\tJune\nTo\tJuly\n{table}");
+    let error = read(report.as_bytes(), &options()).err().expect("refused");
+    assert!(error.message().contains("`skip = 3`"), "{error}");
+    let told = Options {
+        skip: Some(3),
+        ..options()
+    };
+    let found = read(report.as_bytes(), &told).expect("reads");
     assert_eq!((found.lines.rows, found.lines.preamble), (2, 3));
+}
+
+#[test]
+fn rows_are_no_footer_and_no_preamble() {
+    for (text, line) in [
+        ("id,name\n1,a\n2,b\n\n3,\"c\n", "5"),
+        ("id,name,x\n1,a,b\n\n2,c,d\n\n3,e\n", "6"),
+        ("id,name,x\n1,a,b\n\n2,c,d\n\n3\n", "6"),
+        ("id,name\n1,a\n2,b\n\n3,c,d\n4,e,f\n", "5"),
+        ("5\n\n6,7\n8,9\n1,2\n", "1"),
+    ] {
+        let error = crate::read(text.as_bytes(), &options());
+        let error = error.err().unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(error.get("line"), Some(line), "{text}: {error}");
+    }
+    let one: String = (0..20).map(|row| format!("{row},a\n")).collect();
+    let other: String = (0..19)
+        .map(|row| format!("{row},b,1.5,x,2024-01-01\n"))
+        .collect();
+    let two = format!("id,name\n{one}\nid,name,v,w,day\n{other}");
+    let error = read(two.as_bytes(), &options()).err().expect("refused");
+    assert!(error.message().contains("`skip = 22`"), "{error}");
+    // A sum below a table is a footer, and it is said.
+    let sum = "id,name,v,w,x\n1,a,1,2,3\n2,b,1,2,3\n\nTotal,2\n";
+    let found = read(sum.as_bytes(), &options()).expect("reads");
+    assert_eq!((found.lines.rows, found.lines.footer), (2, 2));
+    assert_eq!(found.layout.left_out, found.layout.notes);
+    assert_eq!(found.layout.left_out.len(), 1);
+}
+
+#[test]
+fn a_row_that_looks_like_a_found_comment_is_refused() {
+    let mut text = "tag,id\na,1\n#c\n".to_owned();
+    for row in 0..200_000 {
+        text += &format!("b,{row}\n");
+    }
+    text += "#lost,9000000\nc,2\n# no, row, at all\n";
+    let error = crate::read(text.as_bytes(), &options())
+        .err()
+        .expect("refused");
+    assert_eq!(error.get("line"), Some("200004"), "{error}");
+    assert!(error.message().contains("comment"), "{error}");
+    let found = read(text.as_bytes(), &options()).expect("reads");
+    assert_eq!((found.lines.comments, found.lines.skipped), (2, 1));
+    assert_eq!(found.aside[0].raw, b"#lost,9000000\n");
+    // What is declared is left out, or read.
+    for (comment, rows) in [("#", 200_002), ("", 200_003)] {
+        let told = Options {
+            comment: Some(comment.into()),
+            ..options()
+        };
+        let found = read(text.as_bytes(), &told).expect("reads");
+        assert_eq!(found.lines.rows, rows);
+    }
+}
+
+#[test]
+fn fields_that_are_missing_are_null_whatever_stands_for_null() {
+    let table = "id,name,note\n1,a,b\n2,x,y\n3,c\n";
+    for told in [
+        Options {
+            null_text: Some(Texts::One("-".into())),
+            ..pad()
+        },
+        Options {
+            empty: Empty::Text,
+            ..pad()
+        },
+        Options {
+            types: Types::Columns([("note".to_owned(), "text_view".to_owned())].into()),
+            null_text: Some(Texts::One("-".into())),
+            ..pad()
+        },
+        Options {
+            types: Types::Columns([("note".to_owned(), "binary".to_owned())].into()),
+            ..pad()
+        },
+    ] {
+        let table = match &told.types {
+            Types::Columns(types) if types.values().any(|kind| kind == "binary") => {
+                table.replace("b\n", "0a\n").replace("y\n", "0b\n")
+            }
+            _ => table.to_owned(),
+        };
+        let found = read(table.as_bytes(), &told).expect("reads");
+        assert_eq!(found.cells()[2], ["3", "c", "~"]);
+    }
+    let found = read(b"id,name,note\n1,\\N,b\n2,x,\n3,c\n", &pad()).expect("reads");
+    assert_eq!(found.cells()[1..], [["2", "x", ""], ["3", "c", "~"]]);
+}
+
+#[test]
+fn a_found_word_for_null_is_a_word_where_text_is_declared() {
+    let text = b"id,name,n\n1,NULL,5\n2,x,NULL\n";
+    let found = read(text, &options()).expect("reads");
+    assert_eq!(found.cells(), [["1", "~", "5"], ["2", "x", "~"]]);
+    let told = Options {
+        types: Types::Columns([("name".to_owned(), "text".to_owned())].into()),
+        ..options()
+    };
+    let found = read(text, &told).expect("reads");
+    assert_eq!(found.cells(), [["1", "NULL", "5"], ["2", "x", "~"]]);
+    assert!(found.layout.has_two_nulls());
+    let told = Options {
+        types: Types::All("text".into()),
+        ..options()
+    };
+    let found = read(text, &told).expect("reads");
+    assert_eq!(found.cells()[0], ["1", "NULL", "5"]);
+    let told = Options {
+        null_text: Some(Texts::One("NULL".into())),
+        ..told
+    };
+    let found = read(text, &told).expect("reads");
+    assert_eq!(found.cells()[0], ["1", "~", "5"]);
+}
+
+#[test]
+fn strict_types_are_read_as_found_ones_and_offered_floats_are_not_rounded() {
+    let strict = |kind: &str| Options {
+        strict_types: [("v".to_owned(), kind.to_owned())].into(),
+        header: Some(true),
+        ..options()
+    };
+    for (kind, value) in [
+        ("int64", "02134"),
+        ("float64", "0.12345678901234567890"),
+        ("float32", "0.123456789"),
+    ] {
+        let text = format!("v,w\n{value},x\n");
+        assert!(read(text.as_bytes(), &strict(kind)).is_err(), "{kind}");
+        assert!(read(b"v,w\n12,x\n", &strict(kind)).is_ok(), "{kind}");
+        let mut told = strict(kind);
+        told.types = Types::Columns(std::mem::take(&mut told.strict_types));
+        assert!(read(text.as_bytes(), &told).is_ok(), "{kind} is declared");
+    }
+    let offered = |kind: DataType| Options {
+        declared: [("v".to_owned(), kind)].into(),
+        ..options()
+    };
+    for (kind, value) in [
+        (DataType::Float64, "9007199254740993"),
+        (DataType::Float64, "0.12345678901234567890"),
+        (DataType::Float32, "16777217"),
+    ] {
+        let text = format!("v,w\n{value},x\n");
+        assert!(read(text.as_bytes(), &offered(kind)).is_err(), "{value}");
+    }
+    let found = read(b"v,w\n02134,x\n", &offered(DataType::Int64)).expect("reads");
+    assert_eq!(found.cells()[0][0], "2134");
+}
+
+#[test]
+fn a_guessed_encoding_is_said_and_quoted_names_keep_their_blanks() {
+    let found = read(b"id,name\n1,M\xfcller\n", &options()).expect("reads");
+    assert_eq!(found.cells()[0][1], "Müller");
+    assert!(found.layout.notes[0].contains("windows-1252"));
+    let broken = b"id,name\n1,M\xc3\xbcller\n2,Z\xc3\xbcrich\n3,\xe6\x97";
+    let error = crate::read(broken, &options()).err().expect("refused");
+    assert_eq!(error.get("line"), Some("4"), "{error}");
+    let found = read(b"\" id \",\"b\"\n1,2\n", &options()).expect("reads");
+    assert_eq!(found.names(), [" id ", "b"]);
 }
 
 #[test]

@@ -264,6 +264,19 @@ fn a_path_leads_to_the_rows() {
         &path("$[*].b[*]"),
     );
     assert_eq!(nested.expect("rows").rows().len(), 3);
+    // A document without the way is none of them.
+    let lost = r#"{"data":{"items":[{"a":1}]}} {"dat":{"items":[{"a":2}]}}"#;
+    for text in [lost.to_owned(), format!("{lost} {lost}")] {
+        let error = read(&text, &path("$.data.items")).err().expect("lost");
+        assert!(error.message().contains("document 2"), "{error}");
+    }
+    let twice = r#"{"data":{"items":[{"a":1}]},"data":{"items":[{"a":2}]}}"#;
+    let last = Options {
+        duplicate_keys: DuplicateKeys::Last,
+        ..path("$.data.items")
+    };
+    let error = read(twice, &last).err().expect("two ways");
+    assert!(error.message().contains("on the way"), "{error}");
     let error = read(text, &path("$.rows")).err().expect("there is nothing");
     assert!(error.to_string().contains("`$.rows`"), "{error}");
     for broken in [
@@ -390,6 +403,26 @@ fn duplicate_keys_are_refused_or_the_last_counts() {
         read(text, &options).expect("the last").rows(),
         [r#"{"a":2,"b":null}"#]
     );
+    let error = read("{\"a\":1,\"a\":2}\n", &Options::default()).err();
+    let error = error.expect("refused");
+    assert!(error.message().contains("`a` stands twice"), "{error}");
+}
+
+#[test]
+fn a_new_key_that_stands_twice_is_refused_and_no_new_key() {
+    let many = "{\"a\":1}\n".repeat(200_000);
+    for before in [&many[..8], &many] {
+        let text = format!("{before}{{\"zz\":5,\"zz\":6}}\n{{\"a\":{{\"b\":1,\"b\":2}}}}\n");
+        let error = read(&text, &Options::default()).err().expect("refused");
+        assert!(error.message().contains("`zz` stands twice"), "{error}");
+        let line = before.lines().count() + 1;
+        assert_eq!(error.get("line"), Some(line.to_string().as_str()));
+        let found = crate::skip(&text, &Options::default()).expect("set aside");
+        assert_eq!(
+            (found.aside.len(), found.lines.rows as usize),
+            (2, line - 1)
+        );
+    }
 }
 
 #[test]

@@ -41,6 +41,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("separator", "'_'"),
     ("skip", "3"),
     ("skip_footer", "1"),
+    ("strict_types", "{'zip': 'int64'}"),
     ("thousands_separator", "'.'"),
     ("timestamp_format", "'%d/%m/%Y %H:%M:%S'"),
     ("trim", "true"),
@@ -65,6 +66,24 @@ An option that a format does not have is refused, with the nearest one that it h
 
 Several files are one table: columns go by their names, a file without a column has nulls there, and types are widened where every
 value stays as it is. Where no type holds the values of two files, the error names both.
+
+Nothing is left out, changed or guessed silently:
+
+- Lines above or below a CSV table are left out where they are unlike its rows: single fields or a line with a key, few of them, and
+  at the end after an empty line. A warning says which. What could be rows is refused with its line; `skip` and `skip_footer` say
+  otherwise. A line that begins with `#`, where that was found to begin comments, is refused if it has the fields of a row; `comment`
+  says what it is.
+- Text with a few broken bytes is UTF-8, and its broken rows are refused. Another encoding is a guess, which `peek` says; signs such as
+  `µ` or `£` alone are those of windows-1252, and where letters are too few for a guess, `encoding` must be declared.
+- Where `NULL` or `null` is found to stand for null, it is a word in columns that are declared text, unless `null_text` says so.
+  Fields that `ragged = \"pad\"` fills are null, whatever else stands for null.
+- A float that a load's target has is taken for a column whose values it holds without rounding; a float in `types` rounds.
+- Two columns of one name in an Arrow or Parquet file are refused; in CSV the second `a` is `a_2`.
+- JSON values of several kinds are JSON text. A column that is JSON text in one file and plain text in another is refused; `types`
+  says which it is.
+- `date_format` refuses a time that is not midnight. `%f` after a point are the digits of a fraction, more than nine are refused, and
+  so is `%Z`: the name of a zone is no offset.
+- With `records`, a document in which the path leads nowhere is refused, and so is a key that stands twice on the way.
 
 A folder that is a table of Delta Lake, Iceberg or Hudi is refused, as files stay in it that are no longer part of the table: a Delta
 table is read as `delta://folder`. A pattern (`folder/*.parquet`) names the files as they are.

@@ -148,3 +148,40 @@ async fn files_with_and_without_a_header_are_no_table_until_it_is_said() {
     let said = "SELECT count(*) FROM read_csv('h', header => false)";
     assert_eq!(rows(&source, said).await, ["5"]);
 }
+
+#[tokio::test]
+async fn two_columns_of_one_name_are_refused() {
+    let folder = folder();
+    let column = |values: [i64; 2]| -> ArrayRef { Arc::new(Int64Array::from(values.to_vec())) };
+    let field = |name: &str| arrow_schema::Field::new(name, arrow_schema::DataType::Int64, true);
+    let schema = arrow_schema::Schema::new(vec![field("a"), field("b"), field("a")]);
+    let columns = vec![column([1, 2]), column([3, 4]), column([5, 6])];
+    let batch = RecordBatch::try_new(Arc::new(schema), columns).expect("a batch");
+    parquet(&folder.path().join("twins.parquet"), &batch);
+    let bytes = |mut out: Vec<u8>, stream: bool| {
+        if stream {
+            let writer = arrow_ipc::writer::StreamWriter::try_new(&mut out, &batch.schema());
+            let mut writer = writer.expect("a writer");
+            writer.write(&batch).expect("written");
+            writer.finish().expect("ended");
+        } else {
+            let writer = arrow_ipc::writer::FileWriter::try_new(&mut out, &batch.schema());
+            let mut writer = writer.expect("a writer");
+            writer.write(&batch).expect("written");
+            writer.finish().expect("ended");
+        }
+        out
+    };
+    write(folder.path(), "twins.arrow", bytes(Vec::new(), false));
+    write(folder.path(), "twins.arrows", bytes(Vec::new(), true));
+    let source = over(folder.path()).await;
+    for name in ["twins.parquet", "twins.arrow", "twins.arrows"] {
+        let error = refused(&source, &format!("SELECT b FROM '{name}'")).await;
+        assert_eq!(error.kind(), ErrorKind::SchemaMismatch, "{error:#}");
+        let text = error.to_string();
+        assert!(
+            text.contains("columns 1 and 3") && text.contains(name),
+            "{text}"
+        );
+    }
+}

@@ -87,6 +87,38 @@ async fn keys_of_all_files_are_columns() {
     }
 }
 
+#[tokio::test]
+async fn text_of_one_file_is_not_mixed_with_json_text_of_another() {
+    let folder = with(&[
+        ("flat/a.ndjson", "{\"a\":\"1\"}\n"),
+        ("flat/b.ndjson", "{\"a\":\"x\"}\n{\"a\":1}\n"),
+        ("deep/a.ndjson", "{\"o\":{\"a\":\"1\"}}\n"),
+        (
+            "deep/b.ndjson",
+            "{\"o\":{\"a\":\"x\"}}\n{\"o\":{\"a\":1}}\n",
+        ),
+        (
+            "wide/a.ndjson",
+            "{\"o\":{\"a\":\"x\"}}\n{\"o\":{\"a\":1}}\n",
+        ),
+        ("wide/b.ndjson", "{\"o\":{\"b\":1}}\n"),
+        ("same/a.ndjson", "{\"a\":\"x\"}\n{\"a\":1}\n"),
+        ("same/b.ndjson", "{\"a\":\"y\"}\n{\"a\":2}\n"),
+        ("same/c.ndjson", "{\"a\":null}\n"),
+    ]);
+    let source = over(folder.path()).await;
+    for name in ["flat", "deep", "wide"] {
+        let error = refused(&source, &format!("SELECT * FROM {name}")).await;
+        for part in ["a.ndjson", "b.ndjson", "types"] {
+            assert!(error.to_string().contains(part), "{part}: {error}");
+        }
+    }
+    let json = ["\"x\"", "1", "\"y\"", "2", "∅"];
+    assert_eq!(rows(&source, "SELECT * FROM same").await, json);
+    let told = "SELECT * FROM read_json('flat', types => {'a': 'json'})";
+    assert_eq!(rows(&source, told).await, ["\"1\"", "\"x\"", "1"]);
+}
+
 /// A later value that no sample has shown: the reading begins again, and the value arrives as it stands in the file.
 #[tokio::test(flavor = "multi_thread")]
 async fn late_values_arrive() {

@@ -116,5 +116,12 @@ async fn rows_that_cannot_be_parsed_are_set_aside_and_say_how_to_parse_them() {
             options["delim"].as_str(),
         );
         assert_eq!(said, expected, "{how}");
+        // What was found is not declared: a mended value is read as strictly as it would have been.
+        assert!(options["types"].is_null(), "{how}");
+        let types = match name {
+            "bad.csv" => serde_json::json!({ "id": "int64", "name": "text" }),
+            _ => serde_json::json!({ "a": "int64" }),
+        };
+        assert_eq!(options["strict_types"], types, "{how}");
     }
 }

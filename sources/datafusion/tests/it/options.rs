@@ -160,3 +160,27 @@ async fn peek_says_what_files_are() {
         "SELECT type, certainty FROM peek('a.csv', types => 'n=decimal(20,2)') WHERE name = 'n'";
     assert_eq!(rows(&source, declared).await, ["decimal(20,2)|declared"]);
 }
+
+#[tokio::test]
+async fn options_of_a_command_line_are_text() {
+    let folder = with(&[("a.csv", "id,b\n1,x\n")]);
+    let source = over(folder.path()).await;
+    for (option, columns) in [
+        ("filename => 'true'", vec!["id", "b", "filename"]),
+        ("filename => 'false'", vec!["id", "b"]),
+        ("filename => 'file'", vec!["id", "b", "file"]),
+        ("infer_rows => '1000'", vec!["id", "b"]),
+        ("infer_rows => 'all'", vec!["id", "b"]),
+        ("strict_types => 'id=int64,b=text'", vec!["id", "b"]),
+    ] {
+        let sql = format!("SELECT * FROM read_csv('a.csv', {option})");
+        let schema = source.schema(&Query::new(&sql)).await;
+        let schema = schema.unwrap_or_else(|error| panic!("{sql}: {error:#}"));
+        let names: Vec<&str> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        assert_eq!(names, columns, "{sql}");
+    }
+}

@@ -99,6 +99,51 @@ async fn types_of_files_that_do_not_meet_become_text() {
     assert_eq!(shown(&batches), ["12345678901234567.89", "1e5"]);
 }
 
+/// A float of the target is taken where every value is one.
+#[tokio::test]
+async fn floats_of_the_target_round_nothing() {
+    let folder = with(&[
+        ("a.csv", "v,w,x\n9007199254740993,0.5,16777216\n1,0.25,1\n"),
+        ("b.csv", "v,w,x\n1,0.12345678901234567890,16777217\n"),
+        ("c.csv", "v,w,x\n1,2.50,0.1\n"),
+        (
+            "a.ndjson",
+            "{\"v\":9007199254740993,\"w\":0.5,\"x\":16777216}\n",
+        ),
+        (
+            "b.ndjson",
+            "{\"v\":1,\"w\":0.12345678901234567890,\"x\":16777217}\n",
+        ),
+        ("c.ndjson", "{\"v\":1,\"w\":2.50,\"x\":0.1}\n"),
+    ]);
+    let source = direct(folder.path()).await;
+    let field = |name: &str, kind| arrow_schema::Field::new(name, kind, true);
+    let target = arrow_schema::Schema::new(vec![
+        field("v", arrow_schema::DataType::Float64),
+        field("w", arrow_schema::DataType::Float64),
+        field("x", arrow_schema::DataType::Float32),
+    ]);
+    let target = Arc::new(target);
+    for (name, expected) in [
+        ("a", "Int64 Float64 Float32"),
+        ("b", "Float64 Decimal128(38, 20) Int64"),
+        ("c", "Float64 Float64 Float32"),
+    ] {
+        for ending in ["csv", "ndjson"] {
+            let mut reading = Reading::default();
+            reading.types = Some(Arc::clone(&target));
+            let sql = format!("SELECT * FROM '{name}.{ending}'");
+            let query = Query::new(sql.clone()).with_reading(reading);
+            let schema = source.schema(&query).await.expect("a schema");
+            let types = schema
+                .fields()
+                .iter()
+                .map(|field| field.data_type().to_string());
+            assert_eq!(types.collect::<Vec<_>>().join(" "), expected, "{sql}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn types_of_the_target_are_taken_for_columns_that_go_unchanged() {
     let folder = with(&[(
