@@ -417,7 +417,7 @@ fn a_new_key_that_stands_twice_is_refused_and_no_new_key() {
         assert!(error.message().contains("`zz` stands twice"), "{error}");
         let line = before.lines().count() + 1;
         assert_eq!(error.get("line"), Some(line.to_string().as_str()));
-        let found = crate::skip(&text, &Options::default()).expect("set aside");
+        let found = skip(&text, &Options::default()).expect("set aside");
         assert_eq!(
             (found.aside.len(), found.lines.rows as usize),
             (2, line - 1)
