@@ -2,7 +2,7 @@
 //! the order of their names.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use arrowload_common_object_store::{blocking, from_io};
@@ -288,6 +288,9 @@ fn find_local(path: &Path, shown: &str, declared: bool) -> Result<Vec<DataFile>>
             files.push(file);
         }
     }
+    // A pattern with `..` may lead to one file by several ways.
+    let mut seen = HashSet::new();
+    files.retain(|file| seen.insert(file.meta.location.clone()));
     if files.is_empty() {
         return Err(nothing(shown, declared));
     }
@@ -458,7 +461,8 @@ fn local_file(found: Found, asked: &Path, root: &Path, shown: &str) -> Result<Da
         );
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
-    let location = StorePath::from_absolute_path(&path).map_err(|error| {
+    let plain = without_parents(&path).map_err(|error| from_io(&path, error))?;
+    let location = StorePath::from_absolute_path(&plain).map_err(|error| {
         let message = format!("`{}` is no name of a file: {error}", path.display());
         Error::new(ErrorKind::InvalidOption, message)
     })?;
@@ -490,6 +494,23 @@ fn local_file(found: Found, asked: &Path, root: &Path, shown: &str) -> Result<Da
         shown,
         folders,
     ))
+}
+
+/// A path without `..`, which stores do not know: the file that the system opens. `a/..` is the folder above the one that `a` leads
+/// to, if that is a link; links after the last `..` keep their names.
+pub(crate) fn without_parents(path: &Path) -> std::io::Result<PathBuf> {
+    let parts: Vec<Component<'_>> = path.components().collect();
+    let is_parent = |part: &Component<'_>| *part == Component::ParentDir;
+    let Some(last) = parts.iter().rposition(is_parent) else {
+        return Ok(path.to_owned());
+    };
+    // There `..` stands for what it says, whatever the links.
+    if cfg!(windows) {
+        return std::path::absolute(path);
+    }
+    let above: PathBuf = parts[..=last].iter().collect();
+    let below: PathBuf = parts[last + 1..].iter().collect();
+    Ok(above.canonicalize()?.join(below))
 }
 
 /// What stands before the first wild part of a pattern; a folder whole.
@@ -570,6 +591,48 @@ mod tests {
         );
         assert!(find_local(&folder.path().join("d/*.json"), "d/*.json", false).is_err());
     }
+
+    #[test]
+    fn parents_in_names_are_those_that_the_system_knows() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["here/x.csv", "shop/a.csv", "shop/in/b.csv", "far/in/c.csv"] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::write(path, "x\n").expect("written");
+        }
+        let here = folder.path().join("here");
+        let shown = |name: &str| -> Vec<String> {
+            let all = names(&here, name, false).into_iter();
+            all.map(|(shown, _)| shown).collect()
+        };
+        for name in [
+            "../shop/a.csv",
+            "../here/../shop/a.csv",
+            "../shop/in/../a.csv",
+        ] {
+            assert_eq!(shown(name), [name]);
+        }
+        let all = ["../shop/a.csv", "../shop/in/b.csv"];
+        assert_eq!(shown("../shop"), all);
+        assert_eq!(shown("../shop/*.csv"), all[..1]);
+        assert_eq!(shown("../*/../shop/a.csv").len(), 1);
+        assert!(
+            find_local(&here.join("../none.csv"), "../none.csv", false)
+                .expect("none")
+                .is_empty()
+        );
+        #[cfg(unix)]
+        {
+            // Above what a link leads to, and not above the link.
+            let link = here.join("link");
+            std::os::unix::fs::symlink(folder.path().join("far/in"), link).expect("a link");
+            assert_eq!(shown("link/../in/c.csv"), ["link/../in/c.csv"]);
+            let found = find_local(&here.join("link/../in/c.csv"), "c", false).expect("found");
+            let path = found[0].meta.location.to_string();
+            assert!(path.ends_with("far/in/c.csv"), "{path}");
+        }
+    }
+
     /// Their folders hold files with rows that were removed.
     #[test]
     fn tables_with_a_log_are_not_read_as_folders_of_files() {

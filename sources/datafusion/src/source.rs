@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{DataFusionConfig, config_from_url};
 use crate::listing;
-use crate::place::Places;
+use crate::place::{Places, without_parents};
 use crate::tables::FileTables;
 
 /// Queries files with DataFusion.
@@ -35,7 +35,7 @@ impl DataSource for DataFusionSource {
                 format!("there is no folder or file {}", path.display()),
             ));
         }
-        let absolute = std::path::absolute(&path)?;
+        let absolute = without_parents(&std::path::absolute(&path)?)?;
         let folder = if absolute.is_file() {
             absolute.parent().unwrap_or(&absolute).to_owned()
         } else {
