@@ -82,7 +82,7 @@ pub(crate) fn misfit_error(misfits: Vec<Misfit>) -> Error {
         return Error::new(ErrorKind::Unexpected, "a misfit without a value");
     };
     let hint = match first.mark {
-        Mark::Declared => "",
+        Mark::Declared => "; declare a type that holds it, or set such rows aside with `on_error`",
         _ => "; declare its type, or prove the whole file first with `infer_rows = \"all\"`",
     };
     Error::new(ErrorKind::InvalidData, format!("{first}{hint}"))
@@ -94,7 +94,7 @@ pub(crate) fn misfit_error(misfits: Vec<Misfit>) -> Error {
 }
 
 /// A row that does not fit its table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct RefusedRow {
     /// The file.
@@ -109,6 +109,8 @@ pub struct RefusedRow {
     pub fault: Fault,
     /// The fields that the table has.
     pub expected: usize,
+    /// The value that does not fit, where that is what is wrong.
+    pub misfit: Option<Box<Misfit>>,
 }
 
 impl RefusedRow {
@@ -126,6 +128,10 @@ impl RefusedRow {
                 self.fault
             ),
             Fault::NotText => format!("{}; declare its `encoding`", self.fault),
+            Fault::Misfit => match &self.misfit {
+                Some(misfit) => misfit.to_string(),
+                None => self.fault.to_string(),
+            },
         };
         Error::new(ErrorKind::InvalidData, message)
             .with("file", &self.file)

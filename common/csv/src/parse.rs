@@ -1,10 +1,11 @@
 //! One chunk: rows and fields, then column by column, in stripes that stay in the cache.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use arrowload_common_text_files::{ColumnType, Profile, Work, shown};
+use arrowload_common_text_files::{ColumnType, Mark, Profile, Work, shown};
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::column::{Cells, Column, column};
@@ -27,6 +28,8 @@ pub(crate) struct Parser {
     /// The columns that are wanted, by their numbers in the file.
     pub(crate) projection: Vec<usize>,
     pub(crate) batch_rows: usize,
+    /// Whether a row with a value that does not fit a declared type is refused, and no error.
+    pub(crate) aside: bool,
     text_nulls: Nulls,
     /// Of text that is declared.
     declared_nulls: Nulls,
@@ -50,6 +53,15 @@ pub(crate) struct FoundRow {
     pub(crate) lines: u64,
     pub(crate) raw: Vec<u8>,
     pub(crate) fault: Fault,
+    /// The value that does not fit, where that is the fault.
+    pub(crate) misfit: Option<FoundMisfit>,
+}
+
+/// Where a stripe of rows begins in its chunk, and whether the chunk is text.
+#[derive(Debug, Clone, Copy)]
+struct Stripe {
+    start: usize,
+    text: bool,
 }
 
 /// What came of a chunk.
@@ -59,6 +71,9 @@ pub(crate) struct Parsed {
     pub(crate) refused: Vec<FoundRow>,
     /// The first of each column, in one stripe.
     pub(crate) misfits: Vec<FoundMisfit>,
+    /// Rows with a value that does not fit a declared type, until they are among those that were refused. The lines of their values are
+    /// counted from the beginning of the row.
+    unfit: Vec<(Refused, FoundMisfit)>,
     pub(crate) account: Account,
     pub(crate) profiles: Vec<Profile>,
 }
@@ -83,6 +98,7 @@ impl Parser {
             schema,
             projection,
             batch_rows,
+            aside: false,
         }
     }
 
@@ -104,9 +120,9 @@ impl Parser {
         let mut parsed = Parsed::default();
         let mut building = Building::new(self, chunk.len)?;
         let text = simdutf8::basic::from_utf8(&chunk.data[..chunk.len]).is_ok();
-        let tokens = self.stripes(chunk, text, |tokens| {
-            let cells = self.cells(chunk, &tokens.fields);
-            building.fill(self, chunk, cells, tokens, &mut parsed)
+        let tokens = self.stripes(chunk, text, |tokens, start| {
+            let stripe = Stripe { start, text };
+            building.fill(self, chunk, stripe, tokens, &mut parsed)
         })?;
         building.finish(self, &mut parsed)?;
         self.account(chunk, &tokens, &mut parsed)?;
@@ -120,7 +136,7 @@ impl Parser {
             ..Parsed::default()
         };
         // Bytes that are no text fit no type but text: rows that have them need not be told apart.
-        let tokens = self.stripes(chunk, true, |tokens| {
+        let tokens = self.stripes(chunk, true, |tokens, _| {
             let cells = self.cells(chunk, &tokens.fields);
             for (profile, index) in parsed.profiles.iter_mut().zip(&self.projection) {
                 let line = |at: usize| self.syntax.line_ends(&chunk.data[..at]);
@@ -148,56 +164,129 @@ impl Parser {
         }
     }
 
-    /// Goes over the rows of a chunk, as long as `each` wants more. Unless all is `text`, rows that are not are refused.
+    /// Goes over the rows of a chunk, as long as `each`, which is told where they begin, wants more. Unless all is `text`, rows that are not are refused.
     fn stripes(
         &self,
         chunk: Chunk<'_>,
         text: bool,
-        mut each: impl FnMut(&Tokens) -> Result<bool>,
+        mut each: impl FnMut(&Tokens, usize) -> Result<bool>,
     ) -> Result<Tokens> {
         let mut tokens = Tokens::new(self.width(), self.layout.pad);
         let mut at = 0;
         while at < chunk.len {
             tokens.clear();
-            if text {
-                at = tokens.read(&self.syntax, chunk, at, STRIPE);
-            } else {
-                while at < chunk.len && tokens.rows() < STRIPE {
-                    let rows = tokens.rows();
-                    at = tokens.read(&self.syntax, chunk, at, rows + 1);
-                    if tokens.rows() > rows {
-                        tokens.check_last(&self.syntax, chunk.data, at);
-                    }
-                }
-            }
-            if !each(&tokens)? {
+            let start = at;
+            at = self.read(&mut tokens, chunk, at, STRIPE, text);
+            if !each(&tokens, start)? {
                 break;
             }
         }
         Ok(tokens)
     }
 
+    /// Reads so many rows, or as many as there are. Unless all is `text`, rows that are not are refused.
+    fn read(
+        &self,
+        tokens: &mut Tokens,
+        chunk: Chunk<'_>,
+        mut at: usize,
+        max_rows: usize,
+        text: bool,
+    ) -> usize {
+        if text {
+            return tokens.read(&self.syntax, chunk, at, max_rows);
+        }
+        while at < chunk.len && tokens.rows() < max_rows {
+            let rows = tokens.rows();
+            at = tokens.read(&self.syntax, chunk, at, rows + 1);
+            if tokens.rows() > rows {
+                tokens.check_last(&self.syntax, chunk.data, at);
+            }
+        }
+        at
+    }
+
+    /// Where some rows of a stripe stand, whose numbers come in their order.
+    fn spans(
+        &self,
+        chunk: Chunk<'_>,
+        stripe: Stripe,
+        wanted: impl Iterator<Item = usize>,
+    ) -> Vec<(usize, usize)> {
+        let mut tokens = Tokens::new(self.width(), self.layout.pad);
+        let (mut at, mut read, mut spans) = (stripe.start, 0, Vec::new());
+        for row in wanted {
+            if row > read {
+                tokens.clear();
+                at = self.read(&mut tokens, chunk, at, row - read, stripe.text);
+            }
+            tokens.clear();
+            at = self.read(&mut tokens, chunk, at, 1, stripe.text);
+            read = row + 1;
+            spans.push((tokens.last_start(), at));
+        }
+        spans
+    }
+
+    /// A value that does not fit. Its line is to be counted from `from` on.
+    fn misfit(
+        &self,
+        chunk: Chunk<'_>,
+        cells: Cells<'_>,
+        row: usize,
+        index: usize,
+        from: usize,
+    ) -> FoundMisfit {
+        let field = cells.fields[row * cells.width + index];
+        let mut scratch = Vec::new();
+        let value = cells.text(field, &mut scratch).bytes();
+        let kind = &self.layout.columns[index].kind;
+        FoundMisfit {
+            line: self.syntax.line_ends(&chunk.data[from..field.start()]),
+            row,
+            index,
+            value: shown(value),
+            wider: kind.wider(value, &self.layout.rules),
+        }
+    }
+
     /// The lines of the chunk, and the rows that were refused.
     fn account(&self, chunk: Chunk<'_>, tokens: &Tokens, parsed: &mut Parsed) -> Result<()> {
         parsed.account = tokens.account;
+        let refused = tokens.refused.iter().map(|row| (*row, None));
+        let unfit = std::mem::take(&mut parsed.unfit).into_iter();
+        let mut refused: Vec<(Refused, Option<FoundMisfit>)> = refused
+            .chain(unfit.map(|(row, misfit)| (row, Some(misfit))))
+            .collect();
+        refused.sort_by_key(|(row, _)| row.start);
         let (mut line, mut at) = (0, 0);
-        for row in &tokens.refused {
-            let Refused { start, end, .. } = *row;
+        for (row, mut misfit) in refused {
+            let Refused { start, end, .. } = row;
             line += self.syntax.line_ends(&chunk.data[at..start]);
             at = start;
             let raw = chunk.data[start..end].to_vec();
+            let lines = self.syntax.lines(&raw);
+            if let Some(misfit) = &mut misfit {
+                misfit.line += line;
+                let account = &mut parsed.account;
+                account.rows -= 1;
+                account.row_lines -= lines;
+                account.refused += 1;
+                account.refused_lines += lines;
+            }
             parsed.refused.push(FoundRow {
                 line,
-                lines: self.syntax.lines(&raw),
+                lines,
                 raw,
                 fault: row.fault,
+                misfit,
             });
         }
         let lines = self.syntax.lines(&chunk.data[..chunk.len]);
-        if parsed.misfits.is_empty() && lines != tokens.account.lines() {
+        if parsed.misfits.is_empty() && lines != parsed.account.lines() {
             let message = format!(
                 "{} of {lines} lines are accounted for: a defect of the reader",
-                tokens.account.lines()
+                parsed.account.lines()
             );
             return Err(Error::new(ErrorKind::Unexpected, message));
         }
@@ -234,6 +323,8 @@ impl Work<Feed> for Job {
 struct Building {
     columns: Vec<Box<dyn Column>>,
     rows: usize,
+    /// Whether a value of the chunk did not fit a declared type, and its row is refused: others may follow.
+    careful: bool,
 }
 
 impl Building {
@@ -254,6 +345,7 @@ impl Building {
                 .map(make)
                 .collect::<Result<Vec<_>>>()?,
             rows: 0,
+            careful: false,
         })
     }
 
@@ -262,32 +354,58 @@ impl Building {
         &mut self,
         parser: &Parser,
         chunk: Chunk<'_>,
-        cells: Cells<'_>,
+        stripe: Stripe,
         tokens: &Tokens,
         parsed: &mut Parsed,
     ) -> Result<bool> {
-        for (builder, index) in self.columns.iter_mut().zip(&parser.projection) {
-            let plan = &parser.layout.columns[*index];
-            let Err(row) = builder.fill(cells, *index, parser.nulls(&plan.kind)) else {
-                continue;
-            };
-            let field = cells.fields[row * cells.width + index];
-            let mut scratch = Vec::new();
-            let value = cells.text(field, &mut scratch).bytes();
-            parsed.misfits.push(FoundMisfit {
-                line: parser.syntax.line_ends(&chunk.data[..field.start()]),
-                row,
-                index: *index,
-                value: shown(value),
-                wider: plan.kind.wider(value, &parser.layout.rules),
-            });
+        if !self.careful {
+            self.take(parser, chunk, &tokens.fields, parsed);
+            let is_declared =
+                |misfit: &FoundMisfit| parser.layout.columns[misfit.index].mark == Mark::Declared;
+            self.careful = parser.aside && parsed.misfits.iter().any(is_declared);
+            if self.careful {
+                parsed.misfits.clear();
+                self.forget_stripe(parser, parsed)?;
+            }
         }
-        self.rows += tokens.rows();
+        let rows = match self.careful {
+            false => tokens.rows(),
+            true => {
+                let fields = fitting(parser, chunk, stripe, tokens, parsed)?;
+                self.take(parser, chunk, &fields, parsed);
+                fields.len() / parser.width()
+            }
+        };
+        self.rows += rows;
         if parsed.misfits.is_empty() && self.rows + STRIPE > parser.batch_rows {
             self.finish(parser, parsed)?;
         }
         parsed.misfits.sort_by_key(|misfit| misfit.row);
         Ok(parsed.misfits.is_empty())
+    }
+
+    /// Adds rows, up to the first value of each column that does not fit.
+    fn take(&mut self, parser: &Parser, chunk: Chunk<'_>, fields: &[Field], parsed: &mut Parsed) {
+        let cells = parser.cells(chunk, fields);
+        for (builder, index) in self.columns.iter_mut().zip(&parser.projection) {
+            let plan = &parser.layout.columns[*index];
+            if let Err(row) = builder.fill(cells, *index, parser.nulls(&plan.kind)) {
+                let misfit = parser.misfit(chunk, cells, row, *index, 0);
+                parsed.misfits.push(misfit);
+            }
+        }
+    }
+
+    /// Forgets what there is of a stripe that was not taken whole: the rows before it are a batch.
+    fn forget_stripe(&mut self, parser: &Parser, parsed: &mut Parsed) -> Result<()> {
+        let rows = std::mem::take(&mut self.rows);
+        let columns = self.columns.iter_mut();
+        let arrays = columns.map(|column| Ok(column.finish()?.slice(0, rows)));
+        let arrays: Vec<ArrayRef> = arrays.collect::<Result<_>>()?;
+        if rows > 0 {
+            parsed.batches.push(batch(parser, arrays, rows)?);
+        }
+        Ok(())
     }
 
     fn finish(&mut self, parser: &Parser, parsed: &mut Parsed) -> Result<()> {
@@ -299,12 +417,58 @@ impl Building {
             .iter_mut()
             .map(|column| column.finish())
             .collect::<Result<_>>()?;
-        let rows = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
-        parsed.batches.push(RecordBatch::try_new_with_options(
-            Arc::clone(&parser.schema),
-            arrays,
-            &rows,
-        )?);
+        let rows = std::mem::take(&mut self.rows);
+        parsed.batches.push(batch(parser, arrays, rows)?);
         Ok(())
     }
+}
+
+fn batch(parser: &Parser, arrays: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let rows = RecordBatchOptions::new().with_row_count(Some(rows));
+    let schema = Arc::clone(&parser.schema);
+    Ok(RecordBatch::try_new_with_options(schema, arrays, &rows)?)
+}
+
+/// The fields of the rows of a stripe whose values fit the declared types; the other rows are refused.
+fn fitting(
+    parser: &Parser,
+    chunk: Chunk<'_>,
+    stripe: Stripe,
+    tokens: &Tokens,
+    parsed: &mut Parsed,
+) -> Result<Vec<Field>> {
+    let (cells, width) = (parser.cells(chunk, &tokens.fields), parser.width());
+    // The first column of each row that does not fit.
+    let mut unfit: BTreeMap<usize, usize> = BTreeMap::new();
+    for index in &parser.projection {
+        let plan = &parser.layout.columns[*index];
+        if plan.mark != Mark::Declared {
+            continue;
+        }
+        let mut probe = column(&plan.kind, &parser.layout.rules, 0)?;
+        let mut from = 0;
+        while let Err(row) = probe.fill(
+            Cells {
+                fields: &tokens.fields[from * width..],
+                ..cells
+            },
+            *index,
+            parser.nulls(&plan.kind),
+        ) {
+            unfit.entry(from + row).or_insert(*index);
+            from += row + 1;
+        }
+    }
+    if unfit.is_empty() {
+        return Ok(tokens.fields.clone());
+    }
+    let spans = parser.spans(chunk, stripe, unfit.keys().copied());
+    for ((row, index), (start, end)) in unfit.iter().zip(spans) {
+        let fault = Fault::Misfit;
+        let misfit = parser.misfit(chunk, cells, *row, *index, start);
+        parsed.unfit.push((Refused { start, end, fault }, misfit));
+    }
+    let rows = tokens.fields.chunks_exact(width).enumerate();
+    let rows = rows.filter(|(row, _)| !unfit.contains_key(row));
+    Ok(rows.flat_map(|(_, fields)| fields).copied().collect())
 }

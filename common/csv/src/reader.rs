@@ -27,6 +27,9 @@ pub struct ReadOptions {
     pub batch_rows: Option<usize>,
     /// Threads that parse; as many as there are cores by default.
     pub threads: Option<usize>,
+    /// Whether a row with a value that does not fit a declared type is a row that does not fit the table, for
+    /// [`set_aside`](Reader::set_aside); it is an error by default.
+    pub misfits_aside: bool,
 }
 
 /// What the lines of a file are. Together they are all of its lines.
@@ -121,7 +124,8 @@ impl Reader {
             check_supported("CSV", &column.name, &column.kind.data_type)?;
         }
         let batch_rows = options.batch_rows.unwrap_or(65_536).max(1);
-        let parser = Parser::new(layout.clone(), projection, schema, batch_rows);
+        let mut parser = Parser::new(layout.clone(), projection, schema, batch_rows);
+        parser.aside = options.misfits_aside;
         let file: Arc<str> = input.name().into();
         let feed = feed(input, parser.syntax.clone());
         let threads = options.threads.unwrap_or_else(cores);
@@ -212,6 +216,7 @@ impl Reader {
             raw: row.raw,
             fault: row.fault,
             expected: self.pool.work().parser.width(),
+            misfit: row.misfit.map(|found| Box::new(self.misfit(found, before))),
         }
     }
 

@@ -213,3 +213,97 @@ proptest! {
         prop_assert_eq!(whole, parts);
     }
 }
+
+/// In every stripe and chunk, whatever stands around the row.
+#[test]
+fn rows_with_values_of_another_type_are_set_aside() {
+    let mut bytes = b"id,amount,note\n".to_vec();
+    let (mut expected, mut good, mut line) = (Vec::new(), 0, 1);
+    for row in 0..5_000_u64 {
+        line += 1;
+        let text = match row {
+            _ if row % 97 == 0 => format!("{row},abc,\"two\nlines\"\n"),
+            _ if row % 101 == 0 => format!("\"{row}\",\"1\n2\",\"x\"\n"),
+            _ if row % 103 == 0 => format!("x,{row},late\n"),
+            _ if row % 107 == 0 => format!("{row}\n"),
+            _ if row % 89 == 0 => format!("\n{row},{row}.5,\n"),
+            _ => format!("{row},{row}.25,fine\n"),
+        };
+        let raw = text.trim_start_matches('\n');
+        let begin = line + (text.len() - raw.len()) as u64;
+        if [97, 101, 103, 107].iter().any(|number| row % number == 0) {
+            expected.push((begin, raw.to_owned()));
+        } else {
+            good += 1;
+        }
+        line += text.matches('\n').count() as u64 - 1;
+        bytes.extend(text.into_bytes());
+    }
+    let options = Options {
+        types: crate::Types::Columns(
+            [("id", "int64"), ("amount", "decimal(10,2)")]
+                .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+                .into(),
+        ),
+        header: Some(true),
+        ..text()
+    };
+    for (chunk, threads, bad_byte) in [
+        (1 << 20, 1, false),
+        (1_000, 2, false),
+        (7, 1, false),
+        (1 << 20, 1, true),
+    ] {
+        let mut bytes = bytes.clone();
+        let mut expected = expected.clone();
+        if bad_byte {
+            bytes.extend(b"1,1,\xFF\n2,y,z");
+            expected.push((line + 1, "1,1,\u{fffd}\n".into()));
+            expected.push((line + 2, "2,y,z".into()));
+        }
+        let utf8 = Options {
+            encoding: Some("utf-8".into()),
+            ..options.clone()
+        };
+        let input = input(&bytes, &utf8);
+        let layout = crate::sniff::sniff(&input, &utf8).expect("a table");
+        let read = ReadOptions {
+            threads: Some(threads),
+            misfits_aside: true,
+            ..ReadOptions::default()
+        };
+        let reader = Reader::with_feed(input, &layout, &read, |input, syntax| {
+            Feed::new(input, &layout, syntax).with_chunk(chunk)
+        });
+        let aside = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let put = Arc::clone(&aside);
+        let mut reader = reader.expect("begins").set_aside(move |row| {
+            put.lock().expect("one thread").push(row);
+            Ok(())
+        });
+        let batches: Vec<_> = reader.by_ref().collect::<Result<_>>().expect("reads");
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let aside = aside.lock().expect("one thread");
+        let found: Vec<(u64, String)> = aside
+            .iter()
+            .map(|row| (row.line, String::from_utf8_lossy(&row.raw).into_owned()))
+            .collect();
+        assert_eq!(found, expected, "{chunk}");
+        let lines = reader.lines();
+        assert_eq!((rows, lines.rows), (good, good as u64), "{chunk}");
+        assert_eq!(lines.skipped, expected.len() as u64);
+        let first = aside[0].error();
+        assert!(
+            first
+                .message()
+                .contains("`abc` does not fit column `amount`"),
+            "{first}"
+        );
+        let second = aside.iter().find(|row| row.raw.starts_with(b"\"101"));
+        let second = second.and_then(|row| row.misfit.as_ref()).expect("a value");
+        assert_eq!(
+            (second.value.as_str(), second.column.as_str()),
+            ("1\n2", "amount")
+        );
+    }
+}

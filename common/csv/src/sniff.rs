@@ -406,8 +406,12 @@ impl Sniffer<'_> {
     ) -> Result<Vec<String>> {
         let given = &self.options.names;
         if !given.is_empty() && given.len() != width {
+            let hint = match given.len() > width && self.options.ragged != Ragged::Pad {
+                true => "; `ragged = \"pad\"` fills with nulls",
+                false => "",
+            };
             let message = format!(
-                "`names` has {} names, and the file {width} columns",
+                "`names` has {} names, and the file {width} columns{hint}",
                 given.len()
             );
             return Err(invalid("names", message));

@@ -128,6 +128,8 @@ pub enum Fault {
     NotText,
     /// It begins as comments were found to, and has the fields of a row.
     LikeComment,
+    /// It has a value that does not fit the declared type of its column.
+    Misfit,
 }
 
 impl std::fmt::Display for Fault {
@@ -141,6 +143,7 @@ impl std::fmt::Display for Fault {
             Self::LikeComment => {
                 f.write_str("the line begins as comments do, and has the fields of a row")
             }
+            Self::Misfit => f.write_str("a value does not fit the declared type of its column"),
         }
     }
 }

@@ -72,6 +72,11 @@ impl Tokens {
         self.fields.len() / self.width
     }
 
+    /// Where the last row begins.
+    pub(crate) fn last_start(&self) -> usize {
+        self.last
+    }
+
     /// Forgets the fields; the account and what was refused stay.
     pub(crate) fn clear(&mut self) {
         self.fields.clear();

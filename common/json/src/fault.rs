@@ -41,6 +41,8 @@ pub enum Fault {
     NoObject,
     /// Something follows the value.
     Trailing,
+    /// A value does not fit the declared type of its column: what is to be said of it.
+    Misfit(String),
 }
 
 impl fmt::Display for Fault {
@@ -75,6 +77,7 @@ impl fmt::Display for Fault {
             ),
             Self::NoObject => f.write_str("the row is no object, though others are"),
             Self::Trailing => f.write_str("something follows the value"),
+            Self::Misfit(text) => f.write_str(text),
         }
     }
 }
@@ -104,7 +107,11 @@ impl Place {
 
 /// The error of text that is no JSON.
 pub(crate) fn fault_error(fault: &Fault, place: Place) -> Error {
-    Error::new(ErrorKind::InvalidData, format!("no JSON: {fault}"))
+    let message = match fault {
+        Fault::Misfit(text) => text.clone(),
+        fault => format!("no JSON: {fault}"),
+    };
+    Error::new(ErrorKind::InvalidData, message)
         .with("line", place.line)
         .with("column", place.column)
 }
@@ -160,22 +167,33 @@ pub struct Misfit {
 
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let origin = match self.mark {
-            Mark::Declared => "declared",
-            Mark::Sampled => "found in a sample",
-            Mark::Proved => "proved",
-        };
-        let (value, column) = (self.value.escape_debug(), self.column.escape_debug());
-        match &self.data_type {
-            Some(data_type) => write!(
-                f,
-                "`{value}` does not fit column `{column}`, whose type {data_type} was {origin}"
-            ),
-            None => write!(
-                f,
-                "the key `{column}` is not among those that were {origin}"
-            ),
+        f.write_str(&misfit_text(
+            &self.value,
+            &self.column,
+            self.data_type.as_ref(),
+            self.mark,
+        ))
+    }
+}
+
+/// What is to be said of a value that does not fit the type of its column, or of a key that no column has.
+pub(crate) fn misfit_text(
+    value: &str,
+    column: &str,
+    data_type: Option<&DataType>,
+    mark: Mark,
+) -> String {
+    let origin = match mark {
+        Mark::Declared => "declared",
+        Mark::Sampled => "found in a sample",
+        Mark::Proved => "proved",
+    };
+    let (value, column) = (value.escape_debug(), column.escape_debug());
+    match data_type {
+        Some(data_type) => {
+            format!("`{value}` does not fit column `{column}`, whose type {data_type} was {origin}")
         }
+        None => format!("the key `{column}` is not among those that were {origin}"),
     }
 }
 
@@ -209,7 +227,9 @@ pub fn misfits(error: &Error) -> Option<&[Misfit]> {
 /// The error for a value that does not fit.
 pub(crate) fn misfit_error(misfit: Misfit) -> Error {
     let hint = match misfit.mark {
-        Mark::Declared => "",
+        Mark::Declared => {
+            "; declare a type that holds it, or set such lines of NDJSON aside with `on_error`"
+        }
         _ => "; declare its type, or prove the whole file first with `infer_rows = \"all\"`",
     };
     Error::new(ErrorKind::InvalidData, format!("{misfit}{hint}"))

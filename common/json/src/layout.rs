@@ -49,6 +49,8 @@ pub struct Layout {
     pub compression: Compression,
     /// Its columns, in the order in which their keys were seen first.
     pub columns: Vec<ColumnPlan>,
+    /// Those of them that were declared, and that no row had which was looked at.
+    pub unseen: Vec<String>,
     /// What could not be read as it stands: names that are not unique.
     pub notes: Vec<String>,
     /// The members of a row.
@@ -202,11 +204,20 @@ impl Layout {
         profile: Profile,
         mark: Mark,
     ) -> Result<Self> {
+        let is_seen = |path: &&str| {
+            let members = profile.members.as_deref();
+            members.is_none_or(|members| members.get(path.as_bytes()).is_some())
+        };
+        let plain = settings.typing.own();
+        let plain = plain.filter(|path| settings.objects && !path.contains(['.', '[']));
+        let unseen = plain.filter(|path| !is_seen(path)).map(str::to_owned);
+        let unseen = unseen.collect();
         let mut layout = Self {
             format,
             encoding,
             compression,
             columns: Vec::new(),
+            unseen,
             notes: Vec::new(),
             members: Vec::new(),
             profile,

@@ -10,7 +10,7 @@ use arrowload_common_text_files::{Mark, Work, shown};
 use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::build::{Structs, Wanted};
-use crate::fault::{Fault, Place, fault_error};
+use crate::fault::{Fault, Place, fault_error, misfit_text};
 use crate::feed::{Feed, Kind, Note};
 use crate::layout::{Layout, is_at};
 use crate::lexer::{Lexer, Misplaced, Step, Stop};
@@ -33,6 +33,8 @@ pub(crate) struct Parser {
     projection: Vec<usize>,
     wanted: Wanted,
     batch_rows: usize,
+    /// Whether a line with a value that does not fit a declared type is refused, and no error.
+    pub(crate) aside: bool,
     /// The rows that the last chunk had: most are alike.
     usual_rows: AtomicUsize,
 }
@@ -100,6 +102,7 @@ impl Parser {
             projection,
             wanted,
             batch_rows,
+            aside: false,
             usual_rows: AtomicUsize::new(0),
         }
     }
@@ -291,11 +294,17 @@ impl Parser {
                 // A line that is no JSON is refused, whatever its values are.
                 match self.check_line(&mut lexer, start) {
                     Err(fault) => stop = fault,
-                    Ok(()) => {
-                        parsed.misfit = Some(self.misfit(data, note, misplaced)?);
-                        sink.forget();
-                        return Ok(whole);
-                    }
+                    Ok(()) => match self.text_aside(data, misplaced) {
+                        Some(text) => {
+                            let at = misplaced.start;
+                            *stop = Stop::Fault(at, Fault::Misfit(text));
+                        }
+                        None => {
+                            parsed.misfit = Some(self.misfit(data, note, misplaced)?);
+                            sink.forget();
+                            return Ok(whole);
+                        }
+                    },
                 }
             }
             let Stop::Fault(at, fault) = *stop else {
@@ -351,6 +360,30 @@ impl Parser {
     /// What is to be said of a value that does not fit, and what the rows of its chunk are.
     fn misfit(&self, data: &[u8], note: &Note, found: &Misplaced) -> Result<FoundMisfit> {
         let profile = self.profile(data, note, u64::MAX)?;
+        let (path, data_type, mark) = self.expected(found);
+        Ok(FoundMisfit {
+            place: note.place.after(&data[..found.start]),
+            path,
+            value: shown(&data[found.start..found.end]),
+            data_type,
+            mark,
+            found: Arc::new(profile.profile.unwrap_or_default()),
+        })
+    }
+
+    /// What is to be said of a value that does not fit, if its line is set aside for it.
+    fn text_aside(&self, data: &[u8], found: &Misplaced) -> Option<String> {
+        if !self.aside {
+            return None;
+        }
+        let (path, data_type, mark) = self.expected(found);
+        let value = shown(&data[found.start..found.end]);
+        (mark == Mark::Declared && data_type.is_some())
+            .then(|| misfit_text(&value, &path, data_type.as_ref(), mark))
+    }
+
+    /// The keys that lead to a value that does not fit, the type that it should have, and where that comes from.
+    fn expected(&self, found: &Misplaced) -> (String, Option<DataType>, Mark) {
         let mut keys = found.path.iter().rev();
         let mut members = Some(self.layout.members.as_slice());
         let (mut path, mut node, mut declared) = (String::new(), None::<&Node>, false);
@@ -385,18 +418,11 @@ impl Parser {
             Some(column) => column.mark,
             None => Mark::Sampled,
         };
-        Ok(FoundMisfit {
-            place: note.place.after(&data[..found.start]),
-            path,
-            value: shown(&data[found.start..found.end]),
-            data_type: if found.unknown_key {
-                None
-            } else {
-                node.map(Node::data_type)
-            },
-            mark,
-            found: Arc::new(profile.profile.unwrap_or_default()),
-        })
+        let data_type = match found.unknown_key {
+            true => None,
+            false => node.map(Node::data_type),
+        };
+        (path, data_type, mark)
     }
 }
 

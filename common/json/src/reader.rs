@@ -27,6 +27,9 @@ pub struct ReadOptions {
     pub batch_rows: Option<usize>,
     /// Threads that parse; as many as there are cores by default.
     pub threads: Option<usize>,
+    /// Whether a line of NDJSON with a value that does not fit a declared type is a line that is no row, for
+    /// [`set_aside`](Reader::set_aside); it is an error by default.
+    pub misfits_aside: bool,
 }
 
 /// What the lines of a file are.
@@ -106,7 +109,8 @@ impl Reader {
             }
         };
         let batch_rows = options.batch_rows.unwrap_or(65_536).max(1);
-        let parser = Parser::new(layout, Product::Batches, projection, batch_rows);
+        let mut parser = Parser::new(layout, Product::Batches, projection, batch_rows);
+        parser.aside = options.misfits_aside;
         let file: Arc<str> = input.name().into();
         let threads = options.threads.unwrap_or_else(cores);
         Ok(Self {

@@ -142,3 +142,50 @@ fn proving_stops_after_so_many_rows() {
     assert_eq!(layout.columns[0].data_type, arrow_schema::DataType::Int64);
     assert_eq!(layout.columns[0].mark, Mark::Sampled);
 }
+
+/// Each is a line of its own, and its neighbours are rows.
+#[test]
+fn lines_with_values_of_another_type_are_set_aside() {
+    let text = "{\"id\":1,\"n\":{\"x\":1}}\n{\"id\":\"abc\",\"n\":{\"x\":2}}\n\n{\"id\":3,\"n\":{\"x\":3}}\n{\"id\":4.5}\n";
+    let options = Options {
+        types: arrowload_common_text_files::Types::Columns(
+            [("id".to_owned(), "int64".to_owned())].into(),
+        ),
+        ..Options::default()
+    };
+    let open = || Input::read("test", Cursor::new(text.as_bytes().to_vec()), &options);
+    let layout = sniff(&open().expect("opens"), &options).expect("a table");
+    for chunk in [8, 1 << 20] {
+        let read = ReadOptions {
+            misfits_aside: true,
+            ..ReadOptions::default()
+        };
+        let aside = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let put = Arc::clone(&aside);
+        let feed = |input, layout: &Layout| feed(input, layout).with_chunk(chunk);
+        let reader = Reader::with_feed(open().expect("opens"), &layout, &read, feed);
+        let mut reader = reader.expect("begins").set_aside(move |row| {
+            let error = row.error();
+            let text = error.message().to_owned();
+            put.lock().expect("not poisoned").push((row.line, text));
+            Ok(())
+        });
+        let batches = reader.by_ref().collect::<Result<Vec<_>>>().expect("reads");
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        assert_eq!((rows, reader.lines().skipped), (2, 2));
+        let aside = aside.lock().expect("not poisoned");
+        assert_eq!((aside[0].0, aside[1].0), (2, 5));
+        assert!(
+            aside[0]
+                .1
+                .contains("does not fit column `id`, whose type Int64 was declared"),
+            "{aside:?}"
+        );
+    }
+    // Else it is an error.
+    let error = Reader::new(open().expect("opens"), &layout, &ReadOptions::default())
+        .expect("begins")
+        .collect::<Result<Vec<_>>>()
+        .expect_err("refused");
+    assert!(error.message().contains("`on_error`"), "{error}");
+}

@@ -246,6 +246,7 @@ impl Layout for CsvLayout {
         let mut options = csv::ReadOptions::default();
         options.projection = Some(ask.projection.clone());
         options.batch_rows = Some(ask.batch_rows);
+        options.misfits_aside = ask.aside.unparsed.accepts();
         let reader = Reader::new(input, &self.layout, &options)?;
         if !ask.aside.unparsed.accepts() {
             return Ok(Box::new(reader));

@@ -12,7 +12,7 @@ use crate::csv::{again, whole_lines};
 use crate::file::DataFile;
 use crate::how::How;
 use crate::kind::Kind;
-use crate::look::{Ask, Batches, Certainty, Column, Layout, Looked, NO_VALUES, Wanted};
+use crate::look::{Ask, Batches, Certainty, Column, Layout, Looked, NO_VALUES, UNSEEN, Wanted};
 use crate::peek::name_of;
 
 /// How one file is read.
@@ -134,7 +134,10 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
             Mark::Sampled => Certainty::Sampled,
             Mark::Proved => Certainty::Proved,
         },
-        reason: column.reason.clone(),
+        reason: match layout.unseen.contains(&column.name) {
+            true => UNSEEN.to_owned(),
+            false => column.reason.clone(),
+        },
         is_empty: column.mark != Mark::Declared && column.reason == NO_VALUES,
         texts: layout.texts(index),
     });
@@ -235,6 +238,7 @@ impl Layout for JsonLayout {
         let mut options = json::ReadOptions::default();
         options.projection = Some(ask.projection.clone());
         options.batch_rows = Some(ask.batch_rows);
+        options.misfits_aside = ask.aside.unparsed.accepts();
         let reader = Reader::new(input, &self.layout, &options)?;
         if !ask.aside.unparsed.accepts() {
             return Ok(Box::new(reader));

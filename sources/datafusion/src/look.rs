@@ -114,6 +114,9 @@ pub(crate) type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 /// The reason of a column in which no value was seen, as the readers of text write it.
 pub(crate) const NO_VALUES: &str = "it has no values";
 
+/// The reason of a column that was declared, and that no row has.
+pub(crate) const UNSEEN: &str = "it was declared, and no row that was looked at has it";
+
 /// Takes rows that cannot be parsed.
 #[derive(Debug, Clone)]
 pub(crate) struct Aside {
