@@ -1,10 +1,11 @@
 //! Delta tables as a source: SQL over one table or a folder of tables, of now or of an earlier version.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use arrowload_common_datafusion::{Asked, Engine, EngineOptions, Tables, from_datafusion};
-use arrowload_core::{BatchStream, DataSource, Error, ErrorKind, Listing, Query, Result};
+use arrowload_core::{BatchStream, DataSource, Error, ErrorKind, Listing, Query, Result, nearest};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::SessionState;
@@ -45,6 +46,7 @@ impl DataSource for DeltaLakeSource {
             table_path: config.table_path,
             storage_options: config.storage_options,
         };
+        check_folder(&place)?;
         let tables = Arc::new(DeltaTables { place, version });
         let session = DeltaSessionConfig::default().into();
         Ok(Self {
@@ -86,6 +88,45 @@ impl DataSource for DeltaLakeSource {
             .filter_map(|(key, value)| Some((key.to_owned(), value?.into())))
             .collect())
     }
+}
+
+/// Refuses a folder on the local disk that is not there. What is at a store is found by asking for a table.
+fn check_folder(place: &DeltaLakeConfig) -> Result<()> {
+    let Some(path) = place.table_path.as_deref() else {
+        return Ok(());
+    };
+    let Some(folder) = Place::find(place, ".")?.local else {
+        return Ok(());
+    };
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if folder.exists() {
+        let message = format!("`{path}` is a file, and a Delta table is a folder");
+        return Err(Error::new(ErrorKind::InvalidOption, message));
+    }
+    let hint = match path.rsplit_once('@') {
+        Some((table, at)) if Path::new(table).is_dir() => format!(
+            "; if `{at}` is to be a version: that is a number, {table}@3, or a time, {table}@2024-01-31T12:00:00Z"
+        ),
+        _ => beside(&folder),
+    };
+    let message = format!("there is no folder `{path}`{hint}");
+    Err(Error::new(ErrorKind::NotFound, message))
+}
+
+/// `; did you mean …?` with a folder that stands beside one that is not there.
+fn beside(folder: &Path) -> String {
+    let entries = folder.parent().and_then(|above| above.read_dir().ok());
+    let names: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok().filter(|entry| entry.path().is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let near = nearest(&name, names.iter().map(String::as_str));
+    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
 /// The tables at and below a place. Nothing is opened that is not asked for.
@@ -161,6 +202,12 @@ impl Tables for DeltaTables {
             (None, _) | (_, None) => "the working directory".to_owned(),
             (Some(_), Some(own)) => format!("`{own}`"),
         };
+        if let (Some(path), true) = (&self.place.table_path, name == THIS) {
+            let message = format!(
+                "`{path}` is no Delta table; the tables below it have the names of their folders"
+            );
+            return Error::new(ErrorKind::NotFound, message);
+        }
         let message = format!(
             "there is no Delta table `{name}` at or below {place}; the table at the connection's own path is called `{THIS}`"
         );
