@@ -276,6 +276,13 @@ fn place(client: &Client, to: &To) -> Result<Place, Failure> {
         let (url, named) = target_of(&to.to);
         check_parameters(loader, &url)?;
         let loader = loader.name().to_owned();
+        if let (Some(target), Some(named)) = (&to.target, &named)
+            && target != named
+        {
+            return Err(Failure::usage(format!(
+                "--to says that the rows go to `{named}`, and --target that they go to `{target}`; leave one of them out"
+            )));
+        }
         let target = to.target.clone().or(named).ok_or_else(missing)?;
         return Ok(Place {
             loader,
@@ -293,16 +300,43 @@ fn place(client: &Client, to: &To) -> Result<Place, Failure> {
             );
             return Err(Failure::usage(message));
         }
-        Err(_) => (
-            connections.loader_of(registry, &to.to)?,
-            Some(to.to.clone()),
-        ),
+        Err(_) => {
+            let found = connections.loader_of(registry, &to.to);
+            let loader = found.map_err(|error| match unknown_ending(&to.to) {
+                Some(failure) if error.kind() == arrowload::ErrorKind::ConnectionNotFound => {
+                    failure
+                }
+                _ => error.into(),
+            })?;
+            (loader, Some(to.to.clone()))
+        }
     };
     Ok(Place {
         loader: loader.name().to_owned(),
         connection,
         target: to.target.clone().ok_or_else(missing)?,
     })
+}
+
+/// For what looks like the name of a file, but for its ending. What may hold a password is not shown.
+fn unknown_ending(to: &str) -> Option<Failure> {
+    const WRITTEN: [&str; 7] = [
+        "parquet", "csv", "ndjson", "jsonl", "json", "arrow", "arrows",
+    ];
+    let ending = Path::new(to).extension()?.to_str()?;
+    if to.contains(['@', '=']) || to.contains("//") {
+        return None;
+    }
+    let near = nearest(ending, WRITTEN);
+    let hint = near.map_or_else(String::new, |near| {
+        let near = Path::new(to).with_extension(near);
+        format!("; did you mean `{}`?", near.display())
+    });
+    let hint = if hint.is_empty() { "." } else { &hint };
+    Some(Failure::usage(format!(
+        "--to {to}: files that end in `.{ending}` are not written, and no connection has this name{hint} Files end in .{}",
+        WRITTEN.join(", .")
+    )))
 }
 
 /// Refuses what a URL says that nobody knows: it may be the target's name, misspelt.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use arrowload_core::{
-    Error, ErrorKind, KeySchema, LoaderDescriptor, Registry, Result, SourceDescriptor, not_linked,
+    Error, ErrorKind, KeySchema, LoaderDescriptor, Registry, Result, SourceDescriptor, nearest,
+    not_linked,
 };
 use serde_json::{Map, Value};
 
@@ -71,9 +72,12 @@ impl Role {
             .iter()
             .flat_map(|backend| backend.schemes().iter().copied())
             .collect();
+        let near = nearest(scheme, schemes.iter().copied()).filter(|_| twin.is_empty());
+        let hint = near.map(|near| format!("; did you mean {near}://?"));
         let message = format!(
-            "no {} for URLs of {scheme}:// is linked in{twin}; those that are take {}",
+            "no {} for URLs of {scheme}:// is linked in{twin}{}; those that are take {}",
             self.word(),
+            hint.unwrap_or_default(),
             urls(schemes)
         );
         Error::new(kind, message).with_source(not_linked())

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
-use crate::settings::suggestion;
+use crate::settings::suggestion_of;
 use crate::{BatchSize, Capabilities, Error, ErrorKind, KeySchema, Mode, Result, Settings};
 
 /// What to do with a row that the store refuses, or that cannot be parsed.
@@ -453,8 +453,7 @@ pub(crate) fn unknown_key(
     origin: &str,
     known: &[(&str, &KeySchema)],
 ) -> Error {
-    let all = known.iter().flat_map(|(_, schema)| schema.keys());
-    let hint = suggestion(key, all);
+    let hint = suggestion_of(key, known.iter().rev().map(|(_, schema)| schema.keys()));
     let full_stop = if hint.is_empty() { "." } else { "" };
     let named = known.iter().filter(|(_, schema)| !schema.keys().is_empty());
     let lists: Vec<String> = named

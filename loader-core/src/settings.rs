@@ -434,6 +434,19 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     (score <= 1 + candidate.len().min(word.len()) / 4).then_some(candidate)
 }
 
+/// As [`suggestion`], for words of several kinds: of those that are equally near, one of the first kind.
+pub(crate) fn suggestion_of<'a, W: IntoIterator<Item = &'a str>>(
+    word: &str,
+    kinds: impl IntoIterator<Item = W>,
+) -> String {
+    let near = kinds.into_iter().filter_map(|kind| nearest(word, kind));
+    let distance = |near: &&str| match near.starts_with(word) {
+        true => 0,
+        false => strsim::damerau_levenshtein(word, near),
+    };
+    suggestion(word, near.min_by_key(distance))
+}
+
 /// `; did you mean …?`, or nothing.
 pub(crate) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, known)
