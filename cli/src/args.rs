@@ -420,6 +420,9 @@ pub(crate) struct ReplayArgs {
     /// A connection or URL, in place of that of the load; URLs are not kept in the file
     #[arg(short, long, value_name = "NAME|URL")]
     pub(crate) connection: Option<String>,
+    /// A connection key, over those of the connection
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) config: Vec<String>,
     /// How rows that could not be parsed are read now, over how they were: ragged=pad
     #[arg(long = "read-option", value_name = "KEY=VALUE")]
     pub(crate) read_options: Vec<String>,

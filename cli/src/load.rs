@@ -152,6 +152,7 @@ pub(crate) async fn replay(
             let to = To {
                 to,
                 target: args.target,
+                config: args.config,
                 options: args.options,
                 ..To::default()
             };
@@ -165,7 +166,8 @@ pub(crate) async fn replay(
                 }
                 _ => error.into(),
             })?
-            .with_options(settings("--option", &args.options)?),
+            .with_options(settings("--option", &args.options)?)
+            .with_config(settings("--config", &args.config)?),
     };
     if let Some(connection) = args.connection {
         load = load.connection(connection);
@@ -178,7 +180,14 @@ pub(crate) async fn replay(
     let ended = load.await;
     following.ended(ended.as_ref().err());
     meter.end();
-    finish(&ended?, common)
+    let report = ended.map_err(|error| match error.get("key") {
+        Some("connection") => Failure::usage(format!(
+            "{}, with --connection NAME or --connection URL; keys that --config gave, with --config again",
+            error.message()
+        )),
+        _ => error.into(),
+    })?;
+    finish(&report, common)
 }
 
 /// Says what the load into the one destination did.

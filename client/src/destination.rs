@@ -123,7 +123,7 @@ impl Destination {
         if self.needs_connection && self.connection.is_none() && !connection_is_inline {
             let message = "the load that set these rows aside had its connection by a URL or with the load, and dead letters do not \
                            keep those: name the connection again";
-            return Err(Error::new(ErrorKind::InvalidOption, message));
+            return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "connection"));
         }
         let mut settings = client.connections().for_loader_with(
             &descriptor,

@@ -49,13 +49,12 @@ impl Again {
     async fn open(&self, reading: Reading) -> Result<BatchStream> {
         let parts = Parts::of(&self.path, &self.read).await?;
         let query = Query::new(parts.sql.clone()).with_reading(reading);
-        let stream = self.client.source().await?.query(&query).await?;
+        let stream = self.client.source().await?.query(&query).await;
+        let stream = stream.map_err(|error| parts.placed(error, &self.path))?;
         let schema = stream.schema().clone();
+        let path = self.path.clone();
         // The files are there as long as they are read.
-        let batches = stream.map(move |batch| {
-            let _ = &parts.folder;
-            batch
-        });
+        let batches = stream.map(move |batch| batch.map_err(|error| parts.placed(error, &path)));
         Ok(BatchStream::new(schema, batches))
     }
 }
@@ -77,13 +76,53 @@ enum How {
 struct Parts {
     folder: TempDir,
     sql: String,
+    /// For each file the rows of the dead-letter file that it has, by the lines on which they end.
+    rows: Vec<Vec<(u64, u64)>>,
 }
 
 impl Parts {
+    /// An error in a file of this folder as one in the dead-letter file, which is the one that its user knows.
+    fn placed(&self, error: Error, path: &Path) -> Error {
+        let file = error.get("file").map(Path::new);
+        let Some(file) = file.filter(|file| file.starts_with(self.folder.path())) else {
+            return error;
+        };
+        let rows = file
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok());
+        let rows: &[(u64, u64)] = rows
+            .and_then(|number: usize| self.rows.get(number))
+            .map_or(&[], Vec::as_slice);
+        let line: Option<u64> = error.get("line").and_then(|line| line.parse().ok());
+        let at = rows.partition_point(|(end, _)| line.is_some_and(|line| *end < line));
+        // Nobody has given the names that the rows are read with: they are those of their table.
+        let message = match error.get("key") {
+            Some("names") => {
+                "these rows do not have as many values as their table has columns; `ragged = \"pad\"` fills with nulls what \
+                              is missing"
+            }
+            _ => error.message(),
+        };
+        let mut placed = Error::new(error.kind(), message)
+            .with("file", path.display())
+            .with_retry(error.retry());
+        let is_known = line.is_some() || rows.len() == 1;
+        if let Some((_, row)) = rows.get(at).filter(|_| is_known) {
+            placed = placed.with("dead_letter", row);
+        }
+        for (key, value) in error.context() {
+            if !["file", "line", "key"].contains(key) {
+                placed = placed.with(key, value);
+            }
+        }
+        placed.with_source(error)
+    }
+
     async fn of(path: &Path, read: &Map<String, Value>) -> Result<Self> {
         let (mut rows, _) = read_dead_letters(path)?;
         let folder = tempfile::tempdir()?;
-        let mut files: BTreeMap<String, (PathBuf, BufWriter<File>)> = BTreeMap::new();
+        let mut files: BTreeMap<String, (PathBuf, BufWriter<File>, usize)> = BTreeMap::new();
+        let (mut numbers, mut number): (Vec<Vec<(u64, u64)>>, u64) = (Vec::new(), 0);
         while let Some(batch) = rows.next().await {
             let batch = batch?;
             let (bytes, how) = (
@@ -99,11 +138,12 @@ impl Parts {
             let (bytes, how) = (bytes.as_binary::<i32>(), how.as_string::<i32>());
             for row in 0..batch.num_rows() {
                 let path = folder.path().join(files.len().to_string());
-                let (_, file) = match files.entry(how.value(row).to_owned()) {
+                let (_, file, part) = match files.entry(how.value(row).to_owned()) {
                     Entry::Occupied(file) => file.into_mut(),
                     Entry::Vacant(place) => {
                         let file = BufWriter::new(File::create_new(&path)?);
-                        place.insert((path, file))
+                        numbers.push(Vec::new());
+                        place.insert((path, file, numbers.len() - 1))
                     }
                 };
                 let bytes = bytes.value(row);
@@ -112,15 +152,25 @@ impl Parts {
                 if !bytes.ends_with(b"\n") && !bytes.ends_with(b"\r") {
                     file.write_all(b"\n")?;
                 }
+                let part = &mut numbers[*part];
+                let ends = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+                let lines = ends + u64::from(!bytes.ends_with(b"\n"));
+                let before = part.last().map_or(0, |(end, _)| *end);
+                part.push((before + lines, number));
+                number += 1;
             }
         }
         let mut selects = Vec::with_capacity(files.len());
-        for (how, (path, mut file)) in files {
+        for (how, (path, mut file, _)) in files {
             file.flush()?;
             selects.push(select(&path, &how, read)?);
         }
         let sql = selects.join(" UNION ALL ");
-        Ok(Self { folder, sql })
+        Ok(Self {
+            folder,
+            sql,
+            rows: numbers,
+        })
     }
 }
 
