@@ -8,6 +8,7 @@ use arrowload::{Client, ConnectionKey, Connections, Params, QueryBuilder, Regist
 use serde_json::{Map, Value, json};
 
 use crate::args::{From, InputFormat};
+use crate::beside::{self, Beside};
 use crate::exit::Failure;
 use crate::shape::Columns;
 use crate::spool::Spool;
@@ -89,8 +90,15 @@ impl Question {
             Place::File { place, .. } => Some(place.clone()),
             _ => None,
         };
+        let names = tables_of(&place);
         let (whole, source) = settle(place, from, &mut embedded)?;
-        let sql = query_of(from, given, whole, &embedded).ok_or_else(|| {
+        // A name that nothing has is the matter, whatever else is missing.
+        if let Some(name) = &source {
+            connections.for_source(&registry, name)?;
+        }
+        let beside = file.as_deref().zip(names.as_deref());
+        let beside = beside.map(|(place, names)| Beside { place, names });
+        let sql = query_of(from, given, whole, &embedded, beside.as_ref())?.ok_or_else(|| {
             Failure::usage(match &from.from {
                 Some(_) => "--from says where to read, and nothing says what: add --table TABLE or --sql QUERY",
                 None => "there is nothing to read: give a query (--sql, --sql-file), a --table, or a file (--from FILE)",
@@ -195,6 +203,15 @@ impl Question {
     }
 }
 
+/// The tables that a file beside a query is; a folder is the tables that are in it, too.
+fn tables_of(place: &Place) -> Option<Vec<String>> {
+    let Place::File { place, names } = place else {
+        return None;
+    };
+    let all = || names.iter().cloned().chain([TABLE.to_owned()]).collect();
+    (!Path::new(place).is_dir()).then(all)
+}
+
 /// What the embedded engine has to be told, what a query for all of it reads, and the source if that is another one.
 fn settle(
     place: Place,
@@ -204,23 +221,33 @@ fn settle(
     match place {
         Place::Source(name) => {
             refuse_reading(embedded, from, &name)?;
-            Ok((None, Some(name)))
+            Ok((own_table(&name), Some(name)))
         }
         Place::File { place, names } => {
             let whole = call(&place, from.input_format);
-            if Path::new(&place).is_dir() {
-                embedded.insert("path".into(), place.clone().into());
-            }
+            match Path::new(&place).is_dir() {
+                true => embedded.insert("path".into(), place.clone().into()),
+                // A bare name is no file that lies about.
+                false => embedded.insert("only_named_tables".into(), true.into()),
+            };
+            let options = embedded.get("read").map(|read| read["any"].clone());
+            // What is said of reading is said of this file, and its format has to have it.
+            let own = options.is_some().then(|| place.clone());
             // A table may stand for the call of a function that reads it.
-            let table = match from.input_format {
-                None => place,
-                Some(format) => {
-                    let function = format!("read_{}", format.word());
-                    let call = json!({ "function": function, "files": [place], "options": {} });
+            let table = match (from.input_format, options) {
+                (None, None) => place,
+                (format, options) => {
+                    let function = format.map_or_else(
+                        || "read".to_owned(),
+                        |format| format!("read_{}", format.word()),
+                    );
+                    let options = options.unwrap_or_else(|| json!({}));
+                    let call =
+                        json!({ "function": function, "files": [place], "options": options });
                     format!("call:{call}")
                 }
             };
-            let tables = names.into_iter().chain([TABLE.to_owned()]);
+            let tables = names.into_iter().chain([TABLE.to_owned()]).chain(own);
             let tables: Map<String, Value> =
                 tables.map(|name| (name, table.clone().into())).collect();
             embedded.insert("tables".into(), tables.into());
@@ -243,13 +270,21 @@ fn settle(
     }
 }
 
-/// The query: that of the table, the given one, or all that is read.
+/// The table at the place that a URL leads to.
+fn own_table(url: &str) -> Option<String> {
+    let is_place = url_scheme(url).is_some_and(|scheme| scheme == "delta");
+    let path = url.split_once("://").map_or("", |(_, path)| path);
+    (is_place && !path.is_empty()).then(|| quoted("delta"))
+}
+
+/// The query: that of the table, the given one, or all that is read. One beside a file has to read it.
 fn query_of(
     from: &From,
     given: Option<String>,
     whole: Option<String>,
     embedded: &Map<String, Value>,
-) -> Option<String> {
+    beside: Option<&Beside<'_>>,
+) -> Result<Option<String>, Failure> {
     // A name of a file below a root has a dot too.
     let root = embedded.get("path").and_then(Value::as_str);
     let is_below_root = |table: &str| {
@@ -260,13 +295,31 @@ fn query_of(
         tables.is_some_and(|tables| tables.contains_key(table))
     };
     let all = |table: String| format!("SELECT * FROM {table}");
-    match (&from.table, given) {
+    let name = from.from.as_deref().unwrap_or_default();
+    Ok(match (&from.table, given) {
         (Some(table), _) if is_named(table) => Some(all(quoted(table))),
+        (Some(table), _) if let Some(beside) = beside => {
+            if !beside.is_called(table.trim_matches(['"', '\'', '`'])) {
+                return Err(Failure::usage(format!(
+                    "--table {table}: --from {name} is the table {}, and nothing else; give another file to --from",
+                    beside.tables()
+                )));
+            }
+            whole.map(all)
+        }
         (Some(table), _) if is_below_root(table) => Some(all(call(table, None))),
         (Some(table), _) => Some(all(table_sql(table))),
-        (None, Some(sql)) => Some(sql),
+        (None, Some(sql)) => match beside.filter(|beside| !beside.is_read_by(&sql)) {
+            Some(beside) => {
+                return Err(Failure::usage(format!(
+                    "the query does not read --from {name}: that is the table {}; leave --from out if it is not to be read",
+                    beside.tables()
+                )));
+            }
+            None => Some(sql),
+        },
         (None, None) => whole.map(all),
-    }
+    })
 }
 
 /// How a source is reached, for people to read.
@@ -426,9 +479,16 @@ fn place(
         };
         return Ok(Place::File { place, names });
     }
+    // It may be a URL with a mistake, which may hold a password.
+    let is_plain = !name.contains(['@', '=']) && !name.contains("//");
     match is_file {
         true => Err(Failure::usage(format!(
-            "--from {name}: there is no such file"
+            "--from {name}: there is no such file{}",
+            beside::meant(path)
+        ))),
+        false if is_plain && path.extension().is_some() => Err(Failure::usage(format!(
+            "--from {name}: there is no such file, and no connection of this name{}",
+            beside::meant(path)
         ))),
         // The message of what knows the names is the better one.
         false => Ok(Place::Source(name.to_owned())),

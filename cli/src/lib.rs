@@ -4,6 +4,7 @@
 #![doc = include_str!("../README.md")]
 
 mod args;
+mod beside;
 mod connections;
 mod cursor;
 mod describe;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Common, From, PeekArgs, Report};
 use crate::exit::{Exit, Failure};
-use crate::input::Question;
+use crate::input::{Question, meant};
 use crate::output::{grid_of, rows_as_json};
 use crate::params::pair;
 use crate::show::{self, print, table};
@@ -64,6 +64,15 @@ pub(crate) async fn command(args: PeekArgs, common: &Common) -> Result<Exit, Fai
 }
 
 async fn peek(file: &str, args: &PeekArgs) -> Result<Peeked, Failure> {
+    let no_file = || {
+        Failure::usage(format!(
+            "peek is about files, and `{}` is none; `arrowload list` says what a source has",
+            url_scheme(file).unwrap_or_else(|| file.to_owned())
+        ))
+    };
+    if !meant(file)?.is_whole {
+        return Err(no_file());
+    }
     // The same words lead to the same file as with `query`.
     let from = From {
         from: Some(file.to_owned()),
@@ -71,12 +80,7 @@ async fn peek(file: &str, args: &PeekArgs) -> Result<Peeked, Failure> {
         ..From::default()
     };
     let question = Question::ask(&from).await?;
-    let place = question.place.clone().ok_or_else(|| {
-        Failure::usage(format!(
-            "peek is about files, and `{}` is none; `arrowload list` says what a source has",
-            url_scheme(file).unwrap_or_else(|| file.to_owned())
-        ))
-    })?;
+    let place = question.place.clone().ok_or_else(no_file)?;
     let mut options = String::new();
     for text in &args.read_options {
         let (key, value) = pair("--read-option", text)?;

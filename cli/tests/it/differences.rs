@@ -179,8 +179,8 @@ fn the_exit_code_says_what_was_found() {
             1,
             "combined otherwise",
             &[
-                "old.csv",
-                "old.csv",
+                "datafusion",
+                "datafusion",
                 "--sql-a",
                 "SELECT 1 AS a, 2 AS b UNION ALL SELECT 3, 4",
                 "--sql-b",

@@ -158,6 +158,36 @@ fn each_mistake_is_named_with_what_to_do() {
             vec!["query", "--from", "peple", "--sql", "SELECT 1"],
             "peple",
         ),
+        (vec!["query", "--from", "peple"], "no connection is named"),
+        (
+            vec!["peek", "people.cvs"],
+            "there is no such file, and no connection of this name; did you mean `people.csv`?",
+        ),
+        (
+            vec!["load", "--from", "people.cvs", "--to", "x.csv"],
+            "did you mean `people.csv`?",
+        ),
+        (
+            vec!["peek", "redis://h"],
+            "peek is about files, and `redis` is none",
+        ),
+        (
+            vec!["query", "--from", "detla://lake/orders"],
+            "did you mean delta://?",
+        ),
+        (
+            load(&["--to", "posgresql://h/d?table=t"]),
+            "did you mean postgresql://?",
+        ),
+        (load(&["--to", "x.parqet"]), "did you mean `x.parquet`?"),
+        (
+            load(&["--to", "postgresql://h/d?table=t", "--target", "u"]),
+            "`t`, and --target that they go to `u`",
+        ),
+        (
+            load(&["--to", "redis", "--target", "p:{id}", "-O", "tll=5"]),
+            "did you mean `ttl`?",
+        ),
         (
             vec!["query", "--from", "people.csv", "--format", "xml"],
             "ndjson",

@@ -32,6 +32,9 @@ pub struct DataFusionConfig {
     pub storage_options: BTreeMap<String, Secret>,
     /// Tables by name, over those of the folder: each a file, folder, pattern or URL.
     pub tables: BTreeMap<String, String>,
+    /// Whether `tables` are all tables that have names, so that a name which is not among them is an error, and files are named in
+    /// quotes. By default files and folders of the folder are tables, too.
+    pub only_named_tables: bool,
     /// How files are read: options by format, `{ csv = { delim = ";" } }`; those of `any` are for all formats that have them. A table
     /// function goes over them.
     pub read: ReadConfig,

@@ -49,6 +49,7 @@ impl DataSource for DataFusionSource {
                 storage_options: config.storage_options,
             },
             named: config.tables,
+            only_named: config.only_named_tables,
             read: config.read,
             known: Arc::default(),
         });

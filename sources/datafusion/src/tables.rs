@@ -19,7 +19,7 @@ use crate::file::DataFile;
 use crate::how::{How, ReadConfig};
 use crate::kind::{Kind, stem};
 use crate::known::{self, Known};
-use crate::look::{Aside, Certainty, Looked, Wanted, look};
+use crate::look::{Aside, Certainty, Column, Looked, UNSEEN, Wanted, look};
 use crate::peek::peek;
 use crate::place::{Places, is_hidden};
 use crate::table::{FileTable, in_memory};
@@ -52,6 +52,8 @@ pub(crate) struct FileTables {
     pub(crate) places: Places,
     /// Tables by name, over those of the folder.
     pub(crate) named: BTreeMap<String, String>,
+    /// Whether nothing else has a name.
+    pub(crate) only_named: bool,
     pub(crate) read: ReadConfig,
     pub(crate) known: Arc<Known>,
 }
@@ -133,10 +135,17 @@ impl FileTables {
     ) -> Result<Vec<DataFile>> {
         let runtime = session.runtime_env();
         if let Some(place) = self.named.get(name) {
+            // What a table that is a call is made of.
+            let called = Called::parse(place);
+            let file = called.as_ref().and_then(|called| called.files.first());
+            let place = file.unwrap_or(place);
             return self.places.files(place, declared, runtime).await;
         }
         // What looks like no file is a table; a file without an ending can still be named.
         let is_table = stem(name).is_none() && !name.contains(['/', '*', '?', '[']);
+        if is_table && self.only_named {
+            return Ok(Vec::new());
+        }
         let place = match is_table {
             true => self.find(name)?,
             false => None,
@@ -200,6 +209,7 @@ impl FileTables {
         let kind = looked.first().map(|looked| looked.kind);
         let options = how.files(kind.unwrap_or(Kind::Csv))?;
         let union = blocking(move || Union::new(looked, &options, &learnt)).await?;
+        refuse_misspelt(&union)?;
         if union.sampled {
             asked.reading.found.say_sampled();
         }
@@ -239,7 +249,17 @@ impl FileTables {
         asked: &Asked,
         session: &SessionState,
     ) -> Result<Arc<dyn TableProvider>> {
-        let how = How::new(called.kind(), &self.read, called.options)?;
+        // The options of a table hold where a function is called with it.
+        let table = match called.files.as_slice() {
+            [place] => self.named.get(place).and_then(|table| Called::parse(table)),
+            _ => None,
+        };
+        let (kind, mut options) = match table {
+            Some(table) => (called.kind().or(table.kind()), table.options),
+            None => (called.kind(), Map::new()),
+        };
+        options.extend(called.options);
+        let how = How::new(kind, &self.read, options)?;
         let mut files = Vec::new();
         for place in &called.files {
             let found = self.files(place, how.kind().is_some(), session).await?;
@@ -255,6 +275,28 @@ impl FileTables {
         self.warn(&table.union);
         Ok(Arc::new(table))
     }
+}
+
+/// Refuses a type for a column that no file has, where its name is nearly that of one without: it would be a column of nulls, and the
+/// other would have the type that it was not to have.
+fn refuse_misspelt(union: &Union) -> Result<()> {
+    let columns = || union.files.iter().flat_map(|looked| &looked.columns);
+    let declared = |column: &&Column| column.certainty == Certainty::Declared;
+    for unseen in columns().filter(|column| column.reason == UNSEEN) {
+        let name = unseen.name();
+        if columns().any(|column| column.name() == name && column.reason != UNSEEN) {
+            continue;
+        }
+        let others = columns().filter(|column| !declared(column));
+        if let Some(near) = nearest(name, others.map(Column::name)) {
+            let message = format!(
+                "`types` has a type for `{name}`, which no row has that was looked at; did you mean `{near}`? If there are both, declare \
+                 both"
+            );
+            return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "types"));
+        }
+    }
+    Ok(())
 }
 
 /// Says in the plan what the first file is.
@@ -323,7 +365,11 @@ fn holds_data(folder: &std::path::Path, depth: usize) -> bool {
 #[async_trait]
 impl Tables for FileTables {
     fn names(&self) -> Vec<String> {
-        let folder = self.entries().into_iter().map(|(name, _)| name);
+        let folder = match self.only_named {
+            true => Vec::new(),
+            false => self.entries(),
+        };
+        let folder = folder.into_iter().map(|(name, _)| name);
         let mut names: Vec<String> = self.named.keys().cloned().chain(folder).collect();
         names.sort();
         names.dedup();
@@ -407,6 +453,16 @@ impl Tables for FileTables {
         } else {
             known.join(", ")
         };
+        if self.only_named {
+            // The place of a file is no name of a table.
+            let names = known.iter().filter(|name| !name.contains(['/', '\\']));
+            let names: Vec<&str> = names.map(String::as_str).collect();
+            let message = format!(
+                "there is no table `{name}`; the tables are {}. Another file is named in quotes: FROM 'file.parquet'",
+                names.join(", ")
+            );
+            return Error::new(ErrorKind::NotFound, message);
+        }
         let message = format!(
             "there is no table `{name}` in {folder}{hint} Tables: {list}. A file is named in quotes: FROM 'file.parquet'"
         );
