@@ -8,6 +8,7 @@ use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::guess::Row;
 use crate::nulls::Nulls;
+use crate::options::Ragged;
 use crate::sniff::{Sniffer, cell_text, lines_to};
 use crate::syntax::Syntax;
 
@@ -62,6 +63,10 @@ impl Sniffer<'_> {
             return Ok(near.min(body[..first].iter().take_while(|row| remark(row)).count()));
         }
         if !self.is_preamble(text, &body[..first], body.len() - first, common) {
+            let is_short = |row: &&Row| row.width() <= common;
+            if self.options.ragged == Ragged::Pad && body[..first].iter().all(is_short) {
+                return Ok(0);
+            }
             let lines = Syntax::new(&self.dialect).lines(&text[..body[first].start]);
             let message = format!(
                 "{} above what seems to be the table, and like rows of another one; `skip = {lines}` leaves them out, `skip = 0` reads from line 1 on",

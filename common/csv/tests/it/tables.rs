@@ -152,6 +152,10 @@ fn rows_are_no_footer_and_no_preamble() {
     let two = format!("id,name\n{one}\nid,name,v,w,day\n{other}");
     let error = read(two.as_bytes(), &options()).err().expect("refused");
     assert!(error.message().contains("`skip = 22`"), "{error}");
+    // Where short rows are padded, those of the first table are such.
+    let found = read(two.as_bytes(), &pad()).expect("reads");
+    assert_eq!(found.lines.rows + found.lines.header, 41);
+    assert_eq!(found.cells()[0].len(), 5);
     // A sum below a table is a footer, and it is said.
     let sum = "id,name,v,w,x\n1,a,1,2,3\n2,b,1,2,3\n\nTotal,2\n";
     let found = read(sum.as_bytes(), &options()).expect("reads");
