@@ -48,7 +48,7 @@ fn awkward() -> RecordBatch {
 #[tokio::test]
 async fn csv_is_as_postgresql_reads_it() {
     let text = text_of("a.csv", &awkward(), json!({})).await;
-    let expected = "id,\"odd \"\"name\"\",\n\"\n0,\"\"\n1,\n2,\"a,b\"\n3,\"\"\"q\"\"\"\n4,\"l\r\nf\"\n5,\"\\.\"\n6, s \n7,NULL\n8,ü\u{feff}\n";
+    let expected = "id,\"odd \"\"name\"\",\n\"\n0,\"\"\n1,\n2,\"a,b\"\n3,\"\"\"q\"\"\"\n4,\"l\r\nf\"\n5,\"\\.\"\n6,\" s \"\n7,NULL\n8,ü\u{feff}\n";
     assert_eq!(text, expected);
     let text = text_of(
         "a.csv",
@@ -58,7 +58,7 @@ async fn csv_is_as_postgresql_reads_it() {
     .await;
     assert_eq!(
         text,
-        "0;''\n1;NULL\n2;a,b\n3;\"q\"\n4;'l\r\nf'\n5;'\\.'\n6; s \n7;'NULL'\n8;ü\u{feff}\n"
+        "0;''\n1;NULL\n2;a,b\n3;'\"q\"'\n4;'l\r\nf'\n5;'\\.'\n6;' s '\n7;'NULL'\n8;ü\u{feff}\n"
     );
 }
 
