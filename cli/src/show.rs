@@ -278,11 +278,11 @@ pub(crate) fn logs(common: &Common, telemetry: &Telemetry) {
     let told = Told {
         shows: !json && common.verbose == 0,
     };
-    // The pipeline warns of tries that failed, and the embedded engine of lines of files that are left out.
+    // The pipeline warns of tries that failed, and readers of files of lines that are left out.
     let warnings = filter_fn(|metadata| {
         let target = metadata.target();
         *metadata.level() == tracing::Level::WARN
-            && ["arrowload_core", "arrowload_datafusion"]
+            && ["arrowload_core", "arrowload::input"]
                 .iter()
                 .any(|ours| target.starts_with(ours))
     });

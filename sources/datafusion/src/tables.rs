@@ -235,8 +235,9 @@ impl FileTables {
                     continue;
                 }
                 match looked.left_out.contains(what) {
-                    true => tracing::warn!("`{file}`: {what}"),
-                    false => tracing::info!("`{file}`: {what}"),
+                    // Programs show it by this name, whichever crate reads the files.
+                    true => tracing::warn!(target: "arrowload::input", "`{file}`: {what}"),
+                    false => tracing::info!(target: "arrowload::input", "`{file}`: {what}"),
                 }
             }
         }
