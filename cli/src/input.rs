@@ -173,7 +173,10 @@ impl Question {
             true => reached(EMBEDDED, self.client.registry(), self.client.connections())?,
             false => self.connection.clone(),
         };
-        let places = keys.iter().filter(|key| PLACES.contains(&&*key.key));
+        let is_place = |key: &&ConnectionKey| PLACES.contains(&&*key.key);
+        // Where no key is known to say it, each of them may.
+        let any_is = keys.iter().any(|key| is_place(&key));
+        let places = keys.iter().filter(|key| !any_is || is_place(key));
         let places: Vec<String> = places
             .map(|key| format!("{}={}", key.key, key.value))
             .collect();

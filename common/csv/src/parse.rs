@@ -164,7 +164,8 @@ impl Parser {
         }
     }
 
-    /// Goes over the rows of a chunk, as long as `each`, which is told where they begin, wants more. Unless all is `text`, rows that are not are refused.
+    /// Goes over the rows of a chunk, as long as `each`, which is told where they begin, wants more. Unless all is `text`, rows that are
+    /// not are refused.
     fn stripes(
         &self,
         chunk: Chunk<'_>,

@@ -450,28 +450,40 @@ impl Connections {
     }
 
     /// Connections that are free at once, as many as this at most: of the pool, and half of those that the server has left, as others
-    /// use it too. None is waited for.
-    pub(crate) async fn spare(&self, most: usize) -> Vec<Lease> {
-        let (mut most, mut all) = (most, Vec::new());
+    /// use it too. None is waited for, but those that are made have so much time in all: a pooler may take a connection and let it
+    /// wait.
+    pub(crate) async fn spare(&self, most: usize, patience: Duration) -> Vec<Lease> {
+        let mut all = Vec::new();
+        if tokio::time::timeout(patience, self.take_spare(most, &mut all))
+            .await
+            .is_err()
+        {
+            tracing::debug!("more connections are not made in time");
+            // One of them may wait for its answer.
+            all.clear();
+        }
+        all
+    }
+
+    async fn take_spare(&self, mut most: usize, all: &mut Vec<Lease>) {
         while all.len() < most {
             let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else {
-                break;
+                return;
             };
             let mut lease = match self.lease_within(Some(Duration::ZERO)).await {
                 Ok(lease) => lease,
                 Err(error) => {
                     tracing::debug!(%error, "no more connections are free");
-                    break;
+                    return;
                 }
             };
-            if all.is_empty() {
-                // It is one of those that are taken by now.
-                most = most.min(1 + left_free(&lease).await / 2);
-            }
             lease.turn = Some(turn);
             all.push(lease);
+            if let [first] = all.as_slice() {
+                // It is one of those that are taken by now.
+                most = most.min(1 + left_free(first).await / 2);
+            }
         }
-        all
     }
 
     /// Connections at most.

@@ -4,6 +4,7 @@
 //! A table that is there takes the rows of one connection: a transaction belongs to one, and rows that several have staged
 //! would be written twice, which takes longer than one connection does.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -116,8 +117,8 @@ impl Shared {
         request: &Request,
         encoder: &CopyEncoder,
     ) -> Result<Self> {
-        let (leases, place) =
-            futures::try_join!(connections.leases(count), own_table(leader, &layout.place))?;
+        let place = own_place(&layout.place);
+        let (leases, ()) = futures::try_join!(connections.leases(count), hold(leader, &place))?;
         Self::fill(leases, place, layout, request, encoder).await
     }
 
@@ -149,31 +150,50 @@ impl Shared {
         request: &Request,
         encoder: &CopyEncoder,
     ) -> Result<Option<Self>> {
-        let leases = connections.spare(most).await;
-        let Some(first) = leases.first().filter(|_| leases.len() > 1) else {
-            leases.into_iter().for_each(Lease::give_back);
-            return Ok(None);
-        };
-        if replicates_all(first).await {
+        let mut leases = connections.spare(most, PATIENCE).await;
+        if leases.len() < 2 {
             leases.into_iter().for_each(Lease::give_back);
             return Ok(None);
         }
-        let place = own_table(leader, &layout.place).await?;
-        let own = place.clone();
-        let started = Self::fill(leases, place, layout, request, encoder);
-        let why = match tokio::time::timeout(PATIENCE, started).await {
-            Ok(Ok(shared)) => match remove_empty(leader, &layout.place).await {
-                Ok(()) => return Ok(Some(shared)),
-                Err(error) => error.to_string(),
-            },
+        let place = own_place(&layout.place);
+        // Whatever fails from here on, the load's transaction goes on as it was.
+        leader.run("SAVEPOINT arrowload_share").await?;
+        let start = async {
+            if replicates_all(&leases[0]).await? {
+                return Ok(None);
+            }
+            hold(leader, &place).await?;
+            // A trigger of the database's may forbid it. Until the transaction ends, nobody else can take the name.
+            let drop = format!("DROP TABLE {}", layout.place.sql());
+            leader.run(&drop).await?;
+            let leases = std::mem::take(&mut leases);
+            Self::fill(leases, place.clone(), layout, request, encoder)
+                .await
+                .map(Some)
+        };
+        let why = match tokio::time::timeout(PATIENCE, start).await {
+            Ok(Ok(Some(shared))) => {
+                leader.run("RELEASE SAVEPOINT arrowload_share").await?;
+                return Ok(Some(shared));
+            }
+            Ok(Ok(None)) => {
+                leases.into_iter().for_each(Lease::give_back);
+                "a subscriber would be sent their table".to_owned()
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "they did not begin in time".to_owned(),
         };
-        tracing::debug!(why, "several connections cannot share this load");
-        // Those that were to share it are gone, or going.
-        leader
-            .run(&format!("DROP TABLE IF EXISTS {}", own.sql()))
-            .await?;
+        tracing::debug!(why, "several connections do not share this load");
+        leader.run(UNDO).await?;
+        // What they may have made before that.
+        let drop = format!(
+            "SAVEPOINT arrowload_share; DROP TABLE IF EXISTS {}; RELEASE SAVEPOINT arrowload_share",
+            place.sql()
+        );
+        if let Err(error) = leader.run(&drop).await {
+            tracing::debug!(%error, "the table of connections that do not share a load stays, until another load removes it");
+            leader.run(UNDO).await?;
+        }
         Ok(None)
     }
 
@@ -242,26 +262,15 @@ impl Shared {
     }
 }
 
-/// Takes the table away again that the leader's transaction has created, so that another can have its name. Until the transaction
-/// ends, nobody else can take it.
-async fn remove_empty(leader: &Lease, target: &Place) -> Result<()> {
-    leader.run("SAVEPOINT arrowload_share").await?;
-    let dropped = leader.run(&format!("DROP TABLE {}", target.sql())).await;
-    let end = match dropped {
-        Ok(()) => "RELEASE SAVEPOINT arrowload_share",
-        // A trigger of the database's may forbid it.
-        Err(_) => "ROLLBACK TO SAVEPOINT arrowload_share; RELEASE SAVEPOINT arrowload_share",
-    };
-    leader.run(end).await?;
-    dropped
-}
+/// Takes the transaction back to where it began to make others share its load.
+const UNDO: &str = "ROLLBACK TO SAVEPOINT arrowload_share; RELEASE SAVEPOINT arrowload_share";
 
 /// Whether a subscriber would be sent the rows of a table that it does not know: that of the connections, which is committed under a
 /// name of its own.
-async fn replicates_all(client: &Client) -> bool {
+async fn replicates_all(client: &Client) -> Result<bool> {
     const ASK: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE puballtables)";
     let asked = client.query_typed_one(ASK, &[]).await;
-    asked.and_then(|row| row.try_get(0)).unwrap_or(true)
+    asked.and_then(|row| row.try_get(0)).map_err(from_pg)
 }
 
 /// A name that begins with the table's, as far as there is room, and ends so.
@@ -282,21 +291,20 @@ pub(crate) fn own_name(target: &Place, digits: &str) -> Place {
     }
 }
 
-/// The name of one that nobody else has. The transaction holds a lock on it to its end: as long as it is held, the load is
-/// under way.
-async fn own_table(client: &Client, target: &Place) -> Result<Place> {
-    const NONCE: &str = "SELECT pg_catalog.left(pg_catalog.md5(pg_catalog.random()::text || \
-        pg_catalog.clock_timestamp()::text || pg_catalog.pg_backend_pid()::text), 16)";
+/// The name of one that nobody else has.
+fn own_place(target: &Place) -> Place {
+    // Each state has keys of its own, which are random.
+    let digits = RandomState::new().hash_one(std::process::id());
+    own_name(target, &format!("{digits:016x}"))
+}
+
+/// Has the transaction hold a lock on the name to its end: as long as it is held, the load is under way.
+async fn hold(client: &Client, place: &Place) -> Result<()> {
     const LOCK: &str =
         "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
-    let row = client.query_typed_one(NONCE, &[]).await.map_err(from_pg)?;
-    let digits: String = row.try_get(0).map_err(from_pg)?;
-    let place = own_name(target, &digits);
-    client
-        .execute_typed(LOCK, &[(&place.sql(), Type::TEXT)])
-        .await
-        .map_err(from_pg)?;
-    Ok(place)
+    let name = place.sql();
+    let held = client.execute_typed(LOCK, &[(&name, Type::TEXT)]).await;
+    held.map(drop).map_err(from_pg)
 }
 
 /// Drops such tables of loads that were cut off. Outside a transaction.

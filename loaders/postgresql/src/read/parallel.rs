@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio_postgres::SimpleQueryMessage;
 
-use super::source::{Readable, copy};
+use super::source::{BEGIN, Readable, copy};
 use super::sql::Sql;
 use super::stream::Reading;
 use crate::connect::{Connections, Lease};
@@ -73,22 +73,22 @@ impl Readers {
             share_snapshot(first, &others).await?;
             return Ok(Some(others));
         }
-        others.extend(connections.spare(self.most - 1).await);
+        others.extend(connections.spare(self.most - 1, PATIENCE).await);
         if others.is_empty() {
             return Ok(None);
         }
-        match tokio::time::timeout(PATIENCE, share_snapshot(first, &others)).await {
-            Ok(Ok(())) => Ok(Some(others)),
-            Ok(Err(error)) if first.is_closed() => Err(error),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "one connection reads, as others cannot share its snapshot");
-                Ok(None)
-            }
-            Err(_) => {
-                tracing::debug!("one connection reads, as others did not begin in time");
-                Ok(None)
-            }
-        }
+        let why = match tokio::time::timeout(PATIENCE, share_snapshot(first, &others)).await {
+            Ok(Ok(())) => return Ok(Some(others)),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "others did not begin in time".to_owned(),
+        };
+        tracing::debug!(
+            why,
+            "one connection reads, as others cannot share its snapshot"
+        );
+        // A transaction in which a statement has failed takes no other, and nothing was read in it.
+        first.run(&format!("ROLLBACK; {BEGIN}")).await?;
+        Ok(None)
     }
 }
 
@@ -99,10 +99,7 @@ async fn share_snapshot(first: &Lease, others: &[Lease]) -> Result<()> {
         .await
         .map_err(from_pg)?;
     let snapshot: String = row.try_get(0).map_err(from_pg)?;
-    let begin = format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
-        literal(&snapshot)
-    );
+    let begin = format!("{BEGIN}; SET TRANSACTION SNAPSHOT {}", literal(&snapshot));
     try_join_all(others.iter().map(|lease| lease.run(&begin))).await?;
     Ok(())
 }

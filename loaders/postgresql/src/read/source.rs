@@ -19,6 +19,9 @@ use crate::connect::{Connections, Lease};
 use crate::decode::{ReadType, RowDecoder};
 use crate::error::from_pg;
 
+/// Begins a transaction that cannot write, and sees one moment.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /// Queries PostgreSQL.
 #[derive(Debug)]
 pub struct PostgresqlSource {
@@ -92,9 +95,7 @@ impl PostgresqlSource {
 
     /// Asks what a statement would answer with, in a transaction that is left open.
     async fn prepare(&self, lease: &Lease, sql: &str) -> Result<(Readable, Vec<Type>)> {
-        lease
-            .run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            .await?;
+        lease.run(BEGIN).await?;
         let statement = lease.prepare(sql).await.map_err(from_pg)?;
         let readable = self.readable(sql, &statement);
         if readable.types.is_empty() && !Sql::parse(sql).is_query() {
