@@ -151,7 +151,8 @@ impl Lanes {
     /// Ends what is under way; the server rolls it back.
     pub(crate) fn cut(&mut self) {
         self.batches = None;
-        self.tasks.abort_all();
+        // A task that has ended keeps its connection, and that the table's lock, until nobody can ask for what it did.
+        self.tasks = JoinSet::new();
         self.done.clear();
     }
 

@@ -191,12 +191,12 @@ async fn an_error_on_one_connection_leaves_nothing() {
         error.kind() == ErrorKind::InvalidOption && error.to_string().contains("freeze"),
         "{error}"
     );
+    // Its connection is still at it when the other is done.
+    let mut names = vec!["some name"; 300_000];
+    names[299_999] = "a\0";
     let nul = batch(vec![
-        ("id", Arc::new(Int64Array::from(vec![1]))),
-        (
-            "name",
-            Arc::new(arrow_array::StringArray::from(vec!["a\0"])),
-        ),
+        ("id", Arc::new(Int64Array::from_iter_values(0..300_000))),
+        ("name", Arc::new(arrow_array::StringArray::from(names))),
     ]);
     let error = database
         .load_many(
@@ -206,7 +206,7 @@ async fn an_error_on_one_connection_leaves_nothing() {
         )
         .await
         .expect_err("a NUL byte");
-    is_row(&error, 1000);
+    is_row(&error, 300_999);
     assert!(
         database
             .rows("SELECT 1 FROM pg_class WHERE relname = 'u'")
