@@ -191,29 +191,26 @@ async fn an_error_on_one_connection_leaves_nothing() {
         error.kind() == ErrorKind::InvalidOption && error.to_string().contains("freeze"),
         "{error}"
     );
-    // Its connection is still at it when the other is done.
-    let mut names = vec!["some name"; 300_000];
-    names[299_999] = "a\0";
     let nul = batch(vec![
-        ("id", Arc::new(Int64Array::from_iter_values(0..300_000))),
-        ("name", Arc::new(arrow_array::StringArray::from(names))),
+        ("id", Arc::new(Int64Array::from(vec![1]))),
+        (
+            "name",
+            Arc::new(arrow_array::StringArray::from(vec!["a\0"])),
+        ),
     ]);
-    let error = database
-        .load_many(
-            "u",
-            json!({ "parallelism": 2 }),
-            [many(0..1_000), vec![nul]].concat(),
-        )
-        .await
-        .expect_err("a NUL byte");
-    is_row(&error, 300_999);
+    // The other connection is done before the load is undone, or it is not.
+    for _ in 0..20 {
+        let batches = [many(0..1_000), vec![nul.clone()]].concat();
+        let loaded = database.load_many("u", json!({ "parallelism": 2 }), batches);
+        is_row(&loaded.await.expect_err("a NUL byte"), 1000);
+        database.assert_clean().await;
+    }
     assert!(
         database
             .rows("SELECT 1 FROM pg_class WHERE relname = 'u'")
             .await
             .is_empty()
     );
-    database.assert_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
