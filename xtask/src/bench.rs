@@ -1,12 +1,13 @@
-//! `cargo xtask bench NAME`: a program of the `benches` package, built for release.
+//! `cargo xtask bench NAME`: a program of the `benches` package, built for release; or all of them.
 
 use anyhow::{Result, bail};
 
+use crate::speed;
 use crate::tools::{cargo, root, run, say};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The benchmark; without one, the list
+    /// The benchmark, or `all`; without one, the list
     name: Option<String>,
     /// What is passed on to it
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -52,6 +53,26 @@ fn run_named(name: &str, rest: &[String]) -> Result<()> {
     run(&mut command)
 }
 
+/// One after the other; those whose peers or servers are not here fail, and do not keep others from running.
+fn run_all(names: &[String]) -> Result<()> {
+    let mut failed = Vec::new();
+    for name in names {
+        say(&format!("benchmark {name}"));
+        if let Err(error) = run_named(name, &[]) {
+            say(&format!("benchmark {name} failed: {error:#}"));
+            failed.push(name.as_str());
+        }
+    }
+    speed::generate(false)?;
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "these benchmarks failed, and their results are those of before: {}",
+        failed.join(", ")
+    )
+}
+
 pub(crate) fn run_task(args: Args) -> Result<()> {
     let mut names: Vec<String> = std::fs::read_dir(root().join("benches/src/bin"))?
         .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.to_owned()))
@@ -59,6 +80,7 @@ pub(crate) fn run_task(args: Args) -> Result<()> {
     names.extend(APART.map(|(name, _)| name.to_owned()));
     names.sort();
     match args.name {
+        Some(name) if name == "all" => run_all(&names),
         Some(name) if names.contains(&name) => run_named(&name, &args.rest),
         Some(name) => bail!(
             "there is no benchmark `{name}`; there is: {}",

@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use toml_edit::DocumentMut;
 
+use crate::speed;
 use crate::tools::{root, run, say};
 
 #[derive(clap::Args)]
@@ -151,6 +152,7 @@ fn generate(check: bool) -> Result<()> {
     ] {
         write(&root().join(file), &text, check)?;
     }
+    speed::generate(check)?;
     check_two_lines(&linked)
 }
 

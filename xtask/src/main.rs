@@ -9,6 +9,7 @@ mod lint;
 mod new_loader;
 mod postgres;
 mod python;
+mod speed;
 mod test;
 mod tools;
 mod torture;
@@ -33,13 +34,13 @@ enum Task {
     Test(test::Args),
     /// Checks format, lints, docs, licences, unused dependencies, and each cargo feature alone
     Lint(lint::Args),
-    /// Writes what follows from the list of loaders and sources in client/Cargo.toml
+    /// Writes what follows from the list of loaders and sources in client/Cargo.toml, and the README's table of speeds
     Generate(generate::Args),
     /// Writes the public API of each published crate into a file beside its manifest, which lint compares
     Api(api::Args),
     /// Proves that no registration is lost to the linker: each feature alone, in dev, release and with LTO
     Linkage(linkage::Args),
-    /// Runs a benchmark against its peers
+    /// Runs a benchmark against its peers, or `all`, and then writes the README's table of speeds
     Bench(bench::Args),
     /// Reads foreign files by the thousand, which an environment variable names
     Torture(torture::Args),

@@ -29,7 +29,8 @@ pub enum FileName {
 pub struct FileOptions {
     /// Whether there is a column `filename` with the file of each row, or the name of such a column; there is none by default.
     pub filename: Option<FileName>,
-    /// Whether folders named `key=value` are columns; by default they are.
+    /// Whether folders named `key=value` are columns, also where a file has a column of that name, which is not read then. By default
+    /// they are, and such a file is refused.
     pub hive_partitioning: Option<bool>,
     /// Types of such columns by their names, `{ month = "text" }`; the others are proved as for CSV.
     pub hive_types: BTreeMap<String, String>,

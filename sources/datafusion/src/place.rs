@@ -219,7 +219,8 @@ impl Remote<'_> {
             let wanted = match pattern {
                 Some(pattern) => {
                     pattern.matches_with(&below, MATCHING)
-                        && !parts.iter().any(|part| is_foreign(part, self.name))
+                        && !folders.iter().any(|part| is_foreign(part, self.name))
+                        && !is_foreign_file(name, self.name)
                 }
                 None => {
                     !parts.iter().any(|part| is_hidden(part))
@@ -324,8 +325,11 @@ fn matching(path: &Path, shown: &str, declared: bool, found: &mut Vec<Found>) ->
         let mut folders = below(&path, &root);
         let name = path.file_name().unwrap_or_default();
         let name = name.to_string_lossy().into_owned();
-        let foreign = |part: &String| is_foreign(part, shown);
-        if folders.iter().any(foreign) || foreign(&name) {
+        let is_data = match path.is_dir() {
+            true => !is_foreign(&name, shown),
+            false => !is_foreign_file(&name, shown),
+        };
+        if folders.iter().any(|part| is_foreign(part, shown)) || !is_data {
             continue;
         }
         if path.is_dir() {
@@ -344,6 +348,12 @@ fn matching(path: &Path, shown: &str, declared: bool, found: &mut Vec<Found>) ->
 /// Whether a pattern fits a name that is no data, and does not say it: `_delta_log`, for `**`.
 fn is_foreign(name: &str, pattern: &str) -> bool {
     is_hidden(name) && !pattern.contains(name)
+}
+
+/// The same for a file: `*.csv` asks for `_b.csv`, and `*` does not ask for `_SUCCESS`.
+fn is_foreign_file(name: &str, pattern: &str) -> bool {
+    let last = pattern.rsplit('/').next().unwrap_or(pattern);
+    is_foreign(name, pattern) && (name.starts_with('.') || matches!(last, "*" | "**" | ""))
 }
 
 /// The folders between a root and a file.

@@ -154,8 +154,19 @@ fn twice(name: &str, whose: &str) -> Error {
     Error::new(ErrorKind::InvalidOption, message).with("key", "filename")
 }
 
-/// The names of all columns, in the order in which they first stand, and where each file has them. What a folder says goes over
-/// a column of its files.
+fn in_folder_and_file(name: &str, file: &DataFile) -> Error {
+    let message = format!(
+        "`{name}` is a column of `{}` and a key of its folders, and their values may differ; take the folder's by \
+         hive_partitioning => true, or the file's by hive_partitioning => false",
+        file.shown()
+    );
+    Error::new(ErrorKind::SchemaMismatch, message)
+        .with("key", "hive_partitioning")
+        .with("column", name)
+}
+
+/// The names of all columns, in the order in which they first stand, and where each file has them. What a folder says replaces a
+/// column of its files if that is asked for.
 fn by_name(
     files: &[Looked],
     taken: &SchemaRef,
@@ -171,8 +182,11 @@ fn by_name(
                     &format!("of `{}`", looked.file.shown()),
                 ));
             }
-            if taken.field_with_name(column.name()).is_err() && !numbers.contains_key(column.name())
-            {
+            let is_taken = taken.field_with_name(column.name()).is_ok();
+            if is_taken && options.hive_partitioning.is_none() {
+                return Err(in_folder_and_file(column.name(), &looked.file));
+            }
+            if !is_taken && !numbers.contains_key(column.name()) {
                 numbers.insert(column.name(), names.len());
                 names.push(column.name().to_owned());
             }

@@ -86,7 +86,8 @@ Nothing is left out, changed or guessed silently:
 - With `records`, a document in which the path leads nowhere is refused, and so is a key that stands twice on the way.
 
 A folder that is a table of Delta Lake, Iceberg or Hudi is refused, as files stay in it that are no longer part of the table: a Delta
-table is read as `delta://folder`. A pattern (`folder/*.parquet`) names the files as they are.
+table is read as `delta://folder`. A pattern (`folder/*.parquet`) names the files as they are. Names in a folder that begin with `.` or
+`_` are no data, as for Spark: `folder/*.csv` takes `_b.csv`, and `folder` does not.
 
 ";
 

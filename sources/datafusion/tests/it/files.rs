@@ -37,6 +37,29 @@ async fn columns_go_by_their_names() {
 }
 
 #[tokio::test]
+async fn names_with_an_underscore_are_data_where_a_pattern_fits_them() {
+    let folder = with(&[
+        ("u/a.csv", "id\n1\n"),
+        ("u/_b.csv", "id\n2\n"),
+        ("u/.c.csv", "id\n3\n"),
+        ("u/_SUCCESS", "done"),
+        ("u/_temporary/d.csv", "id\n4\n"),
+    ]);
+    let source = over(folder.path()).await;
+    for (from, sum) in [
+        ("u", "1"),
+        ("'u/*'", "1"),
+        ("'u/**'", "1"),
+        ("'u/*.csv'", "3"),
+        ("'u/**/*.csv'", "3"),
+        ("'u/_temporary/*.csv'", "4"),
+    ] {
+        let sql = format!("SELECT sum(id) FROM {from}");
+        assert_eq!(rows(&source, &sql).await, [sum], "{from}");
+    }
+}
+
+#[tokio::test]
 async fn types_of_files_meet_without_loss() {
     let folder = with(&[
         ("numbers/1.csv", "v,w,e,x\n1,1,,5\n"),

@@ -55,6 +55,25 @@ async fn folders_are_columns_as_others_read_them() {
 }
 
 #[tokio::test]
+async fn a_column_that_is_also_a_folders_key_needs_a_word() {
+    let folder = folder();
+    write(folder.path(), "c/day=1/x.csv", "id,day\n1,7\n");
+    parquet(&folder.path().join("p/id=9/x.parquet"), &people(1..2));
+    let source = over(folder.path()).await;
+    for sql in ["SELECT * FROM c", "SELECT id FROM p"] {
+        let error = refused(&source, sql).await;
+        assert_eq!(error.kind(), ErrorKind::SchemaMismatch);
+        assert!(error.to_string().contains("hive_partitioning"), "{error}");
+    }
+    for (option, csv, parquet) in [("true", "1|1", "9"), ("false", "1|7", "1")] {
+        let sql = format!("SELECT id, day FROM read_csv('c', hive_partitioning => {option})");
+        assert_eq!(rows(&source, &sql).await, [csv]);
+        let sql = format!("SELECT id FROM read_parquet('p', hive_partitioning => {option})");
+        assert_eq!(rows(&source, &sql).await, [parquet]);
+    }
+}
+
+#[tokio::test]
 async fn conditions_on_folders_leave_files_unread() {
     let folder = folder();
     parquet(
