@@ -58,7 +58,7 @@ def difference(ours, theirs):
     return None
 
 READERS = {
-    'pyarrow': lambda f: pq.ParquetFile(f, page_checksum_verification=False).read(),
+    'pyarrow': lambda f: pq.ParquetFile(f, page_checksum_verification=True).read(),
     'duckdb': lambda f: duckdb.connect().sql(f"SET TimeZone='UTC'; SET enable_progress_bar=false; SELECT * FROM read_parquet('{f}')").to_arrow_table(),
     'polars': lambda f: POLARS.read(f),
 }

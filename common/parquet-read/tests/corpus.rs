@@ -33,12 +33,20 @@ const EXPLAINED: &[(&str, &str)] = &[
         "it has too few repetition levels",
     ),
     (
+        "data/datapage_v1-corrupt-checksum.parquet",
+        "the checksum of a page is not that of its bytes; DuckDB and polars do not look",
+    ),
+    (
         "data/int96_from_spark.parquet",
         "one timestamp was written as a day 290,000 years before Christ, by an overflow; it is refused, and others wrap it",
     ),
     (
         "data/nation.dict-malformed.parquet",
         "the page of its dictionary is malformed",
+    ),
+    (
+        "data/rle-dict-uncompressed-corrupt-checksum.parquet",
+        "the checksum of a page is not that of its bytes; DuckDB and polars do not look",
     ),
 ];
 
