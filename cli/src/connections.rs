@@ -361,7 +361,7 @@ fn add(
     }
     let fresh = !connections.contains_key(name);
     connections.insert(name, Item::Table(entry.clone()));
-    // A new connection goes to the end, behind the comments that are there.
+    // A new connection goes to the end, behind the existing comments.
     let before = std::fs::read_to_string(&file).unwrap_or_default();
     let gap = if before.trim().is_empty() { "" } else { "\n" };
     let appended = format!(

@@ -267,7 +267,7 @@ fn is_open_to_others(_: &Path) -> Option<bool> {
 
 /// Whether a line says a secret as it is: a key whose name is one of a secret, or a URL with a password. A reference is none.
 fn holds_secrets(text: &str) -> bool {
-    // What begins a reference is no bracket of an inline table, which has several keys in a line.
+    // What begins a reference is not a bracket of an inline table, which has several keys in a line.
     let text = text.replace("${", "\0");
     let lines = text.lines().map(str::trim);
     let pairs = lines

@@ -1,5 +1,5 @@
-//! What the documentation shows is true of the program: each command is parsed by the real flags, each job file by the real reader, and
-//! each link leads to a file that is there. Nothing is run.
+//! What the documentation shows is true of the program: each command is parsed by the real flags, each job file by the real reader,
+//! and each link leads to an existing file. Nothing is run.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! `--env-file`: variables from a file, for everything that reads variables. The program starts itself anew with them, as a process
-//! that runs threads cannot change its own.
+//! `--env-file`: variables from a file, for everything that reads variables. The program starts itself again with them, as a
+//! process that runs threads cannot change its own.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -78,7 +78,7 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>, usize> {
                 .replace("\\\"", "\"")
                 .replace("\\\\", "\\"),
             (_, Some(value)) => value.to_owned(),
-            // Behind a value that has no quotes a comment may stand.
+            // Behind a value that has no quotes a comment may be.
             (None, None) => match value.split_once(" #") {
                 Some((value, _)) => value.trim_end().to_owned(),
                 None => value.to_owned(),

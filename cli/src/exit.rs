@@ -49,7 +49,7 @@ impl Exit {
     }
 }
 
-/// What became of the target of a load that failed. An error that says nothing of it came before the load began.
+/// What happened to the target of a load that failed. An error that says nothing of it came before the load began.
 pub(crate) fn aftermath(error: &arrowload::Error) -> Aftermath {
     error.aftermath().unwrap_or(Aftermath::Unchanged)
 }
@@ -115,7 +115,7 @@ impl Failure {
             }
             Self::BrokenPipe => Exit::Done.code(),
             Self::Interrupted => {
-                // What was under way is told by name; a job tells the rest in its table.
+                // What was in progress is told by name; a job tells the rest in its table.
                 let object = watch.interrupted();
                 if watch.is_empty() {
                     complain("interrupted");
@@ -217,7 +217,7 @@ pub(crate) fn guarded(
     }
 }
 
-/// Runs the work until its end, or until the first interrupt. What is under way is then dropped, so that it is not committed; a
+/// Runs the work until its end, or until the first interrupt. What is in progress is then dropped, so that it is not committed; a
 /// second interrupt does not wait for that.
 pub(crate) async fn interruptible(
     work: impl Future<Output = Result<Exit, Failure>>,

@@ -327,7 +327,7 @@ impl Calls {
     }
 }
 
-/// Runs a command. What it prints is no part of what this program prints.
+/// Runs a command. What it prints is not part of what this program prints.
 async fn run(mut command: Command, input: String) -> Result<(), String> {
     let mut child = command
         .stdin(Stdio::piped())

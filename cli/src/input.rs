@@ -154,7 +154,8 @@ impl Question {
         }
     }
 
-    /// What the rows come from: the place of the source, and the query with its parameters. Who reads them, and how, is no part of it.
+    /// What the rows come from: the place of the source, and the query with its parameters. Who reads them, and how, is not part of
+    /// it.
     pub(crate) fn origin(&self) -> Result<String, Failure> {
         const PLACES: [&str; 11] = [
             "host",
@@ -230,7 +231,7 @@ fn settle(
             let whole = call(&place, from.input_format);
             match Path::new(&place).is_dir() {
                 true => embedded.insert("path".into(), place.clone().into()),
-                // A bare name is no file that lies about.
+                // A bare name is not a file that lies about.
                 false => embedded.insert("only_named_tables".into(), true.into()),
             };
             let options = embedded.get("read").map(|read| read["any"].clone());
@@ -532,7 +533,7 @@ fn is_known(name: &str, registry: &Registry, connections: &Connections) -> bool 
     url_scheme(name).is_some() || registry.source(name).is_ok() || is_connection()
 }
 
-/// Where the files of a connection are that is one to load files into, and so is no source of its own.
+/// Where the files of a connection are that is one to load files into, and so is not a source of its own.
 fn files_of(
     name: &str,
     registry: &Registry,

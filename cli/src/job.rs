@@ -171,7 +171,7 @@ fn missing(text: &str, environment: &Environment<'_>, vars: &minijinja::Value) -
         });
         found.is_some()
     };
-    // A function of the template language is no variable.
+    // A function of the template language is not a variable.
     let names = template
         .undeclared_variables(true)
         .into_iter()
@@ -274,7 +274,7 @@ impl Job {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
         let env: BTreeMap<String, String> = std::env::vars_os().filter_map(text_of).collect();
-        // Variables may be made of the environment's.
+        // Variables may be made from the environment's.
         let outer = context! { env => env.clone() };
         for (name, value) in &mut job.vars {
             render(

@@ -23,7 +23,7 @@ pub(crate) fn tell(object: &Value) -> Result<(), Failure> {
     }
 }
 
-/// An error with what became of the target.
+/// An error with what happened to the target.
 pub(crate) fn error(error: &Error) -> Value {
     let context = error.context().iter();
     let context: Map<String, Value> = context

@@ -232,7 +232,7 @@ impl Recorder for Bridge {
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
         let (name, unit) = named(key);
-        // Each call registers anew, and what goes up comes down by another one.
+        // Each call registers again, and what goes up comes down by another one.
         match name.ends_with("_in_progress") {
             true => Gauge::from_arc(Arc::new(UpDown {
                 instrument: self.0.f64_up_down_counter(name).with_unit(unit).build(),

@@ -148,7 +148,7 @@ fn long_number(text: &str) -> Option<Param> {
     )
 }
 
-/// Whether a text becomes a value of the type as it stands, and is not rounded, cut or moved to another zone.
+/// Whether a text becomes a value of the type as it is, and is not rounded, cut or moved to another zone.
 fn is_exact(to: &DataType, value: &str) -> bool {
     let fraction = |text: &str| {
         text.rsplit_once('.')
@@ -199,7 +199,7 @@ pub(crate) fn type_of(name: &str) -> Option<DataType> {
     })
 }
 
-/// `None` if there is no such type; `Some(None)` if the text is no value of it.
+/// `None` if there is no such type; `Some(None)` if the text is not a value of it.
 fn typed(kind: &str, value: &str) -> Option<Option<ArrayRef>> {
     let to = type_of(kind)?;
     if to == DataType::Binary {

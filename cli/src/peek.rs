@@ -23,7 +23,7 @@ struct Peeked {
     format: String,
     found: String,
     rows: Option<u64>,
-    /// What could not be read as it stands.
+    /// What could not be read as it is.
     notes: String,
     columns: Vec<Column>,
     first: Vec<RecordBatch>,

@@ -98,7 +98,7 @@ pub(crate) struct WhichRun<'a> {
     pub(crate) id: Option<&'a str>,
     /// Empty for the last one.
     pub(crate) resume: Option<&'a str>,
-    /// The job's file, which tells it from other jobs of its name.
+    /// The job's file, which distinguishes it from other jobs of its name.
     pub(crate) file: &'a Path,
 }
 
@@ -591,7 +591,7 @@ impl Running {
     }
 }
 
-/// A load that was under way at an interrupt, or had not begun.
+/// A load that was in progress at an interrupt, or had not begun.
 fn not_ended(name: &str, interrupted: &[Value]) -> (Vec<Vec<String>>, Value) {
     let prefix = format!("{name}: ");
     let is_own = |target: &&Value| {

@@ -1,4 +1,4 @@
-//! The commands in the crontabs, units, manifests and workflows of docs/scheduling.md are commands of this program. What stands in
+//! The commands in the crontabs, units, manifests and workflows of docs/scheduling.md are commands of this program. What is in
 //! blocks for a shell, there and elsewhere, `documented.rs` looks at.
 
 use std::path::Path;
@@ -36,7 +36,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     let mut commands = Vec::new();
     for (at, _) in line.match_indices("arrowload ") {
         let before = &line[..at];
-        // A path or a package that is called so is no command, and a comment has none.
+        // A path or a package that is called so is not a command, and a comment has none.
         let begins = before
             .chars()
             .next_back()

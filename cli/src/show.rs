@@ -64,7 +64,7 @@ pub(crate) fn complain_of(line: &str, error: Value) {
     say_at("ERROR", line, error);
 }
 
-/// A line on standard error that is no error.
+/// A line on standard error that is not an error.
 pub(crate) fn note(line: &str) {
     if !SPEECH.get().is_some_and(|speech| speech.quiet) {
         say_at("INFO", line, Value::Null);

@@ -89,7 +89,7 @@ pub(crate) fn clean_up() {
     }
 }
 
-/// Whether a process of this number may be there; where the system does not say, it may.
+/// Whether a process of this number may exist; where the system does not say, it may.
 fn is_running(process: u32) -> bool {
     let all = Path::new("/proc");
     !all.join("self").exists() || all.join(process.to_string()).exists()

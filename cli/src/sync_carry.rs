@@ -70,7 +70,7 @@ impl Operator for Carried {
 
     fn apply(&self, stream: BatchStream) -> Result<BatchStream, Error> {
         let (schema, rows) = (self.schema(stream.schema())?, stream.expected_rows());
-        // Each batch is held against the schema on its way, nulls included.
+        // Each batch is checked against the schema on its way, nulls included.
         let stream = BatchStream::new(schema, stream);
         Ok(match rows {
             Some(rows) => stream.with_expected_rows(rows),

@@ -64,7 +64,7 @@ pub(crate) struct Column {
 }
 
 impl Table {
-    /// Its name for people: names that hold a dot or a quote stand in quotes, so that no two tables have one label.
+    /// Its name for people: names that hold a dot or a quote are in quotes, so that no two tables have one label.
     pub(crate) fn label(&self) -> String {
         let part = |name: &str| match name.contains(['.', '"']) {
             true => quoted(name),

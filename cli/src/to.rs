@@ -1,4 +1,4 @@
-//! Where the rows go: the flags, sorted by the `--to` that each of them stands behind, and the destination that they mean.
+//! Where the rows go: the flags, sorted by the `--to` that each of them is behind, and the destination that they mean.
 
 use std::path::Path;
 
@@ -81,7 +81,7 @@ pub(crate) const SEVERAL: &str = "Several destinations: give --to once for each.
 --to for all. Each keeps its own promises; one that fails does not stop the others, unless --fail-fast is given.
   arrowload load --from x.csv -m overwrite --to postgresql -T t --to file -T t.parquet";
 
-/// The values of one flag, each with the destination that it stands behind: 0 is none, so that it holds for all.
+/// The values of one flag, each with the destination that it is behind: 0 is none, so that it holds for all.
 struct Placed<'a> {
     flag: &'a str,
     values: Vec<(usize, &'a String)>,
@@ -388,7 +388,7 @@ pub(crate) fn target_of(url: &str) -> (String, Option<String>) {
     (url, target)
 }
 
-/// Undoes `%20` and the like.
+/// Undoes `%20` and so on.
 fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);

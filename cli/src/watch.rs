@@ -1,4 +1,4 @@
-//! The loads under way: so that an end from outside can say what became of each target.
+//! The loads in progress: so that an end from outside can say what happened to each target.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,7 +22,7 @@ struct State {
     followed: Vec<Followed>,
     /// A load that has ended is neither whole nor not there.
     half_done: bool,
-    /// Says how the loads of a job have ended, at an interrupt: it takes what became of those under way.
+    /// Says how the loads of a job have ended, at an interrupt: it takes what became of those in progress.
     job: Option<Box<TellJob>>,
     /// Calls the hooks of a job, likewise.
     hooks: Option<Box<CallHooks>>,
@@ -81,7 +81,7 @@ impl Watch {
         self.lock().hooks = Some(Box::new(call));
     }
 
-    /// Calls the hooks of the job that is under way.
+    /// Calls the hooks of the job that is in progress.
     pub(crate) async fn hooks_at_interrupt(&self) {
         let targets = self.targets();
         let hooks = self.lock().hooks.take();
@@ -97,7 +97,7 @@ impl Watch {
         state.hooks = None;
     }
 
-    /// Lets the job that is under way tell of its loads; whether there is one.
+    /// Lets the job that is in progress tell of its loads; whether there is one.
     pub(crate) fn job_at_interrupt(&self, common: &Common) -> bool {
         let targets = self.targets();
         let job = self.lock().job.take();
@@ -107,7 +107,7 @@ impl Watch {
         })
     }
 
-    /// What became of each target under way, for programs.
+    /// What happened to each target in progress, for programs.
     fn targets(&self) -> Vec<Value> {
         let target = |Followed { name, status, .. }: &Followed| json!({ "name": name, "aftermath": status.aftermath(), "load_id": status.load_id() });
         self.lock().followed.iter().map(target).collect()
@@ -122,7 +122,7 @@ impl Watch {
         self.lock().followed.is_empty()
     }
 
-    /// Says what became of the target of each load that has not ended, and answers whether each load is whole, or not there.
+    /// Says what happened to the target of each load that has not ended, and answers whether each load is whole, or not there.
     pub(crate) fn tell(&self, opening: &str) -> bool {
         let mut all_whole = !self.lock().half_done;
         for (line, is_whole) in self.lines() {

@@ -40,8 +40,8 @@ impl Client {
     /// connection, or the name of a source.
     ///
     /// # Errors
-    /// [`ErrorKind::SourceNotFound`] or [`ErrorKind::ConnectionNotFound`] if nothing is called so,
-    /// [`ErrorKind::InvalidOption`] for malformed keys, and whatever the source says of the attempt.
+    /// [`ErrorKind::SourceNotFound`] or [`ErrorKind::ConnectionNotFound`] if nothing is called so, [`ErrorKind::InvalidOption`] for
+    /// malformed keys, and any error of the source.
     pub async fn connect(url_or_name: impl AsRef<str>) -> Result<Self> {
         Self::builder().source(url_or_name.as_ref()).connect().await
     }
@@ -54,7 +54,7 @@ impl Client {
     /// Names a connection, over what files and environment say of it: connection keys and load defaults side by side.
     ///
     /// # Errors
-    /// [`ErrorKind::LoaderNotFound`] if no loader or source has this name, [`ErrorKind::InvalidOption`] if `config` is no
+    /// [`ErrorKind::LoaderNotFound`] if no loader or source has this name, [`ErrorKind::InvalidOption`] if `config` is not an
     /// object.
     pub fn configure_connection(
         &self,
@@ -278,10 +278,10 @@ impl Client {
         self.source().await?.list(&listing.into()).await
     }
 
-    /// Connects to the source, and proves that it answers.
+    /// Connects to the source, and checks that it answers.
     ///
     /// # Errors
-    /// Whatever the source says of the attempt.
+    /// Any error of the source.
     pub async fn ping(&self) -> Result<()> {
         self.source().await?.ping().await
     }

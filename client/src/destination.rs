@@ -98,7 +98,7 @@ impl Destination {
     }
 
     /// Follows the load into this destination from outside. Take it before the load is awaited: it says how far the load is, and
-    /// after an interruption (the future was dropped) what became of the target.
+    /// after an interruption (the future was dropped) what happened to the target.
     pub fn status(&self) -> LoadStatus {
         self.status.clone()
     }

@@ -39,7 +39,7 @@ pub fn read_options(format: &str) -> Option<core::KeySchema> {
     }
 }
 
-/// For `.config(json!({ … }))`, without a dependency of one's own.
+/// For `.config(json!({ … }))`, without a dependency of your own.
 pub use serde_json::json;
 
 /// The contract, for those who write loaders and sources.

@@ -33,7 +33,7 @@ impl LoadBuilder {
         self
     }
 
-    /// Puts an operator between the rows and the target, behind those that are there: columns under other names
+    /// Puts an operator between the rows and the target, after those that were added before: columns under other names
     /// ([`Rename`](crate::Rename)), or whatever implements [`Operator`].
     pub fn through(mut self, operator: impl Operator) -> Self {
         self.input = self.input.through(operator);
@@ -41,7 +41,7 @@ impl LoadBuilder {
     }
 
     /// Follows the load from outside. Take it before the load is awaited: it says how far the load is, and after an interruption
-    /// (the future was dropped) what became of the target.
+    /// (the future was dropped) what happened to the target.
     pub fn status(&self) -> LoadStatus {
         self.to.status()
     }
@@ -59,7 +59,7 @@ impl LoadBuilder {
         Ok(plan)
     }
 
-    /// Connects, and proves that the store answers.
+    /// Connects, and checks that the store answers.
     ///
     /// # Errors
     /// Whatever keeps the load from its store: an unknown name or key, a refused connection.

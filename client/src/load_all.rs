@@ -74,7 +74,7 @@ impl LoadAllBuilder {
         self
     }
 
-    /// Puts an operator between the rows and all destinations, behind those that are there.
+    /// Puts an operator between the rows and all destinations, after those that were added before.
     pub fn through(mut self, operator: impl Operator) -> Self {
         self.input = self.input.through(operator);
         self

@@ -125,7 +125,7 @@ impl QueryBuilder {
     /// Runs the query; batches come as they are asked for, and dropping the stream cancels it.
     ///
     /// # Errors
-    /// Whatever the source says.
+    /// Any error of the source.
     pub async fn stream(self) -> Result<BatchStream> {
         self.client.source().await?.query(&self.query).await
     }
@@ -141,7 +141,7 @@ impl QueryBuilder {
     /// Runs the query and collects its whole answer in memory.
     ///
     /// # Errors
-    /// Whatever the source says.
+    /// Any error of the source.
     pub async fn to_arrow(self) -> Result<Table> {
         let stream = self.stream().await?;
         let schema = stream.schema().clone();
@@ -151,22 +151,22 @@ impl QueryBuilder {
     /// The schema of the answer.
     ///
     /// # Errors
-    /// Whatever the source says.
+    /// Any error of the source.
     pub async fn schema(self) -> Result<SchemaRef> {
         self.client.source().await?.schema(&self.query).await
     }
 
-    /// Writes the answer to a Parquet file, in place of one that is there.
+    /// Writes the answer to a Parquet file, replacing an existing one.
     pub fn to_parquet(self, path: impl AsRef<Path>) -> LoadBuilder {
         self.into_file(path.as_ref(), "parquet")
     }
 
-    /// Writes the answer to a CSV file, in place of one that is there.
+    /// Writes the answer to a CSV file, replacing an existing one.
     pub fn to_csv(self, path: impl AsRef<Path>) -> LoadBuilder {
         self.into_file(path.as_ref(), "csv")
     }
 
-    /// Writes the answer to a file of one JSON object a line, in place of one that is there.
+    /// Writes the answer to a file of one JSON object a line, replacing an existing one.
     pub fn to_json(self, path: impl AsRef<Path>) -> LoadBuilder {
         self.into_file(path.as_ref(), "ndjson")
     }

@@ -86,7 +86,7 @@ impl ReadBuilder {
         let mut call = String::from("read");
         if let Some(format) = &self.format {
             call.push('_');
-            // A name that is no format is refused by the engine, whatever it holds.
+            // A name that is not a format is refused by the engine, whatever it holds.
             call.extend(
                 format
                     .chars()

@@ -159,7 +159,7 @@ impl Backend<'_> {
     }
 }
 
-/// Schemes as they stand in URLs, for an error message.
+/// Schemes as they are in URLs, for an error message.
 pub(crate) fn urls<'a>(schemes: impl IntoIterator<Item = &'a str>) -> String {
     let list: Vec<String> = schemes
         .into_iter()

@@ -74,7 +74,7 @@ impl Connections {
     /// before. `config` holds connection keys, load defaults and loader options side by side.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`] if `config` is no object, or the name is empty or looks like a URL.
+    /// [`ErrorKind::InvalidOption`] if `config` is not an object, or the name is empty or looks like a URL.
     pub fn configure(&self, name: &str, loader_or_source: &str, config: Value) -> Result<()> {
         let origin = format!("configure_connection(\"{name}\")");
         self.configure_from(name, loader_or_source, config, &origin)?;

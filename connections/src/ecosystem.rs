@@ -44,7 +44,7 @@ fn opening(key: &str) -> Option<&str> {
     }
 }
 
-/// The first variable that holds a whole URL of one of the backend's schemes, or what is no URL but may be understood all the
+/// The first variable that holds a whole URL of one of the backend's schemes, or what is not a URL but may be understood all the
 /// same. One of another scheme is for another program.
 pub(crate) fn whole(backend: &Backend<'_>, environment: &Environment) -> Whole {
     let mut foreign = None;
@@ -76,7 +76,7 @@ fn unquoted(text: &str) -> &str {
     within('"').or_else(|| within('\'')).unwrap_or(text).trim()
 }
 
-/// Other programs read these variables too, and know no `${…}`: values are taken as they stand. A key such as
+/// Other programs read these variables too, and know no `${…}`: values are taken as they are. A key such as
 /// `storage_options.aws_region` is one inside an object.
 fn setting(variable: &str, key: &str, value: &str) -> Settings {
     let mut path = key.split('.');

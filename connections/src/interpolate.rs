@@ -10,7 +10,7 @@ const ESCAPED: &str = "$${";
 /// A part of a text.
 enum Piece<'t> {
     Text(&'t str),
-    /// What stands between `${` and `}`.
+    /// What is between `${` and `}`.
     Reference(&'t str),
 }
 
@@ -163,7 +163,7 @@ fn variable(reference: &str, environment: &Environment) -> Result<String, String
         .ok_or_else(missing)
 }
 
-/// Whether a piece of a URL stands between `scheme://` and `@`.
+/// Whether a piece of a URL is between `scheme://` and `@`.
 fn is_userinfo(pieces: &[Piece<'_>], index: usize) -> bool {
     const ENDS: [char; 3] = ['/', '?', '#'];
     let written = |pieces: &[Piece<'_>]| {

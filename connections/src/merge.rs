@@ -29,7 +29,7 @@ pub(crate) struct Context<'a> {
 #[derive(Clone)]
 pub(crate) struct Layer {
     pub(crate) settings: Settings,
-    /// It is made of variables that were not written for this connection.
+    /// It is made from variables that were not written for this connection.
     pub(crate) ecosystem: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The named profiles, each with the layers that it is made of.
+//! The named profiles, each with the layers that it is made from.
 
 use std::collections::BTreeMap;
 
@@ -90,7 +90,7 @@ impl Profiles {
         self.0.get(&fold(name))
     }
 
-    /// Adds a profile of the config file, where two names that the environment cannot tell apart are refused.
+    /// Adds a profile of the config file, where two names that the environment cannot distinguish are refused.
     pub(crate) fn add_file(&mut self, name: String, settings: Settings) -> Result<()> {
         if let Some(twin) = self.get(&name) {
             let message = format!(

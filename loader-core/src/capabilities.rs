@@ -58,7 +58,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What a reader of the store can see of a load that is under way or has failed.
+/// What a reader of the store can see of a load that is in progress or has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Atomicity {
@@ -136,7 +136,7 @@ pub struct Capabilities {
     pub change_limits: bool,
     /// The batches that suit it.
     pub batch: BatchSize,
-    /// How its targets are made of names.
+    /// How its targets are made from names.
     pub target_names: TargetNames,
 }
 
@@ -214,7 +214,7 @@ impl Capabilities {
         self
     }
 
-    /// How its targets are made of names.
+    /// How its targets are made from names.
     #[must_use]
     pub const fn target_names(mut self, names: TargetNames) -> Self {
         self.target_names = names;

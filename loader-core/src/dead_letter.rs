@@ -79,7 +79,7 @@ pub struct DeadLetterOrigin {
 }
 
 impl DeadLetterOrigin {
-    /// Of the rows of a query that is no load: nothing says where they go.
+    /// Of the rows of a query that is not a load: nothing says where they go.
     pub(crate) fn of_query() -> Self {
         Self {
             load_id: format!("query-{}", uuid::Uuid::now_v7().simple()),
@@ -95,7 +95,7 @@ impl DeadLetterOrigin {
         }
     }
 
-    /// Whether the rows come from a query that was no load: no loader and no target are known.
+    /// Whether the rows come from a query that was not a load: no loader and no target are known.
     pub fn is_of_query(&self) -> bool {
         self.loader.is_empty()
     }

@@ -16,8 +16,8 @@ const VERSION: &str = "1";
 const ORIGIN: &str = "origin";
 
 /// A digest of each part of what a load means: its rows (the query and its parameters), mode, keys, rule for null keys, schema
-/// evolution, and the loader's options that change what arrives. How it runs (batch sizes, parallelism, retries, timeout) is
-/// no part of it.
+/// evolution, and the loader's options that change what arrives. How it runs (batch sizes, parallelism, retries, timeout) is not
+/// part of it.
 ///
 /// As text it is a line of `part=digest` words of ASCII, without values that could be secret; a loader stores that text with the
 /// `load_id`, and gives it back in [`Receipt::definition`](crate::Receipt::definition).

@@ -102,9 +102,9 @@ pub enum Retry {
 
 /// What went wrong, where, and what to do.
 ///
-/// The message is one sentence that says what to do where that is known. [`Error::with`] adds what was being
-/// worked on (`column`, `row`, `target`, …), [`Error::with_source`] the error beneath. `{}` prints message and
-/// context on one line, and what became of the target where a load failed; `{:#}` adds the chain of causes.
+/// The message is one sentence that says what to do where that is known. [`Error::with`] adds what was being worked on (`column`,
+/// `row`, `target`, …), [`Error::with_source`] the error beneath. `{}` prints message and context on one line, and what happened to
+/// the target where a load failed; `{:#}` adds the chain of causes.
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 
@@ -162,7 +162,7 @@ impl Error {
         self
     }
 
-    /// Counts the row anew, for an outer level that counts otherwise.
+    /// Counts the row again, for an outer level that counts otherwise.
     pub(crate) fn moved_to_row(mut self, row: u64) -> Self {
         self.0.row = Some(row);
         self
@@ -174,7 +174,7 @@ impl Error {
         self
     }
 
-    /// Says what became of the target. The first one stays.
+    /// Says what happened to the target. The first one stays.
     pub(crate) fn with_aftermath(mut self, aftermath: Aftermath) -> Self {
         self.0.aftermath.get_or_insert(aftermath);
         self
@@ -236,7 +236,7 @@ impl Error {
         self.0.exhausted
     }
 
-    /// What became of the target, for the error of a load.
+    /// What happened to the target, for the error of a load.
     pub fn aftermath(&self) -> Option<Aftermath> {
         self.0.aftermath
     }

@@ -9,7 +9,7 @@ use crate::{Atomicity, Capabilities, Error, ErrorKind, Result};
 /// What holds for this target, mode and options: decided when the target is
 /// [resolved](crate::DataLoader::resolve), and at most as wide as the loader's [`Capabilities`].
 ///
-/// The pipeline acts on it, and the plan, the report and every message about a failed load are made of it.
+/// The pipeline acts on it, and the plan, the report and every message about a failed load are made from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Guarantees {
@@ -131,7 +131,7 @@ impl AfterFailure {
         self
     }
 
-    /// Rows that were there may be gone.
+    /// Existing rows may be gone.
     #[must_use]
     pub const fn with_old_rows_gone(mut self) -> Self {
         self.old_rows_gone = true;
@@ -150,7 +150,7 @@ impl AfterFailure {
     }
 }
 
-/// What became of the target of a load that did not end well.
+/// What happened to the target of a load that did not end well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -23,7 +23,7 @@ impl Loader {
     /// Connects with these connection keys, trying again after transient errors.
     ///
     /// # Errors
-    /// Whatever the loader says of the attempt.
+    /// Any error of the loader.
     pub async fn connect(
         descriptor: &LoaderDescriptor,
         config: &Settings,
@@ -50,10 +50,10 @@ impl Loader {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// Proves that the store answers.
+    /// Checks that the store answers.
     ///
     /// # Errors
-    /// Whatever the loader says.
+    /// Any error of the loader.
     pub async fn ping(&self) -> Result<()> {
         self.inner.ping().await
     }
@@ -61,7 +61,7 @@ impl Loader {
     /// Whether a load committed, asked again after transient errors.
     ///
     /// # Errors
-    /// Whatever the loader says.
+    /// Any error of the loader.
     pub async fn find_load(&self, target: &str, load_id: &str) -> Result<LoadState> {
         with_retries(LoadOptions::default().max_retries, None, &|_| (), || {
             self.inner.find_load(target, load_id)
@@ -69,10 +69,10 @@ impl Loader {
         .await
     }
 
-    /// The columns of a target that is there, asked again after transient errors.
+    /// The columns of an existing target, asked again after transient errors.
     ///
     /// # Errors
-    /// Whatever the loader says.
+    /// Any error of the loader.
     pub async fn describe(&self, target: &str) -> Result<Option<TargetColumns>> {
         with_retries(LoadOptions::default().max_retries, None, &|_| (), || {
             self.inner.describe(target)
@@ -98,7 +98,7 @@ impl Source {
     /// Connects with these connection keys, trying again after transient errors.
     ///
     /// # Errors
-    /// Whatever the source says of the attempt.
+    /// Any error of the source.
     pub async fn connect(
         descriptor: &SourceDescriptor,
         config: &Settings,
@@ -123,7 +123,7 @@ impl Source {
     /// Runs a query.
     ///
     /// # Errors
-    /// Whatever the source says, before the first batch or in the stream.
+    /// Any error of the source, before the first batch or in the stream.
     pub async fn query(&self, query: &Query) -> Result<BatchStream> {
         self.inner
             .query(query)
@@ -134,7 +134,7 @@ impl Source {
     /// The schema that a query would answer with.
     ///
     /// # Errors
-    /// Whatever the source says.
+    /// Any error of the source.
     pub async fn schema(&self, query: &Query) -> Result<SchemaRef> {
         self.inner
             .schema(query)
@@ -145,7 +145,7 @@ impl Source {
     /// Runs a statement for its effect, and answers how many rows it changed, if the engine knows.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the source cannot; whatever the engine says.
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the source cannot; any error of the engine.
     pub async fn execute(&self, query: &Query) -> Result<Option<u64>> {
         self.inner
             .execute(query)
@@ -156,7 +156,7 @@ impl Source {
     /// Lists what the engine has.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the source cannot; whatever the engine says.
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the source cannot; any error of the engine.
     pub async fn list(&self, listing: &Listing) -> Result<BatchStream> {
         self.inner
             .list(listing)
@@ -164,10 +164,10 @@ impl Source {
             .map_err(|error| error.with("source", self.descriptor.name()))
     }
 
-    /// Proves that the engine answers.
+    /// Checks that the engine answers.
     ///
     /// # Errors
-    /// Whatever the source says.
+    /// Any error of the source.
     pub async fn ping(&self) -> Result<()> {
         self.inner.ping().await
     }

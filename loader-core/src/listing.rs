@@ -33,7 +33,7 @@ pub enum Listed {
     /// | `in_default_schema` | whether the table is found without its schema |
     /// | `column_name`, `type_name` | the type in the source's own words |
     /// | `is_nullable` | whether it may be null |
-    /// | `key_position` | where it stands in the primary key |
+    /// | `key_position` | where it is in the primary key |
     /// | `comment`, `table_comment` | what was said of them |
     /// | `not_in_rows` | what the table has beside columns, key and comments, which a load of its rows leaves behind |
     /// | `hides_rows` | whether the user who asks may see some of its rows only |

@@ -21,7 +21,7 @@ use crate::{
 /// [`find_load`](Self::find_load) where a `load_id` was given, [`resolve`](Self::resolve), [`plan`](Self::plan),
 /// [`begin`](Self::begin), and then the methods of the session. Before any of them it has refused modes and options that
 /// [`CAPABILITIES`](Self::CAPABILITIES) does not name. For a plan alone it stops before `begin`: the target is looked at once, and
-/// plan and load are made of the same request and the same look.
+/// plan and load are made from the same request and the same look.
 ///
 /// # Errors
 /// Every method maps its native errors to an [`ErrorKind`], and marks those worth repeating as
@@ -46,7 +46,7 @@ pub trait DataLoader: Sized + Send + Sync + 'static {
     type Options: DeserializeOwned + JsonSchema + Default + Send + 'static;
     /// What was found at the target, and what the load will do there.
     type Resolved: Send + 'static;
-    /// One load under way.
+    /// One load in progress.
     type Session: LoadSession;
 
     /// Connects. The loader is kept, and serves many loads, several at once. Dropping it closes its connections.
@@ -56,7 +56,7 @@ pub trait DataLoader: Sized + Send + Sync + 'static {
     fn supports_type(data_type: &DataType) -> TypeSupport;
 
     /// Looks at the target, decides everything that can be decided before the first row, and changes nothing. Whatever the load
-    /// would refuse before its first row is refused here, privileges included. A column whose type cannot be held is no error
+    /// would refuse before its first row is refused here, privileges included. A column whose type cannot be held is not an error
     /// here: [`plan`](Self::plan) says so, and the pipeline refuses it.
     fn resolve(
         &self,
@@ -83,7 +83,7 @@ pub trait DataLoader: Sized + Send + Sync + 'static {
         rejects: Rejects,
     ) -> impl Future<Output = Result<Begun<Self::Session>>> + Send;
 
-    /// Proves that the store answers, and that the credentials hold.
+    /// Checks that the store answers, and that the credentials are valid.
     fn ping(&self) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
@@ -126,15 +126,15 @@ pub trait DataLoader: Sized + Send + Sync + 'static {
 /// What [`DataLoader::begin`] answers.
 #[derive(Debug)]
 pub enum Begun<S> {
-    /// The load is under way.
+    /// The load is in progress.
     Session(S),
     /// A load with this id has committed already, with this receipt; the definition in it is compared with the request's. It is
     /// complete.
     AlreadyLoaded(Receipt),
 }
 
-/// One load under way: [`write`](Self::write) any number of times, [`prepare`](Self::prepare),
-/// [`checksums`](Self::checksums) if asked for, then [`commit`](Self::commit). After any error, [`abort`](Self::abort).
+/// One load in progress: [`write`](Self::write) any number of times, [`prepare`](Self::prepare), [`checksums`](Self::checksums) if
+/// asked for, then [`commit`](Self::commit). After any error, [`abort`](Self::abort).
 ///
 /// Dropping a session at any point publishes nothing and leaves the loader usable.
 pub trait LoadSession: Sized + Send + 'static {

@@ -297,7 +297,7 @@ impl LoadSession for MemorySession {
     }
 }
 
-/// The rows that are there, with nulls in the columns that the load adds.
+/// The existing rows, with nulls in the columns that the load adds.
 fn widen(
     table: &Table,
     mapping: &ColumnMapping,
@@ -319,7 +319,7 @@ fn widen(
 struct Merged {
     batches: Vec<RecordBatch>,
     counts: KeyCounts,
-    /// Rows that were there beside another of their key, which one row of the load replaces together.
+    /// Existing rows beside another of their key, which one row of the load replaces together.
     deleted: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Bound parameters of a query: Arrow values, never text spliced into SQL.
+//! Bound parameters of a query: Arrow values, never text inserted into SQL.
 
 use std::sync::Arc;
 

@@ -53,16 +53,16 @@ pub struct Plan {
     pub target: String,
     /// The mode.
     pub mode: Mode,
-    /// Whether the target is there already.
+    /// Whether the target exists already.
     pub target_exists: bool,
-    /// What tells the target from all others, however it was named: two destinations of one run that have the same are refused.
-    /// `None` where the loader cannot tell.
+    /// What distinguishes the target from all others, however it was named: two destinations of one run that have the same are
+    /// refused. `None` where the loader cannot tell.
     pub identity: Option<String>,
     /// The columns of the load, in their order.
     pub columns: Vec<ColumnPlan>,
     /// The statements that would run.
     pub ddl: Vec<String>,
-    /// Those among them, or in words, that change the columns or indexes of a target that is there.
+    /// Those among them, or in words, that change the columns or indexes of an existing target.
     pub schema_changes: Vec<String>,
     /// The connections, files or folders that would be used.
     pub resources: Vec<String>,
@@ -302,7 +302,7 @@ impl fmt::Display for Plan {
     }
 }
 
-/// A column of a target that is there.
+/// A column of an existing target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TargetColumn {
@@ -334,7 +334,7 @@ impl TargetColumn {
     }
 }
 
-/// The columns of a target that is there, as [`DataLoader::describe`] answers.
+/// The columns of an existing target, as [`DataLoader::describe`] answers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct TargetColumns {

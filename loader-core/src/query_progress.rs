@@ -1,4 +1,4 @@
-//! How far a query is before its first rows come: a word from the source to whoever waits for it.
+//! How far a query is before its first rows come: a word from the source to the caller.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -69,11 +69,11 @@ impl Found {
     }
 }
 
-/// The column of a file of unparsed rows with the name of the file that a row stands in.
+/// The column of a file of unparsed rows with the name of the file that a row is in.
 pub const UNPARSED_FILE: &str = "_arrowload_file";
 /// The column with the line at which the row begins, from 1.
 pub const UNPARSED_LINE: &str = "_arrowload_line";
-/// The column with the bytes of the row, as they stand in the file after unpacking, line end included.
+/// The column with the bytes of the row, as they are in the file after unpacking, line end included.
 pub const UNPARSED_BYTES: &str = "_arrowload_bytes";
 /// The column with how the file was read: the options of its reader, as JSON.
 pub const UNPARSED_OPTIONS: &str = "_arrowload_options";
@@ -88,7 +88,7 @@ pub struct Unparsed(Arc<[Rejects]>);
 /// A row that cannot be parsed.
 #[derive(Debug, Clone, Copy)]
 pub struct UnparsedRow<'a> {
-    /// The file it stands in.
+    /// The file it is in.
     pub file: &'a str,
     /// The line at which it begins, from 1.
     pub line: u64,
@@ -109,7 +109,7 @@ impl Unparsed {
         Self(files.into())
     }
 
-    /// Takes the rows of a query that is no load to a file of its own in this folder. A load has its own.
+    /// Takes the rows of a query that is not a load to a file of its own in this folder. A load has its own.
     pub fn in_folder(folder: &Path) -> Self {
         let origin = DeadLetterOrigin::of_query();
         Self::to(vec![Rejects::unparsed_to_folder(folder, &origin)])

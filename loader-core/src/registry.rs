@@ -179,7 +179,7 @@ impl SourceDescriptor {
         self.environment
     }
 
-    /// Whether it heeds the types of a target's columns.
+    /// Whether it uses the types of a target's columns.
     pub fn finds_types(&self) -> bool {
         self.finds_types
     }
@@ -197,8 +197,8 @@ impl SourceDescriptor {
         (self.config_from_url)(url)
     }
 
-    /// The connection keys of a profile. Load defaults, and the options of the loader of the same name, may stand
-    /// beside them, and do not concern a source.
+    /// The connection keys of a profile. Load defaults, and the options of the loader of the same name, may be beside them, and do
+    /// not concern a source.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidOption`] for a key that nobody knows, or a value that does not fit.

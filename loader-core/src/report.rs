@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{ColumnChecksum, Definition, Guarantees, Mark, Mode, Phase};
 
-/// How the rows of an `upsert` met the rows that were there.
+/// How the rows of an `upsert` met the existing rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct KeyCounts {
     /// Rows whose keys were new.

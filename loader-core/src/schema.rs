@@ -67,7 +67,7 @@ impl ColumnMapping {
                     Error::new(ErrorKind::SchemaMismatch, message).with("column", field.name())
                 );
             }
-            // Rows that are there already have no value for it.
+            // Existing rows have no value for it.
             let nullable = Arc::new(field.as_ref().clone().with_nullable(true));
             fields.push(Arc::clone(&nullable));
             added.push(nullable);

@@ -17,7 +17,7 @@ use crate::{Error, ErrorKind, Result};
 pub struct Setting {
     /// The value.
     pub value: Value,
-    /// Where it came from, as it is to be read in an error message.
+    /// Where it came from, as it is shown in an error message.
     pub origin: Arc<str>,
     /// Whether no error may show the value, whatever its key: a reference such as `${env:NAME}` stood for it.
     pub hidden: bool,
@@ -209,7 +209,7 @@ impl fmt::Debug for Setting {
     }
 }
 
-/// Whether a key's name says that its value is secret, wherever it stands.
+/// Whether a key's name says that its value is secret, wherever it is.
 pub fn looks_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     [
@@ -295,7 +295,7 @@ impl KeySchema {
     }
 
     /// Whether the key only tunes how a load runs, as its schema says: `#[schemars(extend("x-tuning" = true))]` on the field. Such
-    /// keys are no part of a load's [`Definition`](crate::Definition).
+    /// keys are not part of a load's [`Definition`](crate::Definition).
     pub fn is_tuning(&self, key: &str) -> bool {
         self.property(key)
             .is_some_and(|property| property.get("x-tuning") == Some(&Value::Bool(true)))

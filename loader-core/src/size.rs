@@ -65,8 +65,8 @@ fn array_bytes(array: &dyn Array) -> usize {
     }
 }
 
-/// Views, and the values that are too long to stand in them. Where the buffers are small they are taken whole, and no view is
-/// looked at: most columns have short values.
+/// Views, and the values that are too long to be in them. Where the buffers are small they are taken whole, and no view is looked
+/// at: most columns have short values.
 fn views<T: ByteViewType>(array: &GenericByteViewArray<T>) -> usize {
     let views = array.views();
     let buffers: usize = array.data_buffers().iter().map(|buffer| buffer.len()).sum();

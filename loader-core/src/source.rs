@@ -17,8 +17,8 @@ pub trait DataSource: Sized + Send + Sync + 'static {
     const URL_SCHEMES: &'static [&'static str] = &[];
     /// Environment variables, as in [`DataLoader::ENVIRONMENT`](crate::DataLoader::ENVIRONMENT).
     const ENVIRONMENT: &'static [(&'static str, &'static str)] = &[];
-    /// Whether it has to find types itself, as readers of CSV do, and heeds [`Reading::types`](crate::Reading::types): only then
-    /// is a target asked for them.
+    /// Whether it has to find types itself, as readers of CSV do, and uses [`Reading::types`](crate::Reading::types): only then is
+    /// a target asked for them.
     const FINDS_TYPES: bool = false;
 
     /// How to connect. Denies unknown fields; its doc comments are the reference documentation.
@@ -27,8 +27,8 @@ pub trait DataSource: Sized + Send + Sync + 'static {
     /// Connects. The source is kept, and serves many queries, several at once.
     fn connect(config: Self::Config) -> impl Future<Output = Result<Self>> + Send;
 
-    /// Runs a query. The schema is known when this returns; batches come as the stream is polled, and dropping the
-    /// stream cancels the query. Parameters are bound, never spliced into the text.
+    /// Runs a query. The schema is known when this returns; batches come as the stream is polled, and dropping the stream cancels
+    /// the query. Parameters are bound, never inserted into the text.
     fn query(&self, query: &Query) -> impl Future<Output = Result<BatchStream>> + Send;
 
     /// The schema that [`query`](Self::query) would answer with. The default runs the query and drops its stream.
@@ -56,7 +56,7 @@ pub trait DataSource: Sized + Send + Sync + 'static {
         }
     }
 
-    /// Proves that the engine answers, and that the credentials hold.
+    /// Checks that the engine answers, and that the credentials are valid.
     fn ping(&self) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }

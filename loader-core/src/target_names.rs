@@ -1,10 +1,10 @@
-//! How names of tables stand in a target, so that no name of a source can lead anywhere else than to a target of its own.
+//! How names of tables are in a target, so that no name of a source can lead anywhere else than to a target of its own.
 
 use serde::Serialize;
 
 use crate::{Error, ErrorKind, Result};
 
-/// How a store's targets are made of names.
+/// How a store's targets are made from names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -12,7 +12,7 @@ pub enum TargetNames {
     /// A target is one name, whatever characters it has.
     #[default]
     Plain,
-    /// Dots part a target, and a part that holds a dot or a quote stands in double quotes.
+    /// Dots part a target, and a part that holds a dot or a quote is in double quotes.
     Quoted,
     /// Dots part a target, and no part can hold one.
     Dotted,

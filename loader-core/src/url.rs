@@ -23,7 +23,7 @@ use crate::{Error, ErrorKind, Result, Secret};
 /// # Ok::<(), arrowload_core::Error>(())
 /// ```
 pub struct ConnectionUrl {
-    /// What stands before `://`, in lower case.
+    /// What is before `://`, in lower case.
     pub scheme: String,
     /// The user; empty if there is none.
     pub user: String,
@@ -31,7 +31,7 @@ pub struct ConnectionUrl {
     pub password: Secret,
     /// Hosts with their ports. A host is empty where only a port is given, as in `:5433`; an IPv6 address has no brackets.
     pub hosts: Vec<(String, Option<u16>)>,
-    /// What stands between slashes after the hosts, without empty pieces at the end.
+    /// What is between slashes after the hosts, without empty pieces at the end.
     pub path: Vec<String>,
     /// The parameters, in order. A `+` is a plus.
     pub query: Vec<(String, String)>,
@@ -141,7 +141,7 @@ fn is_ipv6(text: &str) -> bool {
     address.parse::<Ipv6Addr>().is_ok()
 }
 
-/// Whether a character stands where it may belong to a password.
+/// Whether a character is where it may belong to a password.
 fn has_unescaped(rest: &str) -> bool {
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = match place.split_once('/') {
@@ -221,7 +221,7 @@ pub fn url_to_config(url: &str) -> Result<Map<String, Value>> {
     Ok(keys)
 }
 
-/// The scheme of a connection URL, in lower case: what stands before `://`. That of a URL of JDBC's has two parts, as in
+/// The scheme of a connection URL, in lower case: what is before `://`. That of a URL of JDBC's has two parts, as in
 /// `jdbc:postgresql`.
 pub fn url_scheme(url: &str) -> Option<String> {
     let (scheme, _) = url.split_once("://")?;

@@ -156,7 +156,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Compares what readers see with what should be there.
+    /// Compares what readers see with what should exist.
     pub(crate) async fn expect(
         &self,
         target: &str,

@@ -44,13 +44,13 @@ pub use type_cases::{TypeCase, type_cases};
 /// Runs the conformance suite over a loader. See the crate's page.
 ///
 /// A case never stops the others; [`ConformanceReport::assert`] panics with every case that failed. Each says how it ended as soon
-/// as it has. With the environment variable `ARROWLOAD_CASE` only the cases run whose names contain its text, which is no proof.
+/// as it has. With the environment variable `ARROWLOAD_CASE` only the cases run whose names contain its text, which is not proof.
 pub async fn conformance(subject: &dyn Subject) -> ConformanceReport {
     let wanted = std::env::var("ARROWLOAD_CASE").unwrap_or_default();
     cases::run(subject, |name| name.contains(&wanted)).await
 }
 
-/// Runs only the cases whose names are wanted: for looking into one. It is no proof that a loader conforms.
+/// Runs only the cases whose names are wanted: for looking into one. It is not proof that a loader conforms.
 pub async fn conformance_of(
     subject: &dyn Subject,
     wanted: impl Fn(&str) -> bool,

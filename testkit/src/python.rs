@@ -98,7 +98,7 @@ own_read = read
 def read(request): return own_read(request['target'])
 ";
 
-/// A reader in Python for a store of one's own, which a [`Subject`](crate::Subject) reads back with: `script` defines
+/// A reader in Python for a store of your own, which a [`Subject`](crate::Subject) reads back with: `script` defines
 /// `read(target)`, which answers with a `pyarrow.Table`, or with `None` if there is no such target. The process is started at the
 /// first read, and serves all of them.
 ///

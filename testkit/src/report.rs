@@ -53,7 +53,7 @@ impl ConformanceReport {
     pub fn support_table(&self) -> String {
         let mut table = String::from("| Arrow type | arrives |\n|---|---|\n");
         for (arrow_type, arrives) in &self.types {
-            // What stands in angles is no HTML.
+            // What is in angles is not HTML.
             let arrives = arrives.replace('|', "\\|").replace('<', "\\<");
             table.push_str(&format!(
                 "| `{}` | {arrives} |\n",

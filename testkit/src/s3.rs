@@ -91,7 +91,7 @@ impl Drop for Process {
 static SHARED: Mutex<Option<Arc<ThrowawayS3>>> = Mutex::new(None);
 
 impl ThrowawayS3 {
-    /// Starts a store of one's own.
+    /// Starts a store of your own.
     ///
     /// # Errors
     /// A sentence for a person: Python lacks `moto`.

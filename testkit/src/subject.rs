@@ -12,7 +12,7 @@ pub trait Subject: Sync {
     /// The connection keys of an empty store. Asked for at every connection: all lead to the same store.
     fn connection(&self) -> Settings;
 
-    /// A target that does not exist yet, for a name that is used once. Override it where a plain name is no target.
+    /// A target that does not exist yet, for a name that is used once. Override it where a plain name is not a target.
     fn target(&self, name: &str) -> String {
         name.to_owned()
     }
@@ -35,7 +35,7 @@ pub trait Subject: Sync {
     }
 
     /// Whether the loader is linked into this test under its name. Left at `true`, the suite finds out that `register_loader!` was
-    /// forgotten; a loader that is no plugin says `false`.
+    /// forgotten; a loader that is not a plugin says `false`.
     fn is_plugin(&self) -> bool {
         true
     }
@@ -50,7 +50,7 @@ pub trait Subject: Sync {
         true
     }
 
-    /// Names that the store's targets can have, beside plain ones: quotes, spaces, reserved words and the like.
+    /// Names that the store's targets can have, beside plain ones: quotes, spaces, reserved words and so on.
     fn odd_target_names(&self) -> Vec<String> {
         [
             "select",

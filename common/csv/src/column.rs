@@ -85,7 +85,7 @@ impl<N, F: FnMut(Text<'_>) -> Option<N> + Send> Parse<N> for By<F> {
     }
 }
 
-/// An integer. This and what follows are no functions, so that they are inlined for certain.
+/// An integer. This and what follows are not functions, so that they are inlined for certain.
 struct Integer;
 
 impl<N: TryFrom<i128>> Parse<N> for Integer {

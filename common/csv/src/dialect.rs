@@ -1,4 +1,4 @@
-//! How a file is written: what separates, quotes and ends its values, and what stands around them.
+//! How a file is written: what separates, quotes and ends its values, and what is around them.
 
 use std::fmt;
 
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Escape {
     /// It is written twice.
     Doubled,
-    /// This byte stands before it; also before a delimiter, a line end or itself, in quotes or not. Before anything else
-    /// the byte is itself.
+    /// This byte is before it; also before a delimiter, a line end or itself, in quotes or not. Before anything else the byte is
+    /// itself.
     Byte(u8),
     /// It cannot be written.
     None,
@@ -68,17 +68,17 @@ pub enum BlankLines {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dialect {
-    /// What stands between values: 1 to 8 bytes.
+    /// What is between values: 1 to 8 bytes.
     pub delimiter: String,
-    /// What stands around values that need it: an ASCII character.
+    /// What is around values that need it: an ASCII character.
     pub quote: Option<u8>,
     /// How a quote is written inside quotes.
     pub escape: Escape,
     /// What ends a line.
     pub line_end: LineEnd,
-    /// What begins a line that is no row.
+    /// What begins a line that is not a row.
     pub comment: Option<String>,
-    /// Whether that was found and not declared: then a line with the fields of a row is not passed over.
+    /// Whether that was found and not declared: then a line with the fields of a row is not skipped.
     pub comment_found: bool,
     /// Whether blanks around values are left out.
     pub trim: bool,

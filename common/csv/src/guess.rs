@@ -16,7 +16,7 @@ use arrowload_core::Result;
 const TRIED: usize = 32 * 1024;
 /// Lines after which a quote that the sample does not close is taken for one that is never closed.
 const OPEN_LINES: usize = 20;
-/// Characters that separate no values unless somebody says so: they stand in values, or around them.
+/// Characters that separate no values unless they are declared: they are in values, or around them.
 const NO_DELIMITERS: &str = ",;\t|\"'`+-.:\\()[]{}<>_@\0";
 
 /// A row of the sample.
@@ -87,7 +87,7 @@ fn lines_after(syntax: &Syntax, data: &[u8], at: usize) -> Option<usize> {
     (end < data.len()).then_some(next)
 }
 
-/// The line end that the bytes speak for, and whether single CRs stand among LFs.
+/// The line end that the bytes speak for, and whether single CRs are among LFs.
 fn line_end(sample: &[u8]) -> (LineEnd, bool) {
     let (mut feeds, mut pairs, mut returns) = (0, 0, 0);
     for (at, byte) in sample.iter().enumerate() {
@@ -140,7 +140,7 @@ fn delimiters(sample: &[u8]) -> Vec<(String, f64)> {
     found
 }
 
-/// Characters that stand around values: at their beginning and at their end.
+/// Characters that are around values: at their beginning and at their end.
 fn quotes(sample: &[u8], delimiter: u8) -> Vec<Option<u8>> {
     let mut found = vec![Some(b'"')];
     for byte in (b'!'..=b'~').filter(u8::is_ascii_punctuation) {
@@ -150,14 +150,14 @@ fn quotes(sample: &[u8], delimiter: u8) -> Vec<Option<u8>> {
         let edge = |near: Option<&u8>| {
             near.is_none_or(|near| *near == delimiter || matches!(near, b'\n' | b'\r'))
         };
-        // A quote that a line end stands before and a delimiter after may open or close.
+        // A quote that a line end is before and a delimiter after may open or close.
         let (mut opens, mut closes, mut within) = (0, 0, 0);
         for at in memchr::memchr_iter(byte, sample) {
             let before = at.checked_sub(1).and_then(|before| sample.get(before));
             let (open, close) = (edge(before), edge(sample.get(at + 1)));
             opens += usize::from(open);
             closes += usize::from(close);
-            // A quote that is doubled stands within.
+            // A quote that is doubled is within.
             let doubled = before == Some(&byte) || sample.get(at + 1) == Some(&byte);
             within += usize::from(!open && !close && !doubled);
         }
@@ -375,7 +375,7 @@ pub(crate) fn guess(
                 if score.misquoted && declared_quote.is_none() && !quotes.contains(&None) {
                     quotes.push(None);
                 }
-                // Where rows are alike without it, a sign is no quote because a value begins and ends with it.
+                // Where rows are alike without it, a sign is not a quote because a value begins and ends with it.
                 is_table |= index == 1 && score.uniform;
                 let is_usual = matches!(quote, None | Some(b'"' | b'\''));
                 if is_table && !is_usual && declared_quote.is_none() && score.quoted < 0.5 {

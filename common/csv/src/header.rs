@@ -16,10 +16,10 @@ use crate::syntax::Syntax;
 const SAMPLE: usize = 1_000;
 /// Rows at the beginning of a table that may be a title.
 const TITLE_ROWS: usize = 20;
-/// Words for a value that is not there: they are no names.
+/// Words for a value that is not there: they are not names.
 const NO_VALUES: [&str; 9] = ["n/a", "na", "nan", "null", "none", "nil", "-", "?", "\\n"];
 
-/// What all values of a column have in common, by which a name can be told from a value.
+/// What all values of a column have in common, by which a name can be distinguished from a value.
 enum Kind {
     /// They have a type.
     Typed(Profile),
@@ -37,10 +37,10 @@ pub(crate) enum Evidence {
 }
 
 impl Sniffer<'_> {
-    /// The number of the first row of the table: what stands before it is not like it.
+    /// The number of the first row of the table: what is before it is not like it.
     ///
     /// # Errors
-    /// When what stands above the names is a table itself.
+    /// When what is above the names is a table itself.
     pub(crate) fn first_row(&self, text: &[u8], body: &[&Row], common: usize) -> Result<usize> {
         if self.options.skip.is_some() || common < 2 {
             return Ok(0);
@@ -55,7 +55,7 @@ impl Sniffer<'_> {
         };
         let headed = self.find_header(text, &body[first..]).0 > 0;
         if first > 0 && !headed {
-            // Rows of another length that stand next to the others, and above no names, are rows that do not fit; so is what no
+            // Rows of another length that are next to the others, and above no names, are rows that do not fit; so is what no
             // remark looks like.
             let near = |row: &usize| body[*row].width() > 1 && !apart(*row);
             let near = (0..first).rev().take_while(near).last().unwrap_or(first);
@@ -98,7 +98,7 @@ impl Sniffer<'_> {
             && first.iter().any(letter)
     }
 
-    /// Rows of a title that were given the delimiters of the table: few of their cells are filled, and names stand below.
+    /// Rows of a title that were given the delimiters of the table: few of their cells are filled, and names are below.
     fn title_rows(&self, text: &[u8], body: &[&Row], common: usize) -> usize {
         if common < 3 || self.options.header == Some(false) {
             return 0;
@@ -290,7 +290,7 @@ fn has_digit(cell: &[u8]) -> bool {
     cell.iter().any(u8::is_ascii_digit)
 }
 
-/// How a text is built: runs of digits, runs of letters, and what stands between them.
+/// How a text is built: runs of digits, runs of letters, and what is between them.
 fn shape(cell: &[u8]) -> Vec<u8> {
     let class = |byte: &u8| match byte {
         b'0'..=b'9' => b'9',

@@ -30,9 +30,9 @@ pub struct Layout {
     pub dialect: Dialect,
     /// Its columns, in the order of the file.
     pub columns: Vec<ColumnPlan>,
-    /// What could not be read as it stands: repeated or missing names, an encoding that was guessed, lines that are left out.
+    /// What could not be read as it is: repeated or missing names, an encoding that was guessed, lines that are left out.
     pub notes: Vec<String>,
-    /// Those of the notes that say which lines are left out, though nobody said so.
+    /// Those of the notes that say which lines are left out, although it was not declared.
     pub left_out: Vec<String>,
     /// Where the rows begin, in bytes of the decoded text.
     pub(crate) start: usize,

@@ -135,7 +135,7 @@ impl Parser {
             profiles: vec![Profile::default(); self.projection.len()],
             ..Parsed::default()
         };
-        // Bytes that are no text fit no type but text: rows that have them need not be told apart.
+        // Bytes that are not text fit no type but text: rows that have them need not be distinguished.
         let tokens = self.stripes(chunk, true, |tokens, _| {
             let cells = self.cells(chunk, &tokens.fields);
             for (profile, index) in parsed.profiles.iter_mut().zip(&self.projection) {
@@ -207,7 +207,7 @@ impl Parser {
         at
     }
 
-    /// Where some rows of a stripe stand, whose numbers come in their order.
+    /// Where some rows of a stripe are, whose numbers come in their order.
     fn spans(
         &self,
         chunk: Chunk<'_>,
@@ -295,7 +295,7 @@ impl Parser {
     }
 }
 
-/// What is made of the chunks.
+/// What is made from the chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Product {
     Batches,

@@ -38,7 +38,7 @@ pub struct ReadOptions {
 pub struct Lines {
     /// Rows that were read.
     pub rows: u64,
-    /// Their lines, which are more where line ends stand in quotes.
+    /// Their lines, which are more where line ends are in quotes.
     pub row_lines: u64,
     /// Rows that were refused and set aside.
     pub skipped: u64,
@@ -52,7 +52,7 @@ pub struct Lines {
     pub footer: u64,
     /// Comments.
     pub comments: u64,
-    /// Empty lines that are no rows.
+    /// Empty lines that are not rows.
     pub blank: u64,
 }
 
@@ -173,7 +173,7 @@ impl Reader {
     fn take(&mut self, parsed: Parsed) -> Result<()> {
         let before = self.lines.total();
         let (first_row, first_misfit) = (parsed.refused.first(), parsed.misfits.first());
-        // Whichever stands first in the file is what is said, if both end the reading.
+        // Whichever is first in the file is what is said, if both end the reading.
         let row_first = match (first_row, first_misfit) {
             (Some(row), Some(misfit)) => row.line < misfit.line,
             (row, _) => row.is_some(),

@@ -214,7 +214,7 @@ proptest! {
     }
 }
 
-/// In every stripe and chunk, whatever stands around the row.
+/// In every stripe and chunk, whatever is around the row.
 #[test]
 fn rows_with_values_of_another_type_are_set_aside() {
     let mut bytes = b"id,amount,note\n".to_vec();

@@ -1,4 +1,4 @@
-//! What a file is: its dialect, where its table stands, the names and types of its columns.
+//! What a file is: its dialect, where its table is, the names and types of its columns.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use crate::syntax::Syntax;
 
 /// Rows that the structure of a file is found from.
 const STRUCTURE_ROWS: usize = 2_000;
-/// Lines that a footer may have, unless somebody says so.
+/// Lines that a footer may have, unless they are declared.
 const FOOTER_ROWS: usize = 10;
 /// The bytes that a row may have.
 const MAX_ROW: usize = 512 << 20;
 
-/// What a text looks like that is no CSV.
+/// What a text looks like that is not CSV.
 pub fn looks_like(head: &[u8]) -> Option<&'static str> {
     let text = head.trim_ascii_start();
     let begins = |word: &str| {
@@ -235,8 +235,7 @@ impl Sniffer<'_> {
         })
     }
 
-    /// Where a row with a malformed quote stands before the table's first row: it is no preamble, and is refused when it is
-    /// read.
+    /// Where a row with a malformed quote is before the table's first row: it is not a preamble, and is refused when it is read.
     fn broken(
         &self,
         text: &[u8],
@@ -270,7 +269,7 @@ impl Sniffer<'_> {
         )
     }
 
-    /// Lines that begin with `#` and are not like the others are comments, if they stand among the rows.
+    /// Lines that begin with `#` and are not like the others are comments, if they are among the rows.
     fn find_comments(&mut self, text: &[u8], rows: &[Row]) {
         if self.options.comment.is_some() {
             return;
@@ -294,7 +293,7 @@ impl Sniffer<'_> {
         }
     }
 
-    /// Lines at the end of the file that stand apart, and are not like the rows.
+    /// Lines at the end of the file that are apart, and are not like the rows.
     fn find_footer(&mut self, text: &[u8], rows: &[Row], common: usize) {
         if !self.whole || common < 2 || rows.len() >= STRUCTURE_ROWS {
             return;
@@ -362,7 +361,7 @@ impl Sniffer<'_> {
         before
     }
 
-    /// Says which lines of the file are no part of its table, though nobody said so, and that the encoding is a guess.
+    /// Says which lines of the file are not part of its table, although it was not declared, and that the encoding is a guess.
     fn note_lines(&mut self, before: Before) {
         let count = before.preamble;
         if self.options.skip.is_none() && count > 0 {
@@ -468,8 +467,8 @@ impl Sniffer<'_> {
         Ok(names)
     }
 
-    /// Texts that stand for null though nobody said so: `\N`, which no other writer leaves without quotes; and `NULL` where
-    /// it is the only thing that is no value in a column, and nothing else stands for null.
+    /// Texts that stand for null though nobody said so: `\N`, which no other writer leaves without quotes; and `NULL` where it is
+    /// the only thing that is not a value in a column, and nothing else stands for null.
     fn find_nulls(&mut self, text: &[u8], body: &[&Row]) {
         if self.options.null_text.is_some() {
             return;

@@ -62,7 +62,7 @@ impl Syntax {
             && (self.delimiter.len() == 1 || data[at..end].starts_with(&self.delimiter))
     }
 
-    /// The bytes of the line end that stands at `at`, or 0.
+    /// The bytes of the line end that is at `at`, or 0.
     pub(crate) fn line_end(&self, data: &[u8], at: usize, end: usize) -> usize {
         match data[at] {
             b'\n' => 1,
@@ -124,7 +124,7 @@ pub enum Fault {
     AfterQuote,
     /// A quoted field is never closed.
     Unclosed,
-    /// It has bytes that are no text in the file's encoding.
+    /// It has bytes that are not text in the file's encoding.
     NotText,
     /// It begins as comments were found to, and has the fields of a row.
     LikeComment,

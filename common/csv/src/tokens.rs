@@ -213,8 +213,8 @@ impl Tokens {
         }
     }
 
-    /// Whether a row can be made as long as the others with no value lost: it is shorter, or nothing stands in the fields
-    /// that are too many.
+    /// Whether a row can be made as long as the others with no value lost: it is shorter, or nothing is in the fields that are too
+    /// many.
     fn may_be_padded(&self, count: usize) -> bool {
         count < self.width
             || self.fields[self.complete + self.width..]
@@ -222,7 +222,7 @@ impl Tokens {
                 .all(|field| field.is_plain() && field.len() == 0)
     }
 
-    /// Refuses the last row, which ends at `end`, if its bytes are no text.
+    /// Refuses the last row, which ends at `end`, if its bytes are not text.
     pub(crate) fn check_last(&mut self, syntax: &Syntax, data: &[u8], end: usize) {
         let start = self.last;
         if std::str::from_utf8(&data[start..end]).is_ok() {

@@ -1,4 +1,4 @@
-//! The plain scanner: one row at a time, byte by byte, for every dialect. It is what the fast scanner is held against.
+//! The plain scanner: one row at a time, byte by byte, for every dialect. It is what the fast scanner is checked against.
 
 use crate::syntax::{Fault, Syntax};
 
@@ -7,7 +7,7 @@ const ESCAPED: u32 = 1 << 30;
 /// The bytes of the longest field.
 pub(crate) const MAX_FIELD: usize = (1 << 30) - 1;
 
-/// Where the content of a field stands in its chunk, without its quotes.
+/// Where the content of a field is in its chunk, without its quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Field {
     start: u32,

@@ -1,4 +1,4 @@
-//! Which columns of a file a query hands on as they are: only those can be read with the types of a load's target, because nothing
+//! Which columns of a file a query passes on as they are: only those can be read with the types of a load's target, because nothing
 //! in the query depends on their types.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,7 +172,7 @@ fn names(value: &Expr) -> Option<Vec<String>> {
     walked.is_continue().then_some(names)
 }
 
-/// The columns that rows are chosen or ordered by; `None` if that cannot be told.
+/// The columns that rows are chosen or ordered by; `None` if that is not known.
 fn touched(query: &Query, select: &Select) -> Option<BTreeSet<String>> {
     let mut touched = BTreeSet::new();
     if let Some(condition) = &select.selection {

@@ -19,7 +19,7 @@ use crate::calls::Call;
 pub struct Asked {
     /// What the load asks, and takes.
     pub reading: Reading,
-    /// The types that the target has for columns which the query hands on as they are, by their names in the table.
+    /// The types that the target has for columns which the query passes on as they are, by their names in the table.
     pub types: BTreeMap<String, DataType>,
     /// Whether the answer is every row and column of one table, as they are.
     pub whole: bool,

@@ -10,7 +10,7 @@ use arrowload_core::{Error, ErrorKind, Result};
 use crate::Side;
 use crate::comparison::Comparison;
 
-/// What became of a row between the first side and the second.
+/// What happened to a row between the first side and the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// Only the second side has it.
@@ -38,7 +38,7 @@ pub struct Block {
     /// `_change`, the keys, and each other column of the first side (`name_a`) and of the second (`name_b`). A key whose types differ is
     /// there twice too.
     pub batch: RecordBatch,
-    /// What became of each row.
+    /// What happened to each row.
     pub changes: Vec<Change>,
     /// For each row, which of the compared columns differ, in their order. None of a row that one side has alone.
     pub columns: Vec<Vec<usize>>,
@@ -61,7 +61,7 @@ impl Block {
     }
 }
 
-/// The column that says what became of a row.
+/// The column that says what happened to a row.
 const CHANGE: &str = "_change";
 
 /// Where a column of the table of differences is from.

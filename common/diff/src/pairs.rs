@@ -15,7 +15,7 @@ use crate::block::{Block, Layout};
 use crate::comparison::Comparison;
 use crate::sort::{Limits, Sorted, context, looked_at};
 
-/// How many rows there are, and what became of them.
+/// How many rows there are, and what happened to them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Rows of each side.

@@ -40,7 +40,7 @@ pub struct Decoder {
     /// Arrow's decoder copies buffers that lie at odd addresses for all types but these.
     needs_alignment: bool,
     dictionaries: HashMap<i64, ArrayRef>,
-    /// For each dictionary, those within whose values it stands.
+    /// For each dictionary, those within whose values it is.
     outer: HashMap<i64, Vec<i64>>,
     /// Dictionaries within whose values another was replaced since they came.
     stale: HashSet<i64>,
@@ -66,7 +66,7 @@ impl Decoder {
         }
     }
 
-    /// Decodes only these columns of each batch, which have to be there.
+    /// Decodes only these columns of each batch, which must exist.
     pub(crate) fn project(&mut self, projection: Option<Vec<usize>>) {
         self.projection = projection;
     }
@@ -176,7 +176,7 @@ impl Decoder {
         Ok(Decoded::Nothing)
     }
 
-    /// Marks what stands around a dictionary that was replaced: it still refers to the old values.
+    /// Marks what is around a dictionary that was replaced: it still refers to the old values.
     fn outdate(&mut self, id: i64) {
         let outer = self.outer.get(&id).into_iter().flatten();
         let outer = outer.filter(|outer| self.dictionaries.contains_key(outer));
@@ -357,7 +357,7 @@ mod tests {
         }
     }
 
-    /// A dictionary of structs, in which another dictionary stands.
+    /// A dictionary of structs, in which another dictionary is.
     fn nested(inner: &[&str]) -> RecordBatch {
         let mut words = StringDictionaryBuilder::<Int32Type>::new();
         words.extend(inner.iter().map(Some));

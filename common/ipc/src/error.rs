@@ -5,7 +5,7 @@ use std::io;
 
 use arrowload_core::{Error, ErrorKind};
 
-/// Bytes that are no Arrow IPC.
+/// Bytes that are not Arrow IPC.
 pub(crate) fn malformed(why: impl Display) -> Error {
     // The verifier of flatbuffers has a line for each level.
     let why = why.to_string();

@@ -10,10 +10,10 @@ use crate::decode::Decoder;
 use crate::error::{cut, from_io, malformed};
 use crate::message::{MAGIC, Next, next_head, parse, read_body, read_part};
 
-/// What stands behind the footer: its length, and the magic.
+/// What is behind the footer: its length, and the magic.
 const TRAILER_BYTES: u64 = 10;
 
-/// What stands before the first block: the magic, filled to eight bytes.
+/// What is before the first block: the magic, filled to eight bytes.
 pub(crate) const LEAD_BYTES: u64 = 8;
 
 /// Where a message lies in a file.
@@ -55,7 +55,7 @@ pub(crate) fn read(
     )
 }
 
-/// The length of the footer, from what stands behind it.
+/// The length of the footer, from what is behind it.
 pub(crate) fn footer_bytes(trailer: &[u8]) -> Result<u64> {
     let (length, magic) = trailer
         .split_first_chunk::<4>()

@@ -17,7 +17,7 @@ const CONTINUATION: u32 = u32::MAX;
 /// Bytes that are set aside for a part whose length only the part itself states.
 const TRUSTED_BYTES: u64 = 1 << 20;
 
-/// What stands where a message may begin.
+/// What is where a message may begin.
 pub(crate) enum Next {
     /// The head of a message.
     Head(Vec<u8>),
@@ -138,11 +138,11 @@ pub enum End {
     Followed(u64),
     /// After a message, without the marker: what is cut off between two batches lacks only that.
     Unmarked,
-    /// Within a message, or with what is no message: [`IpcReader`](crate::IpcReader) says what is wrong.
+    /// Within a message, or with what is not a message: [`IpcReader`](crate::IpcReader) says what is wrong.
     Broken,
 }
 
-/// Looks at the heads of a stream's messages, and passes over their bodies.
+/// Looks at the heads of a stream's messages, and skips their bodies.
 ///
 /// # Errors
 /// When the input cannot be read.

@@ -13,7 +13,7 @@ use crate::error::{cut, from_io, malformed};
 use crate::footer::{self, Block, Footer, LEAD_BYTES};
 use crate::message::{MAGIC, Next, next_head, parse, read_body};
 
-/// Bytes that a batch may unpack to, if nothing else is said.
+/// Bytes that a batch may unpack to, by default.
 const MAX_BATCH_BYTES: u64 = 4 << 30;
 
 /// How Arrow data is read.
@@ -289,8 +289,8 @@ impl Iterator for IpcReader {
 }
 
 impl Forward {
-    /// Passes over what stands before the messages of a file: the magic, filled with zeros to eight bytes, or by some writers
-    /// to as many as their buffers are aligned to.
+    /// Skips what is before the messages of a file: the magic, filled with zeros to eight bytes, or by some writers to as many as
+    /// their buffers are aligned to.
     fn skip_lead(&mut self) -> Result<()> {
         let mut lead = self.word(LEAD_BYTES)?;
         if lead.starts_with(MAGIC) {

@@ -45,7 +45,7 @@ pub fn read_schema(mut encapsulated: &[u8]) -> Result<SchemaRef> {
 /// Refuses two columns of one name: whoever reads a table by the names of its columns would lose one of them.
 ///
 /// # Errors
-/// [`ErrorKind::SchemaMismatch`], with the name and where the columns stand.
+/// [`ErrorKind::SchemaMismatch`], with the name and where the columns are.
 pub fn refuse_twins(schema: &Schema) -> Result<()> {
     let mut known = HashMap::new();
     for (index, field) in schema.fields().iter().enumerate() {

@@ -239,7 +239,7 @@ impl Structs {
         self.rows += 1;
     }
 
-    /// Takes a row that is no object, but a value: there is one column.
+    /// Takes a row that is not an object, but a value: there is one column.
     pub(crate) fn value(&mut self, lexer: &mut Lexer<'_>, duplicates: DuplicateKeys) -> Step<()> {
         if let Some(child) = self.children.first_mut() {
             child

@@ -1,4 +1,4 @@
-//! What is no JSON, rows that are refused for it, and values that do not fit their type.
+//! What is not JSON, rows that are refused for it, and values that do not fit their type.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use arrowload_core::{Error, ErrorKind};
 
 use crate::profile::Profile;
 
-/// Why some text is no JSON, or no row.
+/// Why some text is not JSON, or no row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It has bytes that are no UTF-8.
+    /// It has bytes that are not UTF-8.
     NotText,
     /// It ends within a value.
     Ends,
@@ -29,7 +29,7 @@ pub enum Fault {
     Control(u8),
     /// A backslash that begins no escape.
     Escape,
-    /// Half of a surrogate pair, which is no character.
+    /// Half of a surrogate pair, which is not a character.
     Surrogate,
     /// Objects and arrays are nested deeper than this.
     Depth(u32),
@@ -105,7 +105,7 @@ impl Place {
     }
 }
 
-/// The error of text that is no JSON.
+/// The error of text that is not JSON.
 pub(crate) fn fault_error(fault: &Fault, place: Place) -> Error {
     let message = match fault {
         Fault::Misfit(text) => text.clone(),
@@ -116,7 +116,7 @@ pub(crate) fn fault_error(fault: &Fault, place: Place) -> Error {
         .with("column", place.column)
 }
 
-/// A line of NDJSON that is no row.
+/// A line of NDJSON that is not a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RefusedRow {

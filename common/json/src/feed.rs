@@ -181,13 +181,13 @@ impl Feed {
         Err(fault_error(fault, self.place.after(&self.pending()[..at])))
     }
 
-    /// Hands on the first pending bytes as a chunk.
+    /// Passes on the first pending bytes as a chunk.
     fn give(&mut self, count: usize, kind: Kind, buffer: &mut Vec<u8>) -> Note {
         let (place, start) = (self.place, self.start);
         self.pass(count);
         buffer.clear();
         if start == 0 && count > self.pending().len() {
-            // The larger part is handed on as it is, and what the buffer had for memory is used again.
+            // The larger part is passed on as it is, and what the buffer had for memory is used again.
             let mut rest = std::mem::take(buffer);
             rest.extend_from_slice(self.pending());
             *buffer = std::mem::replace(&mut self.read, rest);
@@ -208,7 +208,7 @@ impl Feed {
         }
     }
 
-    /// Hands on what there is of a row that is not whole, if it is the first.
+    /// Passes on what there is of a row that is not whole, if it is the first.
     fn cut(&mut self, kind: Kind, buffer: &mut Vec<u8>) -> Option<Note> {
         self.done = true;
         if self.given || self.pending().is_empty() {
@@ -240,7 +240,7 @@ impl Feed {
         }
     }
 
-    /// The next byte that is no blank, after the blanks are passed.
+    /// The next byte that is not a blank, after the blanks are passed.
     fn peek(&mut self) -> Result<Option<u8>> {
         loop {
             let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
@@ -301,7 +301,7 @@ impl Feed {
         Ok(Some(data))
     }
 
-    /// Something that must stand here.
+    /// Something that must be here.
     fn expect(&mut self, wanted: u8, what: &'static str) -> Result<bool> {
         match self.peek()? {
             Some(byte) if byte == wanted => {

@@ -14,7 +14,7 @@ use crate::options::{DuplicateKeys, Format, Options};
 use crate::path::RecordPath;
 use crate::profile::{Members, OBJECT, Profile};
 
-/// The name of the only column of rows that are no objects.
+/// The name of the only column of rows that are not objects.
 pub(crate) const VALUE: &str = "value";
 /// Columns that a table may have.
 const MOST_COLUMNS: usize = 10_000;
@@ -51,7 +51,7 @@ pub struct Layout {
     pub columns: Vec<ColumnPlan>,
     /// Those of them that were declared, and that no row had which was looked at.
     pub unseen: Vec<String>,
-    /// What could not be read as it stands: names that are not unique.
+    /// What could not be read as it is: names that are not unique.
     pub notes: Vec<String>,
     /// The members of a row.
     pub(crate) members: Vec<Member>,
@@ -68,7 +68,7 @@ pub(crate) struct Settings {
     pub(crate) all: Option<Node>,
     pub(crate) rules: Arc<Rules>,
     pub(crate) path: RecordPath,
-    /// What stands between keys, if nested objects are columns.
+    /// What is between keys, if nested objects are columns.
     pub(crate) separator: Option<String>,
     pub(crate) duplicates: DuplicateKeys,
     pub(crate) max_depth: u32,

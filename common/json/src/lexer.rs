@@ -14,7 +14,7 @@ pub(crate) const PADDING: usize = 64;
 /// Why a value cannot be read.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// It is no JSON.
+    /// It is not JSON.
     Fault(usize, Fault),
     /// It does not fit the type that is expected.
     Misfit(Misplaced),
@@ -87,7 +87,7 @@ pub(crate) struct Lexer<'a> {
     /// The bytes that count.
     pub(crate) len: usize,
     pub(crate) at: usize,
-    /// Whether a line feed is no blank: each line is a value.
+    /// Whether a line feed is not a blank: each line is a value.
     lines: bool,
     depth: u32,
     max_depth: u32,
@@ -155,7 +155,7 @@ impl<'a> Lexer<'a> {
         self.fault(self.at, Fault::Expected(what, found.unwrap_or('\u{FFFD}')))
     }
 
-    /// Goes over blanks, and says what stands there: zero at the end.
+    /// Goes over blanks, and says what is there: zero at the end.
     #[inline(always)]
     pub(crate) fn blanks(&mut self) -> u8 {
         let byte = self.data[self.at];
@@ -184,7 +184,7 @@ impl<'a> Lexer<'a> {
             .map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
-    /// A string, whose opening quote stands here.
+    /// A string, whose opening quote is here.
     #[inline(always)]
     pub(crate) fn string(&mut self) -> Step<Str> {
         let start = self.at + 1;
@@ -247,7 +247,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Checks the escape that stands at a place, and says where it ends.
+    /// Checks the escape that is at a place, and says where it ends.
     fn escape(&self, at: usize) -> Step<usize> {
         match self.data[at + 1] {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
@@ -275,13 +275,13 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// How many digits stand at a place, and what they make of the number before them.
+    /// How many digits are at a place, and what they make of the number before them.
     #[inline(always)]
     fn digits(&self, start: usize, before: u64) -> (usize, u64) {
         let (mut at, mut value) = (start, before);
         loop {
             let values = self.word(at) ^ ZEROS;
-            // Carries go upwards only, so that the lowest byte that is found is no digit.
+            // Carries go upwards only, so that the lowest byte that is found is not a digit.
             let found = (values.wrapping_add(0x7676_7676_7676_7676) | values) & HIGH;
             if found == 0 {
                 value = value
@@ -324,7 +324,7 @@ impl<'a> Lexer<'a> {
         fits.then_some((whole, scale, end))
     }
 
-    /// A number, whose first byte stands here: `-` or a digit. It is written in place, since it is too large to be answered.
+    /// A number, whose first byte is here: `-` or a digit. It is written in place, since it is too large to be answered.
     #[inline(always)]
     pub(crate) fn number(&mut self, num: &mut Num) -> Step<()> {
         let start = self.at;
@@ -377,7 +377,7 @@ impl<'a> Lexer<'a> {
         self.expected("a digit")
     }
 
-    /// `true`, `false` or `null`, whose first byte stands here.
+    /// `true`, `false` or `null`, whose first byte is here.
     #[inline]
     pub(crate) fn literal(&mut self, word: &'static [u8]) -> Step<()> {
         if self.data[self.at..].starts_with(word)

@@ -1,4 +1,4 @@
-//! What a user may say about a file. What is left out is found.
+//! What a user may say about a file. What is not given is detected.
 
 use std::collections::BTreeMap;
 

@@ -17,7 +17,7 @@ use crate::lexer::{Lexer, Misplaced, Step, Stop};
 use crate::node::{Member, Node};
 use crate::profile::Profile;
 
-/// What is made of the chunks.
+/// What is made from the chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Product {
     Batches,
@@ -39,7 +39,7 @@ pub(crate) struct Parser {
     usual_rows: AtomicUsize,
 }
 
-/// A line that is no row.
+/// A line that is not a row.
 #[derive(Debug)]
 pub(crate) struct FoundRow {
     pub(crate) place: Place,
@@ -72,7 +72,7 @@ pub(crate) struct Parsed {
 
 /// What takes the rows of a chunk.
 trait Sink {
-    /// Takes one row, which begins where the lexer stands.
+    /// Takes one row, which begins where the lexer is.
     fn row(&mut self, lexer: &mut Lexer<'_>) -> Step<()>;
     /// Forgets what it has taken of a row that is none. Whether it could.
     fn forget(&mut self) -> bool;
@@ -291,7 +291,7 @@ impl Parser {
                 continue;
             };
             if let Stop::Misfit(misplaced) = &*stop {
-                // A line that is no JSON is refused, whatever its values are.
+                // A line that is not JSON is refused, whatever its values are.
                 match self.check_line(&mut lexer, start) {
                     Err(fault) => stop = fault,
                     Ok(()) => match self.text_aside(data, misplaced) {
@@ -496,7 +496,7 @@ impl Sink for Building<'_> {
     }
 }
 
-/// A row that is no object, if it is JSON at all.
+/// A row that is not an object, if it is JSON at all.
 #[cold]
 fn no_object(lexer: &mut Lexer<'_>) -> Step<()> {
     let start = lexer.at;
@@ -506,7 +506,7 @@ fn no_object(lexer: &mut Lexer<'_>) -> Step<()> {
 
 impl Building<'_> {
     fn finish(&mut self) -> Result<()> {
-        // Of a row that did not fit, some values may be there.
+        // Of a row that did not fit, some values may exist.
         self.root.truncate(self.begun);
         let rows = std::mem::take(&mut self.begun);
         if rows == 0 {

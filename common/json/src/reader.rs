@@ -14,7 +14,7 @@ use crate::layout::Layout;
 use crate::options::Format;
 use crate::parse::{FoundMisfit, FoundRow, Parsed, Parser, Product};
 
-/// Takes the lines that are no rows.
+/// Takes the lines that are not rows.
 pub type Aside = Box<dyn FnMut(RefusedRow) -> Result<()> + Send>;
 
 /// How a file is read.
@@ -27,7 +27,7 @@ pub struct ReadOptions {
     pub batch_rows: Option<usize>,
     /// Threads that parse; as many as there are cores by default.
     pub threads: Option<usize>,
-    /// Whether a line of NDJSON with a value that does not fit a declared type is a line that is no row, for
+    /// Whether a line of NDJSON with a value that does not fit a declared type is a line that is not a row, for
     /// [`set_aside`](Reader::set_aside); it is an error by default.
     pub misfits_aside: bool,
 }
@@ -58,7 +58,7 @@ impl Lines {
 
 /// The batches of a file.
 ///
-/// It ends with the first error. In NDJSON, lines that are no rows are errors, unless [`set_aside`](Self::set_aside) takes them.
+/// It ends with the first error. In NDJSON, lines that are not rows are errors, unless [`set_aside`](Self::set_aside) takes them.
 pub struct Reader {
     pool: Pool<Feed, Parser>,
     file: Arc<str>,
@@ -123,7 +123,7 @@ impl Reader {
         })
     }
 
-    /// Takes the lines of NDJSON that are no rows, in the order of the file; an error that it answers ends the reading.
+    /// Takes the lines of NDJSON that are not rows, in the order of the file; an error that it answers ends the reading.
     #[must_use]
     pub fn set_aside(
         mut self,
@@ -148,7 +148,7 @@ impl Reader {
             let row = self.refused(row);
             match &mut self.aside {
                 Some(aside) => aside(row)?,
-                // A line stands before the value that does not fit: nothing of the chunk is read after that.
+                // A line is before the value that does not fit: nothing of the chunk is read after that.
                 None => return Err(row.error()),
             }
             self.lines.skipped += 1;
@@ -217,11 +217,11 @@ impl Iterator for Reader {
 
 /// Proves the types of columns that are not declared, on the first `rows` rows of the file or on all of them.
 ///
-/// The input is read to the end, or as far as the rows go; it has to be opened again to be read. Lines that are no rows are
-/// no evidence.
+/// The input is read to the end, or as far as the rows go; it has to be opened again to be read. Lines that are not rows are not
+/// evidence.
 ///
 /// # Errors
-/// When the file cannot be read, or is no JSON.
+/// When the file cannot be read, or is not JSON.
 pub fn prove(
     input: Input,
     layout: &Layout,

@@ -15,7 +15,7 @@ use crate::lexer::Num;
 
 /// An array of values in the making. What it answers is whether the value fits; it takes none that does not.
 ///
-/// Texts are the first bytes of a tail: what is handed on then fits registers.
+/// Texts are the first bytes of a tail: what is passed on then fits registers.
 pub(crate) trait Scalar: Send {
     fn number(&mut self, num: &Num, tail: &[u8]) -> bool;
     fn string(&mut self, tail: &[u8], len: usize) -> bool;

@@ -36,7 +36,7 @@ const STOPS: [u8; 256] = {
 };
 
 impl Scan {
-    /// Goes to the end of a string; whether it is there.
+    /// Goes to the end of a string; whether it exists.
     fn string(&mut self, data: &[u8], at: &mut usize) -> bool {
         while let Some(found) = memchr::memchr2(b'"', b'\\', &data[*at..]) {
             let place = *at + found;
@@ -56,7 +56,7 @@ impl Scan {
         false
     }
 
-    /// Goes to the bracket that closes all that are open, and past it; whether it is there.
+    /// Goes to the bracket that closes all that are open, and past it; whether it exists.
     fn close(&mut self, data: &[u8], at: &mut usize) -> bool {
         loop {
             if self.string && !self.string(data, at) {

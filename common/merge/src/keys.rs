@@ -17,9 +17,9 @@ pub(crate) const KEY_BYTES: usize = 64;
 /// The 128-bit hash of a row's keys, in two halves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyHash {
-    /// Tells places in the table of a pass apart.
+    /// Distinguishes places in the table of a pass.
     low: u64,
-    /// Tells passes apart.
+    /// Distinguishes passes.
     high: u64,
 }
 

@@ -166,7 +166,7 @@ impl<P: Clone + Send + Sync + 'static> Meeting<P> {
     ) -> Result<()> {
         let read = std::mem::take(&mut self.parts).into_iter().map(|part| {
             let (load, target, keys) = (Arc::clone(load), Arc::clone(target), Arc::clone(keys));
-            // On threads of the runtime, and no longer than somebody waits.
+            // On threads of the runtime, and only as long as the caller waits.
             let reading = async move { meet_part(&load, target.as_ref(), part, &keys).await };
             async {
                 AbortOnDropHandle::new(tokio::spawn(reading))

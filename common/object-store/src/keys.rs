@@ -55,7 +55,7 @@ fn is_client_key(_: &str) -> bool {
     true
 }
 
-/// Refuses a storage option that no store of this build knows: `object_store` itself would pass over it.
+/// Refuses a storage option that no store of this build knows: `object_store` itself would skip it.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidOption`], with the key and the nearest one that is known.

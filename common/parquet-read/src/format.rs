@@ -91,7 +91,7 @@ impl FileFormat for Format {
     }
 
     /// The row count is that of the row groups, which is compared with the rows that are decoded. Extremes and nulls are only
-    /// estimates, so that no answer is made of them.
+    /// estimates, so that no answer is made from them.
     async fn infer_stats(
         &self,
         state: &dyn Session,

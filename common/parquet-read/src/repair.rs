@@ -1,5 +1,5 @@
 //! Footers with fields of a writer's own, under numbers that the format has given out since, with another type. Readers of thrift
-//! pass over fields of a type that they do not expect; Arrow's takes them for what they are not, and refuses the footer.
+//! skip fields of a type that they do not expect; Arrow's takes them for what they are not, and refuses the footer.
 
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ pub(crate) async fn repaired(
         .map(Arc::new)
 }
 
-/// The bytes of a footer without such fields; nothing if there are none, or if they are no footer.
+/// The bytes of a footer without such fields; nothing if there are none, or if they are not a footer.
 fn without_others(footer: &[u8]) -> Option<Vec<u8>> {
     let (mut from, mut to) = (Bytes(footer), Vec::with_capacity(footer.len()));
     let dropped = copy(&mut from, &mut to, Level::Footer)?;
@@ -126,7 +126,7 @@ fn copy(from: &mut Bytes<'_>, to: &mut Vec<u8>, level: Level) -> Option<bool> {
     Some(dropped)
 }
 
-/// What is left to read. Nothing is answered where the bytes are no thrift.
+/// What is left to read. Nothing is answered where the bytes are not thrift.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -174,7 +174,7 @@ impl<'a> Bytes<'a> {
         Some((first & 0x0F, count))
     }
 
-    /// Passes over a value, and answers its bytes.
+    /// Skips a value, and answers its bytes.
     fn skipped(&mut self, kind: u8, depth: usize) -> Option<&'a [u8]> {
         let before = self.0;
         self.skip(kind, depth)?;

@@ -28,7 +28,7 @@ use crate::options::ParquetOptions;
 pub(crate) struct ParquetRows {
     /// Decodes, and projects; it never has a predicate.
     pub(crate) inner: ParquetSource,
-    /// What row groups may be passed over for.
+    /// What row groups may be skipped for.
     pub(crate) predicate: Option<Arc<dyn PhysicalExpr>>,
     pub(crate) options: ParquetOptions,
     pub(crate) loading: Loading,
@@ -48,7 +48,7 @@ impl ParquetRows {
         Self { loading, ..self }
     }
 
-    /// The same with what the engine made of its reader.
+    /// The same with what the engine made from its reader.
     fn around(&self, inner: &Arc<dyn FileSource>) -> Result<Self> {
         let inner = inner.as_any().downcast_ref::<ParquetSource>();
         let inner = inner.ok_or_else(|| {
@@ -116,7 +116,7 @@ impl FileSource for ParquetRows {
         }
     }
 
-    /// Keeps filters to pass over row groups by; the engine still applies them to the rows.
+    /// Keeps filters to skip row groups by; the engine still applies them to the rows.
     fn try_pushdown_filters(
         &self,
         filters: Vec<Arc<dyn PhysicalExpr>>,

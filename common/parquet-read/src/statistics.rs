@@ -5,7 +5,7 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescriptor;
 
-/// The statistics of a column chunk, as far as row groups may be passed over for them.
+/// The statistics of a column chunk, as far as row groups may be skipped for them.
 ///
 /// Not trusted are
 /// - those of floats: they leave out NaN, which the engine sorts above all numbers, and writers differ over the sign of zero;

@@ -61,8 +61,8 @@ impl Destination {
 
     /// A local folder whose files have their own names from the start, and are complete when they are published.
     ///
-    /// For tables whose readers know their files from a log. What a killed process leaves has a name that the clean-up of
-    /// such tables finds: theirs pass over hidden files.
+    /// For tables whose readers know their files from a log. What a killed process leaves has a name that the clean-up of such
+    /// tables finds: theirs skip hidden files.
     pub fn local_in_place(folder: impl Into<PathBuf>) -> Self {
         Self::in_folder(folder.into(), true)
     }

@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     /// Bytes of Arrow rows that are given to the encoders and not yet encoded.
     pub(crate) budget: Arc<Semaphore>,
     pub(crate) budget_bytes: usize,
-    /// Set when nothing that is under way is wanted any more.
+    /// Set when nothing that is in progress is wanted any more.
     pub(crate) cancelled: AtomicBool,
 }
 
@@ -139,7 +139,7 @@ impl OpenFile {
         })
     }
 
-    /// Encodes rows; waits while too many are under way.
+    /// Encodes rows; waits while too many are in progress.
     pub(crate) async fn write(&mut self, batches: Vec<RecordBatch>, bytes: usize) -> Result<()> {
         let mut rest = batches;
         let all: usize = rest.iter().map(RecordBatch::num_rows).sum();
@@ -195,7 +195,7 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Ends the row group that is under way, if any; waits while the sink is behind.
+    /// Ends the row group that is in progress, if any; waits while the sink is behind.
     pub(crate) async fn end_group(&mut self) -> Result<()> {
         let Some(group) = self.group.take() else {
             return Ok(());
@@ -241,7 +241,7 @@ impl OpenFile {
         group + self.ended.iter().map(Size::encoded_bytes).sum::<u64>()
     }
 
-    /// The bytes that the row group under way holds, about.
+    /// The bytes that the row group in progress holds, about.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.group
             .as_ref()

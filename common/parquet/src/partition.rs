@@ -40,7 +40,7 @@ pub(crate) struct Splitter {
 }
 
 impl Splitter {
-    /// A splitter for `schema` by the columns `names`, which are known to be there.
+    /// A splitter for `schema` by the columns `names`, which are known to exist.
     ///
     /// # Errors
     /// `UnsupportedType` for a column whose values have no faithful form in a path.

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 /// The bytes of a part. Above the 5 MiB that S3 asks for, and all equal but the last, as R2 asks.
 const PART_BYTES: usize = 8 << 20;
-/// The parts under way at once, for each file.
+/// The parts in progress at once, for each file.
 const PARTS_IN_FLIGHT: usize = 4;
 
 /// An upload that takes bytes.

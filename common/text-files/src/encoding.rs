@@ -50,7 +50,7 @@ pub(crate) fn detect(head: &[u8], whole: bool, unicode: bool) -> Result<&'static
 const DISTINCT: usize = 4;
 
 /// A guess, if there is evidence for it: a few signs such as `µ`, `£` or `½` are those of windows-1252, which most files have that
-/// are no Unicode.
+/// are not Unicode.
 fn certain(head: &[u8], guess: &'static Encoding) -> Result<&'static Encoding> {
     if guess == WINDOWS_1252 {
         return Ok(guess);
@@ -58,7 +58,7 @@ fn certain(head: &[u8], guess: &'static Encoding) -> Result<&'static Encoding> {
     let mut distinct = [false; 256];
     let mut signs = true;
     for (at, byte) in head.iter().enumerate().filter(|(_, byte)| **byte >= 0x80) {
-        // What is the same sign in both is no evidence.
+        // What is the same sign in both is not evidence.
         let one = [*byte];
         let plain = WINDOWS_1252.decode_without_bom_handling_and_without_replacement(&one);
         let same = guess.is_single_byte()
@@ -83,12 +83,12 @@ fn certain(head: &[u8], guess: &'static Encoding) -> Result<&'static Encoding> {
     Ok(guess)
 }
 
-/// Whether a byte is no letter in windows-1252.
+/// Whether a byte is not a letter in windows-1252.
 fn is_sign(byte: u8) -> bool {
     matches!(byte, 0x80 | 0x82 | 0x84..=0x87 | 0x89 | 0x8B | 0x91..=0x97 | 0x99 | 0x9B | 0xA0..=0xBF)
 }
 
-/// Whether what stands beside a byte is no word.
+/// Whether what is beside a byte is not a word.
 fn stands_alone(text: &[u8], at: usize) -> bool {
     let word = |byte: &&u8| byte.is_ascii_alphabetic() || **byte >= 0x80;
     let before = text[..at].iter().rev().take_while(word).count();
@@ -143,7 +143,7 @@ pub(crate) fn mark_length(head: &[u8], encoding: &'static Encoding) -> usize {
     }
 }
 
-/// What stands in decoded text for bytes that are no text: a byte that UTF-8 never has.
+/// What is in decoded text for bytes that are not text: a byte that UTF-8 never has.
 const NO_TEXT: u8 = 0xFF;
 const PIECE: usize = 64 * 1024;
 

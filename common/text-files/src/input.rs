@@ -17,7 +17,7 @@ use crate::unpack::{self, Compression, MAGIC, unpack};
 /// The bytes of the text that are at hand, from which its form and types are found.
 pub const HEAD: usize = 1 << 20;
 
-/// What is declared about the bytes of a file. What is left out is found.
+/// What is declared about the bytes of a file. What is not given is detected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Opening {
     /// The encoding, by its name in the WHATWG's list.
@@ -77,7 +77,7 @@ impl Input {
         Self::read(&name, file, opening)
     }
 
-    /// Bytes from anywhere; `name` stands in errors. The first MiB is read.
+    /// Bytes from anywhere; `name` is in errors. The first MiB is read.
     ///
     /// # Errors
     /// When bytes cannot be read, unpacked or decoded, or an option is wrong.

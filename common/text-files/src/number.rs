@@ -11,9 +11,9 @@ use crate::text::{Pointed, Text, digits, wide_digits};
 /// How numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NumberStyle {
-    /// What stands before the fraction.
+    /// What is before the fraction.
     pub point: u8,
-    /// What stands between groups of three digits.
+    /// What is between groups of three digits.
     pub thousands: Option<u8>,
 }
 
@@ -33,7 +33,7 @@ impl NumberStyle {
         self == Self::default()
     }
 
-    /// The number as everyone writes it, if its separators stand where they may: between groups of three digits.
+    /// The number as everyone writes it, if its separators are where they may: between groups of three digits.
     pub fn normalise(self, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
         out.clear();
         let unsigned = text.strip_prefix(b"-").or(text.strip_prefix(b"+"));
@@ -151,9 +151,9 @@ fn any_integer(tail: &[u8], len: usize) -> Option<i128> {
 pub struct Parts<'a> {
     /// Whether it begins with `-`.
     pub negative: bool,
-    /// What stands before the point.
+    /// What is before the point.
     pub whole: Text<'a>,
-    /// What stands after it.
+    /// What is after it.
     pub fraction: Text<'a>,
     /// Whether there is a point.
     pub pointed: bool,
@@ -188,7 +188,7 @@ impl<'a> Parts<'a> {
                 pointed: true,
             },
         };
-        // `1.` and `.` are no numbers, `.5` is.
+        // `1.` and `.` are not numbers, `.5` is.
         let empty = parts.fraction.is_empty() && (parts.pointed || parts.whole.is_empty());
         let zeros = strict && parts.whole.len() > 1 && parts.whole.first() == Some(b'0');
         (!empty && !zeros).then_some(parts)
@@ -202,7 +202,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// How many digits a plain number of up to 15 digits has before and after the point: one that is no negative zero, and that a
+/// How many digits a plain number of up to 15 digits has before and after the point: one that is not a negative zero, and that a
 /// float holds. None says nothing: the number may be another one. `scale` is where the point is likely to be, from the end.
 #[inline(always)]
 pub fn short(text: Text<'_>, scale: usize) -> Option<(usize, usize)> {
@@ -241,7 +241,7 @@ fn short_elsewhere(tail: &[u8], len: usize, scale: usize) -> Option<(usize, usiz
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     places: usize,
-    /// What stands in each place, the last byte in the highest: a zero for digits, and the point.
+    /// What is in each place, the last byte in the highest: a zero for digits, and the point.
     pattern: u64,
     /// What carries into the highest bit of a byte that is neither a digit nor the point.
     carry: u64,
@@ -261,7 +261,7 @@ impl Shape {
         }
     }
 
-    /// How many digits stand before the point of an unsigned number of this shape, by the strict grammar.
+    /// How many digits are before the point of an unsigned number of this shape, by the strict grammar.
     #[inline(always)]
     pub(crate) fn whole(self, tail: &[u8], len: usize) -> Option<usize> {
         let whole = if self.places == 0 {
@@ -521,7 +521,7 @@ pub fn nearest(text: Text<'_>, strict: bool) -> Option<f64> {
     let bytes = bytes.strip_prefix(b"+").unwrap_or(bytes);
     let value: f64 = match lexical_core::parse(bytes) {
         Ok(value) => value,
-        // `.5` and the like, which the library may read otherwise than we.
+        // `.5` and so on, which the library may read differently from we.
         Err(_) => std::str::from_utf8(bytes).ok()?.parse().ok()?,
     };
     (value.is_finite() && value != 0.0).then_some(value)

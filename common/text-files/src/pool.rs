@@ -1,4 +1,4 @@
-//! Workers that take the chunks of a file in turn, and hand on what came of them in the order of the file.
+//! Workers that take the chunks of a file in turn, and pass on what came of them in the order of the file.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ pub trait Chunks: Send + 'static {
     fn fill(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Self::Note>>;
 }
 
-/// What is made of each chunk, on whichever thread.
+/// What is made from each chunk, on whichever thread.
 pub trait Work<C: Chunks>: Send + Sync + 'static {
     /// What comes of a chunk.
     type Done: Send + 'static;
@@ -27,7 +27,7 @@ pub trait Work<C: Chunks>: Send + Sync + 'static {
     /// Works on one chunk.
     ///
     /// # Errors
-    /// Those that the chunk has; the chunks before it are handed on first.
+    /// Those that the chunk has; the chunks before it are passed on first.
     fn work(&self, chunk: &[u8], note: C::Note) -> Result<Self::Done>;
 }
 

@@ -152,7 +152,7 @@ fn long_digits(tail: &[u8], len: usize) -> Option<u64> {
     Some(value)
 }
 
-/// A number of up to 15 digits, of which `places` stand after a point, the place of which is known.
+/// A number of up to 15 digits, of which `places` are after a point, the place of which is known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pointed {
     /// The values of the digits, the last in the highest place.

@@ -58,7 +58,7 @@ pub fn date(text: Text<'_>) -> Option<i32> {
             return other_date(tail, len);
         }
     };
-    // Digits become their values, and what stands between them zero.
+    // Digits become their values, and what is between them zero.
     let word = u64::from_le_bytes(*first) ^ pattern;
     let day = u32::from(u16::from_le_bytes(last)) ^ 0x3030;
     let odd = (word.wrapping_add(0x7F76_767F_7676_7676) | word) & 0x8080_8080_8080_8080;
@@ -226,7 +226,7 @@ impl Format {
     /// A format that an option `key` has.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`], if it is no format.
+    /// [`ErrorKind::InvalidOption`], if it is not a format.
     pub fn new(key: &'static str, format: &str) -> Result<Self> {
         let items = StrftimeItems::new(format).parse_to_owned();
         let items = items.map_err(|_| {
@@ -266,7 +266,7 @@ impl Format {
         Some(parsed)
     }
 
-    /// A date in this format, as days from 1970-01-01. A time that is not midnight is no date.
+    /// A date in this format, as days from 1970-01-01. A time that is not midnight is not a date.
     pub fn date(&self, text: Text<'_>) -> Option<i32> {
         let parsed = self.parse(text)?;
         let time = [

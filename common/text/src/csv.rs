@@ -20,7 +20,7 @@ impl CsvStyle {
     /// By default a comma, `"` and nothing.
     ///
     /// # Errors
-    /// When a character would stand in values too, or they contradict each other; the error names the option.
+    /// When a character would be in values too, or they contradict each other; the error names the option.
     pub fn new(
         delimiter: Option<char>,
         quote: Option<char>,
@@ -30,7 +30,7 @@ impl CsvStyle {
             let Some(character) = given else {
                 return Ok(default);
             };
-            // Letters, digits and the signs of numbers and times stand in values that are never in quotes.
+            // Letters, digits and the signs of numbers and times are in values that are never in quotes.
             let usable = character.is_ascii()
                 && !character.is_ascii_alphanumeric()
                 && !"\r\n\0+-.:".contains(character);
@@ -207,7 +207,7 @@ impl Csv {
         Ok(())
     }
 
-    /// A single null without a text would be an empty line, which most readers pass over.
+    /// A single null without a text would be an empty line, which most readers skip.
     fn check_visible(&self, row: u64) -> Result<()> {
         if self.empty_lines || self.names.len() > 1 || !self.style.null_text.is_empty() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! How values that have several forms are written: one profile for each format that is made of text.
+//! How values that have several forms are written: one profile for each format that is made from text.
 
 use std::collections::HashSet;
 

@@ -21,7 +21,7 @@ use crate::{
     Verify, keys, looks_secret,
 };
 
-/// What stands after a part of an attempt.
+/// What is after a part of an attempt.
 pub(super) enum Step<T> {
     /// The load is in the target.
     Done(Box<LoadReport>),

@@ -36,7 +36,7 @@ type Opening = BoxFuture<'static, Result<BatchStream>>;
 
 /// Something that is done to rows between source and store: columns renamed, cast or masked, rows filtered or deduplicated.
 pub trait Operator: Send + Sync + 'static {
-    /// What tells it from other operators, with its parameters: a part of the definition of a load.
+    /// What distinguishes it from other operators, with its parameters: a part of the definition of a load.
     fn definition(&self) -> String;
 
     /// The schema of what comes out. [`apply`](Self::apply) announces the same.
@@ -146,7 +146,7 @@ impl Input {
         self
     }
 
-    /// Says whether `open` heeds [`Reading::types`]: only then is a target asked for them.
+    /// Says whether `open` uses [`Reading::types`]: only then is a target asked for them.
     #[must_use]
     pub fn finding_types(mut self, finds: bool) -> Self {
         self.finds_types = finds;
@@ -195,7 +195,7 @@ impl Input {
     /// The schema of the rows. Reads none of a stream that can be read only once.
     ///
     /// # Errors
-    /// Whatever the source says; [`ErrorKind::Unexpected`] if the stream was read already.
+    /// Any error of the source; [`ErrorKind::Unexpected`] if the stream was read already.
     pub fn schema(&self, reading: Reading) -> BoxFuture<'_, Result<SchemaRef>> {
         async move {
             match &self.rows {

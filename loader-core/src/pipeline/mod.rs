@@ -100,7 +100,7 @@ impl LoadSpec {
 /// Runs a load. Dropping the future publishes nothing; [`LoadSpec::status`] then says what it has left.
 ///
 /// # Errors
-/// Any [`ErrorKind`]; [`Error::aftermath`] says what became of the target.
+/// Any [`ErrorKind`]; [`Error::aftermath`] says what happened to the target.
 pub async fn load(loader: &Loader, spec: &LoadSpec, input: &Input) -> Result<LoadReport> {
     let mut outcomes = load_all(&[Destination { loader, spec }], input, false).await?;
     outcomes.remove(0)
@@ -162,7 +162,8 @@ fn sinks<'a>(destinations: &[Destination<'a>], input: &Input) -> Result<Vec<Sink
 /// would refuse before its first row is refused here, in the same words.
 ///
 /// # Errors
-/// As for [`load`]. A column that cannot be held is no error: the plan says so, and [`Plan::check`] refuses it as the load does.
+/// As for [`load`]. A column that cannot be held is not an error: the plan says so, and [`Plan::check`] refuses it as the load
+/// does.
 pub async fn plan(loader: &Loader, spec: &LoadSpec, input: &Input) -> Result<Plan> {
     let mut plans = plan_all(&[Destination { loader, spec }], input).await?;
     plans.remove(0)

@@ -31,7 +31,7 @@ pub(crate) struct Meter<'a> {
     settled: Mutex<Settled>,
 }
 
-/// What stands before the commit begins.
+/// What is before the commit begins.
 #[derive(Default)]
 pub(crate) struct Settled {
     /// The file of the rows that were set aside.

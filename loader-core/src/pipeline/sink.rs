@@ -134,7 +134,7 @@ impl<'a> Sink<'a> {
         Ok(resolved)
     }
 
-    /// The columns of the target, if it is there.
+    /// The columns of the target, if it exists.
     pub(crate) async fn describe(&self) -> Result<Option<TargetColumns>> {
         let describe = || caught(self.name(), self.loader.inner.describe(&self.spec.target));
         self.retrying(describe).await
@@ -284,7 +284,7 @@ impl<'a> Sink<'a> {
         Ok(Meter::new(self, QueryProgress::default()).report(receipt.repeated(), settled))
     }
 
-    /// Adds to an error what it is about and what became of the target, and tells log and metrics of the end.
+    /// Adds to an error what it is about and what happened to the target, and tells log and metrics of the end.
     pub(crate) fn end(&self, outcome: Result<LoadReport>) -> Result<LoadReport> {
         let name = self.name();
         match outcome {

@@ -57,7 +57,7 @@ impl fmt::Display for Phase {
 }
 
 /// Follows one load. Clones follow the same one, also after its future was dropped: so that a program that interrupts a load can
-/// say what became of its target.
+/// say what happened to its target.
 #[derive(Debug, Clone, Default)]
 pub struct LoadStatus(Arc<Mutex<State>>);
 
@@ -86,7 +86,7 @@ impl LoadStatus {
         self.lock().phase
     }
 
-    /// What has become of the target if the load ends here: if its future was dropped, or its process dies.
+    /// What happened to the target if the load ends here: if its future was dropped, or its process dies.
     pub fn aftermath(&self) -> Aftermath {
         let state = self.lock();
         match state.phase {

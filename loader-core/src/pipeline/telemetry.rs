@@ -78,7 +78,7 @@ pub(crate) fn count_written(loader: &'static str, rows: u64, bytes: u64) {
     counter!(WRITTEN_BYTES, "loader" => loader).increment(bytes);
 }
 
-/// A load that is under way: its metrics, and its spans, which end with it, also where it is dropped.
+/// A load that is in progress: its metrics, and its spans, which end with it, also where it is dropped.
 pub(crate) struct Telemetry {
     loader: &'static str,
     load: Span,

@@ -21,16 +21,16 @@ use crate::table::{Table, properties, tolerate};
 /// How often a commit is tried while other writers are faster.
 const ATTEMPTS: u32 = 200;
 
-/// Which changes of other writers a commit must not pass over.
+/// Which changes of other writers a commit must not skip.
 #[derive(Debug, Clone)]
 pub(crate) enum Scope {
-    /// Rows are only added: nothing but other columns stands against it.
+    /// Rows are only added: nothing but other columns conflicts with it.
     Append,
-    /// Every row goes: any change of data stands against it.
+    /// Every row goes: any change of data conflicts with it.
     Whole,
     /// The rows of these partitions go.
     Partitions(Partitions),
-    /// What was written follows from all rows that were there; it may be computed again.
+    /// What was written follows from all existing rows; it may be computed again.
     Derived,
 }
 
@@ -158,7 +158,7 @@ impl Commit<'_> {
         written
     }
 
-    /// Looks at what others committed since, and takes their version as the new base if nothing stands against it.
+    /// Looks at what others committed since, and takes their version as the new base if nothing conflicts with it.
     async fn catch_up(&mut self, first: u64) -> Result<Option<Outcome>> {
         let files = self
             .base
@@ -265,7 +265,7 @@ fn conflict(what: &str) -> Error {
     Error::new(ErrorKind::Conflict, what)
 }
 
-/// An error of the storage at the one call that commits: unless it is a refusal, the commit may be there.
+/// An error of the storage at the one call that commits: unless it is a refusal, the commit may exist.
 fn unanswered(error: TransactionError) -> Error {
     let refused = match &error {
         TransactionError::ObjectStore { source } => {

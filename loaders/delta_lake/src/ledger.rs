@@ -25,7 +25,7 @@ const MARKS_KEPT: usize = 16;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Facts {
     pub(crate) load_id: String,
-    /// Tells the attempts of a load apart.
+    /// Distinguishes the attempts of a load.
     #[serde(default)]
     pub(crate) attempt: String,
     /// The loader's version.

@@ -1,4 +1,4 @@
-//! A load under way: its target, what it writes, and what goes for it.
+//! A load in progress: its target, what it writes, and what goes for it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::removal::{Removal, Rewriter};
 use crate::table::{Table, TableFile};
 use crate::target::Target;
 
-/// The size of a data file where nothing else is said.
+/// The size of a data file by default.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 
 /// What is known of a load.
 pub(crate) struct Load {
     pub(crate) target: Target,
     pub(crate) request: LoadRequest<DeltaLakeOptions>,
-    /// Tells the attempts of a load apart.
+    /// Distinguishes the attempts of a load.
     pub(crate) attempt: String,
     /// Columns that hold a NaN.
     pub(crate) with_nan: HashSet<String>,

@@ -7,7 +7,7 @@ use arrowload_core::{Error, ErrorKind, LoadRequest, Mode, Result, Verify};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How long a load that shows no sign of life counts as alive where nothing else is said.
+/// How long a load that shows no sign of life counts as alive by default.
 const LEASE: Duration = Duration::from_secs(3600);
 
 /// What to do with timestamps in nanoseconds, which Delta keeps in microseconds.

@@ -26,7 +26,7 @@ const FILES_AT_ONCE: usize = 4;
 pub(crate) struct Removal {
     /// Files that the commit removes.
     pub(crate) files: Vec<TableFile>,
-    /// Which changes of other writers stand against it.
+    /// Which changes of other writers conflict with it.
     pub(crate) scope: Scope,
     /// Rows that are gone.
     pub(crate) rows: u64,
@@ -100,7 +100,7 @@ impl Removal {
                 }
                 Ok::<_, Error>((file, BooleanArray::new(dropped.finish(), None)))
             };
-            // On threads of the runtime, and no longer than somebody waits.
+            // On threads of the runtime, and only as long as the caller waits.
             async {
                 AbortOnDropHandle::new(tokio::spawn(work))
                     .await

@@ -58,7 +58,7 @@ pub(crate) async fn resolve(
 }
 
 /// Refuses to make a table in a folder with Parquet files of others: they are not part of it, readers may take them for its rows,
-/// and a vacuum removes them. What a load that was killed has left is no hindrance.
+/// and a vacuum removes them. What a load that was killed has left is not a hindrance.
 async fn check_empty(place: &Place) -> Result<()> {
     let store = place.log_store.object_store(None);
     let is_foreign = |path: &Path| {

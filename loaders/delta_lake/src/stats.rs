@@ -30,7 +30,7 @@ const URI: &AsciiSet = &NON_ALPHANUMERIC
 pub(crate) struct Indexed {
     /// How many columns, from the first, as `delta.dataSkippingNumIndexedCols` says.
     pub(crate) columns: usize,
-    /// Columns that hold a NaN, which a footer's minimum and maximum pass over, and other engines do not.
+    /// Columns that hold a NaN, which a footer's minimum and maximum skip, and other engines do not.
     pub(crate) with_nan: HashSet<String>,
 }
 

@@ -1,4 +1,4 @@
-//! A table that is there: its state, its files, the loads that it holds, and what forbids to write it.
+//! An existing table: its state, its files, the loads that it holds, and what forbids to write it.
 
 use std::collections::{BTreeMap, HashMap};
 

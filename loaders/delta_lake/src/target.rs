@@ -24,7 +24,7 @@ use crate::types::{fits, with_types_of};
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) place: Place,
-    /// The table, if it is there.
+    /// The table, if it exists.
     pub(crate) table: Option<Table>,
     /// The columns of the table after the load, and what fills them.
     pub(crate) mapping: ColumnMapping,

@@ -13,7 +13,7 @@ use crate::record::Record;
 /// How long another load's commit into the same folder is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Whether a folder is the root of another file system than the one it stands in.
+/// Whether a folder is the root of another file system than the one it is in.
 pub(crate) fn is_mounted(folder: &Path, beside: &Path) -> bool {
     #[cfg(unix)]
     if let (Ok(folder), Ok(beside)) = (fs::metadata(folder), fs::metadata(beside)) {
@@ -97,7 +97,7 @@ pub(crate) fn cannot_exchange(folder: &Path) -> Error {
     Error::new(ErrorKind::Unsupported, message)
 }
 
-/// The folder in which a local target stands.
+/// The folder in which a local target is.
 pub(crate) fn parent(path: &Path) -> PathBuf {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())

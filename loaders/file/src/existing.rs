@@ -24,9 +24,9 @@ const DEPTH: usize = 32;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Found {
     pub(crate) kind: Kind,
-    /// The format of what is there, where it can be told.
+    /// The format of what is there, if known.
     pub(crate) format: Option<Format>,
-    /// The columns that are there; `None` where nothing says.
+    /// The existing columns; `None` where nothing says.
     pub(crate) schema: Option<SchemaRef>,
     /// The newest record of a folder.
     pub(crate) record: Option<Record>,

@@ -139,7 +139,7 @@ impl Bucket {
         matches!(state, LoadState::Committed { receipt, .. } if receipt.rows == 20)
     }
 
-    /// Objects that are no records.
+    /// Objects that are not records.
     async fn data(&self) -> Vec<String> {
         let objects: Vec<ObjectMeta> = self.inner.list(None).try_collect().await.expect("a list");
         let names = objects

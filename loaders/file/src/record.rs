@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::options::Format;
 
-/// Where records begin: readers of folders pass over names with a leading underscore.
+/// Where records begin: readers of folders skip names with a leading underscore.
 pub(crate) const RECORD_PREFIX: &str = "_arrowload-";
 
 /// The keys of a schema's metadata under which a single file keeps the load that wrote it, and those before it.
@@ -111,7 +111,7 @@ impl Record {
             .schema())
     }
 
-    /// Whether files of this record's load may stand beside files of the other's.
+    /// Whether files of this record's load may be beside files of the other's.
     fn fits(&self, other: &Record) -> bool {
         (self.format, &self.partition_by, &self.schema)
             == (other.format, &other.partition_by, &other.schema)
@@ -241,7 +241,7 @@ impl History {
     }
 }
 
-/// What stands under a key, if it can be read.
+/// What is under a key, if it can be read.
 fn parse<T: serde::de::DeserializeOwned>(text: Option<&String>) -> Option<T> {
     text.and_then(|text| serde_json::from_str(text).ok())
 }

@@ -151,9 +151,9 @@ pub(crate) async fn withdraw(store: &Store, folder: &Path, load_id: &str, attemp
 }
 
 /// Writes the record of a load whose files are visible, unless another load has changed the folder's columns since it had the
-/// record `base`. If another run of this load was faster, its receipt is the answer,
-/// and the files of this run are removed; if not, what killed runs have left is. After an error that is no unknown commit
-/// there is no record, and the files are to be [withdrawn](withdraw).
+/// record `base`. If another run of this load was faster, its receipt is the answer, and the files of this run are removed; if not,
+/// what killed runs have left is. After an error that is not an unknown commit there is no record, and the files are to be
+/// [withdrawn](withdraw).
 pub(crate) async fn complete(
     store: &Store,
     folder: &Path,

@@ -34,7 +34,7 @@ pub struct FileTarget {
     pub(crate) mapping: ColumnMapping,
     /// The folder in which a load into a local target is staged.
     home: Option<PathBuf>,
-    /// What tells it from other targets on the local disk. Objects have none: equal buckets may be of two servers.
+    /// What distinguishes it from other targets on the local disk. Objects have none: equal buckets may be of two servers.
     identity: Option<String>,
 }
 
@@ -162,7 +162,7 @@ impl FileTarget {
         self.is_folder && self.found.kind == Kind::Folder && mode == Mode::Append
     }
 
-    /// What tells it from other targets, however it was named.
+    /// What distinguishes it from other targets, however it was named.
     pub(crate) fn identity(&self) -> Option<String> {
         self.identity.clone()
     }
@@ -363,7 +363,7 @@ fn mapping(
     )
 }
 
-/// The columns that are there, with the load's own types where those are stored as what is there.
+/// The existing columns, with the load's own types where those are stored as what is there.
 fn in_own_types(
     there: &Schema,
     request: &Request,

@@ -22,17 +22,17 @@ use crate::target::Target;
 /// How often a commit is tried while other writers are faster, unless the table says so.
 const RETRIES: usize = 50;
 
-/// Which changes of other writers a commit must not pass over.
+/// Which changes of other writers a commit must not skip.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Scope {
-    /// Rows are only added: nothing but other columns stands against it.
+    /// Rows are only added: nothing but other columns conflicts with it.
     #[default]
     Append,
-    /// Every row goes: any change of data stands against it.
+    /// Every row goes: any change of data conflicts with it.
     Whole,
     /// The rows of these partitions go.
     Partitions(HashSet<Struct>),
-    /// What was written follows from all rows that were there; it may be computed again.
+    /// What was written follows from all existing rows; it may be computed again.
     Derived,
 }
 
@@ -222,7 +222,7 @@ impl Commit<'_> {
         Ok((built.metadata, updates))
     }
 
-    /// Looks at what others committed since, and takes their table as the new base if nothing stands against it.
+    /// Looks at what others committed since, and takes their table as the new base if nothing conflicts with it.
     async fn catch_up(&mut self) -> Result<Option<Outcome>> {
         let known: Option<Known> = self.catalog.load(&self.target.ident).await?;
         let Some(known) = known else {
@@ -282,7 +282,7 @@ impl Commit<'_> {
         }
     }
 
-    /// Refuses what others have done meanwhile, if it stands against this commit. What that is, may not be known.
+    /// Refuses what others have done meanwhile, if it conflicts with this commit. What that is, may not be known.
     async fn check(&self, now: &Table, since: Option<Vec<SnapshotRef>>) -> Result<()> {
         let again = "overwrite again if they shall go";
         if matches!(self.scope, Scope::Append) {

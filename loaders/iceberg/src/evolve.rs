@@ -38,7 +38,7 @@ pub(crate) fn evolved(
         .fields()
         .iter()
         .filter(|field| columns.column_with_name(field.name()).is_none())
-        // Rows that are there already have no value for it.
+        // Existing rows have no value for it.
         .map(|field| field.as_ref().clone().with_nullable(true))
         .collect();
     if added.is_empty() && !changed {

@@ -26,7 +26,7 @@ const VERSION: &str = "arrowload.version";
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Facts {
     pub(crate) load_id: String,
-    /// Tells the attempts of a load apart.
+    /// Distinguishes the attempts of a load.
     pub(crate) attempt: String,
     pub(crate) rows: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]

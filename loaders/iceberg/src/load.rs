@@ -1,4 +1,4 @@
-//! A load under way: its target, what goes for it, and its end.
+//! A load in progress: its target, what goes for it, and its end.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) struct Load {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) target: Target,
     pub(crate) request: LoadRequest<IcebergOptions>,
-    /// Tells the attempts of a load apart.
+    /// Distinguishes the attempts of a load.
     pub(crate) attempt: String,
     /// Rows that were taken.
     pub(crate) rows: u64,

@@ -144,7 +144,7 @@ impl IcebergLoader {
 /// A table as it was found, and what a load would make of it.
 pub struct IcebergTarget {
     found: Found,
-    /// What tells it from other targets.
+    /// What distinguishes it from other targets.
     identity: Option<String>,
     /// Which catalog knows it.
     catalog: String,

@@ -180,7 +180,7 @@ fn folder_text(text: &str) -> String {
     for (index, byte) in text.bytes().enumerate() {
         let is_plain = byte.is_ascii_alphanumeric()
             || byte == b'-'
-            // Readers pass over what begins with these.
+            // Readers skip what begins with these.
             || (index > 0 && matches!(byte, b'_' | b'.'));
         match is_plain {
             true => name.push(char::from(byte)),

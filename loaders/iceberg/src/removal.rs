@@ -21,7 +21,7 @@ use crate::writer::Writer;
 pub(crate) struct Removal {
     /// Files that the commit removes.
     pub(crate) removed: Removed,
-    /// Which changes of other writers stand against it.
+    /// Which changes of other writers conflict with it.
     pub(crate) scope: Scope,
     /// Rows that are gone.
     pub(crate) rows: u64,

@@ -78,7 +78,7 @@ pub(crate) async fn resolve(
     Ok(Found::Fits(Box::new(target)))
 }
 
-/// The table, if it is there.
+/// The table, if it exists.
 pub(crate) async fn open(
     stores: &Stores,
     catalog: &Catalog,

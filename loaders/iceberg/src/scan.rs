@@ -22,7 +22,7 @@ const ROWS: usize = 1 << 16;
 /// Reads the files of one table.
 #[derive(Clone)]
 pub(crate) struct Scan {
-    /// A table that is there.
+    /// An existing table.
     pub(crate) table: Option<Table>,
     /// Its columns: files that lack some have nulls in them.
     pub(crate) schema: TableSchemaRef,

@@ -76,7 +76,7 @@ pub(crate) fn field_id(field: &FieldRef) -> Option<i32> {
         .ok()
 }
 
-/// Names that other engines could not tell apart are refused, and so are those that a table has for itself.
+/// Names that other engines could not distinguish are refused, and so are those that a table has for itself.
 fn check_names(fields: &arrow_schema::Fields) -> Result<()> {
     let mut names: HashMap<String, &str> = HashMap::new();
     for field in fields {

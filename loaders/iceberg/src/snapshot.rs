@@ -29,7 +29,7 @@ pub(crate) enum Removed {
     Files(HashSet<String>),
 }
 
-/// What a new snapshot is made of.
+/// What a new snapshot is made from.
 pub(crate) struct Draft<'a> {
     pub(crate) file_io: FileIO,
     /// The table before it, or one that is made for it.

@@ -92,7 +92,7 @@ impl Stores {
             let root = Url::parse(&format!("{root}/")).map_err(|error| outside(location, error))?;
             Ok(open(&root, &self.shared.options)?.0)
         })?;
-        // Keys are what stands in the location, without escapes.
+        // Keys are what is in the location, without escapes.
         let key = location.get(root.len()..).unwrap_or_default();
         let key = key.trim_start_matches('/');
         let path = Path::parse(key).unwrap_or_else(|_| Path::from(key));
@@ -171,7 +171,7 @@ fn write_local(path: &std::path::Path, parts: &[Bytes]) -> std::io::Result<()> {
         .or(Ok(()))
 }
 
-/// The path on the local disk that a location means, if it is there. Locations have no escapes.
+/// The path on the local disk that a location means, if it exists. Locations have no escapes.
 pub(crate) fn local_path(location: &str) -> Option<PathBuf> {
     let path = match location.strip_prefix("file:") {
         Some(rest) => match rest.strip_prefix("//") {

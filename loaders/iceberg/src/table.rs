@@ -40,7 +40,7 @@ pub(crate) struct TableFile {
 }
 
 impl Table {
-    /// What the catalog has given to reach its files stands over what the connection has.
+    /// What the catalog has given to reach its files overrides what the connection has.
     pub(crate) fn new(ident: &TableIdent, known: Known, stores: &Stores) -> Self {
         Self {
             ident: ident.clone(),

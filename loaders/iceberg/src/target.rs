@@ -32,7 +32,7 @@ use crate::types::{Form, fits, with_types_of};
 pub(crate) struct Target {
     pub(crate) ident: TableIdent,
     pub(crate) stores: Stores,
-    /// The table, if it is there.
+    /// The table, if it exists.
     pub(crate) table: Option<Table>,
     /// The metadata of a new table, without the load.
     pub(crate) created: Option<TableMetadataRef>,

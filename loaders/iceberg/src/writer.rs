@@ -17,7 +17,7 @@ use crate::target::Target;
 /// A data file's size where neither load nor table says one.
 const MAX_FILE_BYTES: u64 = 512 << 20;
 
-/// Data files under way.
+/// Data files in progress.
 pub(crate) struct Writer {
     files: ParquetWriter,
     pub(crate) noted: Noted,

@@ -1,4 +1,4 @@
-//! Documents that are in memory already: a dump, a change stream, a reply of one's own.
+//! Documents that are in memory already: a dump, a change stream, a reply of your own.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! One load under way.
+//! One load in progress.
 
 use std::collections::HashSet;
 
@@ -29,7 +29,7 @@ const MOST_COMMAND: usize = 15 << 20;
 const MOST_IDS: usize = 10_000;
 /// The server's code for a key that is there already.
 const DUPLICATE: i32 = 11000;
-/// The codes for a collection that is there, and one that is not.
+/// The codes for an existing collection, and one that is not.
 const EXISTS: i32 = 48;
 
 /// The collection beside the target. Dropped, it is removed from the server, unless it was renamed.
@@ -78,7 +78,7 @@ impl Drop for Staging {
     }
 }
 
-/// A load into MongoDB under way.
+/// A load into MongoDB in progress.
 #[derive(Debug)]
 pub struct MongoSession {
     database: Database,
@@ -89,7 +89,7 @@ pub struct MongoSession {
     into: Collection<RawDocumentBuf>,
     staging: Option<Staging>,
     transaction: Option<ClientSession>,
-    /// Whether the target is there.
+    /// Whether the target exists.
     made: bool,
     /// What the `_id`s of the load begin with.
     seed: [u8; 7],
@@ -612,7 +612,7 @@ impl MongoSession {
             let exists = native_code(&error) == Some(EXISTS);
             let error = commit_error(error);
             if error.kind() == ErrorKind::CommitUnknown {
-                // Whoever asks finds out by whether the staging collection is there.
+                // Whoever asks finds out by whether the staging collection exists.
                 self.keep_staging();
                 return Err(error);
             }

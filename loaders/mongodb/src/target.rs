@@ -1,4 +1,4 @@
-//! A look at the target: whether it is there, what it has, and what the load will do there.
+//! A look at the target: whether it exists, what it has, and what the load will do there.
 
 use arrow_schema::{DataType, Schema, SchemaRef};
 use arrowload_core::arrow_types::decoded;

@@ -1,4 +1,4 @@
-//! Moves staged rows into the table: the last of each key, over the rows that are there, or in their place.
+//! Moves staged rows into the table: the last of each key, over the existing rows, or in their place.
 
 use arrowload_core::{Error, ErrorKind, KeyCounts, LoadRequest, Mode, NullKeys, Result};
 use tokio_postgres::{Client, Row};

@@ -13,7 +13,7 @@ use crate::ident::{TableName, quote};
 use crate::ledger;
 use crate::types::{Kind, PgType, built_in};
 
-/// A table's place, whether or not it is there.
+/// A table's place, whether or not it exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) schema: String,
@@ -45,7 +45,7 @@ pub(crate) struct Look {
     pub(crate) ledger: LedgerLook,
 }
 
-/// A table that is there.
+/// An existing table.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Table {
     pub(crate) oid: u32,
@@ -77,7 +77,7 @@ pub(crate) struct Privileges {
     pub(crate) owner: bool,
 }
 
-/// A column that is there.
+/// An existing column.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Column {
     pub(crate) name: String,

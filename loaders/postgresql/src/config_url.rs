@@ -156,7 +156,7 @@ fn pairs_of_string(text: &str) -> Result<Vec<(String, String)>> {
     Ok(pairs)
 }
 
-/// A value, and what stands behind it.
+/// A value, and what is behind it.
 fn value_of_string(text: &str) -> Result<(String, &str), &'static str> {
     let quoted = text.strip_prefix('\'');
     let (mut value, mut letters) = (String::new(), quoted.unwrap_or(text).chars());

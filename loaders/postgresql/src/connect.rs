@@ -25,7 +25,7 @@ use crate::passfile;
 
 const DEFAULT_PORT: u16 = 5432;
 
-/// Begins a transaction of a load. With row security on, a COPY or DELETE would pass over rows that this user may not see.
+/// Begins a transaction of a load. With row security on, a COPY or DELETE would skip rows that this user may not see.
 pub(crate) const BEGIN: &str =
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL row_security = off";
 
@@ -53,7 +53,7 @@ impl std::fmt::Debug for Connections {
     }
 }
 
-/// Hosts with their ports. Where addresses stand alone, they are the hosts.
+/// Hosts with their ports. Where addresses are alone, they are the hosts.
 fn places(config: &PostgresqlConfig) -> Result<Vec<(String, u16)>> {
     let is_default = config.host == PostgresqlConfig::default().host;
     let text = config.hostaddr.as_ref().filter(|_| is_default);
@@ -275,7 +275,7 @@ impl Connections {
         Err(Error::new(ErrorKind::InvalidOption, message).with("key", "pool_size"))
     }
 
-    /// A connection of one's own.
+    /// A connection of your own.
     pub(crate) async fn lease(&self) -> Result<Lease> {
         self.lease_within(None).await
     }
@@ -513,8 +513,8 @@ async fn left_free(client: &Client) -> usize {
     usize::try_from(free).unwrap_or_default()
 }
 
-/// A connection that goes back to the pool only if it is given back; dropped, it is cut, so that the server rolls back
-/// whatever was under way.
+/// A connection that goes back to the pool only if it is given back; dropped, it is cut, so that the server rolls back whatever was
+/// in progress.
 pub(crate) struct Lease {
     object: Option<Object>,
     tls: Option<MakeRustlsConnect>,

@@ -17,7 +17,7 @@ pub(crate) const COPY_BYTES: u64 = 256 << 20;
 /// The longest message of a COPY, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// A COPY under way. Dropped, it fails, and with it the transaction.
+/// A COPY in progress. Dropped, it fails, and with it the transaction.
 pub(crate) struct CopyIn {
     sink: Pin<Box<CopyInSink<Bytes>>>,
     /// From which of its rows on the numbers in the load begin where.

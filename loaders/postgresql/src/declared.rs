@@ -74,7 +74,7 @@ fn parse(name: &str) -> Option<PgType> {
     })
 }
 
-/// The name without what stands in parentheses, and the numbers there.
+/// The name without what is in parentheses, and the numbers there.
 fn modifiers(name: &str) -> Option<(String, Vec<i32>)> {
     let Some((before, rest)) = name.split_once('(') else {
         return Some((name.to_owned(), Vec::new()));

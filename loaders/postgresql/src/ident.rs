@@ -48,7 +48,7 @@ pub(crate) struct TableName {
 }
 
 impl TableName {
-    /// Reads `table` or `schema.table`; names that hold a dot stand in double quotes. Upper case stays.
+    /// Reads `table` or `schema.table`; names that hold a dot are in double quotes. Upper case stays.
     pub(crate) fn parse(target: &str) -> Result<Self> {
         let mut parts = if target.starts_with('"') {
             quoted_parts(target)

@@ -17,7 +17,7 @@ use crate::error::from_pg;
 /// A batch, and the number of its first row in the load.
 type Numbered = (RecordBatch, u64);
 
-/// Connections under way, each in a transaction of its own. Dropped, their transactions are rolled back.
+/// Connections in progress, each in a transaction of its own. Dropped, their transactions are rolled back.
 pub(crate) struct Lanes {
     batches: Option<mpsc::Sender<Numbered>>,
     tasks: JoinSet<Result<Lane>>,
@@ -148,7 +148,7 @@ impl Lanes {
         Ok(())
     }
 
-    /// Ends what is under way; the server rolls it back.
+    /// Ends what is in progress; the server rolls it back.
     pub(crate) fn cut(&mut self) {
         self.batches = None;
         // A task that has ended keeps its connection, and that the table's lock, until nobody can ask for what it did.

@@ -256,7 +256,7 @@ impl Layout {
             self.key_constraint = Some(key_constraint(request, version)?);
         } else if let Some(keys) = declared_key(&request.schema, &self.columns, &request.options) {
             (self.key_columns, self.key_constraint) = (keys, Some("PRIMARY KEY"));
-            // Rows can be set aside only if each is held against the key.
+            // Rows can be set aside only if each is checked against the key.
             self.late_key = request.load.on_error == OnError::Fail;
         }
         Ok(())
@@ -274,7 +274,7 @@ impl Layout {
         Some(format!("ALTER TABLE {} ADD {keys}", self.place.sql()))
     }
 
-    /// The statements that create the table, or the same without its keys under another name; none if it is there.
+    /// The statements that create the table, or the same without its keys under another name; none if it exists.
     pub(crate) fn creation(&self, request: &Request, place: &Place) -> Vec<String> {
         if self.table.is_some() {
             return Vec::new();
@@ -305,7 +305,7 @@ impl Layout {
         all
     }
 
-    /// Fits the load onto a table that is there.
+    /// Fits the load onto an existing table.
     fn meet(&mut self, request: &Request, names: Vec<String>, table: &Table) -> Result<()> {
         let replace = request.load.mode == Mode::Overwrite && request.load.schema_evolution;
         for (field, name) in request.schema.fields().iter().zip(names) {
@@ -327,7 +327,7 @@ impl Layout {
                     self.columns.push(fresh);
                 }
                 None if request.load.schema_evolution => {
-                    // Rows that are there already have no value for it.
+                    // Existing rows have no value for it.
                     let fresh = LoadColumn {
                         not_null: fresh.not_null && replace,
                         ..fresh
@@ -383,7 +383,7 @@ impl Layout {
         self.alter(format!("ADD COLUMN {}", definition(column)));
     }
 
-    /// Keys of a table that is there are its own: a load of another mode than upsert does not make them unique.
+    /// Keys of an existing table are its own: a load of another mode than upsert does not make them unique.
     fn check_keys(&self, request: &Request, table: &Table) -> Result<()> {
         let wanted = self.sorted_keys();
         if wanted.is_empty() || table.indexes.iter().any(|index| index.columns == wanted) {

@@ -32,7 +32,7 @@ pub(crate) struct Ledger {
     place: Place,
 }
 
-/// Whether the table is there.
+/// Whether the table exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Missing,
@@ -87,7 +87,7 @@ impl Ledger {
         &self.place
     }
 
-    /// Whether the table is there, and refuses another of its name.
+    /// Whether the table exists, and refuses another of its name.
     pub(crate) fn state(&self, look: &LedgerLook) -> Result<State> {
         let Some(table) = &look.table else {
             return Ok(State::Missing);
@@ -171,7 +171,7 @@ impl Ledger {
         Error::new(ErrorKind::PermissionDenied, message)
     }
 
-    /// Waits for the commit of any attempt of this load that is under way. Held to the end of the transaction.
+    /// Waits for the commit of any attempt of this load that is in progress. Held to the end of the transaction.
     pub(crate) async fn lock(&self, client: &Client, load: &Load<'_>) -> Result<()> {
         const LOCK: &str =
             "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";

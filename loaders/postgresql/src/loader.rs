@@ -233,7 +233,7 @@ impl DataLoader for PostgresqlLoader {
             target: &look.place,
             id: load_id,
         };
-        // The target is looked at again once no attempt of the load is under way any more.
+        // The target is looked at again once no attempt of the load is in progress any more.
         let (begun, locked, found, look, ended) = futures::join!(
             lease.run("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"),
             ledger.lock(&lease, &load),

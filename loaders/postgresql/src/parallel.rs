@@ -1,8 +1,8 @@
 //! How several connections share a load into a new table: they fill it under a name of its own, which no reader knows of, and
 //! the load's transaction gives it the target's name.
 //!
-//! A table that is there takes the rows of one connection: a transaction belongs to one, and rows that several have staged
-//! would be written twice, which takes longer than one connection does.
+//! An existing table takes the rows of one connection: a transaction belongs to one, and rows that several have staged would be
+//! written twice, which takes longer than one connection does.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -23,10 +23,10 @@ use crate::layout::{Layout, Way};
 
 type Request = LoadRequest<PostgresqlOptions>;
 
-/// Bytes of rows from which on a load is shared, where nothing is said: what several connections save is more by then than what it
-/// takes to begin with them.
+/// Bytes of rows from which on a load is shared, by default: what several connections save is more by then than what it takes to
+/// begin with them.
 pub(crate) const LARGE: usize = 16 << 20;
-/// More connections than this do not share a load where nothing is said, as others use the server too.
+/// More connections than this do not share a load by default, as others use the server too.
 const MOST: usize = 4;
 /// How long connections may take that nobody has asked for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,7 +41,7 @@ pub(crate) struct Spread {
     pub(crate) if_large: bool,
 }
 
-/// As many connections as repay where nothing is said: one for each core.
+/// As many connections as repay by default: one for each core.
 pub(crate) fn default_count() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST))
 }
@@ -298,7 +298,7 @@ fn own_place(target: &Place) -> Place {
     own_name(target, &format!("{digits:016x}"))
 }
 
-/// Has the transaction hold a lock on the name to its end: as long as it is held, the load is under way.
+/// Has the transaction hold a lock on the name to its end: as long as it is held, the load is in progress.
 async fn hold(client: &Client, place: &Place) -> Result<()> {
     const LOCK: &str =
         "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";

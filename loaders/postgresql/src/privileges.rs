@@ -68,7 +68,7 @@ fn on_table(grant: &Grant<'_>, table: &Table, layout: &Layout, request: &Request
         );
         return Err(Error::new(ErrorKind::PermissionDenied, message));
     }
-    // COPY does not work under row security, and a DELETE would pass over rows that are not shown.
+    // COPY does not work under row security, and a DELETE would skip rows that are not shown.
     if table.row_security {
         let message = format!(
             "the row-level security of {name} applies to the user {}, and a load cannot copy under it; load as the table's owner, \

@@ -50,7 +50,7 @@ pub struct PostgresqlSession {
     bytes: u64,
     /// Old rows that were deleted.
     deleted: u64,
-    /// Old rows that are there all the same.
+    /// Old existing rows all the same.
     kept: u64,
     keys: Option<KeyCounts>,
     /// The id of the table, if this load created it.
@@ -99,7 +99,7 @@ pub(crate) struct Opened {
     pub(crate) transaction: String,
 }
 
-/// The id of the transaction that is under way.
+/// The id of the transaction that is in progress.
 pub(crate) async fn transaction_id(lease: &Lease) -> Result<String> {
     ask(lease, "SELECT pg_catalog.txid_current()::text").await
 }
@@ -339,7 +339,7 @@ impl PostgresqlSession {
         Ok(())
     }
 
-    /// Copies one batch in the COPY that is under way, or in a new one.
+    /// Copies one batch in the COPY that is in progress, or in a new one.
     async fn copy_batch(&mut self, batch: &RecordBatch, statement: &Statement) -> Result<()> {
         let copy = match &mut self.copy {
             Some(copy) => copy,

@@ -187,7 +187,7 @@ impl PostgresqlTarget {
         all
     }
 
-    /// Locks the table, if it is there. Appends and upserts go on side by side; an overwrite keeps other writers out, and never
+    /// Locks the table, if it exists. Appends and upserts go on side by side; an overwrite keeps other writers out, and never
     /// readers.
     pub(crate) async fn lock(&self, lease: &Lease, request: &Request) -> Result<()> {
         if self.look.table.is_none() {
@@ -223,7 +223,7 @@ impl PostgresqlTarget {
     }
 }
 
-/// The columns of a table that is there.
+/// The columns of an existing table.
 pub(crate) fn describe(look: &Look) -> Option<TargetColumns> {
     let table = look.table.as_ref()?;
     let columns = table.columns.iter().map(|column| {

@@ -105,7 +105,7 @@ fn number(text: &str, what: &str) -> Result<Value> {
         .map_err(|_| malformed(&format!("{what} is no number")))
 }
 
-/// Parameters that are no text.
+/// Parameters that are not text.
 fn parameter(key: &str, text: String) -> Result<Value> {
     match key {
         "db" | "port" | "protocol" | "connect_timeout" | "response_timeout" | "read_batch_size" => {

@@ -55,7 +55,7 @@ pub(crate) fn milliseconds(column: &Column, row: usize) -> Result<i64, Refusal> 
     }
 }
 
-/// Writes a list of floats as binary, little end first; `false` if the column holds none.
+/// Writes a list of floats as binary, little-endian; `false` if the column holds none.
 pub(crate) fn floats(column: &Column, row: usize, out: &mut Vec<u8>) -> Result<bool, Refusal> {
     match column.values() {
         Values::List(ranges, items) => {

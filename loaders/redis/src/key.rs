@@ -1,8 +1,8 @@
 //! Keys: a pattern with columns in braces, escaped so that two rows never have one key by accident.
 //!
-//! In the text of a column, `%` and every sign of the pattern's own text that is neither a letter nor a digit are written as `%XX`; a
-//! null that equals other nulls is `%N`. Two columns have such a sign between them. So a key can be taken apart in one way
-//! only, and the keys of a target are told from those of any other of the same pattern.
+//! In the text of a column, `%` and every sign of the pattern's own text that is neither a letter nor a digit are written as `%XX`;
+//! a null that equals other nulls is `%N`. Two columns have such a sign between them. So a key can be taken apart in one way only,
+//! and the keys of a target are distinguished from those of any other of the same pattern.
 
 use arrow_schema::Schema;
 use arrowload_core::{Error, ErrorKind, Result};
@@ -52,7 +52,7 @@ fn refused(text: &str, why: &str) -> Error {
     .with("key", "key_pattern")
 }
 
-/// What stands before a column that is named as something else that a pattern may have.
+/// What is before a column that is named as something else that a pattern may have.
 const COLUMN: &str = "column:";
 
 /// The name of a column as a pattern has it.
@@ -251,13 +251,14 @@ impl KeyPattern {
         }
     }
 
-    /// Whether its keys can be told from those of others: they begin with text. Any key may begin with the value of a column.
+    /// Whether its keys can be distinguished from those of others: they begin with text. Any key may begin with the value of a
+    /// column.
     pub(crate) fn is_told_apart(&self) -> bool {
         let letter = |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii();
         self.start().iter().any(letter)
     }
 
-    /// Refuses a pattern whose keys cannot be told from those of others.
+    /// Refuses a pattern whose keys cannot be distinguished from those of others.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidOption`].
@@ -409,7 +410,7 @@ impl KeyPattern {
 }
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    // The last column may be followed by plain letters: then they stand at the end.
+    // The last column may be followed by plain letters: then they are at the end.
     let first = text
         .windows(wanted.len())
         .position(|window| window == wanted)?;

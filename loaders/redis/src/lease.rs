@@ -177,7 +177,7 @@ async fn is_alive(nodes: &mut Nodes, own: &Own, nonce: &str) -> Result<bool> {
     Ok(nodes.call(lease, &[b"EXISTS", lease]).await?.int() == Some(1))
 }
 
-/// Ends an entry of one's own.
+/// Ends an entry of your own.
 pub(crate) async fn leave(
     nodes: &mut Nodes,
     own: &Own,

@@ -38,7 +38,7 @@ pub(crate) struct Load {
 /// How what is staged comes into place.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Move {
-    /// Tells the keys of this attempt from those of others.
+    /// Distinguishes the keys of this attempt from those of others.
     pub(crate) nonce: String,
     pub(crate) structure: String,
     /// The one key, or none for all that are found.
@@ -246,9 +246,9 @@ impl Load {
 }
 
 /// The loads whose commit this process has sent without an answer, by their ledger key, with the time until which a record of
-/// theirs would be there; none if for ever.
+/// theirs would exist; none if for ever.
 ///
-/// Of these the absence of a record says that they did not commit. Of others it may say that the record has expired.
+/// The absence of a record says that they did not commit. Of others it may say that the record has expired.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Doubts(Arc<Mutex<HashMap<String, Option<Instant>>>>);
 
@@ -268,7 +268,7 @@ impl Doubts {
         self.lock().remove(&own.ledger);
     }
 
-    /// Whether a record of the load would be there still, if there ever was one.
+    /// Whether a record of the load would exist still, if there ever was one.
     pub(crate) fn would_be_there(&self, own: &Own) -> bool {
         let until = self.lock().get(&own.ledger).copied();
         until.is_some_and(|until| until.is_none_or(|until| Instant::now() < until))

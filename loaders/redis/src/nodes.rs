@@ -26,7 +26,7 @@ pub(crate) struct Topology {
     slots: Vec<u16>,
 }
 
-/// The slot of a key: of what stands in its first braces, if there is anything.
+/// The slot of a key: of what is in its first braces, if there is anything.
 pub(crate) fn slot(key: &[u8]) -> usize {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];
@@ -181,7 +181,7 @@ impl Nodes {
         self.connections.clear();
     }
 
-    /// Asks on every connection that has been used, none of which is made anew.
+    /// Asks on every connection that has been used, none of which is made again.
     pub(crate) async fn still_there(&mut self) -> Result<()> {
         for connection in self.connections.values_mut() {
             connection.ask(&[b"PING"]).await?;

@@ -13,7 +13,7 @@ pub(crate) struct Own {
     pub(crate) record: String,
     /// The generation that readers are to see.
     pub(crate) generation: String,
-    /// A hash: the attempts that are under way or were cut off. See [`Attempt`](crate::lease::Attempt).
+    /// A hash: the attempts that are in progress or were cut off. See [`Attempt`](crate::lease::Attempt).
     pub(crate) attempts: String,
     /// The record of the load.
     pub(crate) ledger: String,

@@ -51,7 +51,7 @@ pub(crate) struct Seen {
     pub(crate) generation: Option<String>,
     /// The record of the load that is asked about.
     pub(crate) load: Option<Load>,
-    /// Attempts that are under way or were cut off, by their nonce.
+    /// Attempts that are in progress or were cut off, by their nonce.
     pub(crate) attempts: Vec<(String, Attempt)>,
     /// Of what is watched: the server's clock, in seconds since 1970.
     pub(crate) now: i64,

@@ -154,7 +154,7 @@ fn parse_at(bytes: &[u8], depth: usize) -> Result<Option<(Reply, usize)>> {
                 items.push(item);
                 at += length;
             }
-            // Attributes stand before the reply that they are about.
+            // Attributes are before the reply that they are about.
             if mark == b'|' {
                 return Ok(
                     parse_at(&bytes[at..], depth - 1)?.map(|(reply, length)| (reply, at + length))

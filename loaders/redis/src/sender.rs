@@ -20,7 +20,7 @@ pub(crate) struct Sender {
     pub(crate) given: u64,
     /// Rows that the server acknowledged.
     pub(crate) taken: u64,
-    /// Rows that were there already, under `if_not_exists`.
+    /// Existing rows, under `if_not_exists`.
     pub(crate) idle: u64,
     /// Rows that were sent again to another node of the cluster.
     pub(crate) sent_again: u64,
@@ -159,7 +159,7 @@ impl Sender {
 
     /// Sends everything, and waits for every reply.
     pub(crate) async fn drain(&mut self) -> Result<()> {
-        // Following the cluster may send again, and so fill lanes anew.
+        // Following the cluster may send again, and so fill lanes again.
         loop {
             let filled = |lane: &Lane| !lane.filling.is_empty() || !lane.is_idle();
             let Some(index) = self.lanes.iter().position(filled) else {

@@ -229,7 +229,7 @@ impl LoadSession for RedisSession {
         self.sender.disconnect().await?;
         let counted = (self.sender.taken, self.sender.bytes, self.sender.rejected());
         let nodes = &mut self.sender.nodes;
-        // A server that was started anew may have lost what it had acknowledged; the connections would not be the same.
+        // A server that was started again may have lost what it had acknowledged; the connections would not be the same.
         nodes.still_there().await?;
         let commit = self.publication.commit(nodes, &self.request, counted);
         let commit = match commit.await {

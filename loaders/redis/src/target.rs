@@ -74,7 +74,7 @@ pub struct Target {
     pub(crate) pattern: KeyPattern,
     pub(crate) manner: Manner,
     pub(crate) rows: Rows,
-    /// Tells this attempt from all others.
+    /// Distinguishes this attempt from all others.
     pub(crate) nonce: String,
     /// What it has open while it runs, if anything.
     pub(crate) attempt: Option<Attempt>,

@@ -52,7 +52,7 @@ impl DataFusionConfig {
     }
 }
 
-/// `datafusion://path?key=value`: the path as it stands, relative unless it begins with a slash.
+/// `datafusion://path?key=value`: the path as it is, relative unless it begins with a slash.
 pub(crate) fn config_from_url(url: &str) -> Result<Map<String, Value>> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));

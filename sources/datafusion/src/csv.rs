@@ -25,7 +25,7 @@ struct CsvLayout {
 }
 
 impl CsvLayout {
-    /// How rows that are set aside are parsed again: with what was found about their file, as they stand there without it.
+    /// How rows that are set aside are parsed again: with what was found about their file, as they are there without it.
     fn again(&self) -> String {
         let (dialect, columns) = (&self.layout.dialect, &self.layout.columns);
         if self.layout.has_two_nulls() {

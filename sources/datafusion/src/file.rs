@@ -39,7 +39,7 @@ impl Store {
 pub(crate) struct DataFile {
     pub(crate) store: Store,
     pub(crate) meta: ObjectMeta,
-    /// Where it is on the disk, if it is there.
+    /// Where it is on the disk, if it exists.
     pub(crate) local: Option<PathBuf>,
     /// As its user knows it.
     shown: Arc<str>,

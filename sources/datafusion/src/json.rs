@@ -174,7 +174,7 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
 fn unfit(input: &Input, options: &json::Options) -> Result<Vec<String>> {
     let layout = json::sniff(input, options)?;
     if layout.format != json::Format::Ndjson && !input.is_whole() {
-        // Where the head of a document ends, it is no document.
+        // Where the head of a document ends, it is not a document.
         return Ok(options.declared.keys().cloned().collect());
     }
     let plain = json::Options {

@@ -55,7 +55,7 @@ impl fmt::Display for Kind {
 /// The endings that data files have, for messages.
 pub(crate) const ENDINGS: &str = "parquet, csv, tsv, json, ndjson, jsonl, arrow, feather, ipc, arrows; text also with .gz, .zst, .bz2, .xz, .lz4, .sz or .zip";
 
-/// The name of the table of a file: what stands before its ending.
+/// The name of the table of a file: what is before its ending.
 pub(crate) fn stem(name: &str) -> Option<String> {
     split(name).map(|(stem, _)| stem)
 }
@@ -91,7 +91,7 @@ const SHOWN: usize = 16;
 pub(crate) enum Opened {
     /// Text, with its first MiB.
     Text(Kind, Input),
-    /// A format that is no text; it is opened anew.
+    /// A format that is not text; it is opened again.
     Binary(Kind),
 }
 

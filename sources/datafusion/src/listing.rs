@@ -58,7 +58,7 @@ pub(crate) async fn list(
         let file = path.file_name()?.to_str()?;
         let is_alone = entries.iter().filter(|(other, _)| other == name).count() == 1
             && !tables.named.contains_key(name);
-        // Two files of one name are told apart by their endings.
+        // Two files of one name are distinguished by their endings.
         let called = match is_alone || stem(file).is_none() {
             true => name.clone(),
             false => file.to_owned(),

@@ -80,13 +80,13 @@ pub(crate) struct Looked {
     pub(crate) kind: Kind,
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Option<u64>,
-    /// Whether it was found to have a header, where nobody said so.
+    /// Whether it was found to have a header, if that was not declared.
     pub(crate) header: Option<bool>,
     /// How it is written, in a line.
     pub(crate) found: String,
-    /// What could not be read as it stands.
+    /// What could not be read as it is.
     pub(crate) notes: Vec<String>,
-    /// Those of the notes that say what is left out, though nobody said so.
+    /// Those of the notes that say what is left out, although it was not declared.
     pub(crate) left_out: Vec<String>,
     /// How to read it; none for a format that the engine itself reads.
     pub(crate) layout: Option<Arc<dyn Layout>>,

@@ -35,7 +35,7 @@ pub(crate) struct Places {
     pub(crate) storage_options: BTreeMap<String, Secret>,
 }
 
-/// Whether a file or folder is no data: `_SUCCESS`, `.crc`, `_delta_log`. A folder `_day=1` is.
+/// Whether a file or folder is not data: `_SUCCESS`, `.crc`, `_delta_log`. A folder `_day=1` is.
 pub(crate) fn is_hidden(name: &str) -> bool {
     name.starts_with('.') || (name.starts_with('_') && !name.contains('='))
 }
@@ -301,7 +301,7 @@ fn find_local(path: &Path, shown: &str, declared: bool) -> Result<Vec<DataFile>>
 /// The files that fit a pattern; and the folder above its first wild part.
 fn matching(path: &Path, shown: &str, declared: bool, found: &mut Vec<Found>) -> Result<PathBuf> {
     let whole = path.display().to_string();
-    // The folder that names are relative to is no part of the pattern.
+    // The folder that names are relative to is not part of the pattern.
     let (base, pattern) = match whole.strip_suffix(shown) {
         Some(base) => (base, shown),
         None => ("", whole.as_str()),
@@ -345,7 +345,7 @@ fn matching(path: &Path, shown: &str, declared: bool, found: &mut Vec<Found>) ->
     Ok(root)
 }
 
-/// Whether a pattern fits a name that is no data, and does not say it: `_delta_log`, for `**`.
+/// Whether a pattern fits a name that is not data, and does not say it: `_delta_log`, for `**`.
 fn is_foreign(name: &str, pattern: &str) -> bool {
     is_hidden(name) && !pattern.contains(name)
 }
@@ -523,7 +523,7 @@ pub(crate) fn without_parents(path: &Path) -> std::io::Result<PathBuf> {
     Ok(above.canonicalize()?.join(below))
 }
 
-/// What stands before the first wild part of a pattern; a folder whole.
+/// What is before the first wild part of a pattern; a folder whole.
 fn prefix(shown: &str) -> &str {
     match shown.find(['*', '?', '[']) {
         None => shown,

@@ -184,7 +184,7 @@ impl Reading {
         match batches.recv().await {
             Some(Ok(batch)) => Some((Ok(batch), Self::Runs(batches, worker))),
             Some(Err(error)) => Some((Err(external(error)), Self::Ended)),
-            // It has sent all, or broke down: rows that are missing are not passed over.
+            // It has sent all, or broke down: rows that are missing are not skipped.
             None => match worker.await {
                 Ok(()) => None,
                 Err(error) => Some((Err(external(from_join(error))), Self::Ended)),
@@ -252,7 +252,7 @@ impl Job {
         layout.read(&looked.file, &ask)
     }
 
-    /// What each wanted column is made of.
+    /// What each wanted column is made from.
     fn columns(&self, file: usize) -> Result<Columns> {
         let union = &self.reads.union;
         let mut projection: Vec<usize> = Vec::new();
@@ -295,7 +295,7 @@ impl Job {
     }
 }
 
-/// What a column of the answer is made of.
+/// What a column of the answer is made from.
 enum Part {
     /// A column of the file's batches.
     Own(usize),

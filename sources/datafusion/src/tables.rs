@@ -135,7 +135,7 @@ impl FileTables {
     ) -> Result<Vec<DataFile>> {
         let runtime = session.runtime_env();
         if let Some(place) = self.named.get(name) {
-            // What a table that is a call is made of.
+            // What a table that is a call is made from.
             let called = Called::parse(place);
             let file = called.as_ref().and_then(|called| called.files.first());
             let place = file.unwrap_or(place);
@@ -226,7 +226,8 @@ impl FileTables {
         })
     }
 
-    /// Says what could not be read as it stands, and warns of lines that are left out, though nobody said so: once for each file.
+    /// Says what could not be read as it is, and warns of lines that are left out, although it was not declared: once for each
+    /// file.
     fn warn(&self, union: &Union) {
         for looked in &union.files {
             let file = looked.file.shown();
@@ -455,7 +456,7 @@ impl Tables for FileTables {
             known.join(", ")
         };
         if self.only_named {
-            // The place of a file is no name of a table.
+            // The place of a file is not a name of a table.
             let names = known.iter().filter(|name| !name.contains(['/', '\\']));
             let names: Vec<&str> = names.map(String::as_str).collect();
             let message = format!(

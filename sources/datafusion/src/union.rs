@@ -22,9 +22,9 @@ pub(crate) type Places = Vec<Option<usize>>;
 pub(crate) struct Union {
     pub(crate) kind: Kind,
     pub(crate) files: Vec<Looked>,
-    /// The columns that stand in files, then those of their folders and names.
+    /// The columns that are in files, then those of their folders and names.
     pub(crate) schema: SchemaRef,
-    /// How many columns stand in files.
+    /// How many columns are in files.
     pub(crate) own: usize,
     /// For each file, which of its columns is which of the table's.
     pub(crate) places: Vec<Places>,
@@ -165,8 +165,8 @@ fn in_folder_and_file(name: &str, file: &DataFile) -> Error {
         .with("column", name)
 }
 
-/// The names of all columns, in the order in which they first stand, and where each file has them. What a folder says replaces a
-/// column of its files if that is asked for.
+/// The names of all columns, in the order in which they first occur, and where each file has them. A column of a folder replaces
+/// one of its files if an option asks for it.
 fn by_name(
     files: &[Looked],
     taken: &SchemaRef,

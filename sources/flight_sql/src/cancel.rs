@@ -6,7 +6,7 @@ use arrow_flight::{CancelFlightInfoRequest, FlightInfo};
 
 use crate::connect::Server;
 
-/// Cancels a query that is under way when it is dropped before [`done`](Self::done).
+/// Cancels a query that is in progress when it is dropped before [`done`](Self::done).
 #[derive(Debug)]
 pub(crate) struct CancelOnDrop {
     server: Arc<Server>,

@@ -223,7 +223,7 @@ impl Server {
             .map(|answer| answer.body))
     }
 
-    /// Where the rows of a command are, once the server has them; what is under way is cancelled if the caller goes.
+    /// Where the rows of a command are, once the server has them; what is in progress is cancelled if the caller goes.
     pub(crate) async fn info(
         self: &Arc<Self>,
         command: &arrow_flight::sql::Any,

@@ -75,7 +75,7 @@ pub(crate) fn from_flight(error: FlightError) -> Error {
     }
 }
 
-/// Bytes that are no Flight SQL.
+/// Bytes that are not Flight SQL.
 pub(crate) fn malformed(why: impl std::fmt::Display) -> Error {
     Error::new(
         ErrorKind::InvalidData,

@@ -199,7 +199,7 @@ async fn endpoint_rows(
                 .await
             };
             let outcome = outcome.await;
-            // Rows that were handed on cannot be taken back, so nothing is tried again after them.
+            // Rows that were passed on cannot be taken back, so nothing is tried again after them.
             let Err(error) = outcome else {
                 return Ok(Ok(()));
             };

@@ -1,4 +1,4 @@
-//! OAuth's client credentials: a token from another server, fetched anew before it runs out.
+//! OAuth's client credentials: a token from another server, fetched again before it runs out.
 
 use std::time::{Duration, Instant};
 
@@ -19,9 +19,9 @@ use crate::channel::Bytes;
 use crate::config::FlightSqlConfig;
 use crate::tls;
 
-/// A token is fetched anew so long before it runs out.
+/// A token is fetched again so long before it runs out.
 const EARLY: Duration = Duration::from_secs(30);
-/// A longer answer is no token.
+/// A longer answer is not a token.
 const LONGEST_ANSWER: usize = 1 << 20;
 
 type Asker =

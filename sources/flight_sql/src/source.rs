@@ -1,4 +1,4 @@
-//! The source, as the contract has it, and what only Flight SQL has.
+//! The source, as the trait requires, and what only Flight SQL has.
 
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ impl FlightSqlSource {
     /// Runs a query, and passes on the metadata that the application on the other side sends with its rows.
     ///
     /// # Errors
-    /// Whatever the server says.
+    /// Any error of the server.
     pub async fn stream(&self, query: &Query) -> Result<FlightStream> {
         statement::query(&self.server, query, None).await
     }

@@ -54,7 +54,7 @@ impl Transaction {
     /// Runs a statement of the transaction for its rows.
     ///
     /// # Errors
-    /// Whatever the server says.
+    /// Any error of the server.
     pub async fn query(&self, query: &Query) -> Result<BatchStream> {
         Ok(statement::query(&self.server, query, Some(&self.id))
             .await?
@@ -64,7 +64,7 @@ impl Transaction {
     /// Runs a statement of the transaction for its effect, and answers how many rows it changed, if the server knows.
     ///
     /// # Errors
-    /// Whatever the server says.
+    /// Any error of the server.
     pub async fn execute(&self, query: &Query) -> Result<Option<u64>> {
         statement::execute(&self.server, query, Some(&self.id)).await
     }
@@ -72,7 +72,7 @@ impl Transaction {
     /// Makes its changes last.
     ///
     /// # Errors
-    /// Whatever the server says. It is then not known whether the changes last if the connection broke.
+    /// Any error of the server. It is then not known whether the changes last if the connection broke.
     pub async fn commit(mut self) -> Result<()> {
         self.is_open = false;
         end(&self.server, self.id.clone(), EndTransaction::Commit).await
@@ -81,7 +81,7 @@ impl Transaction {
     /// Takes its changes back.
     ///
     /// # Errors
-    /// Whatever the server says.
+    /// Any error of the server.
     pub async fn rollback(mut self) -> Result<()> {
         self.is_open = false;
         end(&self.server, self.id.clone(), EndTransaction::Rollback).await

@@ -1,4 +1,4 @@
-//! A load that does not end well leaves everything as it was, and one that is under way is not seen.
+//! A load that does not end well leaves everything as it was, and one that is in progress is not seen.
 
 use std::time::Duration;
 

@@ -43,7 +43,7 @@ async fn repeated(context: &Context<'_>) -> CaseResult {
         "the first load reports {first:?}"
     );
     for _ in 0..2 {
-        // Each run connects anew.
+        // Each run connects again.
         let again = context
             .load(&spec, &batch)
             .await

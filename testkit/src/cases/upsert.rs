@@ -154,8 +154,8 @@ async fn composite(context: &Context<'_>) -> CaseResult {
     Ok(Verdict::Passed)
 }
 
-/// A column that the load lacks keeps its value in rows that are there, also where several rows of the load have their key, and is
-/// null in new ones.
+/// A column that the load lacks keeps its value in existing rows, also where several rows of the load have their key, and is null
+/// in new ones.
 async fn lacking(context: &Context<'_>) -> CaseResult {
     let target = context.target();
     let Some(spec) = upsert(context, &target, &["id"]) else {

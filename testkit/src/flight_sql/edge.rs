@@ -12,7 +12,7 @@ use super::service::Service;
 
 type Answer<T> = Result<Response<T>, Status>;
 
-/// What stands before the command of a query whose progress is asked for again.
+/// What is before the command of a query whose progress is asked for again.
 const ASKED: &[u8] = b"asked ";
 
 pub(super) struct Edge(pub(super) Service);

@@ -1,7 +1,7 @@
 //! A server for tests of MongoDB: an emulator of our own that speaks the wire protocol, or a deployment that is named by its URL.
 //!
 //! The emulator keeps collections in memory as raw bytes, so that documents of every kind, broken ones too, pass through a real
-//! socket; and it fails as a test says. It is no database: what it does not know it refuses.
+//! socket; and it fails as a test says. It is not a database: what it does not know it refuses.
 
 mod commands;
 mod pipeline;
@@ -98,7 +98,7 @@ impl MongoEmulator {
         Self::start_as(true)
     }
 
-    /// Starts one that stands alone: without transactions.
+    /// Starts one that is alone: without transactions.
     ///
     /// # Errors
     /// As [`start`](Self::start).

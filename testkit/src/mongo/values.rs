@@ -1,4 +1,4 @@
-//! The order and equality of BSON values, and the filters and updates made of them, as far as tests need them.
+//! The order and equality of BSON values, and the filters and updates made from them, as far as tests need them.
 
 use std::cmp::Ordering;
 

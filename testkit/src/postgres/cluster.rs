@@ -1,4 +1,4 @@
-//! A server's process and its folder: made, started, stopped, killed, started again, thrown away.
+//! A server's process and its folder: made, started, stopped, killed, started again, deleted afterwards.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -337,7 +337,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         let _ = self.guard.kill();
         let _ = self.guard.wait();
-        // At once, without writing anything: the data is thrown away.
+        // At once, without writing anything: the data is deleted afterwards.
         let _ = self.end("QUIT");
     }
 }

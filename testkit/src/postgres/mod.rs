@@ -1,4 +1,4 @@
-//! A PostgreSQL for tests: started in a folder that is thrown away, on a free port of loopback, or named by its URL.
+//! A PostgreSQL for tests: started in a folder that is deleted afterwards, on a free port of loopback, or named by its URL.
 //!
 //! It starts processes and gives URLs; the client is the test's own, or `psql`.
 
@@ -29,7 +29,7 @@ pub struct ThrowawayPostgres {
 static SHARED: Mutex<Option<Arc<ThrowawayPostgres>>> = Mutex::new(None);
 
 impl ThrowawayPostgres {
-    /// Starts a server of one's own: within a second, and as another user if this process is root's.
+    /// Starts a server of your own: within a second, and as another user if this process is root's.
     ///
     /// # Errors
     /// A sentence for a person: there are no programs, or they fail.

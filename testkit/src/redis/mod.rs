@@ -1,4 +1,4 @@
-//! A Redis for tests: started in a folder that is thrown away, on a free port of loopback, or named by its URL.
+//! A Redis for tests: started in a folder that is deleted afterwards, on a free port of loopback, or named by its URL.
 //!
 //! It starts processes and gives URLs; the client is the test's own, or `redis-cli`.
 
@@ -24,7 +24,7 @@ pub struct ThrowawayRedis {
 static SHARED: Mutex<Option<Arc<ThrowawayRedis>>> = Mutex::new(None);
 
 impl ThrowawayRedis {
-    /// Starts a server of one's own, with these lines added to its configuration.
+    /// Starts a server of your own, with these lines added to its configuration.
     ///
     /// # Errors
     /// A sentence for a person: there is no program, or it fails.
@@ -132,7 +132,7 @@ impl ThrowawayRedis {
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The same, for values that are no text.
+    /// The same, for values that are not text.
     ///
     /// # Errors
     /// As [`cli`](Self::cli).

@@ -1,4 +1,4 @@
-//! A server's process and its folder: made, started, killed, started again, thrown away.
+//! A server's process and its folder: made, started, killed, started again, deleted afterwards.
 
 use std::fs;
 use std::io::Write;

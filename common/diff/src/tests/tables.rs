@@ -1,4 +1,4 @@
-//! Tables of every type, made of numbers: what is equal on both sides is held otherwise on each.
+//! Tables of every type, made from numbers: what is equal on both sides is held otherwise on each.
 
 use std::sync::Arc;
 

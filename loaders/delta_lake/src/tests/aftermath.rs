@@ -41,7 +41,7 @@ const POINTS: [Point; 4] = [
     Point::Committing,
 ];
 
-/// The options of each mode, with a name; `there` says whether the table is there before.
+/// The options of each mode, with a name; `there` says whether the table exists before.
 fn modes() -> Vec<(&'static str, Value, bool)> {
     vec![
         ("create", json!({ "mode": "create" }), false),
@@ -106,7 +106,7 @@ fn new_rows() -> Vec<RecordBatch> {
     vec![rows(2..6), rows(6..9)]
 }
 
-/// A source that hands on one batch, and then stops too, if it is told to.
+/// A source that passes on one batch, and then stops too, if it is told to.
 fn source(stops: Option<Arc<Notify>>) -> BatchStream {
     let batches = stream::iter(new_rows().into_iter().map(Ok).enumerate());
     let batches = batches.then(move |(index, batch)| {

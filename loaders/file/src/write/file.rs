@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    /// Writes to something that is no disk, and says why that failed.
+    /// Writes to something that is not a disk, and says why that failed.
     async fn failure(to: File, layout: &Layout) -> Error {
         let (path, bytes) = (PathBuf::from("x"), Arc::<AtomicU64>::default());
         let written = match encoder(Output::file(to, Arc::clone(&bytes)), &path, layout) {

@@ -115,7 +115,7 @@ impl Catalog {
         Ok(location)
     }
 
-    /// What tells a table of this catalog from all others, however the catalog was named.
+    /// What distinguishes a table of this catalog from all others, however the catalog was named.
     pub(crate) fn identity(&self, table: &TableIdent) -> Option<String> {
         match self {
             Self::Sql(catalog) => catalog.identity(table),

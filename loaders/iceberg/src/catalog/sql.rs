@@ -226,7 +226,7 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     )
 }
 
-/// Whether the database is no catalog yet.
+/// Whether the database is not a catalog yet.
 fn has_no_tables(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else {
         return false;

@@ -1,7 +1,7 @@
 //! The walker: one pass over the bytes of a document, which appends each value to the array of its column.
 //!
 //! Documents of one collection mostly have their fields in one order. The walker expects each field where it was in the last
-//! document, and looks a name up only if another one stands there.
+//! document, and looks a name up only if another one is there.
 
 use std::sync::Arc;
 

@@ -25,7 +25,7 @@ pub(crate) struct Fault {
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum What {
-    /// The bytes are no valid document, whatever the types.
+    /// The bytes are not a valid document, whatever the types.
     Broken(String),
     /// A valid value that the column's type does not hold.
     Unfit(Kind),

@@ -74,7 +74,7 @@ fn misfit(field: &[u8], precision: u8, scale: i8) -> Wrong {
     ))
 }
 
-/// Integers that decimals are made of.
+/// Integers that decimals are made from.
 pub(super) trait Digits: Copy {
     const ZERO: Self;
     /// `None` if it overflows; so for the next.
@@ -159,7 +159,7 @@ impl Digits for i256 {
 /// The digits of a decimal of this precision and scale.
 ///
 /// # Errors
-/// If it is no number, or has more digits.
+/// If it is not a number, or has more digits.
 #[inline(always)]
 pub(super) fn decimal<D: Digits>(field: &[u8], precision: u8, scale: i8) -> Result<D, Wrong> {
     let numeric = finite(field)?;

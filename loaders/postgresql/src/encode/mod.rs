@@ -102,12 +102,12 @@ impl CopyEncoder {
         }
     }
 
-    /// What stands before the first row.
+    /// What is before the first row.
     pub fn header(&self) -> &'static [u8] {
         HEADER
     }
 
-    /// What stands behind the last row.
+    /// What is behind the last row.
     pub fn trailer(&self) -> &'static [u8] {
         const { &TRAILER }
     }

@@ -3,7 +3,7 @@
 use arrowload_core::{Error, ErrorKind, Listed, Listing, Param, Params, Query, Result};
 
 /// Columns, with what a load of a table's rows carries over, and what it leaves behind. Where the loads of a database are recorded
-/// is no table of the user's.
+/// is not a table of the user's.
 const COLUMNS: &str = "WITH tables AS MATERIALIZED (
     SELECT c.oid, nspname, relname, relkind, relispartition, relname = 'arrowload_loads' AS is_ledger,
       nspname = pg_catalog.current_schema() AS in_default, pg_catalog.obj_description(c.oid, 'pg_class') AS comment,

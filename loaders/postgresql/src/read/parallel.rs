@@ -133,7 +133,7 @@ pub(super) async fn parts(
         return Ok(None);
     };
     let parts = Parts { query, pages: 0 };
-    // What is no table has no pages, and the server says so.
+    // What is not a table has no pages, and the server says so.
     lease.run("SAVEPOINT arrowload_parts").await?;
     let plan = lease
         .simple_query(&format!(
@@ -189,7 +189,7 @@ struct Next {
 
 impl Shared {
     /// The next part's query, and where its batches go, which is told in the order of the parts; `None` if there is none, or nobody
-    /// reads any more. It waits while enough parts are under way.
+    /// reads any more. It waits while enough parts are in progress.
     async fn next(&self) -> Option<(String, mpsc::Sender<Result<RecordBatch>>)> {
         let mut next = self.next.lock().await;
         let (first, pages) = (next.first_page, self.parts.pages);
@@ -258,7 +258,7 @@ impl Reader {
                     None => self.part = None,
                 }
             }
-            // A task that ended early has said why, or has panicked: what it did not send must not be passed over.
+            // A task that ended early has said why, or has panicked: what it did not send must not be skipped.
             while let Some(ended) = self.tasks.try_join_next() {
                 ended_well(ended)?;
             }

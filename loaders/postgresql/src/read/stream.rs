@@ -1,4 +1,4 @@
-//! One answer under way: the messages of a `COPY`, or rows, into batches.
+//! One answer in progress: the messages of a `COPY`, or rows, into batches.
 
 use std::pin::Pin;
 

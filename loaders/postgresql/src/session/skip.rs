@@ -1,5 +1,5 @@
-//! Rows that the server refuses are set aside, and all others arrive: a COPY that fails is undone by a savepoint, and made
-//! anew around the row that the error names.
+//! Rows that the server refuses are set aside, and all others arrive: a COPY that fails is undone by a savepoint, and made again
+//! around the row that the error names.
 
 use arrow_array::RecordBatch;
 use arrowload_core::{Error, ErrorKind, Result};
@@ -14,7 +14,7 @@ const UNDO: &str = "ROLLBACK TO SAVEPOINT arrowload_rows";
 const UNDO_LAST: &str = "ROLLBACK TO SAVEPOINT arrowload_rows; RELEASE SAVEPOINT arrowload_rows";
 const RELEASE: &str = "RELEASE SAVEPOINT arrowload_rows";
 
-/// Where the search for rows that are refused stands, from batch to batch.
+/// Where the search for rows that are refused is, from batch to batch.
 pub(super) struct Skipping {
     /// How many rows the next COPY has at most: many while they are taken, few where rows are refused.
     reach: usize,
@@ -34,9 +34,9 @@ impl Skipping {
 impl PostgresqlSession {
     /// Copies a batch, but for the rows that the server refuses.
     ///
-    /// A row is set aside only if the server has refused it with all rows before it in the table that are to be there: as the
-    /// first or only one of a COPY, or named by an error, once the rows before it have been taken by themselves. An error
-    /// without a row, such as that of a foreign key, halves the next COPY.
+    /// A row is set aside only if the server has refused it with all rows before it in the table that are to exist: as the first or
+    /// only one of a COPY, or named by an error, once the rows before it have been taken by themselves. An error without a row,
+    /// such as that of a foreign key, halves the next COPY.
     pub(super) async fn copy_or_set_aside(
         &mut self,
         batch: &RecordBatch,

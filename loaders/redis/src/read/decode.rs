@@ -144,7 +144,7 @@ fn all(kind: &DataType, values: &[Option<Vec<u8>>]) -> Result<ArrayRef, String> 
     to(&texts, kind)
 }
 
-/// Vectors of floats, little end first.
+/// Vectors of floats, little-endian.
 fn vectors(item: &Field, size: i32, values: &[Option<Vec<u8>>]) -> Result<ArrayRef, String> {
     let count = usize::try_from(size).unwrap_or_default();
     macro_rules! read {

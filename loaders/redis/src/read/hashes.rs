@@ -37,7 +37,7 @@ impl Filter {
     }
 }
 
-/// A scan that is under way.
+/// A scan that is in progress.
 pub(super) struct Hashes {
     nodes: Leased,
     filters: Vec<Filter>,
@@ -93,7 +93,7 @@ impl Hashes {
         Ok(())
     }
 
-    /// The next keys and what a command says of each. The words of the command stand around the key.
+    /// The next keys and what a command says of each. The words of the command are around the key.
     async fn ask(
         &mut self,
         count: usize,

@@ -13,7 +13,7 @@ use crate::resp::Reply;
 
 /// More keys are not looked at. Where a wanted name has a beginning, only keys that begin so are.
 const MOST_KEYS: usize = 100_000;
-/// More patterns are not told apart: what comes then is put under its first part.
+/// More patterns are not distinguished: what comes then is put under its first part.
 const MOST_PATTERNS: usize = 1_000;
 
 /// Lists the patterns that keys fit, with their types and how many keys there are of each. The loader's own records are left out.

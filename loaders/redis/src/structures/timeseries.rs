@@ -21,7 +21,7 @@ pub(super) struct Timeseries {
     labels: Vec<(Vec<u8>, usize)>,
     retention: Option<String>,
     policy: &'static str,
-    /// The series that this load has created, or seen to be there, by the hash of their key.
+    /// The series that this load has created, or seen to exist, by the hash of their key.
     series: HashSet<u64>,
     words: Words,
 }

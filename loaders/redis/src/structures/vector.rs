@@ -1,4 +1,4 @@
-//! A hash whose lists of floats are binary, little end first, as vector search wants them.
+//! A hash whose lists of floats are binary, little-endian, as vector search wants them.
 
 use arrow_schema::Schema;
 use arrowload_core::Result;
