@@ -1,4 +1,4 @@
-//! The client: a source to query, connections to load into, and what is linked in.
+//! The client: a source to query, the connections to load into, and the registry of loaders and sources.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -152,7 +152,8 @@ impl Client {
         self.load(Input::stream(stream), Destination::new(loader, target))
     }
 
-    /// Loads batches that are in memory. All have one schema, which an empty list does not tell.
+    /// Loads batches that are in memory. All must have the same schema. The list must not be empty, because it would have no
+    /// schema.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidOption`] if there are no batches: use [`Client::load_stream`] to load no rows of a schema.
@@ -224,8 +225,9 @@ impl Client {
         Ok(self.load(input, to))
     }
 
-    /// Loads the rows of a dead-letter file to another place: nothing of the load that set them aside holds, but for its id, which is
-    /// made as for [`replay`](Self::replay) unless the destination has one. Rows that a query has set aside have no other place.
+    /// Loads the rows of a dead-letter file into another destination. Nothing of the load that set them aside is used, except its
+    /// id, which is made as for [`replay`](Self::replay) unless the destination has one. Rows that a query has set aside have no
+    /// other place.
     ///
     /// # Errors
     /// As for [`replay_reading`](Self::replay_reading).

@@ -1,5 +1,5 @@
-//! The loaders that a client is connected to: one for each set of connection keys, whatever the names that lead to them, so that
-//! loads share its connections.
+//! The connected loaders of a client: one for each set of connection keys, even if several connection names have the same keys,
+//! so that loads share connections.
 
 use std::collections::BTreeMap;
 use std::fmt;

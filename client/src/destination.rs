@@ -1,4 +1,4 @@
-//! Where a load goes, and how: its connection, mode and options, and what becomes of them before it runs.
+//! The destination of a load: its connection, mode and options, and how they are resolved before the load runs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl Destination {
         &self.target
     }
 
-    /// An id for the case that none is said.
+    /// The id to use if none is set.
     pub(crate) fn with_default_load_id(self, load_id: String) -> Self {
         match self.options.get("load_id") {
             Some(_) => self,

@@ -50,7 +50,7 @@ impl LoadBuilder {
     /// refused here, in the same words.
     ///
     /// # Errors
-    /// Whatever would stop the load before its first row; a column that cannot be held is said in the plan instead.
+    /// Whatever would stop the load before its first row; a column of an unsupported type is reported in the plan instead.
     pub async fn plan(self) -> Result<Plan> {
         let prepared = self.to.prepare(&self.client, Instant::now())?;
         let loader = prepared.connect(&self.client).await?;

@@ -1,5 +1,5 @@
-//! Rows that were set aside, loaded again: those that the store refused as they were, and those that could not be parsed by
-//! parsing their bytes again.
+//! Loads rows again that were set aside. Rows that the store refused are loaded as they are; for rows that could not be
+//! parsed, their bytes are parsed again.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -1,4 +1,5 @@
-//! Arrow types, as loaders ask about them: what is inside, what is around, and the same values under another name.
+//! Helpers for Arrow types: the types nested in a type, the type without its encoding, and arrays relabelled with an
+//! equivalent type.
 
 use std::mem::discriminant;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ pub fn list_item(data_type: &DataType) -> Option<&FieldRef> {
     }
 }
 
-/// Whether a type, or one at any depth inside of it, is such a one.
+/// Whether the test is true for a type, or for a type nested in it at any depth.
 pub fn holds(data_type: &DataType, such: &impl Fn(&DataType) -> bool) -> bool {
     such(data_type) || inside(data_type).any(|inside| holds(inside, such))
 }
@@ -87,7 +88,7 @@ pub fn map_fields(data_type: &DataType, map: impl Fn(&FieldRef) -> FieldRef) -> 
     }
 }
 
-/// The same values in a type that differs only in what is said of them: the names of fields inside of it, their metadata,
+/// The same values with a type that differs only in the description of its nested fields: their names, their metadata,
 /// whether they may be null, and the zone of instants.
 ///
 /// # Errors

@@ -34,7 +34,7 @@ pub struct ColumnChecksum {
 pub struct Checksums(Vec<ColumnChecksum>);
 
 impl Checksums {
-    /// Of no rows.
+    /// The checksums of no rows, to begin with.
     pub fn new(schema: &Schema) -> Self {
         let empty = |field: &arrow_schema::FieldRef| ColumnChecksum {
             column: field.name().clone(),
@@ -59,7 +59,7 @@ impl Checksums {
         Ok(())
     }
 
-    /// Takes rows out again that were added.
+    /// Removes rows that were added before.
     pub(crate) fn subtract(&mut self, other: Checksums) {
         for (ours, theirs) in self.0.iter_mut().zip(other.0) {
             ours.sum = ours.sum.wrapping_sub(theirs.sum);
@@ -74,7 +74,7 @@ impl Checksums {
 }
 
 const NULL: u64 = 0x9E37_79B9_7F4A_7C15;
-/// Seeds keep forms apart that could share bytes.
+/// Different seeds for canonical forms whose bytes could be equal.
 mod seed {
     pub(super) const BOOLEAN: u64 = 1;
     pub(super) const NUMBER: u64 = 2;

@@ -33,26 +33,26 @@ pub const REASON: &str = "_arrowload_reason";
 /// The column with the store's own error code, or null.
 pub const CODE: &str = "_arrowload_code";
 
-/// Takes rows that the store refuses. A clone takes them to the same file.
+/// Collects rows that the store refuses. Clones write to the same file.
 #[derive(Clone, Default)]
 pub struct Rejects(Option<Arc<Mutex<Writer>>>);
 
 struct Writer {
     folder: PathBuf,
-    /// What the name of the file begins with.
+    /// The beginning of the file's name.
     stem: String,
     schema: SchemaRef,
     out: Option<StreamWriter<BufWriter<NamedTempFile>>>,
-    /// What is not written yet.
+    /// Rows that are not written yet.
     waiting: Vec<RecordBatch>,
     rows: u64,
     /// Source rows that were set aside before a session saw them: their positions shift the session's row numbers.
     hidden: Vec<u64>,
-    /// Of the rows that a session saw, to be taken out of what it should hold.
+    /// The checksums of rows that a session saw and that were set aside: they are subtracted from the expected checksums.
     checksums: Checksums,
 }
 
-/// What a replay needs to know of the load that the rows come from.
+/// The load that the rows come from, as far as a replay needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetterOrigin {
@@ -79,7 +79,7 @@ pub struct DeadLetterOrigin {
 }
 
 impl DeadLetterOrigin {
-    /// Of the rows of a query that is not a load: nothing says where they go.
+    /// The origin of rows of a query that was not a load: there is no target.
     pub(crate) fn of_query() -> Self {
         Self {
             load_id: format!("query-{}", uuid::Uuid::now_v7().simple()),
@@ -144,7 +144,7 @@ const ORIGIN_KEYS: [&str; 5] = [
 ];
 
 impl Rejects {
-    /// Takes no rows: `on_error = fail`.
+    /// Accepts no rows: `on_error = fail`.
     pub fn none() -> Self {
         Self(None)
     }
@@ -258,7 +258,7 @@ impl Rejects {
         writer.write(rows, numbers, reason, None)
     }
 
-    /// Writes what was set aside, so that it does not hold the batches that it was part of any longer.
+    /// Writes the rows that were set aside, so that the batches that they were part of can be freed.
     pub(crate) fn flush(&self) -> Result<()> {
         self.writer().map_or(Ok(()), |mut writer| writer.flush())
     }
@@ -277,7 +277,7 @@ impl Rejects {
         self.writer().map_or(row, |writer| writer.source_row(row))
     }
 
-    /// Makes the file durable and puts it under its name, if there are rows.
+    /// Flushes the file to the disk and renames it to its final name, if there are rows.
     pub(crate) fn publish(&self) -> Result<Option<PathBuf>> {
         let Some(mut writer) = self.writer() else {
             return Ok(None);
@@ -304,7 +304,7 @@ impl Writer {
         let Some(out) = self.out.take() else {
             return Ok(None);
         };
-        // Its own name: two runs of one load, or an earlier one that did not come to its end, may have a file here.
+        // The name is unique, because two runs of one load, or an earlier run that was cut off, may have a file here.
         let unique = uuid::Uuid::now_v7().simple().to_string();
         let path = self.folder.join(format!("{}-{unique}.arrows", self.stem));
         let file = out
@@ -419,7 +419,8 @@ pub(crate) fn find_dead_letters(
     Some(folder.join(names.filter(ours).max()?))
 }
 
-/// What the names of a load's files begin with: its id, as far as it goes, and what tells it from the same id elsewhere.
+/// The beginning of the names of a load's files: its id, shortened if needed, and a hash that distinguishes it from the same id for
+/// another target.
 fn stem(load_id: &str, loader: &str, target: &str) -> String {
     let hash = xxhash_rust::xxh3::xxh3_64(format!("{load_id}\n{loader}\n{target}").as_bytes());
     format!("{}-{:08x}", file_name(load_id), hash >> 32)

@@ -1,4 +1,4 @@
-//! What a load means, in a form that is stored beside its `load_id`: so that an id that comes back for another load is refused.
+//! A digest of what a load does, which is stored with its `load_id`, so that the same id is refused for a different load.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,13 +9,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Error, ErrorKind, Input, KeySchema, LoadOptions, Result, Settings};
 
-/// The form's version; those of another version are not compared.
+/// The version of the format; definitions of different versions are not compared.
 const VERSION: &str = "1";
 
-/// The part that says what the rows are a part of.
+/// The part for [`Input::part_of`]: what the rows are a part of.
 const ORIGIN: &str = "origin";
 
-/// A digest of each part of what a load means: its rows (the query and its parameters), mode, keys, rule for null keys, schema
+/// A digest of each part of a load's definition: its rows (the query and its parameters), mode, keys, rule for null keys, schema
 /// evolution, and the loader's options that change what arrives. How it runs (batch sizes, parallelism, retries, timeout) is not
 /// part of it.
 ///
@@ -36,7 +36,7 @@ impl Definition {
         &self.0
     }
 
-    /// Of a load of these rows, which say what they are where that is known.
+    /// The definition of a load of these rows. If the input has a definition, it is included.
     pub(crate) fn of(
         input: &Input,
         load: &LoadOptions,

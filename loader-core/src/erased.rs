@@ -1,4 +1,5 @@
-//! The boxed twins of the typed contract: the only place where generic loaders and sources become objects.
+//! Type-erased versions of the traits for loaders and sources: the only place where generic types become
+//! trait objects.
 
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ pub(crate) trait DynLoader: Send + Sync {
     fn ping(&self) -> BoxFuture<'_, Result<()>>;
 }
 
-/// A target that was looked at, its plan, and the way on.
+/// A target that was resolved, its plan, and the next step: to begin the load.
 pub(crate) trait DynResolved: Send {
     fn plan(&self) -> &Plan;
     fn begin(

@@ -103,8 +103,8 @@ pub enum Retry {
 /// What went wrong, where, and what to do.
 ///
 /// The message is one sentence that says what to do where that is known. [`Error::with`] adds what was being worked on (`column`,
-/// `row`, `target`, …), [`Error::with_source`] the error beneath. `{}` prints message and context on one line, and what happened to
-/// the target where a load failed; `{:#}` adds the chain of causes.
+/// `row`, `target`, …), [`Error::with_source`] the error that caused it. `{}` prints message and context on one line, and what
+/// happened to the target where a load failed; `{:#}` adds the chain of causes.
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 
@@ -122,7 +122,7 @@ struct Inner {
 }
 
 impl Error {
-    /// An error that is not worth repeating.
+    /// An error for which a retry does not help.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -162,7 +162,7 @@ impl Error {
         self
     }
 
-    /// Counts the row again, for an outer level that counts otherwise.
+    /// Replaces the row's number, for an outer level that counts rows differently.
     pub(crate) fn moved_to_row(mut self, row: u64) -> Self {
         self.0.row = Some(row);
         self
@@ -187,13 +187,13 @@ impl Error {
         self
     }
 
-    /// Marks it as worth repeating.
+    /// Marks it as transient: a retry may help.
     #[must_use]
     pub fn transient(self) -> Self {
         self.with_retry(Retry::Transient { after: None })
     }
 
-    /// Sets whether it is worth repeating.
+    /// Sets whether a retry may help.
     #[must_use]
     pub fn with_retry(mut self, retry: Retry) -> Self {
         self.0.retry = retry;
@@ -241,12 +241,12 @@ impl Error {
         self.0.aftermath
     }
 
-    /// Whether it is worth repeating.
+    /// Whether a retry may help, and when.
     pub fn retry(&self) -> Retry {
         self.0.retry
     }
 
-    /// Whether it is worth repeating, as a yes or no.
+    /// Whether a retry may help.
     pub fn is_transient(&self) -> bool {
         matches!(self.0.retry, Retry::Transient { .. })
     }

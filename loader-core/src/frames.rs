@@ -1,5 +1,5 @@
-//! The texts of other libraries' errors without the frames of backtraces, which some write into them where `RUST_BACKTRACE` is set:
-//! whoever reads an error of a load is not a developer of those.
+//! Removes backtraces from the texts of other libraries' errors. Some libraries add them if `RUST_BACKTRACE` is set, but they do
+//! not help the user of a load.
 
 /// A text without the frames in it.
 pub(crate) fn without_frames(text: String) -> String {

@@ -1,4 +1,4 @@
-//! What a load keeps for its target, and what a load that failed may have left there.
+//! The guarantees of a load for its target, and what a failed load may have left there.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::{Atomicity, Capabilities, Error, ErrorKind, Result};
 
-/// What holds for this target, mode and options: decided when the target is
-/// [resolved](crate::DataLoader::resolve), and at most as wide as the loader's [`Capabilities`].
+/// What is guaranteed for this target, mode and options: decided when the target is [resolved](crate::DataLoader::resolve),
+/// and at most as wide as the loader's [`Capabilities`].
 ///
 /// The pipeline acts on it, and the plan, the report and every message about a failed load are made from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -30,7 +30,7 @@ pub struct Guarantees {
 }
 
 impl Guarantees {
-    /// The most that these capabilities allow, with one connection.
+    /// The strongest guarantees that these capabilities allow, with one connection.
     pub const fn of(capabilities: &Capabilities) -> Self {
         Self {
             atomicity: capabilities.atomicity,

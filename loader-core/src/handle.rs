@@ -1,4 +1,4 @@
-//! Connected loaders and sources, as the client holds them.
+//! Handles of connected loaders and sources, which the client keeps.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a source can be asked to list of itself.
+//! What a source can list: catalogs, schemas, tables, columns and so on.
 
 /// What is listed, and of which part of the source. Patterns are those of SQL's LIKE: `%` stands for any characters, `_` for one.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! The contract of a loader: what an author implements, in the order in which it is called.
+//! The traits of a loader, which its author implements. The methods are in the order in which they are called.
 
 use std::future::Future;
 
@@ -36,7 +36,7 @@ pub trait DataLoader: Sized + Send + Sync + 'static {
     /// Environment variables that the store's own tools read, each with the connection key it sets. The key `url`
     /// stands for a whole URL, taken only if its scheme is one of [`URL_SCHEMES`](Self::URL_SCHEMES).
     const ENVIRONMENT: &'static [(&'static str, &'static str)] = &[];
-    /// The most that it can keep for any target. A plan may narrow it.
+    /// The most that it can guarantee for any target. A plan may narrow it.
     const CAPABILITIES: Capabilities;
 
     /// How to connect. Denies unknown fields; its doc comments are the reference documentation.
@@ -63,7 +63,7 @@ pub trait DataLoader: Sized + Send + Sync + 'static {
         request: &LoadRequest<Self::Options>,
     ) -> impl Future<Output = Result<Self::Resolved>> + Send;
 
-    /// Says what [`begin`](Self::begin) would do with what was resolved. No I/O. Start from [`Plan::of`], and narrow its
+    /// Says what [`begin`](Self::begin) would do with the resolved target. No I/O. Start from [`Plan::of`], and narrow its
     /// [guarantees](crate::Guarantees) to what is true of this target, mode and options.
     fn plan(request: &LoadRequest<Self::Options>, resolved: &Self::Resolved) -> Plan;
 
@@ -95,9 +95,9 @@ pub trait DataLoader: Sized + Send + Sync + 'static {
         async { Ok(None) }
     }
 
-    /// Did the load with this id commit to this target? A question: it changes nothing, and finishes nothing. Must be answered
-    /// truly if [`load_ids`](Capabilities::load_ids) is declared: it decides whether rows are written again. The receipt holds
-    /// the definition and the mark that were recorded.
+    /// Did the load with this id commit to this target? This is only a query: it changes nothing, and completes nothing. The
+    /// answer must be correct if [`load_ids`](Capabilities::load_ids) is declared: it decides whether rows are written again. The
+    /// receipt holds the definition and the mark that were recorded.
     fn find_load(
         &self,
         target: &str,
@@ -143,8 +143,8 @@ pub trait LoadSession: Sized + Send + 'static {
     /// Name the row with [`Error::at_row`] where it is known.
     fn write(&mut self, batch: &RecordBatch) -> impl Future<Output = Result<()>> + Send;
 
-    /// Brings everything that was written into the store, still unseen, and says how many rows the store acknowledged.
-    /// If that number is not what was sent, the load ends here.
+    /// Brings everything that was written into the store, not yet visible, and returns how many rows the store acknowledged. If
+    /// this is not the number of rows that was sent, the load ends here.
     fn prepare(&mut self) -> impl Future<Output = Result<Prepared>> + Send;
 
     /// Recomputes each column's checksum from what the store holds, after [`prepare`](Self::prepare), in the order of
@@ -175,7 +175,7 @@ pub trait LoadSession: Sized + Send + 'static {
 pub struct LoadRequest<O> {
     /// A permanent id, recorded with the data, so that repeating the load is harmless.
     pub load_id: String,
-    /// What the load means, recorded with the `load_id`: an id that comes back with another one is refused.
+    /// The definition of the load, recorded with the `load_id`: the same id with another definition is refused.
     pub definition: Option<Definition>,
     /// The high-water mark of an incremental load, recorded with the `load_id` in the same commit.
     pub mark: Option<Mark>,
@@ -188,8 +188,8 @@ pub struct LoadRequest<O> {
     pub load: LoadOptions,
     /// The loader's own options.
     pub options: O,
-    /// How many destinations of the same run are loaded by this connection at the same time, this one counted: what the
-    /// connection can do at once is for all of them.
+    /// How many destinations of the same run use this connection at the same time, including this one: they share what the
+    /// connection can do at once.
     pub destinations: usize,
 }
 

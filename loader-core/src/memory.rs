@@ -1,7 +1,7 @@
-//! The reference implementation: a store in this process's memory, with every mode and every promise.
+//! The reference implementation: a store in this process's memory, with every mode and every guarantee.
 //!
-//! It is what the documentation's examples load into, what the conformance suite is tried on first, and a place to look
-//! up how a promise is meant. Stores are found by name, so that a loader and a source meet in one.
+//! It is what the documentation's examples load into, what the conformance suite is tried on first, and a place to look up what
+//! a guarantee means. Stores are found by name, so that a loader and a source can use the same one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -162,7 +162,7 @@ fn recorded_as<O>(request: &LoadRequest<O>) -> (String, String) {
     (request.target.clone(), request.load_id.clone())
 }
 
-/// How the columns of a load fill the table as it will be.
+/// How the columns of a load fill the columns that the table will have.
 fn resolve(request: &LoadRequest<MemoryOptions>, table: Option<&Table>) -> Result<ColumnMapping> {
     let create = request.must_create(table.is_some())?;
     let evolve = request.load.schema_evolution;
@@ -315,7 +315,7 @@ fn widen(
         .collect()
 }
 
-/// What an upsert makes of a table.
+/// A table after an upsert, and the counts.
 struct Merged {
     batches: Vec<RecordBatch>,
     counts: KeyCounts,
@@ -323,8 +323,8 @@ struct Merged {
     deleted: u64,
 }
 
-/// Old rows and new ones, of which the last with equal keys stays, in the place of the first. Columns that are not `loaded` keep
-/// what the first has in them.
+/// Merges old rows with new ones. Of rows with equal keys the last one stays, at the position of the first. Columns that are not
+/// `loaded` keep what the first has in them.
 fn merge(
     schema: &SchemaRef,
     old: &[RecordBatch],

@@ -1,4 +1,4 @@
-//! The options that every load shares, and the closed split of keys between connection, load and loader.
+//! The options that every load shares, and how keys are split into those of the connection, of every load, and of the loader.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -401,7 +401,7 @@ pub struct SplitSettings {
     pub options: Settings,
 }
 
-/// Sorts keys; one that nobody knows is an error that names it, the nearest known key, and the list.
+/// Sorts keys. An unknown key is an error that names it, the most similar known key, and all known keys.
 pub(crate) fn split(
     what: &str,
     settings: Settings,

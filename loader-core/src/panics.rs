@@ -1,4 +1,5 @@
-//! Panics of sources, loaders and the libraries below them: errors with a kind, never the end of the program.
+//! Turns panics of sources, loaders and the libraries below them into errors, so that they never end the
+//! program.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -9,7 +10,7 @@ use crate::{Error, ErrorKind, Result};
 
 /// Runs something of a loader or source, and turns a panic into an error.
 ///
-/// What panicked is not used again, but for giving it up.
+/// Whatever has panicked is not used again, except to drop it.
 pub(crate) async fn caught<T>(who: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(outcome) => outcome,

@@ -166,7 +166,8 @@ impl Plan {
             .with("target", &self.target))
     }
 
-    /// Refuses what was asked for and does not hold for this target: a net below the loader's own refusals, which say why.
+    /// Refuses options that are not guaranteed for this target. The loader itself should refuse them before, with a reason; this
+    /// is a safety net.
     pub(crate) fn check_request<O>(
         &self,
         request: &LoadRequest<O>,
@@ -214,7 +215,7 @@ impl Plan {
         }
     }
 
-    /// Refuses plans of one run of which two are of one target.
+    /// Refuses the plans of one run if two of them have the same target.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidOption`], naming the target.
@@ -310,7 +311,7 @@ pub struct TargetColumn {
     pub name: String,
     /// Its type in the store's words.
     pub target_type: String,
-    /// The Arrow type whose every value it holds exactly, and that holds every value of it; `None` where there is none.
+    /// The Arrow type that has exactly the same values as the column's type; `None` if there is none.
     #[serde(skip)]
     pub data_type: Option<DataType>,
     /// Whether it may be null.
@@ -318,7 +319,7 @@ pub struct TargetColumn {
 }
 
 impl TargetColumn {
-    /// A column that may be null, of an Arrow type.
+    /// A nullable column of an Arrow type.
     pub fn new(
         name: impl Into<String>,
         target_type: impl Into<String>,

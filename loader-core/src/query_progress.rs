@@ -1,14 +1,14 @@
-//! How far a query is before its first rows come: a word from the source to the caller.
+//! The progress of a query before its first rows, from the source to the caller.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Takes what a source says of a query that it has begun. Clones are one handle, across tasks too; it comes with the
+/// A source reports the progress of its query here. Clones are one handle, across tasks too; it comes with the
 /// [`Query`](crate::Query).
 #[derive(Debug, Clone)]
 pub struct QueryProgress(Arc<AtomicU64>);
 
-/// The bits that stand for nothing said yet.
+/// The value for: nothing reported yet.
 const NOTHING: f64 = -1.0;
 
 impl Default for QueryProgress {

@@ -1,4 +1,4 @@
-//! What a load and a source tell each other about one reading of the rows: it comes to the source with the query.
+//! What a load and a source tell each other about one run of a query. The source gets it with the query.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,11 +15,11 @@ use crate::{DeadLetterOrigin, Error, ErrorKind, QueryProgress, Rejects, Result};
 pub struct Reading {
     /// Takes how far the engine is, before the first rows.
     pub progress: QueryProgress,
-    /// The types of the target's columns, where it is there: what has to find types, such as a reader of CSV, takes these for the
-    /// columns of the same names, as far as the values fit them.
+    /// The types of the target's columns, if the target exists. A source that infers types, such as a reader of CSV, uses them
+    /// for columns of the same names, if the values fit them.
     pub types: Option<SchemaRef>,
-    /// Types must be proved on every value before the source answers: the target cannot take back what it was given under a type
-    /// that a later value disproves.
+    /// Types must be checked on every value before the source answers, because the target cannot remove rows that were written
+    /// before a later value turned out not to fit.
     pub prove: bool,
     /// Takes rows that cannot be parsed.
     pub unparsed: Unparsed,
@@ -104,7 +104,7 @@ pub struct UnparsedRow<'a> {
 const MOST_BYTES_WAITING: usize = 1 << 20;
 
 impl Unparsed {
-    /// Takes rows to these files.
+    /// Writes rows to these files.
     pub(crate) fn to(files: Vec<Rejects>) -> Self {
         Self(files.into())
     }

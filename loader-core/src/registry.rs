@@ -1,4 +1,4 @@
-//! What is linked in: descriptors of loaders and sources, found by name or URL scheme.
+//! The registry of the loaders and sources that are linked in: their descriptors, found by name or URL scheme.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -395,7 +395,7 @@ fn not_found<'a>(
     Error::new(kind, message).with_source(not_linked())
 }
 
-/// What a programmer has to do, whom the users of a program need not hear of: the cause of an error.
+/// Advice for programmers, as the cause of an error, because users of a program do not need it.
 pub fn not_linked() -> Error {
     let message = "a program has what it links in: switch on the cargo feature, or name the crate with `use … as _;`";
     Error::new(ErrorKind::Unsupported, message)

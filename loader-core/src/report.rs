@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{ColumnChecksum, Definition, Guarantees, Mark, Mode, Phase};
 
-/// How the rows of an `upsert` met the existing rows.
+/// How many rows an `upsert` has inserted, updated and so on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct KeyCounts {
     /// Rows whose keys were new.

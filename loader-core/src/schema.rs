@@ -1,4 +1,4 @@
-//! How the columns of a load meet the columns of a target: by name, with missing ones null and new ones added.
+//! Maps the columns of a load to the columns of a target: by name, with missing ones null and new ones added.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Keys and values with the place each came from, fitted to a schema and parsed into typed configs.
+//! Keys and values with the layer each came from. They are converted by a schema and parsed into typed configs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -101,7 +101,7 @@ impl Settings {
         }
     }
 
-    /// Lays other settings over these: theirs win.
+    /// Adds other settings, which override these.
     pub fn overlay(&mut self, other: Settings) {
         if other.names_keys() {
             self.0.retain(|key, _| !is_keys(key));
@@ -109,7 +109,7 @@ impl Settings {
         self.0.extend(other.0);
     }
 
-    /// Lays other settings under these: ours win.
+    /// Adds other settings for keys that are not set here.
     pub fn underlay(&mut self, mut other: Settings) {
         std::mem::swap(self, &mut other);
         self.overlay(other);
@@ -354,8 +354,8 @@ impl KeySchema {
         }
     }
 
-    /// Fits text to the type that the key asks for, and a number to text; anything else stays, to be refused by the
-    /// parser if it does not fit.
+    /// Converts text to the type that the key needs, and a number to text. Anything else is left as it is: the parser refuses it
+    /// if it does not fit.
     pub fn fit(&self, key: &str, value: &Value) -> Value {
         let Some(property) = self.property(key) else {
             return value.clone();

@@ -1,4 +1,4 @@
-//! The bytes that rows take, whatever larger buffers they are a slice of.
+//! The memory size of rows, also if they are slices of larger buffers.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{ByteViewType, RunEndIndexType};

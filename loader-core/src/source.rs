@@ -1,4 +1,4 @@
-//! The contract of a source: what an author implements so that an engine can be queried.
+//! The trait of a source, which its author implements so that an engine can be queried.
 
 use std::future::Future;
 

@@ -14,8 +14,8 @@ use crate::panics::panicked;
 
 /// A schema, known before the first batch, and the batches that follow it.
 ///
-/// Every batch has the schema that was announced; the pipeline checks it. Dropping the stream cancels the query. A panic of what
-/// makes the batches is an error of kind [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected), and ends the stream.
+/// Every batch has the schema that was announced; the pipeline checks it. Dropping the stream cancels the query. A panic while a
+/// batch is made is an error of kind [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected), and ends the stream.
 pub struct BatchStream {
     schema: SchemaRef,
     expected_rows: Option<u64>,

@@ -1,4 +1,5 @@
-//! How names of tables are in a target, so that no name of a source can lead anywhere else than to a target of its own.
+//! Inserts table names into a target template, quoted or encoded so that each name of a source gives its own target and cannot
+//! point anywhere else.
 
 use serde::Serialize;
 
@@ -12,9 +13,9 @@ pub enum TargetNames {
     /// A target is one name, whatever characters it has.
     #[default]
     Plain,
-    /// Dots part a target, and a part that holds a dot or a quote is in double quotes.
+    /// Dots separate the parts of a target, and a part that contains a dot or a quote is in double quotes.
     Quoted,
-    /// Dots part a target, and no part can hold one.
+    /// Dots separate the parts of a target, and no part can contain a dot.
     Dotted,
     /// A target is a path or a URL: names are percent-encoded where they would be more than one file's or folder's name.
     Path,
@@ -61,7 +62,7 @@ fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidOption, message)
 }
 
-/// Takes a template apart.
+/// Splits a template into pieces.
 fn pieces<'a>(template: &'a str, names: &[(&str, &'a str)]) -> Result<Vec<Piece<'a>>> {
     let (mut pieces, mut rest) = (Vec::new(), template);
     while let Some(at) = rest.find(['{', '}']) {

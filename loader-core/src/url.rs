@@ -1,4 +1,4 @@
-//! Connection URLs, taken apart without ever showing a password.
+//! Parses connection URLs, without ever showing a password.
 
 use std::net::Ipv6Addr;
 
@@ -9,8 +9,9 @@ use crate::{Error, ErrorKind, Result, Secret};
 
 /// A connection URL: `scheme://user:password@host:port,host:port/path?key=value`, with its escapes undone.
 ///
-/// A character of the password that should have been escaped would end it, and send the rest of it somewhere: to the DNS
-/// as a host, or into a message as a database. So an `@`, `#`, `/`, `?` or `%` that may be one is refused.
+/// A character of the password that should have been escaped would end the password, and the rest of it would leak: to the
+/// DNS as a host, or into a message as a database. So an `@`, `#`, `/`, `?` or `%` that may belong to a password is
+/// refused.
 ///
 /// ```
 /// let url = arrowload_core::ConnectionUrl::parse("redis://ann:p%40ss@a:7000,[::1]/0?tls=true")?;
@@ -148,8 +149,8 @@ fn has_unescaped(rest: &str) -> bool {
         Some((authority, path)) => (authority, Some(path)),
         None => (place, None),
     };
-    // An `@` in the value of a parameter is that of a user or an address, if the URL has a path before it. A password that
-    // looks so all the same is taken for a parameter that no store knows, and refused before anything is sent.
+    // An `@` in the value of a parameter belongs to a user or an address, if the URL has a path before it. If it is a
+    // password after all, it is read as a parameter that no store knows, and refused before anything is sent.
     let is_value = |pair: &str| match pair.split_once('=') {
         Some((key, _)) => key
             .bytes()

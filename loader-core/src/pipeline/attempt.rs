@@ -1,4 +1,4 @@
-//! One attempt at one destination, from the look at its target to the receipt.
+//! One attempt at one destination, from resolving its target to the receipt.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,7 +21,7 @@ use crate::{
     Verify, keys, looks_secret,
 };
 
-/// What is after a part of an attempt.
+/// The result of a step of an attempt.
 pub(super) enum Step<T> {
     /// The load is in the target.
     Done(Box<LoadReport>),
@@ -38,7 +38,7 @@ pub(super) struct Attempt<'a> {
     session: Box<dyn DynSession>,
 }
 
-/// A load of which everything is in the store, and nothing published by us.
+/// A load whose rows are all in the store, but not published yet.
 pub(super) struct PreparedLoad<'a> {
     attempt: Attempt<'a>,
     acknowledged: u64,
@@ -48,8 +48,8 @@ pub(super) struct PreparedLoad<'a> {
 pub(super) type Stop<'a> = Option<&'a CancellationToken>;
 
 impl<'a> Attempt<'a> {
-    /// Looks at the target, refuses what cannot be held, and begins; again, if that failed for a while. The rows are not touched
-    /// yet, so this also serves input that can be read only once.
+    /// Resolves the target, refuses columns of unsupported types, and begins; retries after transient errors. The rows are not
+    /// touched yet, so this also serves input that can be read only once.
     pub(super) async fn begin(
         meter: &'a Meter<'a>,
         schema: SchemaRef,
@@ -98,7 +98,7 @@ impl<'a> Attempt<'a> {
         sink.spec.load.batch_size(preferred)
     }
 
-    /// Writes every batch, and proves that the store has every row.
+    /// Writes every batch, and verifies that the store has every row.
     pub(super) async fn prepare(mut self, feed: Feed, stop: Stop<'_>) -> Result<PreparedLoad<'a>> {
         let (meter, sink) = (self.meter, self.meter.sink);
         let written = {
@@ -278,13 +278,13 @@ impl PreparedLoad<'_> {
     }
 }
 
-/// The error of a load that has no row, and is to be refused then.
+/// The error for a load without rows under `refuse_empty`.
 pub(super) fn without_rows() -> Error {
     let message = "the load has no row to write, and `refuse_empty` is set";
     Error::new(ErrorKind::LimitExceeded, message)
 }
 
-/// Takes an error for what it is: one that ends the run of this destination stops the others, under `fail_fast`.
+/// Under `fail_fast`, an error that ends the run of this destination stops the others.
 pub(super) fn failed(sink: &Sink<'_>, stop: Stop<'_>, error: Error) -> Error {
     if let Some(stop) = stop
         && is_final(sink, &error)
@@ -304,7 +304,7 @@ async fn unless_stopped<T>(stop: Stop<'_>, work: impl Future<Output = Result<T>>
     }
 }
 
-/// Reports meanwhile how far the load is, as long as nothing else does.
+/// Reports the progress of the load while the work runs, if nothing else does.
 async fn ticking<T>(meter: &Meter<'_>, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     loop {
@@ -322,8 +322,8 @@ async fn give_up(session: Box<dyn DynSession>, sink: &Sink<'_>) {
     }
 }
 
-/// Under a type that a later value disproves, a target that cannot take rows back would hold some of them: the whole input is
-/// proved before the first.
+/// If a later value does not fit an inferred type, the load starts again. A target that cannot remove rows would keep some of
+/// the first attempt. For such a target the types are checked on the whole input before the first row is written.
 fn prove_first(sink: &Sink<'_>, guarantees: &Guarantees, reading: &Reading) -> Result<()> {
     if guarantees.atomicity == Atomicity::Load || reading.prove || !reading.found.is_sampled() {
         return Ok(());
@@ -375,7 +375,7 @@ fn origin(sink: &Sink<'_>) -> DeadLetterOrigin {
     }
 }
 
-/// What was found before the commit: rows acknowledged, and checksums that are equal.
+/// What was verified before the commit: rows acknowledged, and checksums that are equal.
 type Proof = (u64, Option<Vec<ColumnChecksum>>);
 
 /// The rows that the source gave, that were handed over, and that the store acknowledged are the same number.

@@ -1,4 +1,5 @@
-//! The source's half of the pipeline: a task that polls the query, checks each batch, and sends each destination what it wants.
+//! The source's half of the pipeline: a task that polls the query, checks each batch, and sends it to each destination in the
+//! batch size that it wants.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The rows of a load: a query, a stream, batches in memory, a dead-letter file, and what is done to them on the way.
+//! The rows of a load: a query, a stream, batches in memory or a dead-letter file, and the operators that transform them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ type FindSchema = dyn Fn(Reading) -> BoxFuture<'static, Result<SchemaRef>> + Sen
 
 type Opening = BoxFuture<'static, Result<BatchStream>>;
 
-/// Something that is done to rows between source and store: columns renamed, cast or masked, rows filtered or deduplicated.
+/// A transformation of rows between source and store: columns renamed, cast or masked, rows filtered or deduplicated.
 pub trait Operator: Send + Sync + 'static {
     /// What distinguishes it from other operators, with its parameters: a part of the definition of a load.
     fn definition(&self) -> String;
@@ -153,7 +153,7 @@ impl Input {
         self
     }
 
-    /// These rows behind an operator.
+    /// These rows, transformed by an operator.
     #[must_use]
     pub fn through(self, operator: impl Operator) -> Self {
         let definition = self
@@ -235,7 +235,7 @@ fn read_already() -> Error {
     Error::new(ErrorKind::Unexpected, message)
 }
 
-/// Columns under other names.
+/// An operator that renames columns.
 #[derive(Debug, Clone)]
 pub struct Rename(Vec<(String, String)>);
 

@@ -1,4 +1,4 @@
-//! The one load pipeline: query, look, write, prove, commit, report.
+//! The load pipeline: query, resolve, write, verify, commit, report.
 //!
 //! Source and sinks run as tasks joined by bounded channels, so that decoding the next batch overlaps writing this one, and
 //! memory stays bounded by the depth of the channels times the bytes of a batch.
@@ -54,8 +54,8 @@ pub struct LoadSpec {
     pub mark: Option<Mark>,
     /// The name of the connection, for dead letters.
     pub connection: Option<String>,
-    /// Whether the connection, or a part of it, has no name: it was a URL, or given with the load. Dead letters keep none of
-    /// that, so that who replays them has to say it again.
+    /// Whether the connection, or a part of it, has no name: it was a URL, or given with the load. Dead-letter files do not keep
+    /// it, so whoever replays them has to give it again.
     pub connection_is_inline: bool,
     /// When the load began, if something, such as connecting, came before the pipeline: its time counts too.
     pub started: Option<Instant>,
@@ -143,7 +143,7 @@ pub async fn load_all(
     Ok(ended.map(|(sink, outcome)| sink.end(outcome)).collect())
 }
 
-/// What is to become of each destination, or what is refused before any I/O.
+/// The sink of each destination, or an error for what is refused before any I/O.
 fn sinks<'a>(destinations: &[Destination<'a>], input: &Input) -> Result<Vec<Sink<'a>>> {
     let of = |(index, one): (usize, &Destination<'a>)| {
         one.spec.check(&one.loader.descriptor)?;

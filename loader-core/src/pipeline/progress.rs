@@ -1,4 +1,5 @@
-//! Counts what passes, and tells it: to a callback, to the log at intervals, and to the report.
+//! Counts rows and bytes, and reports them: to a callback, to the log at intervals, and in the
+//! report.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,14 +32,14 @@ pub(crate) struct Meter<'a> {
     settled: Mutex<Settled>,
 }
 
-/// What is before the commit begins.
+/// What is known when the commit begins.
 #[derive(Default)]
 pub(crate) struct Settled {
     /// The file of the rows that were set aside.
     pub(crate) dead_letters: Option<PathBuf>,
     /// The file of the rows that could not be parsed.
     pub(crate) unparsed: Option<PathBuf>,
-    /// Of what was sent and what the store holds, equal.
+    /// The checksums, equal for the rows that were sent and the rows in the store.
     pub(crate) checksums: Option<Vec<ColumnChecksum>>,
 }
 
@@ -95,7 +96,7 @@ impl<'a> Meter<'a> {
         self.tick();
     }
 
-    /// Tells the callback and the log, if it is time.
+    /// Reports to the callback and the log, if it is time.
     pub(crate) fn tick(&self) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

@@ -163,8 +163,8 @@ impl<'a> Run<'a> {
         outcomes
     }
 
-    /// Opens the input, and tells meanwhile how far its query is. Where a load without rows is to be refused, it says also whether
-    /// there are none.
+    /// Opens the input, and reports the progress of its query meanwhile. If a load without rows is to be refused, it also returns
+    /// whether there are any rows.
     async fn open(&self, meters: &[Meter<'_>], reading: &Reading) -> Result<(BatchStream, bool)> {
         let refuses = |meter: &Meter<'_>| meter.sink.spec.load.refuse_empty;
         let look = meters.iter().any(refuses);

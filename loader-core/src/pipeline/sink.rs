@@ -19,7 +19,8 @@ use crate::{
     LoadState, Loader, Mode, QueryProgress, Receipt, Result, Retry, TargetColumns, keys,
 };
 
-/// A source that never comes to rest must not keep a load for ever.
+/// The limit for opening the input again: a source that widens its types each time must not keep a load running
+/// for ever.
 const MOST_REOPENED: usize = 1_000;
 
 pub(crate) struct Sink<'a> {
@@ -37,7 +38,7 @@ pub(crate) struct Sink<'a> {
     pub(crate) attempts: AtomicU32,
     /// What the plan of the last attempt said.
     planned: Mutex<Option<Planned>>,
-    /// Types must be proved before rows go to this target.
+    /// Types must be checked on the whole input before rows go to this target.
     pub(crate) needs_proof: AtomicBool,
     /// Why the input was opened again, each time that a value did not fit a sampled type.
     reopened: Mutex<Vec<String>>,
@@ -45,7 +46,7 @@ pub(crate) struct Sink<'a> {
     telemetry: OnceLock<Telemetry>,
 }
 
-/// What a plan says that outlives it.
+/// The facts of a plan that are needed after it.
 #[derive(Clone)]
 pub(crate) struct Planned {
     pub(crate) guarantees: Guarantees,
@@ -119,7 +120,7 @@ impl<'a> Sink<'a> {
         Ok(request)
     }
 
-    /// Looks at the target, and refuses what does not hold for it: all but the types of columns.
+    /// Resolves the target, and refuses everything that the target does not support, except column types.
     pub(crate) async fn resolve(&self, request: UntypedRequest) -> Result<Box<dyn DynResolved>> {
         let asked = request.clone();
         let loader = std::sync::Arc::clone(&self.loader.inner);
@@ -230,7 +231,7 @@ impl<'a> Sink<'a> {
         })
     }
 
-    /// A repeated load must not duplicate what an attempt that failed has left.
+    /// Whether the load may be run again: it must not duplicate rows that a failed attempt has left.
     pub(crate) fn may_repeat(&self) -> bool {
         let leaves_nothing = self.planned().is_none_or(|planned| {
             planned.guarantees.atomicity == Atomicity::Load || planned.guarantees.exactly_once

@@ -1,4 +1,4 @@
-//! How far a load is, for whoever follows it from outside: above all, what a load that is interrupted has left.
+//! The state of a load, for callers that follow it from outside: above all, what an interrupted load has left in its target.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! What a load tells of itself to metrics and traces. No label and no attribute has a value of a row, or a part of a connection.
+//! The metrics and traces of a load. Labels and attributes never have values of rows, or parts of a connection.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -21,7 +21,7 @@ const LOADED_BYTES: &str = "arrowload_loaded_bytes_total";
 const REJECTED_ROWS: &str = "arrowload_rejected_rows_total";
 const DURATION: &str = "arrowload_load_duration_seconds";
 
-/// Tells the recorder that is installed what each metric is, and its unit.
+/// Registers the description and unit of each metric with the installed recorder.
 pub fn describe_metrics() {
     let counters = [
         (
