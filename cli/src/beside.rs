@@ -1,4 +1,5 @@
-//! A file beside a query: how the query may call it, whether it does, and what a misspelt name of a file may have meant.
+//! A file that is given together with a query: its table name in the query, whether the query reads it, and suggestions
+//! for a misspelt file name.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! The values of an incremental load's cursor: as they are kept, compared and gone back from.
+//! The values of an incremental load's cursor: how they are stored, compared, and reduced by the
+//! lag.
 
 use std::sync::Arc;
 use std::time::Duration;

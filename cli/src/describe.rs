@@ -1,4 +1,4 @@
-//! What is linked in, and what it takes: read from the schemas of its keys.
+//! Lists loaders and sources, and describes their keys and options, from their JSON schemas.
 
 use arrowload::core::{KeySchema, LoadOptions, nearest};
 use arrowload::{Connections, LoaderDescriptor, Registry, SourceDescriptor};

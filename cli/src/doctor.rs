@@ -1,4 +1,4 @@
-//! `arrowload doctor`: what the command finds on this machine, what is wrong with it, and the command that mends it.
+//! `arrowload doctor`: checks this machine's setup, says what is wrong, and shows the command that fixes it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -267,7 +267,7 @@ fn is_open_to_others(_: &Path) -> Option<bool> {
 
 /// Whether a line says a secret as it is: a key whose name is one of a secret, or a URL with a password. A reference is none.
 fn holds_secrets(text: &str) -> bool {
-    // What begins a reference is not a bracket of an inline table, which has several keys in a line.
+    // The brace that begins a reference is not that of an inline table, which has several keys in a line.
     let text = text.replace("${", "\0");
     let lines = text.lines().map(str::trim);
     let pairs = lines

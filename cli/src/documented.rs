@@ -1,4 +1,4 @@
-//! What the documentation shows is true of the program: each command is parsed by the real flags, each job file by the real reader,
+//! Tests that the documentation matches the program: each command is parsed by the real flags, each job file by the real reader,
 //! and each link leads to an existing file. Nothing is run.
 
 use std::fmt::Write;

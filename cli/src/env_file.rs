@@ -1,5 +1,5 @@
-//! `--env-file`: variables from a file, for everything that reads variables. The program starts itself again with them, as a
-//! process that runs threads cannot change its own.
+//! `--env-file`: variables from a file, for everything that reads variables. The program starts itself again with them, because a
+//! process with several threads cannot change its own variables.
 
 use std::ffi::OsString;
 use std::path::Path;

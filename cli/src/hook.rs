@@ -1,5 +1,5 @@
-//! Hooks of jobs: a command or a webhook that is told how the job, or a load of it, has ended. A hook that fails changes nothing of
-//! what is said of the loads, but is said itself.
+//! Hooks of jobs: a command or a webhook that is called with the result of the job, or of one of its loads. A failure of a hook is
+//! reported, but does not change the results of the loads.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,8 +1,9 @@
 //! Incremental loads: each takes the rows between the mark that the last one left and a new one, which is recorded with its rows, in
 //! the same commit.
 //!
-//! The loads of a name are numbered, and their ids say the number: so the mark is that of the highest number that the store knows,
-//! two runs at once want the same id, of which a store takes one, and an attempt whose end is unknown is found by its id.
+//! The loads of a name are numbered, and the number is part of the load id. So the current mark is that of the highest number that
+//! the store knows. Two runs at the same time have the same id, and the store accepts only one. And an attempt whose end is unknown
+//! is found by its id.
 
 use std::sync::Arc;
 
@@ -703,7 +704,7 @@ impl<'a> Next<'a> {
     }
 }
 
-/// What is said of an incremental load before it is made.
+/// The output about an incremental load in a plan.
 pub(crate) struct Foreseen {
     pub(crate) text: String,
     pub(crate) object: Value,

@@ -231,7 +231,7 @@ fn settle(
             let whole = call(&place, from.input_format);
             match Path::new(&place).is_dir() {
                 true => embedded.insert("path".into(), place.clone().into()),
-                // A bare name is not a file that lies about.
+                // A name without a path or an extension does not mean a file that happens to be in the folder.
                 false => embedded.insert("only_named_tables".into(), true.into()),
             };
             let options = embedded.get("read").map(|read| read["any"].clone());

@@ -1,4 +1,4 @@
-//! Whether an Arrow stream on standard input is whole.
+//! Checks whether an Arrow stream on standard input is complete.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +10,7 @@ use crate::exit::Failure;
 /// Refuses a stream on standard input that may have been cut off.
 pub(crate) fn check(mut file: &File, may_be_unmarked: bool) -> Result<(), Failure> {
     let mut first = [0; 4];
-    // What begins otherwise is not a stream, and its reader's matter.
+    // Input that begins differently is not a stream; its own reader checks it.
     if file.read_exact(&mut first).is_err() || first != [u8::MAX; 4] {
         return Ok(());
     }

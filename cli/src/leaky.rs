@@ -1,4 +1,5 @@
-//! A store for tests whose readers see rows as they are written: what fails leaves them there.
+//! A store for tests without atomicity: readers see rows as they are written, and a failed load
+//! leaves them behind.
 
 use arrow_array::RecordBatch;
 use arrow_schema::DataType;

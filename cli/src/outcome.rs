@@ -1,4 +1,4 @@
-//! What is said of loads that have ended, and of plans: one destination or several, as text or as JSON.
+//! The output about loads that have ended, and about plans: for one destination or several, as text or as JSON.
 
 use arrowload::{ConnectionKey, DestinationOutcome, LoadReport, Plan};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Where an answer goes: onto standard output, or into a file, which is a load as any other.
+//! Where an answer goes: to standard output, or to a file, which is an ordinary load.
 
 use std::io::{BufWriter, IsTerminal, Stdout, Write};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Panics: never a trace on the screen, and a place that can be reported.
+//! Panics of the program: no backtrace on the screen, but the place in the code, which the user can
+//! report.
 
 use std::backtrace::Backtrace;
 use std::panic::PanicHookInfo;

@@ -1,5 +1,5 @@
-//! `arrowload run`: the loads of a job, each as soon as those before it have ended well. The tables of `arrowload sync` are run by the
-//! same.
+//! `arrowload run`: the loads of a job, each as soon as those before it have ended well. The tables of `arrowload sync` are run by
+//! the same code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! What this machine knows of the runs of a job: their ids, and which of their loads committed, so that `--resume` goes on with the
-//! run that was last, and notices what is gone since.
+//! The state of a job's runs on this machine: their ids, and which of their loads have committed, so that `--resume` can continue
+//! the last run, and notices if committed loads have disappeared since.
 
 use std::collections::BTreeMap;
 use std::io::Write;

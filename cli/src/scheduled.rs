@@ -1,5 +1,5 @@
-//! The commands in the crontabs, units, manifests and workflows of docs/scheduling.md are commands of this program. What is in
-//! blocks for a shell, there and elsewhere, `documented.rs` looks at.
+//! Tests that the commands in the crontabs, units, manifests and workflows of docs/scheduling.md are valid commands of this
+//! program. `documented.rs` tests the blocks of shell code, there and elsewhere.
 
 use std::path::Path;
 

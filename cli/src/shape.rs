@@ -1,4 +1,4 @@
-//! What needs no SQL: columns chosen, renamed, cast and masked, rows chosen.
+//! Transformations without SQL: choosing, renaming, casting and masking columns, and choosing rows.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Where standard input, and what does not fit into memory, wait on the disk: a folder that goes with the run, or with the next one if this one was killed.
+//! The temporary folder for standard input, and for rows that do not fit into memory. It is removed at the end of the run, or by
+//! the next run if this one was killed.
 
 use std::fs::File;
 use std::io::{Read, Write};

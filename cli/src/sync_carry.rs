@@ -1,5 +1,5 @@
-//! What the definition of a table says beside the Arrow types of its columns: it rides along in the schema, for loaders that create
-//! tables.
+//! The parts of a table's definition that Arrow types do not express. They are put into the metadata of the schema, for loaders
+//! that create tables.
 
 use std::collections::HashMap;
 use std::sync::Arc;

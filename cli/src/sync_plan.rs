@@ -63,7 +63,7 @@ impl Plans {
         Ok(Self(all))
     }
 
-    /// Refuses to begin where targets are there, and nobody said what becomes of them.
+    /// Refuses to begin if targets exist, and no mode says what to do with their rows.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let is_there = |one: &&TablePlan| {
             one.plan

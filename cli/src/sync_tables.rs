@@ -1,4 +1,4 @@
-//! Which tables of a source are meant, and what the source says of them.
+//! Finds the tables of a source that match the patterns, and their definitions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

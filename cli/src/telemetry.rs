@@ -1,4 +1,4 @@
-//! `--metrics-file`, `--metrics-listen`, `--otlp`: what loads tell of themselves to those who watch over many of them.
+//! `--metrics-file`, `--metrics-listen`, `--otlp`: metrics and traces of loads, for monitoring.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -29,7 +29,7 @@ use crate::show::note;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(10);
-/// Seconds of loads that are distinguished.
+/// The buckets of the histogram of load times, in seconds.
 pub(crate) const BUCKETS: [f64; 8] = [0.1, 1.0, 10.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0];
 /// Labels that metrics have already.
 const TAKEN: [&str; 4] = ["command", "le", "loader", "outcome"];

@@ -1,4 +1,4 @@
-//! Where the rows go: the flags, sorted by the `--to` that each of them is behind, and the destination that they mean.
+//! Where the rows go: assigns each flag to the `--to` before it, and makes the destinations from them.
 
 use std::path::Path;
 
@@ -81,7 +81,8 @@ pub(crate) const SEVERAL: &str = "Several destinations: give --to once for each.
 --to for all. Each keeps its own promises; one that fails does not stop the others, unless --fail-fast is given.
   arrowload load --from x.csv -m overwrite --to postgresql -T t --to file -T t.parquet";
 
-/// The values of one flag, each with the destination that it is behind: 0 is none, so that it holds for all.
+/// The values of one flag, each with the number of the destination that it follows. 0 is before the first destination: it applies
+/// to all.
 struct Placed<'a> {
     flag: &'a str,
     values: Vec<(usize, &'a String)>,
@@ -111,7 +112,7 @@ impl<'a> Placed<'a> {
         self.at(0).chain(self.at(place)).cloned().collect()
     }
 
-    /// For a flag that is given once: what is said of this destination alone (of all, for 0).
+    /// For a flag that is given once: its value for this destination only (for all, if 0).
     fn own(&self, place: usize) -> Result<Option<String>, clap::Error> {
         if self.at(place).count() > 1 {
             let message = format!("{} is given twice for one destination", self.flag);
@@ -120,7 +121,7 @@ impl<'a> Placed<'a> {
         Ok(self.at(place).next().cloned())
     }
 
-    /// For a flag that is given once: what is said of this destination, else of all.
+    /// For a flag that is given once: its value for this destination, else the value for all.
     fn one(&self, place: usize) -> Result<Option<String>, clap::Error> {
         Ok(self.own(place)?.or(self.own(0)?))
     }

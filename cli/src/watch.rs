@@ -1,4 +1,4 @@
-//! The loads in progress: so that an end from outside can say what happened to each target.
+//! Keeps track of the loads in progress, so that after an interrupt the program can say what happened to each target.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,7 +22,7 @@ struct State {
     followed: Vec<Followed>,
     /// A load that has ended is neither whole nor not there.
     half_done: bool,
-    /// Says how the loads of a job have ended, at an interrupt: it takes what became of those in progress.
+    /// Says how the loads of a job have ended, at an interrupt: it adds what happened to those in progress.
     job: Option<Box<TellJob>>,
     /// Calls the hooks of a job, likewise.
     hooks: Option<Box<CallHooks>>,

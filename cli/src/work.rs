@@ -1,4 +1,4 @@
-//! The loads of a job, or the tables of a sync: what each reads, where it goes, and what it would do.
+//! The loads of a job, or the tables of a sync: the input and destination of each, and its plan.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What a loader and a source have in common as far as connecting goes, and how either is found in the registry.
+//! What connecting needs from a loader or a source alike, and how either is found in the registry.
 
 use std::collections::BTreeSet;
 

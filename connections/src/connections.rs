@@ -1,4 +1,4 @@
-//! All layers of connections, and what is asked of them.
+//! All layers of connections, and the lookup of a connection in them.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -1,4 +1,4 @@
-//! What a connection comes to: each key with its value and the layer that it came from, for people to read.
+//! The effective keys of a connection, for people to read: each with its value and the layer that it came from.
 
 use arrowload_core::{ConnectionKey, KeySchema, Settings, looks_secret};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What one layer's special values stand for: its `type`, its `url`, and references.
+//! Resolves the special values of one layer: its `type`, its `url`, and references.
 
 use arrowload_core::{Error, ErrorKind, Result, Setting, Settings, url_scheme};
 use serde_json::{Map, Value};

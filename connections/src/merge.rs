@@ -1,6 +1,6 @@
-//! The layers of one connection, laid over each other: a URL is taken apart, and secrets stay with their server.
+//! Merges the layers of one connection: a URL is split into keys, and secrets stay with their server.
 //!
-//! Why so is said in docs/adr/0003-environment-and-named-connections.md.
+//! The reasons are in docs/adr/0003-environment-and-named-connections.md.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! One layer over another: the stronger key wins, and objects are joined key by key.
+//! Merges one layer over another: its keys override, and objects are merged key by key.
 
 use arrowload_core::{Setting, Settings};
 use serde_json::{Map, Value};

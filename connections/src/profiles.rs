@@ -27,7 +27,7 @@ pub(crate) struct Profile {
     pub(crate) file: Settings,
     pub(crate) environment: Settings,
     pub(crate) program: Settings,
-    /// A program has made it for itself, and users know nothing of it.
+    /// A program has made it for its own use; it is not shown to users.
     pub(crate) hidden: bool,
 }
 

@@ -24,10 +24,10 @@ use crate::{
 /// plan and load are made from the same request and the same look.
 ///
 /// # Errors
-/// Every method maps its native errors to an [`ErrorKind`], and marks those worth repeating as
-/// [transient](Error::transient): `connect`, `find_load`, and `resolve` with `begin` are then repeated with backoff, and a whole
-/// load is run again under its `load_id`. No control flow reads the text of a message: what a program decides on is the kind, the
-/// [row](Error::at_row) and the [code](Error::with_code).
+/// Every method maps its native errors to an [`ErrorKind`], and marks those worth repeating as [transient](Error::transient):
+/// `connect`, `find_load`, and `resolve` with `begin` are then repeated with backoff, and a whole load is run again under its
+/// `load_id`. No control flow reads the text of a message: programs decide by the kind, the [row](Error::at_row) and the
+/// [code](Error::with_code).
 pub trait DataLoader: Sized + Send + Sync + 'static {
     /// The name in `.load("name", …)`: `snake_case`, checked at compile time.
     const NAME: &'static str;

@@ -1,5 +1,5 @@
-//! Values as text that depends on what they are, not on the Arrow type that holds them: how what was sent and what was read
-//! back are compared.
+//! Canonical text for values, which does not depend on their Arrow type. It is used to compare the rows that were sent with
+//! the rows that were read back.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;

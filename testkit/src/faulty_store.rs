@@ -50,7 +50,7 @@ pub struct StoreCall<'a> {
     pub earlier: u64,
 }
 
-/// What becomes of a call.
+/// What happens to a call.
 #[derive(Debug)]
 pub enum Fate {
     /// It is done.
@@ -94,7 +94,7 @@ impl Fate {
 
 type Rule = Box<dyn Fn(&StoreCall<'_>) -> Fate + Send + Sync>;
 
-/// A store over another one, which decides of each call what becomes of it. Clones are the same store.
+/// A store over another one, which decides for each call what happens to it. Clones are the same store.
 #[derive(Clone)]
 pub struct FaultyStore(Arc<Shared>);
 

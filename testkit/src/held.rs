@@ -1,4 +1,4 @@
-//! What the plans of a subject's targets hold, mode by mode: the cases try that, and no more.
+//! The guarantees in the plans of a subject's targets, for each mode: the cases test only these.
 
 use arrowload_core::{
     Atomicity, Capabilities, ErrorKind, Guarantees, Loader, Mode, load, plan_load,

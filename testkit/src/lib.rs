@@ -44,7 +44,8 @@ pub use type_cases::{TypeCase, type_cases};
 /// Runs the conformance suite over a loader. See the crate's page.
 ///
 /// A case never stops the others; [`ConformanceReport::assert`] panics with every case that failed. Each says how it ended as soon
-/// as it has. With the environment variable `ARROWLOAD_CASE` only the cases run whose names contain its text, which is not proof.
+/// as it has. With the environment variable `ARROWLOAD_CASE` only the cases run whose names contain its text, which does not prove
+/// conformance.
 pub async fn conformance(subject: &dyn Subject) -> ConformanceReport {
     let wanted = std::env::var("ARROWLOAD_CASE").unwrap_or_default();
     cases::run(subject, |name| name.contains(&wanted)).await

@@ -53,7 +53,7 @@ impl ConformanceReport {
     pub fn support_table(&self) -> String {
         let mut table = String::from("| Arrow type | arrives |\n|---|---|\n");
         for (arrow_type, arrives) in &self.types {
-            // What is in angles is not HTML.
+            // Text in angle brackets must not become HTML.
             let arrives = arrives.replace('|', "\\|").replace('<', "\\<");
             table.push_str(&format!(
                 "| `{}` | {arrives} |\n",
@@ -81,7 +81,7 @@ impl fmt::Display for ConformanceReport {
             "conformance of {loader}: {passed} passed, {} failed, {not_declared} not declared",
             failures.len()
         )?;
-        // What has one cause is told once.
+        // Failures with the same cause are reported once.
         let mut causes: Vec<(&str, Vec<&str>)> = Vec::new();
         for (name, why) in failures {
             match causes.iter_mut().find(|(known, _)| *known == why) {

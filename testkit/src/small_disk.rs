@@ -1,4 +1,4 @@
-//! A disk that is soon full, for tests: a file system in memory.
+//! A small disk for tests of a full disk: a file system in memory.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! What the author of a loader tells the suite: how to connect, what to call targets, and how to read one back.
+//! The trait that the author of a loader implements for the suite: how to connect, how targets are named, and how to read one
+//! back.
 
 use arrow_array::RecordBatch;
 use arrowload_core::{LoadSpec, LoaderDescriptor, Settings};

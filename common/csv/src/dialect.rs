@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Escape {
     /// It is written twice.
     Doubled,
-    /// This byte is before it; also before a delimiter, a line end or itself, in quotes or not. Before anything else the byte is
-    /// itself.
+    /// This byte before the quote; it may also be before a delimiter, a line end or itself, in quotes or not. Before anything
+    /// else the byte is itself.
     Byte(u8),
     /// It cannot be written.
     None,

@@ -16,7 +16,7 @@ use arrowload_core::Result;
 const TRIED: usize = 32 * 1024;
 /// Lines after which a quote that the sample does not close is taken for one that is never closed.
 const OPEN_LINES: usize = 20;
-/// Characters that separate no values unless they are declared: they are in values, or around them.
+/// Characters that are not delimiters unless they are declared, because they occur in values, or around them.
 const NO_DELIMITERS: &str = ",;\t|\"'`+-.:\\()[]{}<>_@\0";
 
 /// A row of the sample.
@@ -150,14 +150,14 @@ fn quotes(sample: &[u8], delimiter: u8) -> Vec<Option<u8>> {
         let edge = |near: Option<&u8>| {
             near.is_none_or(|near| *near == delimiter || matches!(near, b'\n' | b'\r'))
         };
-        // A quote that a line end is before and a delimiter after may open or close.
+        // A quote after a line end and before a delimiter may open or close.
         let (mut opens, mut closes, mut within) = (0, 0, 0);
         for at in memchr::memchr_iter(byte, sample) {
             let before = at.checked_sub(1).and_then(|before| sample.get(before));
             let (open, close) = (edge(before), edge(sample.get(at + 1)));
             opens += usize::from(open);
             closes += usize::from(close);
-            // A quote that is doubled is within.
+            // A doubled quote is inside of a quoted value.
             let doubled = before == Some(&byte) || sample.get(at + 1) == Some(&byte);
             within += usize::from(!open && !close && !doubled);
         }

@@ -19,7 +19,7 @@ const TITLE_ROWS: usize = 20;
 /// Words for a value that is not there: they are not names.
 const NO_VALUES: [&str; 9] = ["n/a", "na", "nan", "null", "none", "nil", "-", "?", "\\n"];
 
-/// What all values of a column have in common, by which a name can be distinguished from a value.
+/// What all values of a column have in common, so that names can be distinguished from values.
 enum Kind {
     /// They have a type.
     Typed(Profile),

@@ -1,4 +1,4 @@
-//! What stands for null.
+//! Which texts mean null.
 
 use crate::dialect::{Dialect, Empty};
 

@@ -1,4 +1,4 @@
-//! What a user may say about a file. What is not given is detected.
+//! The options for reading a file. An option that is not given is detected.
 
 use std::collections::BTreeMap;
 

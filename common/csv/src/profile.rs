@@ -1,4 +1,4 @@
-//! Types are proved: what all values of a column are.
+//! Infers the type of a column from all of its values.
 
 use arrowload_common_text_files::{Profile, Rules};
 

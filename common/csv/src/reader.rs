@@ -173,7 +173,7 @@ impl Reader {
     fn take(&mut self, parsed: Parsed) -> Result<()> {
         let before = self.lines.total();
         let (first_row, first_misfit) = (parsed.refused.first(), parsed.misfits.first());
-        // Whichever is first in the file is what is said, if both end the reading.
+        // If both end the reading, the error that comes first in the file is reported.
         let row_first = match (first_row, first_misfit) {
             (Some(row), Some(misfit)) => row.line < misfit.line,
             (row, _) => row.is_some(),

@@ -1,4 +1,5 @@
-//! The fast scanner, the plain one and the framer decide alike, whatever the bytes.
+//! Tests that the fast scanner, the plain scanner and the framer give the same results for any
+//! bytes.
 
 use proptest::prelude::*;
 

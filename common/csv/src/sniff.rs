@@ -235,7 +235,7 @@ impl Sniffer<'_> {
         })
     }
 
-    /// Where a row with a malformed quote is before the table's first row: it is not a preamble, and is refused when it is read.
+    /// A row with a malformed quote before the table's first row: it is not a preamble, and is refused when it is read.
     fn broken(
         &self,
         text: &[u8],

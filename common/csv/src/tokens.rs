@@ -1,4 +1,4 @@
-//! Rows and fields of a chunk, and the account of its lines.
+//! Finds the rows and fields of a chunk, and counts its lines.
 
 use crate::masks::{self, BLOCK, Block};
 use crate::syntax::{Fault, Syntax};

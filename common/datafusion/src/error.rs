@@ -54,7 +54,7 @@ fn place(error: &DataFusionError) -> String {
     }
 }
 
-/// The error beneath contexts, diagnostics and lists.
+/// The original error, without contexts, diagnostics and lists around it.
 fn root(error: &DataFusionError) -> &DataFusionError {
     match error {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => root(inner),

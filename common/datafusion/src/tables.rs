@@ -1,4 +1,4 @@
-//! What tables an engine has: the part that differs from source to source.
+//! The tables of an engine: the part that each source implements.
 
 use std::any::Any;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What is compared, and as what.
+//! Which columns are compared, and in which common type.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The form that values of two types are brought into, so that equal values are equal there and no others are. No value is changed on
-//! the way: types that have no such form are refused.
+//! The common form that values of two types are converted to for the comparison. Values are equal in it exactly if they are equal.
+//! No value is changed by the conversion: types without such a form are refused.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

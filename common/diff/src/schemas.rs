@@ -17,7 +17,7 @@ pub struct OtherType {
 }
 
 impl OtherType {
-    /// Whether the types differ, and not only whether nulls may exist.
+    /// Whether the types differ, and not only the nullability.
     pub fn is_another_type(&self) -> bool {
         self.a.data_type() != self.b.data_type()
     }

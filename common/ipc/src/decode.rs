@@ -40,7 +40,7 @@ pub struct Decoder {
     /// Arrow's decoder copies buffers that lie at odd addresses for all types but these.
     needs_alignment: bool,
     dictionaries: HashMap<i64, ArrayRef>,
-    /// For each dictionary, those within whose values it is.
+    /// For each dictionary, the dictionaries whose values contain it.
     outer: HashMap<i64, Vec<i64>>,
     /// Dictionaries within whose values another was replaced since they came.
     stale: HashSet<i64>,
@@ -176,7 +176,7 @@ impl Decoder {
         Ok(Decoded::Nothing)
     }
 
-    /// Marks what is around a dictionary that was replaced: it still refers to the old values.
+    /// Marks the dictionaries that contain one that was replaced: they still refer to the old values.
     fn outdate(&mut self, id: i64) {
         let outer = self.outer.get(&id).into_iter().flatten();
         let outer = outer.filter(|outer| self.dictionaries.contains_key(outer));
@@ -357,7 +357,7 @@ mod tests {
         }
     }
 
-    /// A dictionary of structs, in which another dictionary is.
+    /// A dictionary of structs that contains another dictionary.
     fn nested(inner: &[&str]) -> RecordBatch {
         let mut words = StringDictionaryBuilder::<Int32Type>::new();
         words.extend(inner.iter().map(Some));

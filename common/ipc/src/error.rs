@@ -1,4 +1,4 @@
-//! The errors of bytes that are not Arrow, or not such as is read here.
+//! Errors for bytes that are not Arrow IPC, or a form of it that is not supported.
 
 use std::fmt::Display;
 use std::io;

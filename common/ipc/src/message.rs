@@ -17,7 +17,7 @@ const CONTINUATION: u32 = u32::MAX;
 /// Bytes that are set aside for a part whose length only the part itself states.
 const TRUSTED_BYTES: u64 = 1 << 20;
 
-/// What is where a message may begin.
+/// What was found where a message may begin.
 pub(crate) enum Next {
     /// The head of a message.
     Head(Vec<u8>),

@@ -1,4 +1,4 @@
-//! Numbers that lie with their first byte first, turned round.
+//! Converts big-endian numbers to little-endian.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! What is not JSON, rows that are refused for it, and values that do not fit their type.
+//! Faults: text that is not JSON, rows that are refused for it, and values that do not fit their type.
 
 use std::fmt;
 use std::sync::Arc;

@@ -324,7 +324,7 @@ impl<'a> Lexer<'a> {
         fits.then_some((whole, scale, end))
     }
 
-    /// A number, whose first byte is here: `-` or a digit. It is written in place, since it is too large to be answered.
+    /// A number, whose first byte is here: `-` or a digit. It is written in place, because it is too large to be returned.
     #[inline(always)]
     pub(crate) fn number(&mut self, num: &mut Num) -> Step<()> {
         let start = self.at;

@@ -134,7 +134,7 @@ pub(crate) fn key_text(lexer: &Lexer<'_>, key: crate::lexer::Str) -> Vec<u8> {
     plain
 }
 
-/// The fault of a key that is twice.
+/// The fault for a duplicate key.
 #[cold]
 pub(crate) fn duplicate(key: &[u8]) -> Fault {
     Fault::DuplicateKey(String::from_utf8_lossy(key).into_owned())

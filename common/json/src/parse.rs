@@ -506,7 +506,7 @@ fn no_object(lexer: &mut Lexer<'_>) -> Step<()> {
 
 impl Building<'_> {
     fn finish(&mut self) -> Result<()> {
-        // Of a row that did not fit, some values may exist.
+        // Some values of a row that did not fit may have been appended already.
         self.root.truncate(self.begun);
         let rows = std::mem::take(&mut self.begun);
         if rows == 0 {

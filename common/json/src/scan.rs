@@ -1,6 +1,6 @@
 //! Where elements and documents end: brackets and quotes, and nothing else of JSON.
 //!
-//! What is found is looked at closely by whoever reads the rows. Each scan goes on where it stopped when more bytes are there.
+//! The reader of the rows checks them fully later. Each scan continues where it stopped when there are more bytes.
 
 /// What ends an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ const STOPS: [u8; 256] = {
 };
 
 impl Scan {
-    /// Goes to the end of a string; whether it exists.
+    /// Goes to the end of a string; returns whether it was found.
     fn string(&mut self, data: &[u8], at: &mut usize) -> bool {
         while let Some(found) = memchr::memchr2(b'"', b'\\', &data[*at..]) {
             let place = *at + found;
@@ -56,7 +56,7 @@ impl Scan {
         false
     }
 
-    /// Goes to the bracket that closes all that are open, and past it; whether it exists.
+    /// Goes past the bracket that closes all open ones; returns whether it was found.
     fn close(&mut self, data: &[u8], at: &mut usize) -> bool {
         loop {
             if self.string && !self.string(data, at) {

@@ -1,4 +1,4 @@
-//! The meeting of a load's keys with those of its target, in as many passes as memory asks for.
+//! Matches a load's keys with those of its target, in as many passes as the memory limit needs.
 
 use std::future::Future;
 use std::sync::Arc;

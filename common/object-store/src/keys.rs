@@ -1,4 +1,4 @@
-//! The keys that set object stores up: from the environment, and over those from a connection.
+//! The keys that configure object stores: from a connection, and otherwise from the environment.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Work on threads where it may block, and tasks that end without an answer.
+//! Runs blocking work on threads for it, and handles tasks that end without a result.
 
 use arrowload_core::{Error, ErrorKind, Result};
 use tokio::task::{JoinError, spawn_blocking};

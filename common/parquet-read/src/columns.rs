@@ -1,4 +1,4 @@
-//! The types of columns: what the file says of them, and not what it only hints at.
+//! The types of columns, from the Parquet schema of the file, and not from hints such as its Arrow schema.
 
 use std::sync::Arc;
 

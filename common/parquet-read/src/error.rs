@@ -1,4 +1,4 @@
-//! The errors of files that say one thing and hold another.
+//! Errors for files whose metadata contradicts their content.
 
 use std::fmt::Display;
 

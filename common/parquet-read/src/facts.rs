@@ -1,4 +1,4 @@
-//! The footer of a file: loaded, checked, and set right where it is known what is meant.
+//! Loads the footer of a file, checks it, and corrects known faults of writers.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Opens files, row group by row group: what was decoded of each is compared with what it states.
+//! Opens files, row group by row group: the decoded rows of each are compared with the number that it
+//! states.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;

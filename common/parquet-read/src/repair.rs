@@ -1,5 +1,5 @@
 //! Footers with fields of a writer's own, under numbers that the format has given out since, with another type. Readers of thrift
-//! skip fields of a type that they do not expect; Arrow's takes them for what they are not, and refuses the footer.
+//! skip fields of a type that they do not expect; Arrow's reader misreads them, and refuses the footer.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Floats that a user declares, or casts to: which roundings are meant, and which would make another number of one.
+//! Floats that a user declares, or casts to: which roundings are acceptable, and which would change the number.
 
 use crate::number::{Float, any_decimal, exact, float_parts, is_shortest, nearest};
 use crate::text::Text;

@@ -1,7 +1,7 @@
 //! The grammars of numbers: integers, decimals and floats.
 //!
-//! In a column whose type was found, numbers are strict: no leading zeros, no `+`, no `-0`. In a declared column they are
-//! read as their user means them.
+//! In a column whose type was found, numbers are strict: no leading zeros, no `+`, no `-0`. In a declared column they are read
+//! less strictly.
 
 use arrow_buffer::i256;
 
@@ -521,7 +521,7 @@ pub fn nearest(text: Text<'_>, strict: bool) -> Option<f64> {
     let bytes = bytes.strip_prefix(b"+").unwrap_or(bytes);
     let value: f64 = match lexical_core::parse(bytes) {
         Ok(value) => value,
-        // `.5` and so on, which the library may read differently from we.
+        // Numbers such as `.5`, which the library may read differently from us.
         Err(_) => std::str::from_utf8(bytes).ok()?.parse().ok()?,
     };
     (value.is_finite() && value != 0.0).then_some(value)

@@ -1,4 +1,4 @@
-//! What users say about types, in the same words for every format.
+//! Options for types, with the same names for every format.
 
 use std::collections::BTreeMap;
 

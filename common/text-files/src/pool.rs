@@ -1,4 +1,4 @@
-//! Workers that take the chunks of a file in turn, and pass on what came of them in the order of the file.
+//! Worker threads that process the chunks of a file, and return the results in the order of the file.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ pub trait Chunks: Send + 'static {
 
 /// What is made from each chunk, on whichever thread.
 pub trait Work<C: Chunks>: Send + Sync + 'static {
-    /// What comes of a chunk.
+    /// The result of a chunk.
     type Done: Send + 'static;
 
     /// Works on one chunk.

@@ -1,4 +1,4 @@
-//! Types are proved: what all values of a column are.
+//! Infers the type of a column from all of its values.
 
 use arrow_schema::{DataType, TimeUnit};
 

@@ -1,4 +1,4 @@
-//! How values are read that options say something about: numbers, booleans, dates and times.
+//! The rules for reading values whose form options can change: numbers, booleans, dates and times.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Text for a terminal, which would obey the control characters in it.
+//! Escapes the control characters in text, because a terminal would execute them.
 
 use std::borrow::Cow;
 use std::fmt::Write;

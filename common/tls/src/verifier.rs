@@ -1,4 +1,4 @@
-//! Verification that stops short of the server's name, or of everything.
+//! Certificate verification without the server's name, or no verification at all.
 
 use std::sync::Arc;
 

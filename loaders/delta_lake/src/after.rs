@@ -1,4 +1,5 @@
-//! What may follow a commit: a checkpoint, compaction, removal of old files. The load stands whatever becomes of these.
+//! Optional work after a commit: a checkpoint, compaction, removal of old files. If it fails, the load is committed all
+//! the same.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;

@@ -1,4 +1,4 @@
-//! Batches of columns that are there already.
+//! Builds batches from existing columns.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The one commit of a load: its actions in one entry of the log, checked again whenever another writer was faster.
+//! The one commit of a load: its actions in one entry of the log, checked for conflicts again whenever another
+//! writer has committed first.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -265,7 +266,7 @@ fn conflict(what: &str) -> Error {
     Error::new(ErrorKind::Conflict, what)
 }
 
-/// An error of the storage at the one call that commits: unless it is a refusal, the commit may exist.
+/// An error of the storage during the call that commits: unless it is a refusal, the commit may have happened.
 fn unanswered(error: TransactionError) -> Error {
     let refused = match &error {
         TransactionError::ObjectStore { source } => {

@@ -1,9 +1,9 @@
-//! The sign of life of a load: so that what a dead load has left is removed, and what a live one writes never is.
+//! Leases: they show which loads are running, so that files of dead loads can be removed, and files of running ones never are.
 //!
 //! A load that has begun has a lease: a small file in the folder `arrowload-leases` of the table, named after the attempt, whose
 //! data files bear the same name. It is renewed as long as the load lives, and removed when the load ends. The next load of the
 //! table removes the data files of attempts whose lease has expired, unless they were committed. On the local disk the owner
-//! also holds a lock on the file, which ends with its process: a dead one is known at once, on the same machine.
+//! also holds a lock on the file, which ends with its process: so on the same machine a dead load is recognised at once.
 //!
 //! A load that could not renew its lease in time does not commit, as its files may be gone.
 

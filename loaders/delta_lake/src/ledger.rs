@@ -1,8 +1,8 @@
-//! The memory of loads: what a commit records of its load, and how it is found again.
+//! The records of loads: what a commit records about its load, and how the record is found.
 //!
 //! A commit has two application transactions, which checkpoints keep: `arrowload:ID`, whose version is the number of rows, and
 //! `arrowload-commit:ID`, whose version is that of the commit. The commit's own description has the facts: the attempt, the
-//! definition, and the mark. It goes when the log is cleaned up, so that the last marks are in a property of the table too.
+//! definition, and the mark. They are lost when the log is cleaned up, so the last marks are also in a property of the table.
 
 use std::sync::{Mutex, PoisonError};
 

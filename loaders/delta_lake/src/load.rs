@@ -1,4 +1,4 @@
-//! A load in progress: its target, what it writes, and what goes for it.
+//! A load in progress: its target, the files it writes, and the rows it removes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -135,7 +135,7 @@ impl Load {
         Ok(Removal::files(files, Scope::Whole))
     }
 
-    /// Meets the rows of an upsert with those of the table, and writes what comes of it.
+    /// Matches the rows of an upsert with those of the table, and writes the result.
     pub(crate) async fn merge(&mut self, spooled: Spooled) -> Result<Staged> {
         let (files, mut writer) = (self.old_files()?, self.writer()?);
         let old_rows = self.old_rows()?;

@@ -50,8 +50,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// What distinguishes the table from others on the local disk, however it was named. Those of object stores have nothing of the
-    /// kind: equal buckets may be of two servers.
+    /// What distinguishes the table from others on the local disk, however it was named. Tables in object stores have no such
+    /// identity: buckets of the same name may be on two servers.
     pub(crate) fn identity(&self) -> Option<String> {
         let path = self.local.as_deref()?;
         Some(real_path(path).display().to_string())

@@ -1,4 +1,4 @@
-//! Which rows of a table go, file by file, and the files that are written again without them.
+//! Which rows of a table are removed, file by file, and the files that are rewritten without them.
 
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_buffer::BooleanBufferBuilder;

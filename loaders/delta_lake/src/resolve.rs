@@ -1,4 +1,4 @@
-//! The one look at a target, and everything that is decided before the first row.
+//! Resolves a target: reads it once, and decides everything that can be decided before the first row.
 
 use std::future::ready;
 
@@ -58,7 +58,7 @@ pub(crate) async fn resolve(
 }
 
 /// Refuses to make a table in a folder with Parquet files of others: they are not part of it, readers may take them for its rows,
-/// and a vacuum removes them. What a load that was killed has left is not a hindrance.
+/// and a vacuum removes them. Files that a killed load has left are no reason to refuse.
 async fn check_empty(place: &Place) -> Result<()> {
     let store = place.log_store.object_store(None);
     let is_foreign = |path: &Path| {

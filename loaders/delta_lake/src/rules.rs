@@ -1,4 +1,4 @@
-//! What a table asks of its rows: check constraints, invariants and generated columns.
+//! The rules of a table for its rows: check constraints, invariants and generated columns.
 
 use std::sync::Arc;
 

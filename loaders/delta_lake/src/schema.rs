@@ -1,4 +1,5 @@
-//! Schemas: the columns of a load as Delta has them, and what a table that is created says of itself.
+//! Schemas: converts the columns of a load to Delta columns, and makes the metadata of a table that is
+//! created.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! One load into a table: data files where no reader looks, then one commit that names them.
+//! One load into a table: writes data files that no reader sees, and then one commit that names
+//! them.
 
 use arrow_array::RecordBatch;
 use arrowload_common_merge::Spool;

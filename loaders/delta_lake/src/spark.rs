@@ -1,4 +1,5 @@
-//! Which expressions of a table mean the same here as in Spark, which wrote them: the others are refused.
+//! Which SQL expressions of a table give the same result here as in Spark, which wrote them. Others are
+//! refused.
 
 use arrow_schema::DataType;
 use arrowload_core::arrow_types::is_text;

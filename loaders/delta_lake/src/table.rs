@@ -1,4 +1,4 @@
-//! An existing table: its state, its files, the loads that it holds, and what forbids to write it.
+//! An existing table: its state, its files, the loads that it has recorded, and features that prevent writing.
 
 use std::collections::{BTreeMap, HashMap};
 

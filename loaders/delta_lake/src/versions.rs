@@ -1,4 +1,4 @@
-//! Which versions of a table can be read, by number and by time. A log that was cleaned up has lost its first ones.
+//! Which versions of a table can be read, by number and by time. After a clean-up of the log, the first ones are missing.
 
 use std::collections::{BTreeMap, HashMap};
 

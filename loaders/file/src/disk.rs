@@ -1,4 +1,4 @@
-//! Steps on the local disk: names given in one step, records, locks, and what makes names durable.
+//! Operations on the local disk: atomic renames, records, locks, and flushing folders to the disk.
 
 use std::fs::{self, File};
 use std::io;

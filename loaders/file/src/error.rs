@@ -18,7 +18,7 @@ pub(crate) fn from_arrow(path: &Path, error: ArrowError) -> Error {
     }
 }
 
-/// An error after which the load may exist, or is: only the target itself can tell.
+/// An error after which the load may be committed or not: only the target itself can tell.
 pub(crate) fn commit_unknown(message: &str, error: Error) -> Error {
     Error::new(ErrorKind::CommitUnknown, message).with_source(error)
 }

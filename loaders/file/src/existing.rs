@@ -1,4 +1,4 @@
-//! What is at a target already: whether it exists, its columns, and which loads it holds.
+//! Reads the state of a target: whether it exists, its columns, and which loads it has recorded.
 
 use std::fs::{self, File};
 use std::io::{BufReader, Read, Seek};

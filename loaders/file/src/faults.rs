@@ -1,4 +1,4 @@
-//! Object stores that fail at the worst moments, and what a load says and leaves then.
+//! Tests with object stores that fail at the worst moments: what a load reports then, and what it leaves behind.
 
 use std::sync::Arc;
 use std::time::Duration;

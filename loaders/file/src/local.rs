@@ -1,5 +1,5 @@
-//! Publishing on the local disk: what is staged appears by one rename where the target is one file or a whole folder, and file
-//! by file where a folder is added to.
+//! Publishing on the local disk: a single file or a whole folder is published by one rename, and an append to a folder file by
+//! file.
 
 use std::fs;
 use std::io;

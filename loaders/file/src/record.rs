@@ -1,4 +1,4 @@
-//! What a load leaves beside its rows, so that it is known again: a record in a folder, a note in a file's schema.
+//! The record of a load, by which it is recognised later: a record file in a folder, or metadata in a file's schema.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Targets in object stores: what is there.
+//! Targets in object stores: reads their state.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! One load into files: staged where nobody looks, then published.
+//! One load into files: staged where no reader sees it, then published.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The hidden folder in which a load on the local disk is staged, and what loads that were killed have left of theirs.
+//! The hidden staging folder of a load on the local disk, and the removal of staging folders that killed loads have left.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};

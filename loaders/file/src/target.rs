@@ -1,4 +1,4 @@
-//! What a load writes: one file or a folder of files, in which format, with which columns, and what that keeps.
+//! What a load writes: one file or a folder of files, the format, the columns, and the guarantees.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The column program of a load: decided once, run for each batch, so that a batch is built once.
+//! How each column of the table is made from the load: decided once for the load, and applied to each batch.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The one commit of a load: its snapshot, checked and drawn again whenever another writer was faster.
+//! The one commit of a load: its snapshot, checked for conflicts and made again whenever another writer has committed
+//! first.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! The memory of loads: what a snapshot records of its load, and how it is found again.
+//! The records of loads: what a snapshot records about its load, and how the record is found.
 //!
-//! A snapshot's summary has the facts. It goes when the snapshot expires, so that those of the last loads are in a property of
-//! the table too. Only what is in the table's history counts: a load whose snapshot was rolled back has not happened.
+//! A snapshot's summary has the facts. They are lost when the snapshot expires, so those of the last loads are also in a property
+//! of the table. Only what is in the table's history counts: a load whose snapshot was rolled back has not happened.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! A load in progress: its target, what goes for it, and its end.
+//! A load in progress: its target, the rows it removes, and its end.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -133,7 +133,7 @@ impl Load {
         Ok(())
     }
 
-    /// Meets the rows of an upsert with those of the table, and writes what comes of it.
+    /// Matches the rows of an upsert with those of the table, and writes the result.
     pub(crate) async fn merge(&mut self, spooled: Spooled) -> Result<(Staged, Noted)> {
         let (files, mut writer) = (self.old_files().await?, self.writer()?);
         let merge = Merge {

@@ -1,4 +1,4 @@
-//! Upserts: what becomes of the rows of the table and of the load once their keys have met.
+//! Upserts: what happens to the rows of the table and of the load after their keys were matched.
 
 use std::sync::Arc;
 

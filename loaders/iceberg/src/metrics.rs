@@ -1,4 +1,4 @@
-//! Written files as a manifest's entries have them, with the statistics of their footers, so that readers can skip files.
+//! Makes manifest entries for written files, with the statistics of their footers, so that readers can skip files.
 
 use std::collections::{HashMap, HashSet};
 

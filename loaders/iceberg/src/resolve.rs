@@ -1,4 +1,4 @@
-//! The one look at a target, and everything that is decided before the first row.
+//! Resolves a target: reads it once, and decides everything that can be decided before the first row.
 
 use arrow_schema::DataType;
 use arrowload_core::{LoadRequest, Mode, Result};

@@ -1,4 +1,5 @@
-//! One load into a table: data files where no reader looks, then one snapshot that names them.
+//! One load into a table: writes data files that no reader sees, and then one snapshot that names
+//! them.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Where the files of tables are: object stores and the local disk, as the `iceberg` crate asks for them.
 //!
-//! All of a table goes through the same stores: data files by `common/parquet`, and manifests and metadata by this.
+//! All files of a table use the same stores: data files through `common/parquet`, manifests and metadata through this module.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

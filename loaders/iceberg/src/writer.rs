@@ -1,4 +1,4 @@
-//! Writes rows to data files, parted as the table is.
+//! Writes rows to data files, partitioned like the table.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! Documents that are in memory already: a dump, a change stream, a reply of your own.
+//! Decodes documents that are in memory already: from a dump, a change stream, or a reply that the
+//! caller has.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ impl Decoder {
     /// Takes the types of these documents.
     ///
     /// # Errors
-    /// If one is broken, or the types of a path do not meet in one and `mixed` is [`Mixed::Error`].
+    /// If one is broken, or the types of a path have no common type and `mixed` is [`Mixed::Error`].
     pub fn of<'a>(documents: impl IntoIterator<Item = &'a [u8]>, mixed: Mixed) -> Result<Self> {
         let (mut observer, mut observed) = (Observer::default(), Observed::default());
         for (number, document) in documents.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What is recorded beside the data, in the collection `_arrowload`: loads, and the columns of targets.
+//! The records in the collection `_arrowload`: loads, and the columns of targets.
 
 use std::sync::Arc;
 

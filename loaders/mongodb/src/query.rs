@@ -1,4 +1,4 @@
-//! What a query's text says: a `find` or `aggregate` as JSON, in MongoDB's own names, and how its types are found.
+//! Parses the text of a query: a `find` or `aggregate` as JSON, with MongoDB's own names, and options for inferring types.
 
 use std::collections::HashMap;
 use std::time::Duration;

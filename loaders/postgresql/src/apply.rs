@@ -1,4 +1,4 @@
-//! Moves staged rows into the table: the last of each key, over the existing rows, or in their place.
+//! Moves staged rows into the table: the last row of each key replaces or updates the existing one.
 
 use arrowload_core::{Error, ErrorKind, KeyCounts, LoadRequest, Mode, NullKeys, Result};
 use tokio_postgres::{Client, Row};
@@ -76,7 +76,7 @@ pub(crate) async fn count_kept(client: &Client, layout: &Layout, new: u64) -> Re
     Ok(there.saturating_sub(new))
 }
 
-/// Refuses to overwrite a table of which rows are kept.
+/// Refuses to overwrite a table if a rule or trigger keeps some of its rows.
 pub(crate) fn check_kept(layout: &Layout, kept: u64) -> Result<()> {
     if kept == 0 {
         return Ok(());

@@ -1,5 +1,5 @@
-//! What the server's catalog says of a target: where it is, its columns and their types, its keys, what refers to it, and what
-//! the user may do there. One question, so that it costs one round trip and is of one moment.
+//! Reads a target from the server's catalog: where it is, its columns and their types, its keys, the foreign keys to it, and
+//! the user's privileges. It is a single query, so that it needs one round trip and sees one snapshot.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,5 @@
-//! Where a connection leads, in the words of others: URLs as libpq, JDBC and SQLAlchemy write them, libpq's `key=value` strings,
-//! and the names of its service file.
+//! Parses connection strings of other tools: URLs of libpq, JDBC and SQLAlchemy, libpq's `key=value` strings, and the service
+//! names of libpq.
 
 use arrowload_core::{ConnectionUrl, Error, ErrorKind, Result, url_scheme};
 use serde_json::{Map, Value};

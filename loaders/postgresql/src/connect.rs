@@ -275,7 +275,7 @@ impl Connections {
         Err(Error::new(ErrorKind::InvalidOption, message).with("key", "pool_size"))
     }
 
-    /// A connection of your own.
+    /// A new connection that is not shared.
     pub(crate) async fn lease(&self) -> Result<Lease> {
         self.lease_within(None).await
     }

@@ -1,5 +1,5 @@
-//! The type that a column had where it came from: what a PostgreSQL says of it rides along in the metadata of its Arrow field,
-//! so that a table which a load creates can have the very same.
+//! The PostgreSQL type that a column had at its source. It is in the metadata of the Arrow field, so that a load can create a
+//! table with exactly the same type.
 
 use arrow_schema::{DataType, Field, IntervalUnit, TimeUnit};
 use arrowload_core::arrow_types::list_item;

@@ -1,5 +1,5 @@
-//! What a load is to do to its target: which column goes where and how, and by which statements. Made from the request and
-//! the catalog; the plan and the load itself make the same one.
+//! What a load will do to its target: which column goes where and how, and by which statements. It is made from the request
+//! and the catalog, in the same way for a plan and for the load itself.
 
 use std::collections::HashSet;
 
@@ -274,7 +274,7 @@ impl Layout {
         Some(format!("ALTER TABLE {} ADD {keys}", self.place.sql()))
     }
 
-    /// The statements that create the table, or the same without its keys under another name; none if it exists.
+    /// The statements that create the table, or the same without its keys under another name; `None` if it exists.
     pub(crate) fn creation(&self, request: &Request, place: &Place) -> Vec<String> {
         if self.table.is_some() {
             return Vec::new();

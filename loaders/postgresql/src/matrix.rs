@@ -1,5 +1,6 @@
-//! Which Arrow types may be written to which column types, and how: each pair arrives right or is refused by name. What
-//! depends on the value (range, precision, length) is checked as it is encoded, and never rounded or cut unasked.
+//! Which Arrow types may be written to which column types, and how: each pair is converted without a loss, or refused
+//! with an error that names the column. Limits that depend on the value (range, precision, length) are checked as it is
+//! encoded; values are rounded or truncated only if an option asks for it.
 
 use arrow_schema::{DataType, Field};
 use arrowload_core::TypeSupport;

@@ -1,5 +1,5 @@
-//! How several connections share a load into a new table: they fill it under a name of its own, which no reader knows of, and
-//! the load's transaction gives it the target's name.
+//! How several connections share a load into a new table: they fill it under a temporary name, which no reader knows, and the
+//! load's transaction renames it to the target's name.
 //!
 //! An existing table takes the rows of one connection: a transaction belongs to one, and rows that several have staged would be
 //! written twice, which takes longer than one connection does.

@@ -1,4 +1,5 @@
-//! Whether the user may do what a load does: what one of its statements would be refused for, said beforehand.
+//! Checks the user's privileges before a load, so that it is refused at the beginning, and not by one of its
+//! statements.
 
 use arrowload_core::{Error, ErrorKind, LoadRequest, Mode, Result, Verify};
 

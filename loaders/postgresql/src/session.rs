@@ -50,7 +50,7 @@ pub struct PostgresqlSession {
     bytes: u64,
     /// Old rows that were deleted.
     deleted: u64,
-    /// Old existing rows all the same.
+    /// Old rows that exist nevertheless.
     kept: u64,
     keys: Option<KeyCounts>,
     /// The id of the table, if this load created it.

@@ -1,4 +1,4 @@
-//! What a load finds at its target, and what it will do there: decided in one look, before anything is changed.
+//! What a load finds at its target, and what it will do there: decided from one catalog query, before anything is changed.
 
 use arrowload_core::{
     AfterFailure, ColumnPlan, Error, ErrorKind, LoadRequest, Plan, Result, TargetColumn,

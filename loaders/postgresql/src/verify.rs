@@ -1,7 +1,8 @@
 //! `verify = checksum`: each column's checksum, recomputed from the rows that the table holds, before the commit.
 //!
-//! Columns are read back and decoded, and must hash as the load's own values do. A column that the table keeps in another form
-//! (a document, an address, a float as a number of digits) cannot be proved so, and is named beforehand.
+//! Columns are read back and decoded, and must have the same hashes as the load's values. A column that the table stores in
+//! another form (a document, an address, a float as a number of digits) cannot be verified in this way; the plan names such
+//! columns.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What only Redis asks of a column: times of expiry, vectors, the profile of its text, and the lengths before bytes.
+//! Encodes columns in the forms that only Redis needs: times of expiry, vectors, its text format, and the lengths
+//! before bytes.
 
 use arrow_schema::TimeUnit;
 pub(crate) use arrowload_common_text::{Column, Format, Refused as Refusal, Values, key, object};

@@ -1,8 +1,8 @@
 //! Keys: a pattern with columns in braces, escaped so that two rows never have one key by accident.
 //!
 //! In the text of a column, `%` and every sign of the pattern's own text that is neither a letter nor a digit are written as `%XX`;
-//! a null that equals other nulls is `%N`. Two columns have such a sign between them. So a key can be taken apart in one way only,
-//! and the keys of a target are distinguished from those of any other of the same pattern.
+//! a null that equals other nulls is `%N`. Two columns have such a sign between them. So a key can be parsed in one way only, and
+//! keys of a target can be distinguished from those of any other target with the same pattern.
 
 use arrow_schema::Schema;
 use arrowload_core::{Error, ErrorKind, Result};
@@ -29,9 +29,9 @@ pub(crate) enum Part {
 pub(crate) struct KeyPattern {
     pub(crate) text: String,
     parts: Vec<Part>,
-    /// Signs that values may not hold.
+    /// Characters that must be escaped in values.
     escaped: [bool; 256],
-    /// Whether a row could get a key of the loader's own.
+    /// Whether the key of a row could be one of the loader's own keys.
     meets_own: bool,
     load_hash: u64,
 }
@@ -52,7 +52,7 @@ fn refused(text: &str, why: &str) -> Error {
     .with("key", "key_pattern")
 }
 
-/// What is before a column that is named as something else that a pattern may have.
+/// The prefix for a column whose name has another meaning in a pattern.
 const COLUMN: &str = "column:";
 
 /// The name of a column as a pattern has it.

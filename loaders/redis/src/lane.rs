@@ -1,5 +1,5 @@
-//! The way of pipelines to one node and back: a task that writes the next while it reads replies, so that neither side
-//! waits for the other, and as many pipelines as go round, so that the bytes on their way are bounded.
+//! Sends pipelines to one node: a task writes the next pipeline while it reads replies, so that neither side waits for
+//! the other. The number of pipelines is fixed and they are reused, so that the bytes in flight are bounded.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! Attempts that have something open: staged keys, a generation that nobody reads yet, a claim on the target.
+//! Attempts with unfinished work: staged keys, a generation that nobody reads yet, a claim on the target.
 //!
-//! Each has an entry in a hash of the target, and a lease beside it that it renews as long as it runs. Where the lease is gone
-//! the attempt is dead: it cannot commit any more, and the next load of the target removes what it has left.
+//! Each has an entry in a hash of the target, and a lease beside it that it renews as long as it runs. If the lease has
+//! expired, the attempt is dead: it cannot commit any more, and the next load of the target removes what it has left.
 
 use std::time::{Duration, Instant};
 
@@ -177,7 +177,7 @@ async fn is_alive(nodes: &mut Nodes, own: &Own, nonce: &str) -> Result<bool> {
     Ok(nodes.call(lease, &[b"EXISTS", lease]).await?.int() == Some(1))
 }
 
-/// Ends an entry of your own.
+/// Removes the attempt's own entry.
 pub(crate) async fn leave(
     nodes: &mut Nodes,
     own: &Own,

@@ -1,4 +1,4 @@
-//! The record of a load, kept under its id; and what may be left to do once it is there.
+//! The record of a load, kept under its id; and the work that may remain after the load is recorded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,5 @@
-//! What only some servers have: RedisJSON, RedisTimeSeries and search are looked for before the first row.
+//! Modules that only some servers have (RedisJSON, RedisTimeSeries, search): the loader looks for them
+//! before the first row.
 
 use arrow_schema::DataType;
 use arrowload_core::{Error, ErrorKind, LoadRequest, Result};

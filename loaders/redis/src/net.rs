@@ -1,4 +1,5 @@
-//! One connection to one server: made, greeted, and asked one thing at a time. Pipelines take it over: see `lane`.
+//! One connection to one server: connects, does the handshake, and sends one command at a time. For pipelines see
+//! `lane`.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What a load does around its rows: it empties its target before the first, and is recorded and put in place after the last.
+//! What a load does before and after its rows: it empties its target before the first one; after the last one it is recorded,
+//! and staged rows are moved into place.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! What is known of a target: its columns, the patterns of its keys, and what loads have noted there.
+//! The record of a target: its columns, the patterns of its keys, and notes of its loads.
 
 use std::sync::Arc;
 
@@ -36,7 +36,8 @@ const FIELDS: [&[u8]; 6] = [
     FORGETS,
 ];
 
-/// How many overwrites have emptied the target: a load that meets one loses rows that it has written.
+/// How many overwrites have emptied the target: if the number changes during a load, rows of that
+/// load were removed.
 pub(crate) const EMPTIED: &[u8] = b"emptied";
 
 /// The second since 1970 at which the first record of a load expires, or has expired.

@@ -1,5 +1,5 @@
-//! Following a cluster whose slots move: everything on its way is waited for, then what was turned away is sent again, row
-//! by row in the order of the load, so that the last row of a key still wins.
+//! Following a cluster whose slots move: it waits for all replies, and then sends the redirected commands again, row by
+//! row in the order of the load, so that the last row of a key still wins.
 
 use arrowload_core::{Error, ErrorKind, Result};
 

@@ -1,4 +1,4 @@
-//! The way of rows to the servers: pipelines are filled and sent, their replies understood, rows counted or set aside.
+//! Sends rows to the servers: fills and sends pipelines, reads their replies, and counts rows or sets them aside.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! One load: rows become commands, commands pipelines, and the load is recorded once every reply is there.
+//! One load: rows become commands, commands become pipelines, and the load is recorded when all replies have arrived.
 
 use arrow_array::RecordBatch;
 use arrowload_core::{

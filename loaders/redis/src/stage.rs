@@ -1,5 +1,5 @@
-//! What cannot be repeated (the items of a list, the entries of a stream), and what replaces a single key, is staged under a
-//! temporary key of this attempt, and moved into place once, after the load is recorded.
+//! Stages rows whose commands cannot be repeated (items of a list, entries of a stream), and rows that replace a single key.
+//! They are written to a temporary key of this attempt, and moved into place once, after the load is recorded.
 
 use arrowload_core::{Error, ErrorKind, Result};
 

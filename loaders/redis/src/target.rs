@@ -264,7 +264,8 @@ fn check_ownership(
     if matches!(mode, Mode::Create | Mode::Overwrite) || manner.generation().is_some() {
         pattern.must_be_told_apart(mode.name())?;
     }
-    // An upsert meets rows by their keys in Redis: those under other patterns would stay beside the new ones.
+    // An upsert matches rows by their keys in Redis: those under other patterns would stay beside the new
+    // ones.
     if mode == Mode::Upsert
         && let Some(record) = &seen.record
         && let Some(other) = record.patterns.iter().find(|known| **known != pattern.text)

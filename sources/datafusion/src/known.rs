@@ -1,4 +1,4 @@
-//! What was learnt about files, so that it need not be found again: their layouts, and where a sample was not like the rest.
+//! A cache of facts about files: their layouts, and which files have values that their sample did not show.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};

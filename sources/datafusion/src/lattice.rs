@@ -1,4 +1,4 @@
-//! The type that holds the values of two types unchanged.
+//! Finds the type that holds the values of two types unchanged.
 
 use std::sync::Arc;
 

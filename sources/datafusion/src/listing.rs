@@ -1,4 +1,4 @@
-//! What a folder has: its files and folders as the tables that they would be.
+//! Lists the files and folders of a folder as tables.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::tables::FileTables;
 
 /// A folder with more files is not opened file by file to count its rows.
 const MOST_FILES: usize = 1_000;
-/// The folder that tells a Delta table.
+/// The folder by which a Delta table is recognised.
 const DELTA_LOG: &str = "_delta_log";
 
 /// A table, as far as it is known.

@@ -1,4 +1,4 @@
-//! What every format answers: what a file is, before it is read, and its batches.
+//! The interface of every format: the layout of a file, before it is read, and its batches.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Parquet files, by the engine's reader with what keeps it honest.
+//! Parquet files, read by the engine's reader with our checks.
 
 use std::sync::Arc;
 

@@ -523,7 +523,7 @@ pub(crate) fn without_parents(path: &Path) -> std::io::Result<PathBuf> {
     Ok(above.canonicalize()?.join(below))
 }
 
-/// What is before the first wild part of a pattern; a folder whole.
+/// The folders before the first part of a pattern with a wildcard; the whole path of a folder.
 fn prefix(shown: &str) -> &str {
     match shown.find(['*', '?', '[']) {
         None => shown,

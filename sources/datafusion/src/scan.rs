@@ -1,5 +1,5 @@
-//! The reading of a table's files, as a part of a plan: one after another, each on all cores, with a batch or two waiting. Who stops
-//! asking stops the reading.
+//! The reading of a table's files, as a part of a plan: one after another, each on all cores, with one or two batches ahead. When
+//! the stream is dropped, reading stops.
 
 use std::any::Any;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! Files as tables: each file or folder below the configured folder under its stem, `FROM 'file.csv'`, and the table functions,
-//! `FROM read_csv('file.csv', delim => ';')`.
+//! Files as tables: each file or folder below the configured folder, named without its extension, `FROM 'file.csv'`, and the table
+//! functions, `FROM read_csv('file.csv', delim => ';')`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

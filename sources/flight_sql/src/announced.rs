@@ -1,4 +1,4 @@
-//! What a server announced of its rows, and whether it keeps to it.
+//! Checks that the rows of a server have the schema that it announced.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(crate) fn schema(info: &FlightInfo) -> Result<Option<SchemaRef>> {
     read_schema(&info.schema).map(Some).map_err(undecoded)
 }
 
-/// Refuses rows of other columns than were announced. What is only said of them, their metadata, may differ.
+/// Refuses rows of other columns than were announced. Their metadata may differ.
 pub(crate) fn check(announced: &Schema, sent: &Schema) -> Result<()> {
     let columns = |schema: &Schema| -> Vec<String> {
         schema

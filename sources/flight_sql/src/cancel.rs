@@ -1,4 +1,4 @@
-//! Telling the server to stop when nobody wants its answer any more.
+//! Cancels a query at the server when its answer is no longer needed.
 
 use std::sync::Arc;
 

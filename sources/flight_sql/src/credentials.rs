@@ -1,4 +1,4 @@
-//! Who asks: the headers and cookies of every call, and the token among them.
+//! Authentication: the headers and cookies of every call, including the token.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -207,7 +207,7 @@ async fn endpoint_rows(
                 return Ok(Err(error));
             }
             tracing::debug!(%error, location, "the next location of the endpoint is tried");
-            // Of several failures the one that may pass is told.
+            // If several calls fail, a transient error is reported.
             failure = failure.filter(Error::is_transient).or(Some(error));
         }
         Err(failure.unwrap_or_else(|| malformed("an endpoint has no location")))

@@ -1,4 +1,4 @@
-//! What a server lists of itself.
+//! Lists the catalogs, schemas, tables and so on of a server.
 
 use arrow_flight::sql::{
     Any, CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes,

@@ -1,4 +1,4 @@
-//! Statements, prepared where there are parameters, and what comes of them.
+//! Runs statements; they are prepared if there are parameters.
 
 use std::sync::Arc;
 

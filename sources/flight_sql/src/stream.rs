@@ -1,4 +1,4 @@
-//! The rows of an answer, as whoever asked gets them.
+//! The stream of rows that the caller gets.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is said before a load and kept afterwards: refusals, records, and the columns of a target.
+//! Cases for what a plan says before a load: refusals, records, and the columns of a target.
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrowload_core::{

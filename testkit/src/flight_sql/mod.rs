@@ -21,7 +21,7 @@ use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use edge::Edge;
 use service::Service;
 
-/// What the server does differently from it should.
+/// How the server misbehaves.
 #[derive(Debug, Clone, Default)]
 pub struct FlightSqlBehaviour {
     /// Into how many endpoints an answer is cut; 0 is one.

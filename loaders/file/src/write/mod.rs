@@ -1,4 +1,5 @@
-//! Batches into files of formats other than Parquet, a new one when one has its size.
+//! Writes batches to files of formats other than Parquet, and begins a new file when one has
+//! reached its size.
 
 mod csv;
 mod file;

@@ -1,7 +1,7 @@
 //! Catalogs: which metadata file a table has now, and the one call that gives it another.
 //!
 //! The catalog crates of `iceberg` commit only what its own transactions make, which can append and nothing more
-//! (docs/adr/0024-iceberg.md). What a load needs of a catalog is less: the table's metadata, and a swap.
+//! (docs/adr/0024-iceberg.md). A load needs only two things from a catalog: the table's metadata, and an atomic swap of it.
 
 mod rest;
 mod sql;

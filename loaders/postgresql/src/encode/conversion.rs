@@ -1,4 +1,5 @@
-//! What a column is written as. The Arrow type says how its values are read; together they name the code.
+//! The form in which a column is written. The Arrow type says how its values are read; both together
+//! select the code.
 
 use std::sync::Arc;
 

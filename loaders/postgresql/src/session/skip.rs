@@ -1,5 +1,5 @@
-//! Rows that the server refuses are set aside, and all others arrive: a COPY that fails is undone by a savepoint, and made again
-//! around the row that the error names.
+//! Rows that the server refuses are set aside, and all others arrive: a COPY that fails is undone by a savepoint, and repeated
+//! without the row that the error names.
 
 use arrow_array::RecordBatch;
 use arrowload_core::{Error, ErrorKind, Result};
