@@ -164,7 +164,7 @@ pub(crate) async fn test(
     }))
 }
 
-/// Tests each named connection, also behind one that fails.
+/// Tests each named connection, also after one that fails.
 async fn test_all(common: &Common) -> Result<Exit, Failure> {
     let (mut worst, mut objects) = (Exit::Done, Vec::new());
     for known in Connections::discover()?.list() {
@@ -361,7 +361,7 @@ fn add(
     }
     let fresh = !connections.contains_key(name);
     connections.insert(name, Item::Table(entry.clone()));
-    // A new connection goes to the end, behind the existing comments.
+    // A new connection goes to the end, after the existing comments.
     let before = std::fs::read_to_string(&file).unwrap_or_default();
     let gap = if before.trim().is_empty() { "" } else { "\n" };
     let appended = format!(

@@ -9,7 +9,7 @@ use crate::exit::Failure;
 
 const FLAG: &str = "--env-file";
 
-/// Runs the same command with the file's variables, and answers with its exit code. Those that are set already stay as they are.
+/// Runs the same command with the file's variables, and returns its exit code. Those that are set already stay as they are.
 pub(crate) fn run_with(file: &Path) -> Result<u8, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::usage(format!("{FLAG} {}: {error}", file.display())))?;
@@ -55,7 +55,7 @@ fn without_flag(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     arguments.filter(keep).collect()
 }
 
-/// The variables of a file: `NAME=value`, also behind `export`; a value within quotes is taken without them. The number of the line
+/// The variables of a file: `NAME=value`, also after `export`; a value within quotes is taken without them. The number of the line
 /// that is none is the error.
 fn pairs(text: &str) -> Result<Vec<(String, String)>, usize> {
     let mut pairs = Vec::new();

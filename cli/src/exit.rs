@@ -82,7 +82,7 @@ impl Failure {
         Self::Failed(text.into())
     }
 
-    /// Says what happened, and answers with the exit code.
+    /// Says what happened, and returns the exit code.
     pub(crate) fn report(self, common: &Common, watch: &Watch) -> u8 {
         let as_json = |object: serde_json::Value| match common.output {
             // The error itself is said in any case.
@@ -194,7 +194,7 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// Runs the program to its end, whatever that is, and answers with the exit code.
+/// Runs the program to its end, whatever that is, and returns the exit code.
 pub(crate) fn guarded(
     common: &Common,
     watch: &Watch,

@@ -47,7 +47,7 @@ pub(crate) struct Otlp {
     runtime: tokio::runtime::Runtime,
 }
 
-/// Begins to send, if that was asked for, and answers with what metrics go to.
+/// Begins to send, if that was asked for, and returns what metrics go to.
 pub(crate) fn start(endpoint: Option<&str>) -> Result<Option<(Otlp, Bridge)>, Failure> {
     let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_off = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|text| text == "true");

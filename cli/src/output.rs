@@ -137,7 +137,7 @@ impl FileOutput {
         Ok(outcome::exit_of(&report))
     }
 
-    /// Replaces the file by what is loaded; answers also whether there was one.
+    /// Replaces the file by what is loaded; returns whether there was one.
     pub(crate) async fn write(
         self,
         load: impl FnOnce(String) -> LoadBuilder,

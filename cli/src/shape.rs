@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::exit::Failure;
 use crate::params::pair;
 
-/// In place of a value that nobody is to see.
+/// In place of a value that must not be visible.
 const REDACTED: &str = "***";
 
 /// What is done to columns and rows, as flags and as a job has it.

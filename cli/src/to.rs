@@ -170,7 +170,7 @@ impl FromArgMatches for Destinations {
     }
 }
 
-/// A mode behind the last destination may be meant for all of them, or for the last: what is not said is not guessed.
+/// A mode after the last destination may be meant for all of them, or for the last: what is not said is not guessed.
 fn check_modes(destinations: &[To]) -> Result<(), clap::Error> {
     let is_mode = |option: &String| option.split('=').next() == Some("mode");
     let has_mode = |to: &&To| to.mode.is_some() || to.options.iter().any(is_mode);

@@ -122,7 +122,7 @@ impl Watch {
         self.lock().followed.is_empty()
     }
 
-    /// Says what happened to the target of each load that has not ended, and answers whether each load is whole, or not there.
+    /// Says what happened to the target of each load that has not ended, and returns whether each load is whole, or not there.
     pub(crate) fn tell(&self, opening: &str) -> bool {
         let mut all_whole = !self.lock().half_done;
         for (line, is_whole) in self.lines() {

@@ -105,7 +105,7 @@ impl Work {
         Ok(())
     }
 
-    /// Shows every plan, also behind one that is refused: what it needs may be what a load before it brings.
+    /// Shows every plan, also after one that is refused: what it needs may be what a load before it brings.
     pub(crate) async fn dry_run(&self, common: &Common) -> Result<Exit, Failure> {
         let mut worst = Exit::Done;
         let mut entries = serde_json::Map::new();

@@ -17,8 +17,8 @@ use futures::future::{BoxFuture, join_all};
 use crate::destination::Prepared;
 use crate::{Client, Destination};
 
-/// A load into several destinations that is being set up. Awaiting it runs it, and answers with one outcome for each destination,
-/// in their order.
+/// A load into several destinations that is being set up. Awaiting it runs it, and returns one outcome for each destination, in
+/// their order.
 ///
 /// Each batch is read once, and handed to each destination. Each destination has its own options, its own retries and its own
 /// report, and keeps its own promises: one that fails does not stop the others, unless [`fail_fast`](Self::fail_fast) is set, and

@@ -50,7 +50,7 @@ impl QueryBuilder {
         self
     }
 
-    /// Sets aside rows of files that cannot be parsed, instead of ending the answer with an error. They are in their file once the
+    /// Sets aside rows of files that cannot be parsed, instead of ending the return an error. They are in their file once the
     /// answer has been read to its end and [`Unparsed::publish`] was called. For [`stream`](Self::stream) and
     /// [`to_arrow`](Self::to_arrow): a load does so with `on_error = skip`.
     ///
@@ -89,8 +89,8 @@ impl QueryBuilder {
         self.client.query_and_load(self.query, loader, target)
     }
 
-    /// Loads the answer into several targets at once, each batch read once. Awaiting it runs the load, and answers with one outcome
-    /// for each destination.
+    /// Loads the answer into several targets at once, each batch read once. Awaiting it runs the load, and returns one outcome for
+    /// each destination.
     ///
     /// ```
     /// use arrowload::{Client, Destination, Mode};
@@ -130,7 +130,7 @@ impl QueryBuilder {
         self.client.source().await?.query(&self.query).await
     }
 
-    /// Runs the statement for its effect, and answers how many rows it changed, if the source knows.
+    /// Runs the statement for its effect, and returns how many rows it changed, if the source knows.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the source only answers queries; whatever it says.

@@ -131,7 +131,7 @@ impl Source {
             .map_err(|error| error.with("source", self.descriptor.name()))
     }
 
-    /// The schema that a query would answer with.
+    /// The schema that a query would return.
     ///
     /// # Errors
     /// Any error of the source.
@@ -142,7 +142,7 @@ impl Source {
             .map_err(|error| error.with("source", self.descriptor.name()))
     }
 
-    /// Runs a statement for its effect, and answers how many rows it changed, if the engine knows.
+    /// Runs a statement for its effect, and returns how many rows it changed, if the engine knows.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the source cannot; any error of the engine.

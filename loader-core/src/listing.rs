@@ -24,8 +24,8 @@ pub enum Listed {
     Schemas,
     /// Tables and views.
     Tables,
-    /// Columns of tables and views, with what their definitions say. Where a source can, it answers with these columns, whose rows
-    /// are in the order of each table's columns; a table without columns has one row without `column_name`.
+    /// Columns of tables and views, with what their definitions say. Where a source can, it returns these columns, whose rows are
+    /// in the order of each table's columns; a table without columns has one row without `column_name`.
     ///
     /// | column | what it is |
     /// |---|---|

@@ -31,12 +31,12 @@ pub trait DataSource: Sized + Send + Sync + 'static {
     /// the query. Parameters are bound, never inserted into the text.
     fn query(&self, query: &Query) -> impl Future<Output = Result<BatchStream>> + Send;
 
-    /// The schema that [`query`](Self::query) would answer with. The default runs the query and drops its stream.
+    /// The schema that [`query`](Self::query) would return. The default runs the query and drops its stream.
     fn schema(&self, query: &Query) -> impl Future<Output = Result<SchemaRef>> + Send {
         async { Ok(self.query(query).await?.schema().clone()) }
     }
 
-    /// Runs a statement for its effect, and answers how many rows it changed, if the engine knows. The default refuses.
+    /// Runs a statement for its effect, and returns how many rows it changed, if the engine knows. The default refuses.
     fn execute(&self, query: &Query) -> impl Future<Output = Result<Option<u64>>> + Send {
         let _ = query;
         async {

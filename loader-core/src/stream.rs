@@ -1,4 +1,4 @@
-//! The stream of batches that a query answers with.
+//! The stream of batches that a query returns.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -186,7 +186,7 @@ fn float(value: f64) -> String {
     }
 }
 
-/// Digits without trailing zeros behind the point.
+/// Digits without trailing zeros after the point.
 fn decimal(digits: &str, scale: i8) -> String {
     let (sign, digits) = digits
         .strip_prefix('-')

@@ -135,7 +135,7 @@ impl<'a> Context<'a> {
         Ok(report.keys)
     }
 
-    /// Expects a load to fail, with one of these kinds, and answers with the error.
+    /// Expects a load to fail, with one of these kinds, and returns the error.
     pub(crate) async fn refused(
         &self,
         spec: &LoadSpec,

@@ -10,7 +10,7 @@ use arrow_ipc::reader::StreamReader;
 use arrow_select::concat::concat_batches;
 use serde_json::{Value, json};
 
-/// Answers with the interpreter that has pyarrow and duckdb, or why there is none.
+/// Returns the interpreter that has pyarrow and duckdb, or why there is none.
 ///
 /// It is `ARROWLOAD_PYTHON`, which `cargo xtask test` sets, else `python3`.
 ///
@@ -99,8 +99,8 @@ def read(request): return own_read(request['target'])
 ";
 
 /// A reader in Python for a store of your own, which a [`Subject`](crate::Subject) reads back with: `script` defines
-/// `read(target)`, which answers with a `pyarrow.Table`, or with `None` if there is no such target. The process is started at the
-/// first read, and serves all of them.
+/// `read(target)`, which returns a `pyarrow.Table`, or with `None` if there is no such target. The process is started at the first
+/// read, and serves all of them.
 ///
 /// ```no_run
 /// let reader = arrowload_testkit::python::reader(

@@ -85,7 +85,7 @@ impl Chunks for Feed {
     /// How many bytes of the chunk count.
     type Note = usize;
 
-    /// Fills the buffer with the next chunk and a block of padding, and says how many bytes of it count; `None` at the end.
+    /// Fills the buffer with the next chunk and a block of padding, and returns how many bytes of it count; `None` at the end.
     fn fill(&mut self, buffer: &mut Vec<u8>) -> Result<Option<usize>> {
         buffer.clear();
         buffer.append(&mut self.carry);

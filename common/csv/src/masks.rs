@@ -19,8 +19,8 @@ pub(crate) struct Block {
 /// The bytes of a block.
 pub(crate) const BLOCK: usize = 64;
 
-/// Fills `blocks` from the first `len` bytes of `data`, and says how many blocks they are. Bits beyond `len` are zero.
-/// `data` goes on for at least a block after `len`.
+/// Fills `blocks` from the first `len` bytes of `data`, and returns how many blocks they are. Bits beyond `len` are zero. `data`
+/// goes on for at least a block after `len`.
 pub(crate) fn fill(data: &[u8], len: usize, needles: Needles, blocks: &mut [Block]) -> usize {
     let wanted = len.div_ceil(BLOCK).min(blocks.len());
     let blocks = &mut blocks[..wanted];

@@ -210,7 +210,7 @@ fn at_least_one(key: &'static str, value: Option<usize>) -> Result<Option<usize>
     Ok(value)
 }
 
-/// How many rows a plan answers with at most. Its statistics may be those of its files, without its LIMIT.
+/// How many rows a plan returns at most. Its statistics may be those of its files, without its LIMIT.
 fn limit(plan: &dyn ExecutionPlan) -> usize {
     let own = plan.fetch().unwrap_or(usize::MAX);
     match plan.children().as_slice() {

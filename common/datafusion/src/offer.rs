@@ -16,7 +16,7 @@ pub(crate) fn types(statement: &Statement, target: &SchemaRef) -> BTreeMap<Strin
     offered(statement, target).unwrap_or_default()
 }
 
-/// Whether the statement answers with every row and column of one table, as they are.
+/// Whether the statement returns every row and column of one table, as they are.
 pub(crate) fn is_whole(statement: &Statement) -> bool {
     let Statement::Statement(statement) = statement else {
         return false;

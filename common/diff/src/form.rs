@@ -310,7 +310,7 @@ fn number(a: &DataType, b: &DataType) -> Result<DataType, String> {
     }
 }
 
-/// How many digits before and behind the point a number has at most.
+/// How many digits before and after the point a number has at most.
 fn digits(data_type: &DataType) -> (i16, i16) {
     use DataType as T;
     match data_type {
@@ -433,7 +433,7 @@ fn parts_of_list(array: &ArrayRef) -> Result<Parts, ArrowError> {
     })
 }
 
-/// Lists whose items lie in any order, one behind the other.
+/// Lists whose items lie in any order, one after the other.
 fn gathered(
     values: &ArrayRef,
     ranges: Vec<(u64, u64)>,

@@ -94,7 +94,7 @@ impl Half {
         (current.at < current.keys.len()).then(|| current.keys.value(current.at))
     }
 
-    /// Goes on to the next row, and answers with the position of this one.
+    /// Goes on to the next row, and returns the position of this one.
     fn step(&mut self, comparison: &Comparison) -> Result<Option<u32>> {
         let Some(current) = &mut self.current else {
             return Ok(None);

@@ -54,7 +54,7 @@ const UNSORTED: usize = 64;
 /// Kept free for the merge of the runs, at most.
 const RESERVED: usize = 10 << 20;
 
-/// Reads the first rows of a stream, which stay in it, and says how many bytes a row has, about.
+/// Reads the first rows of a stream, which stay in it, and returns how many bytes a row has, about.
 pub(crate) async fn looked_at(mut stream: BatchStream) -> Result<(BatchStream, usize)> {
     let schema = Arc::clone(stream.schema());
     let mut first = None;

@@ -10,7 +10,7 @@ use arrowload_core::{Error, ErrorKind, Result};
 use crate::error::{malformed, unsupported};
 use crate::swap::{Swap, Unit};
 
-/// Stands in the place of a length where a buffer is not compressed after all.
+/// Stands in place of a length where a buffer is not compressed after all.
 const NOT_COMPRESSED: i64 = -1;
 
 /// Bytes that one byte of LZ4 can stand for: a length grows by 255 with each.
@@ -171,7 +171,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// Checks a column, or the values within one, and answers how many rows it has.
+    /// Checks a column, or the values within one, and returns how many rows it has.
     fn column(&mut self, field: &Field) -> Result<usize> {
         self.values(field.data_type())
             .map_err(|error| error.with("column", field.name()))

@@ -117,7 +117,7 @@ impl Keys {
         }
     }
 
-    /// Adds a row, and answers with the earlier row of the same key, which it replaces.
+    /// Adds a row, and returns the earlier row of the same key, which it replaces.
     pub(crate) fn insert(&mut self, key: KeyHash, row: u64) -> Option<u64> {
         match self.places.entry(key) {
             Entry::Vacant(place) => {

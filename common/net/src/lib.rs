@@ -13,7 +13,7 @@ pub enum Seen {
     Nothing,
     /// Something takes connections, and says nothing that is known.
     Silent,
-    /// It speaks, and looks like this: to be read behind "it looks like".
+    /// It speaks, and looks like this: to be read after "it looks like".
     Like(&'static str),
 }
 
@@ -22,7 +22,7 @@ pub const GRPC: &str = "a gRPC or other HTTP/2 server";
 
 /// A question that is one in HTTP, and an unknown command elsewhere.
 const HTTP: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
-/// PostgreSQL's request for encryption, which it answers with one letter.
+/// PostgreSQL's request for encryption, which it returns one letter.
 const POSTGRESQL: &[u8] = &[0, 0, 0, 8, 4, 210, 22, 47];
 
 /// Looks at a port that does not speak as it should. It takes about `within` at most.

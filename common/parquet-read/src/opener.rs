@@ -199,7 +199,7 @@ impl OpenFile {
         let mut plan = ParquetAccessPlan::new_none(metadata.num_row_groups());
         plan.scan(index);
         let mut file = self.file.clone();
-        // Statistics of the file would answer for its columns in the place of their values.
+        // Statistics of the file would answer for its columns in place of their values.
         file.range = None;
         file.statistics = None;
         file.extensions = Some(Arc::new(plan));

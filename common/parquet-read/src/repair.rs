@@ -86,7 +86,7 @@ fn without_others(footer: &[u8]) -> Option<Vec<u8>> {
     dropped.then_some(to)
 }
 
-/// Copies a struct, and answers whether a field was left out.
+/// Copies a struct, and returns whether a field was left out.
 fn copy(from: &mut Bytes<'_>, to: &mut Vec<u8>, level: Level) -> Option<bool> {
     let (mut last_read, mut last_written, mut dropped) = (0, 0, false);
     while let Some((kind, id)) = from.field(&mut last_read)? {

@@ -248,7 +248,7 @@ impl Lane {
         self.shared.pool.spawn(move || lane.work(encoder));
     }
 
-    /// Encodes one piece, or closes the column, and queues itself again behind the others if more is there.
+    /// Encodes one piece, or closes the column, and queues itself again after the others if more is there.
     fn work(self: Arc<Self>, encoder: Encoder) {
         let piece = lock(&self.state).queue.pop_front();
         let step = || match &piece {

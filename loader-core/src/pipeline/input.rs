@@ -45,7 +45,7 @@ pub trait Operator: Send + Sync + 'static {
     /// Whatever keeps it from rows of this schema.
     fn schema(&self, input: &SchemaRef) -> Result<SchemaRef>;
 
-    /// Puts itself behind a stream.
+    /// Applies itself to a stream.
     ///
     /// # Errors
     /// Whatever keeps it from rows of this schema.

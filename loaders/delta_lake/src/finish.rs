@@ -154,7 +154,7 @@ impl Load {
         receipt
     }
 
-    /// Removes files that no commit names. Answers whether all are gone.
+    /// Removes files that no commit names. Returns whether all are gone.
     pub(crate) async fn discard(&self, files: &[FileInfo]) -> bool {
         let store = self.target.place.log_store.object_store(None);
         let mut gone = true;

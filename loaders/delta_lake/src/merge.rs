@@ -109,7 +109,7 @@ impl Merge<'_> {
         counts
     }
 
-    /// Removes a file with rows that go, and writes the others again. Answers how many of its rows have a key of the load.
+    /// Removes a file with rows that go, and writes the others again. Returns how many of its rows have a key of the load.
     async fn rewrite(
         &self,
         file: Part<TableFile>,

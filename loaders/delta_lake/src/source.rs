@@ -129,7 +129,7 @@ fn beside(folder: &Path) -> String {
     near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
-/// The tables at and below a place. Nothing is opened that is not asked for.
+/// The tables at and below a place. Only what is asked for is opened.
 #[derive(Debug)]
 struct DeltaTables {
     place: DeltaLakeConfig,

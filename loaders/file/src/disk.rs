@@ -76,7 +76,7 @@ pub(crate) fn check_exchangeable(folder: &Path) -> Result<()> {
     Err(cannot_exchange(folder))
 }
 
-/// Puts the new folder in the place of the old one, and the old one in the stage, which removes it.
+/// Puts the new folder in place of the old one, and the old one in the stage, which removes it.
 #[cfg(target_os = "linux")]
 pub(crate) fn exchange(new: &Path, old: &Path) -> Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};

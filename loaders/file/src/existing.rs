@@ -173,7 +173,7 @@ pub(crate) fn stamp(path: &Path) -> Result<Option<Stamp>> {
         }
         metadata => metadata.map_err(|error| from_io(path, error))?,
     };
-    // Reading a pipe waits for ever, and a rename would put a file in the place of a device.
+    // Reading a pipe waits for ever, and a rename would put a file in place of a device.
     if !metadata.is_file() && !metadata.is_dir() {
         let message = format!(
             "`{}` is a device, pipe or socket; name a file or a folder",

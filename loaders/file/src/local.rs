@@ -31,7 +31,7 @@ pub(crate) struct Publication<'a> {
     pub(crate) base: Option<&'a Record>,
 }
 
-/// Publishes a single file; answers with the receipt if another run of this load was faster.
+/// Publishes a single file; returns the receipt if another run of this load was faster.
 pub(crate) fn publish_file(
     stage: &Stage,
     name: &str,

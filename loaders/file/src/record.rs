@@ -211,7 +211,7 @@ impl History {
         }
     }
 
-    /// The schema of a file that a load writes in the place of the one with this history.
+    /// The schema of a file that a load writes in place of the one with this history.
     pub(crate) fn label<O>(&self, schema: &SchemaRef, request: &LoadRequest<O>) -> SchemaRef {
         let own = (&request.load_id, Recorded::of(request));
         let loads = self.0.iter();

@@ -32,7 +32,7 @@ pub(crate) struct Deletes {
 }
 
 impl Deletes {
-    /// Writes them to a file. Answers with its entry.
+    /// Writes them to a file. Returns its entry.
     pub(crate) async fn write(&self, file_io: &FileIO, path: String) -> Result<DataFile> {
         let bytes = self.encode().map_err(|error| {
             let message = format!("a file of deletes could not be encoded: {error}");

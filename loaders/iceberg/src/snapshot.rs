@@ -220,7 +220,7 @@ impl Draft<'_> {
             .collect())
     }
 
-    /// A manifest without the files that go: itself if it has none of them. Answers how many go.
+    /// A manifest without the files that go: itself if it has none of them. Returns how many go.
     async fn filtered(
         &self,
         manifest: ManifestFile,

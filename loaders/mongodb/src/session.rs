@@ -451,7 +451,7 @@ impl MongoSession {
         Ok(())
     }
 
-    /// Runs a command with these statements; answers with those that are refused. What was done already is not done twice, whether by
+    /// Runs a command with these statements; returns those that are refused. What was done already is not done twice, whether by
     /// its `_id` or by its keys, so that an answer that is lost is asked for again.
     async fn run(
         &mut self,
@@ -556,7 +556,7 @@ impl MongoSession {
         self.request.recorded_in(receipt)
     }
 
-    /// Records the load; answers with what is recorded already, if another attempt was faster.
+    /// Records the load; returns what is recorded already, if another attempt was faster.
     async fn record(&mut self, staging: Option<&str>) -> Result<Option<Receipt>> {
         let receipt = self.receipt();
         let record = ledger::load_record(&self.request, &receipt, staging);

@@ -51,7 +51,7 @@ fn count(row: &Row, index: usize) -> Result<u64> {
         .map_err(from_pg)
 }
 
-/// Runs a statement in one round trip, and says how many rows it changed.
+/// Runs a statement in one round trip, and returns how many rows it changed.
 async fn execute(client: &Client, sql: &str) -> Result<u64> {
     client.execute_typed(sql, &[]).await.map_err(from_pg)
 }
@@ -61,7 +61,7 @@ async fn ask(client: &Client, sql: &str) -> Result<Row> {
     client.query_typed_one(sql, &[]).await.map_err(from_pg)
 }
 
-/// Deletes every row of the table, and says how many there were. Readers with an older snapshot still see them.
+/// Deletes every row of the table, and returns how many there were. Readers with an older snapshot still see them.
 pub(crate) async fn delete_all(client: &Client, layout: &Layout) -> Result<u64> {
     execute(client, &format!("DELETE FROM {}", layout.place.sql())).await
 }
@@ -103,8 +103,8 @@ pub(crate) async fn insert_all(client: &Client, layout: &Layout) -> Result<Moved
     })
 }
 
-/// Puts the staged rows in the place of the old ones in one statement, at whose end other tables' references hold again.
-/// The count makes the old rows go before the first new one comes.
+/// Puts the staged rows in place of the old ones in one statement, at whose end other tables' references hold again. The count
+/// makes the old rows go before the first new one comes.
 pub(crate) async fn exchange(client: &Client, layout: &Layout) -> Result<Moved> {
     let (table, columns, stage) = (layout.place.sql(), layout.column_list(), STAGE);
     let sql = format!(
@@ -272,7 +272,7 @@ pub(crate) fn overwrites(mode: Mode, layout: &Layout) -> bool {
     mode == Mode::Overwrite && layout.table.is_some()
 }
 
-/// SQL of the user's, so that it cannot end the load's transaction: the server refuses COMMIT and ROLLBACK there.
+/// SQL of the user, so that it cannot end the load's transaction: the server refuses COMMIT and ROLLBACK there.
 pub(crate) fn within_transaction(sql: &str) -> String {
     let mut tag = "arrowload".to_owned();
     while sql.contains(&tag) {
@@ -281,7 +281,7 @@ pub(crate) fn within_transaction(sql: &str) -> String {
     format!("DO ${tag}$ BEGIN EXECUTE ${tag}_sql$\n{sql}\n${tag}_sql$; END ${tag}$")
 }
 
-/// The error of SQL of the user's.
+/// The error of SQL of the user.
 pub(crate) fn explain_sql(error: Error, key: &str) -> Error {
     if error.code() != Some("0A000") {
         return error.with("key", key);

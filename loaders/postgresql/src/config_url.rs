@@ -130,7 +130,7 @@ fn pairs_of_url(url: &str) -> Result<Vec<(String, String)>> {
     Ok(given.chain(url.query).collect())
 }
 
-/// Takes apart `host=db user='a b'`: a value within quotes may hold spaces, and a backslash keeps the character behind it.
+/// Parses `host=db user='a b'`: a value within quotes may hold spaces, and a backslash keeps the character behind it.
 fn pairs_of_string(text: &str) -> Result<Vec<(String, String)>> {
     let malformed = |why: &str| {
         let message = format!(

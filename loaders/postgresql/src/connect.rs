@@ -537,7 +537,7 @@ impl Lease {
         .await
     }
 
-    /// Runs statements that answer with nothing.
+    /// Runs statements that return nothing.
     pub(crate) async fn run(&self, sql: &str) -> Result<()> {
         self.batch_execute(sql).await.map_err(from_pg)
     }

@@ -102,7 +102,7 @@ impl CopyIn {
         Ok(())
     }
 
-    /// Ends the statement, and says how many rows the server took.
+    /// Ends the statement, and returns how many rows the server took.
     pub(crate) async fn finish(mut self, pieces: &mut Pieces) -> Result<u64> {
         if pieces.room() < TRAILER.len() {
             let piece = pieces.take();

@@ -127,8 +127,8 @@ impl Ledger {
         }
     }
 
-    /// Creates it, or adds columns, in a transaction of its own, so that loads do not wait for each other. The lock keeps two
-    /// from creating it at once, which PostgreSQL answers with an error even under `IF NOT EXISTS`.
+    /// Creates it, or adds columns, in a transaction of its own, so that loads do not wait for each other. The lock keeps two from
+    /// creating it at once, which PostgreSQL returns an error even under `IF NOT EXISTS`.
     pub(crate) async fn make_current(&self, client: &Client, state: State) -> Result<()> {
         let Some(statement) = self.statement(state) else {
             return Ok(());

@@ -43,8 +43,8 @@ impl PostgresqlLoader {
         PostgresqlTarget::resolve(client, looked, request, pool).await
     }
 
-    /// Begins the load's transaction, and locks the table, so that what was decided stays true. Answers with the transaction's
-    /// id, and the receipt of the load if it has committed already.
+    /// Begins the load's transaction, and locks the table, so that what was decided stays true. Returns the transaction's id, and
+    /// the receipt of the load if it has committed already.
     async fn open(
         &self,
         lease: &Lease,
@@ -198,7 +198,7 @@ impl DataLoader for PostgresqlLoader {
             }
             Err(error) => return Err(error),
         };
-        // What SQL of the user's has made of the target may need fewer connections, and gets no more.
+        // What SQL of the user has made of the target may need fewer connections, and gets no more.
         let spread = Spread {
             count: planned.count.min(target.copying.count),
             ..planned

@@ -86,7 +86,7 @@ fn convert_field(
     }
 }
 
-/// Decimal digits before and behind the point that a number of this type can have; `None` for floats.
+/// Decimal digits before and after the point that a number of this type can have; `None` for floats.
 fn number_digits(data_type: &DataType) -> Option<(i32, i32)> {
     Some(match data_type {
         DataType::Int8 | DataType::UInt8 => (3, 0),

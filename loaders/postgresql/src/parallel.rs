@@ -207,7 +207,7 @@ impl Shared {
         self.lanes.write(batch, first_row).await
     }
 
-    /// Waits until every row is there, and commits them, where nobody looks. Answers with rows and bytes.
+    /// Waits until every row is there, and commits them, where nobody looks. Returns rows and bytes.
     pub(crate) async fn finish(&mut self) -> Result<(u64, u64)> {
         self.lanes.finish().await?;
         let totals = self.lanes.totals();

@@ -41,7 +41,7 @@ pub struct PostgresqlSession {
     pieces: Pieces,
     copy: Option<CopyIn>,
     copying: Copying,
-    /// The id of the transaction, which SQL of the user's must not end.
+    /// The id of the transaction, which SQL of the user must not end.
     transaction: String,
     /// Rows that were given.
     given: u64,
@@ -428,7 +428,7 @@ impl PostgresqlSession {
         format!("SELECT {columns} FROM {table} WHERE {own}")
     }
 
-    /// SQL of the user's that ended the transaction would have made part of the load visible.
+    /// SQL of the user that ended the transaction would have made part of the load visible.
     async fn check_transaction(&self, which: &str) -> Result<()> {
         if transaction_id(&self.lease).await? == self.transaction {
             return Ok(());

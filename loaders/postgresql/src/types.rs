@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     Enum,
     Bytea,
     Date,
-    /// Digits behind the second's point, 0 to 6; so for the next two.
+    /// Digits after the second's point, 0 to 6; so for the next two.
     Time(u8),
     Timestamp(u8),
     Timestamptz(u8),

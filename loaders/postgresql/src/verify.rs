@@ -81,7 +81,7 @@ pub(crate) fn read_back(source: &DataType, conversion: &Conversion) -> Option<Re
     }
 }
 
-/// Reads columns back by a query that answers with them in order, and computes their checksums.
+/// Reads columns back by a query that returns them in order, and computes their checksums.
 pub(crate) async fn checksums(
     client: &Client,
     columns: &[(&str, &ReadType)],

@@ -93,7 +93,7 @@ impl Lane {
         self.link.as_mut().ok_or_else(ended)
     }
 
-    /// Sends what was filled. Answers with a pipeline that has its replies, if all others are on their way.
+    /// Sends what was filled. Returns a pipeline that has its replies, if all others are on their way.
     pub(crate) async fn send(&mut self) -> Result<Option<Pipeline>> {
         if self.filling.is_empty() {
             return Ok(None);

@@ -29,7 +29,7 @@ pub struct RedisLoader {
 type Request = LoadRequest<RedisOptions>;
 
 /// Looks again at what the load was decided by, takes its place among those of the target, and clears away what dead ones have
-/// left. Answers with the load, if another run of it has committed meanwhile.
+/// left. Returns the load, if another run of it has committed meanwhile.
 async fn enter(target: &mut Target, request: &Request) -> Result<Option<Load>> {
     let (nodes, own): (&mut Nodes, &Own) = (&mut target.nodes, &target.own);
     let seen = Seen::read(nodes, own).await?;

@@ -195,7 +195,7 @@ impl Connection {
         }
     }
 
-    /// Sends one command and answers with the reply, whatever it is.
+    /// Sends one command and returns the reply, whatever it is.
     pub(crate) async fn ask(&mut self, words: &[&[u8]]) -> Result<Reply> {
         let mut bytes = Vec::new();
         command(&mut bytes, words);
@@ -211,7 +211,7 @@ impl Connection {
         }
     }
 
-    /// Sends commands that are encoded, and answers with as many replies.
+    /// Sends commands that are encoded, and returns as many replies.
     pub(crate) async fn ask_many(&mut self, bytes: &[u8], count: usize) -> Result<Vec<Reply>> {
         self.send(bytes).await?;
         let mut replies = Vec::with_capacity(count);

@@ -329,8 +329,8 @@ impl Nodes {
         Ok((cursor, keys.into_iter().filter_map(Reply::bytes).collect()))
     }
 
-    /// Sends one command for each key, many at a time, with the key between `before` and `after`, and answers with a reply for
-    /// each key, in their order; it may be an error.
+    /// Sends one command for each key, many at a time, with the key between `before` and `after`, and returns a reply for each key,
+    /// in their order; it may be an error.
     pub(crate) async fn each(
         &mut self,
         keys: &[Vec<u8>],

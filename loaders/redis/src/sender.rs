@@ -45,7 +45,7 @@ impl Sender {
         }
     }
 
-    /// Takes note of rows that come, and answers with the number of the first.
+    /// Takes note of rows that come, and returns the number of the first.
     pub(crate) fn expect(&mut self, batch: &RecordBatch) -> u64 {
         let first = self.given;
         self.given += batch.num_rows() as u64;

@@ -117,7 +117,7 @@ impl RedisSession {
         Ok(())
     }
 
-    /// Puts one row into the pipeline of its node, and answers with the node, if the pipeline is full.
+    /// Puts one row into the pipeline of its node, and returns the node, if the pipeline is full.
     fn row(
         &mut self,
         batch: &RecordBatch,
@@ -147,7 +147,7 @@ impl RedisSession {
         Ok(is_full.then_some(index))
     }
 
-    /// Puts a whole batch into the pipeline of its node, as one entry of a stream, and answers with the node.
+    /// Puts a whole batch into the pipeline of its node, as one entry of a stream, and returns the node.
     fn batch_entry(&mut self, batch: &RecordBatch, number: u64) -> Result<usize> {
         let pattern = &self.publication.pattern;
         self.key = pattern.constant().unwrap_or_default().to_vec();

@@ -8,7 +8,7 @@ use crate::ledger::Move;
 use crate::nodes::{Nodes, slot};
 use crate::resp::Reply;
 
-/// Moves up to `ARGV[1]` items of the list `KEYS[1]` to the end of `KEYS[2]`, and answers with how many are left.
+/// Moves up to `ARGV[1]` items of the list `KEYS[1]` to the end of `KEYS[2]`, and returns how many are left.
 const MOVE_LIST: &str = "local items = redis.call('LRANGE', KEYS[1], 0, ARGV[1] - 1) \
     if #items == 0 then return 0 end \
     local ttl = redis.call('PTTL', KEYS[1]) \

@@ -67,7 +67,7 @@ impl DataFile {
         }
     }
 
-    /// The same file, where pieces of it can be read: a copy on the disk, if its server answers with whole files only. It blocks.
+    /// The same file, where pieces of it can be read: a copy on the disk, if its server returns whole files only. It blocks.
     pub(crate) fn in_pieces(&self) -> Result<Self> {
         let url = self.store.url.as_str();
         let is_web = url.starts_with("http") || url.starts_with("query-");

@@ -196,14 +196,14 @@ impl Server {
         }
     }
 
-    /// An action that answers with one message.
+    /// An action that returns one message.
     pub(crate) async fn action(&self, name: &str, body: impl Message) -> Result<Bytes> {
         self.action_without_answer(name, body)
             .await?
             .ok_or_else(|| malformed(format!("nothing came back from {name}")))
     }
 
-    /// An action that answers with one message, or none.
+    /// An action that returns one message, or none.
     pub(crate) async fn action_without_answer(
         &self,
         name: &str,

@@ -54,7 +54,7 @@ impl Credentials {
         Ok(headers)
     }
 
-    /// Gets another token after the server refused this one, and answers whether there is one to be had.
+    /// Gets another token after the server refused this one, and returns whether there is one to be had.
     pub(crate) async fn renew(&self, server: &Server) -> Result<bool> {
         match &self.oauth {
             Some(oauth) => oauth.forget().await,

@@ -45,7 +45,7 @@ pub(crate) async fn query(
     rows_of(server, &command.as_any(), &query.reading.progress).await
 }
 
-/// Runs a statement for its effect, and answers how many rows it changed, if the server knows.
+/// Runs a statement for its effect, and returns how many rows it changed, if the server knows.
 pub(crate) async fn execute(
     server: &Arc<Server>,
     query: &Query,
@@ -244,7 +244,7 @@ async fn messages(command: &Any, row: RecordBatch) -> Result<Vec<FlightData>> {
         .map_err(from_flight)
 }
 
-/// Sends messages, and answers with the metadata of the first answer.
+/// Sends messages, and returns the metadata of the first answer.
 async fn put(server: &Server, messages: Vec<FlightData>, what: &str) -> Result<Option<Bytes>> {
     let request = server.request(futures::stream::iter(messages)).await?;
     let mut answers = server.answer(what, server.calls().do_put(request)).await?;

@@ -61,7 +61,7 @@ impl Transaction {
             .into_batches())
     }
 
-    /// Runs a statement of the transaction for its effect, and answers how many rows it changed, if the server knows.
+    /// Runs a statement of the transaction for its effect, and returns how many rows it changed, if the server knows.
     ///
     /// # Errors
     /// Any error of the server.

@@ -42,7 +42,7 @@ pub struct FlightSqlBehaviour {
     pub announces: AnnouncedSchema,
     /// The tickets have expired, and what comes of that.
     pub expired: Option<ExpiredTickets>,
-    /// Sends bytes in the place of the second message.
+    /// Sends bytes in place of the second message.
     pub garbage: bool,
     /// Is not ready the first so many times.
     pub unavailable: usize,

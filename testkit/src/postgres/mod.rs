@@ -88,7 +88,7 @@ impl ThrowawayPostgres {
         format!("{server}/{database}{query}")
     }
 
-    /// Makes an empty database, in the place of one of this name, and answers with its URL.
+    /// Makes an empty database, in place of one of this name, and returns its URL.
     ///
     /// # Errors
     /// What `psql` says.
@@ -105,7 +105,7 @@ impl ThrowawayPostgres {
         Ok(self.database_url(name))
     }
 
-    /// Runs SQL by `psql`, and answers with its rows: a line each, columns with `|` between them.
+    /// Runs SQL by `psql`, and returns its rows: a line each, columns with `|` between them.
     ///
     /// # Errors
     /// What `psql` says.

@@ -123,7 +123,7 @@ impl ThrowawayRedis {
         &self.url
     }
 
-    /// Runs a command by `redis-cli`, and answers with what it prints, without the last line end.
+    /// Runs a command by `redis-cli`, and returns what it prints, without the last line end.
     ///
     /// # Errors
     /// What `redis-cli` says. An error of the server is text, as `redis-cli` prints it.

@@ -78,7 +78,7 @@ impl Write for Output {
     }
 }
 
-/// An output behind a codec.
+/// An output through a codec.
 pub(crate) enum Compressor {
     Plain(Output),
     Gzip(Option<GzEncoder<Output>>),

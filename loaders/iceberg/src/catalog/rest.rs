@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use super::{Answer, Change, Known};
 use crate::config::{IcebergConfig, invalid};
 
-/// A catalog behind a server.
+/// A catalog on a server.
 #[derive(Debug)]
 pub(crate) struct RestCatalog {
     client: reqwest::Client,

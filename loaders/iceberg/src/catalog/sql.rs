@@ -138,7 +138,7 @@ impl SqlCatalog {
         row.try_get("metadata_location").map_err(from_sql)
     }
 
-    /// Adds the table, with its namespace. Answers whether it was added.
+    /// Adds the table, with its namespace. Returns whether it was added.
     async fn insert(&self, table: &TableIdent, location: &str) -> Result<bool, sqlx::Error> {
         self.make_tables().await?;
         let namespace = table.namespace().join(".");
@@ -168,7 +168,7 @@ impl SqlCatalog {
         Ok(added.rows_affected() == 1)
     }
 
-    /// Gives the table another metadata file, if it has this one. Answers whether it had.
+    /// Gives the table another metadata file, if it has this one. Returns whether it had.
     async fn swap(&self, table: &TableIdent, from: &str, to: &str) -> Result<bool, sqlx::Error> {
         let swapped = sqlx::query(
             "UPDATE iceberg_tables SET metadata_location = $1, previous_metadata_location = $2 \

@@ -7,7 +7,7 @@ use super::element::{self, Element, Kind, fixed};
 use super::json::{self, MOST_DEPTH};
 use super::{Fault, Walked};
 
-/// Fields of one document type at most: more are data in the place of names.
+/// Fields of one document type at most: more are data in place of names.
 const MOST_FIELDS: usize = 10_000;
 /// The largest whole number up to which a double holds every one.
 pub(crate) const EXACT_IN_DOUBLE: i64 = 1 << 53;

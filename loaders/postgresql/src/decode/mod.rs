@@ -129,7 +129,7 @@ impl RowDecoder {
         Ok(())
     }
 
-    /// Takes whole rows, and says how many bytes they were.
+    /// Takes whole rows, and returns how many bytes they were.
     fn take_rows(&mut self, bytes: &[u8]) -> Result<usize> {
         let mut at = 0;
         if self.state == State::Header {

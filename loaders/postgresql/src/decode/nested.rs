@@ -60,7 +60,7 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    /// Appends the items of one array, and says how many there were.
+    /// Appends the items of one array, and returns how many there were.
     fn push_items(&mut self, field: &[u8]) -> Result<i32, Wrong> {
         let mut reader = Reader::new(field, "array");
         let (dimensions, _flags, _item_type) = (reader.word()?, reader.word()?, reader.word()?);

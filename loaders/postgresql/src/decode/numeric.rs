@@ -16,7 +16,7 @@ struct Numeric<'a> {
     /// The power of 10,000 of the first group.
     weight: i32,
     negative: bool,
-    /// Digits to show behind the point.
+    /// Digits to show after the point.
     display_scale: usize,
 }
 

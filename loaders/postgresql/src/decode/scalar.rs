@@ -171,7 +171,7 @@ pub(super) fn as_is(field: &[u8], out: &mut Vec<u8>) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// A document behind the number of its format.
+/// A document after the number of its format.
 pub(super) fn jsonb(field: &[u8], out: &mut Vec<u8>) -> Result<(), Wrong> {
     match field {
         [1, text @ ..] => as_is(text, out),

@@ -61,7 +61,7 @@ pub(crate) struct TextTarget {
     pub(crate) max_chars: Option<u32>,
     /// Whether shorter text is padded with spaces: `character(n)`.
     pub(crate) padded: bool,
-    /// What stands in the place of each NUL byte. If `None`, such text is refused.
+    /// What stands in place of each NUL byte. If `None`, such text is refused.
     pub(crate) replace_nul: Option<Arc<str>>,
 }
 

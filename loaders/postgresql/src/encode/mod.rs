@@ -203,7 +203,7 @@ impl Run<'_> {
         }
     }
 
-    /// Encodes all rows behind what is there.
+    /// Encodes all rows after what is there.
     fn append_to(&mut self, out: &mut Vec<u8>) -> Result<(), (usize, Refused)> {
         while self.measure()? {
             let start = out.len();

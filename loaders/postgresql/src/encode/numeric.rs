@@ -22,11 +22,11 @@ pub(super) const NEGATIVE_INFINITY: u16 = 0xF000;
 /// How the digits of a scale fall into groups of four.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
-    /// Puts 0 to 3 zeros behind the digits, so that the groups meet the decimal point.
+    /// Puts 0 to 3 zeros after the digits, so that the groups meet the decimal point.
     pad: u64,
     /// The weight of the lowest group.
     low_weight: i32,
-    /// The digits to show behind the decimal point.
+    /// The digits to show after the decimal point.
     display_scale: u16,
 }
 
@@ -208,7 +208,7 @@ impl Fit {
     }
 }
 
-/// Native integers whose digits are counted from `scale` places behind the point.
+/// Native integers whose digits are counted from `scale` places after the point.
 fn digits<T: ArrowPrimitiveType>(
     array: &ArrayRef,
     frame: Frame,

@@ -9,7 +9,7 @@ use super::column::{Column, Reason};
 use super::numeric::{INFINITY, NAN, NEGATIVE, NEGATIVE_INFINITY, put_special};
 use super::staged::staged;
 
-/// The most digits before and behind the point that the server takes.
+/// The most digits before and after the point that the server takes.
 const MOST_BEFORE: usize = 131_072;
 const MOST_BEHIND: usize = 16_383;
 

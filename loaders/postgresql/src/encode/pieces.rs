@@ -18,7 +18,7 @@ pub(crate) struct Pieces {
     filled: usize,
 }
 
-/// A piece's memory, which goes back when the piece is sent.
+/// A piece's memory, which is reused when the piece is sent.
 struct Lent {
     buffer: Vec<u8>,
     filled: usize,

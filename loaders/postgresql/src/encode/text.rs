@@ -61,7 +61,7 @@ fn replaced<V: ByteValues>(
     })
 }
 
-/// Appends text, with something in the place of each NUL byte.
+/// Appends text, with something in place of each NUL byte.
 pub(super) fn replace_nul(text: &[u8], replacement: &str, out: &mut Vec<u8>) {
     let mut parts = text.split(|byte| *byte == 0);
     out.extend_from_slice(parts.next().unwrap_or_default());

@@ -47,7 +47,7 @@ impl Readable {
 }
 
 impl PostgresqlSource {
-    /// What a statement answers with, and how it is asked for.
+    /// What a statement returns, and how it is asked for.
     fn readable(&self, sql: &str, statement: &Statement) -> Readable {
         let columns = statement.columns();
         let known: Vec<Option<ReadType>> = columns
@@ -93,7 +93,7 @@ impl PostgresqlSource {
         }
     }
 
-    /// Asks what a statement would answer with, in a transaction that is left open.
+    /// Asks what a statement would return, in a transaction that is left open.
     async fn prepare(&self, lease: &Lease, sql: &str) -> Result<(Readable, Vec<Type>)> {
         lease.run(BEGIN).await?;
         let statement = lease.prepare(sql).await.map_err(from_pg)?;

@@ -177,7 +177,7 @@ impl<'a> Sql<'a> {
         word.is_some_and(|word| matches!(word.as_str(), "select" | "with" | "values" | "table"))
     }
 
-    /// For a query over one table alone: the same with another condition, in the place of `{}`.
+    /// For a query over one table alone: the same with another condition, in place of `{}`.
     pub(super) fn over_one_table(&self) -> Option<[String; 2]> {
         const OTHERS: [&str; 16] = [
             "group",

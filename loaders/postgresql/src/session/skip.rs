@@ -46,7 +46,7 @@ impl PostgresqlSession {
         if rows == 0 {
             return Ok(());
         }
-        // The row behind those of the next COPY, which was refused, and why.
+        // The row after those of the next COPY, which was refused, and why.
         let mut refused: Option<Error> = None;
         let mut at = 0;
         while at < rows {
