@@ -122,7 +122,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// What is asked to be told of loads while the command runs, and the command's name. A plan loads nothing.
+    /// The options for metrics and traces, and the command's name; `None` for commands and plans that load nothing.
     pub(crate) fn telemetry(&self) -> Option<(&'static str, &TelemetryArgs)> {
         match self {
             Self::Load(args) if !args.dry_run => Some(("load", &args.telemetry)),
@@ -198,7 +198,7 @@ pub(crate) enum InputFormat {
 }
 
 impl InputFormat {
-    /// As the functions that read files are called.
+    /// The format as in the names of the functions that read files.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Arrow => "arrow",

@@ -24,7 +24,7 @@ impl Beside<'_> {
         real(text).is_some_and(|path| Some(path) == real(self.place))
     }
 
-    /// Whether a query reads it, as far as its words say. A pattern or a folder may hold it.
+    /// Whether a query seems to read it, judged by its words. A pattern or a folder in the query may include it.
     pub(crate) fn is_read_by(&self, sql: &str) -> bool {
         words(sql).iter().any(|word| {
             let is_name = |name: &String| *name == word.text || *name == word.text.to_lowercase();
@@ -55,7 +55,7 @@ struct Word {
     is_text: bool,
 }
 
-/// The names and texts of a query; what is in comments is none.
+/// The names and text literals of a query, without comments.
 fn words(sql: &str) -> Vec<Word> {
     let (mut words, mut rest) = (Vec::new(), sql);
     let after = |text: &'_ str, end: &str| text.find(end).map_or(text.len(), |at| at + end.len());
@@ -99,7 +99,7 @@ fn words(sql: &str) -> Vec<Word> {
     words
 }
 
-/// `; did you mean …?` with a file or folder that is there beside one that is not; else nothing.
+/// `; did you mean …?` with the name of an existing file or folder next to the missing one; else nothing.
 pub(crate) fn meant(path: &Path) -> String {
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
     let entries = std::fs::read_dir(folder.unwrap_or(Path::new(".")));

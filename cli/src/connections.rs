@@ -65,7 +65,7 @@ fn list(common: &Common) -> Result<Exit, Failure> {
     crate::describe::list(&["name", "type", "from"], rows.collect(), common)
 }
 
-/// The steps of a test that have passed: said at once, or kept for the object.
+/// The steps of a test that have passed: printed at once, or kept for the JSON object.
 struct Steps<'a> {
     common: &'a Common,
     passed: Vec<String>,
@@ -81,7 +81,8 @@ impl Steps<'_> {
     }
 }
 
-/// Says where the connection leads and which layers say so, then each step that passes, and ends at the first that does not.
+/// Prints where the connection leads and from which layers that comes, then each step that passes, and stops at the first
+/// that fails.
 pub(crate) async fn test(
     name: &str,
     target: Option<String>,
@@ -142,7 +143,7 @@ pub(crate) async fn test(
                     "{shown}: `{checked}` is there, and can be loaded into"
                 ))?;
             }
-            // Not every name is one of a target.
+            // Not every name is a valid target.
             Err(error) if target.is_none() && error.kind() == ErrorKind::InvalidOption => {}
             Err(error) => return Err(error.into()),
         }
@@ -190,7 +191,7 @@ async fn test_all(common: &Common) -> Result<Exit, Failure> {
     Ok(worst)
 }
 
-/// Where a connection leads: as one to load into, if it is one.
+/// The keys of a connection: as those of a loader, if it can be loaded into.
 fn keys_of(
     name: &str,
     registry: &Registry,
@@ -205,7 +206,7 @@ fn keys_of(
     Ok(connections.effective(&loader.config_schema(), &split.config))
 }
 
-/// What loads by a connection do where they say nothing else.
+/// The load defaults of a connection.
 fn defaults_of(
     name: &str,
     registry: &Registry,
@@ -386,7 +387,7 @@ fn add(
     written(&file, &said, common)
 }
 
-/// Whether its keys are known: what a load by this connection would say.
+/// Checks whether its keys are known, as a load with this connection would.
 fn check(registry: &Registry, name: &str, entry: &Table) -> Result<(), Failure> {
     let text = entry.to_string();
     let map: serde_json::Map<String, Value> = toml::from_str(&text)
@@ -423,7 +424,7 @@ fn check(registry: &Registry, name: &str, entry: &Table) -> Result<(), Failure> 
         return Ok(());
     };
     connections.configure_from(name, &kind, map.clone().into(), "connections add")?;
-    // References to secrets need not resolve here, and a key of nobody's does not depend on them.
+    // References to secrets need not resolve here, and whether a key is known does not depend on them.
     if map
         .values()
         .any(|value| value.as_str().is_some_and(|text| text.contains("${")))

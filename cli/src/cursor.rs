@@ -65,7 +65,7 @@ pub(crate) fn text(value: &ArrayRef) -> Result<String, Failure> {
     formatter.value(0).try_to_string().map_err(failed)
 }
 
-/// What all numbers of a type of floats are between.
+/// The two infinities of a float type, between which all its numbers are.
 pub(crate) fn infinities(kind: &DataType) -> Option<[ArrayRef; 2]> {
     let infinite = |sign: f64| -> Option<ArrayRef> {
         let value = sign * f64::INFINITY;

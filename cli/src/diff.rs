@@ -124,7 +124,7 @@ fn memory_limit(text: &str) -> Result<MemoryLimit, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
-/// Compares, and ends with 2 in place of 1 if that failed: 1 says that there are differences.
+/// Compares. If that fails, the exit code is 2 and not 1, because 1 means that there are differences.
 pub(crate) async fn command(
     args: DiffArgs,
     common: &Common,
@@ -169,7 +169,7 @@ async fn compare(mut args: DiffArgs, common: &Common) -> Result<Exit, Failure> {
     }
 }
 
-/// A source that never comes to rest must not keep a comparison for ever.
+/// The limit for opening a source again: one that widens its types each time must not keep a comparison running for ever.
 const MOST_OPENED: usize = 100;
 
 /// Why a comparison ended without an answer.
@@ -427,7 +427,7 @@ impl Found<'_> {
             }
     }
 
-    /// Says what was found. The exit code says it too, so that it matters little whether somebody reads it.
+    /// Prints the result. The exit code has it too, so a failure to print is ignored.
     fn tell(&self, common: &Common) -> Result<Exit, Failure> {
         let told = match common.output {
             Report::Json => machine::tell(&self.object()?),

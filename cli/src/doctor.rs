@@ -14,11 +14,11 @@ use crate::args::{Common, Report};
 use crate::exit::{Exit, Failure};
 use crate::{connections, machine, runs, show};
 
-/// How something that was looked at is.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Well,
-    /// Worth knowing, and nothing that fails.
+    /// Worth knowing, but not a failure.
     Note,
     Wrong,
 }
@@ -33,7 +33,7 @@ impl State {
     }
 }
 
-/// Something that was looked at.
+/// A check and its result.
 #[derive(Debug)]
 struct Check {
     area: &'static str,
@@ -50,7 +50,7 @@ const ENVIRONMENT: &str = "environment";
 const CONNECTIONS: &str = "connections";
 const MACHINE: &str = "machine";
 
-/// What the names of our own variables begin with.
+/// The prefix of our own variables.
 const PREFIX: &str = "ARROWLOAD_";
 const OF_CONNECTIONS: &str = "ARROWLOAD_CONNECTIONS__";
 const CONFIG: &str = "ARROWLOAD_CONFIG";
@@ -70,12 +70,12 @@ const GENERAL: [&str; 9] = [
 const FAMILIES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 
 const ENV_FILE: &str = ".env";
-/// With less room on the disk something will fail, or may.
+/// The limits of free disk space below which something will fail, or may fail.
 const NO_ROOM: u64 = 100 << 20;
 const LITTLE_ROOM: u64 = 2 << 30;
-/// Fewer files and connections at once are too few.
+/// The least number of open files and connections that is enough.
 const FEW_FILES: u64 = 1_024;
-/// A clock that is before this, in seconds, is wrong: 2025-01-01. Stores refuse what is signed then.
+/// A clock that is before this, in seconds, is wrong: 2025-01-01. Stores refuse requests that are signed with such a time.
 const PAST: u64 = 1_735_689_600;
 
 pub(crate) async fn command(common: &Common) -> Result<Exit, Failure> {
@@ -187,7 +187,7 @@ fn versions(registry: &Registry) -> Vec<Check> {
 /// The files that configure the command, in the order in which they are looked for.
 fn files() -> Vec<Check> {
     let mut checks = Vec::new();
-    // What keeps the environment from being read is said below.
+    // An error of reading the environment is reported below.
     for file in Connections::config_files().unwrap_or_default() {
         let name = file.path.display().to_string();
         let found = match (file.is_used, file.is_there) {
@@ -265,7 +265,8 @@ fn is_open_to_others(_: &Path) -> Option<bool> {
     None
 }
 
-/// Whether a line says a secret as it is: a key whose name is one of a secret, or a URL with a password. A reference is none.
+/// Whether a line contains a secret in plain text: a key whose name is that of a secret, or a URL with a password. A reference is
+/// not one.
 fn holds_secrets(text: &str) -> bool {
     // The brace that begins a reference is not that of an inline table, which has several keys in a line.
     let text = text.replace("${", "\0");
@@ -288,7 +289,7 @@ fn holds_secrets(text: &str) -> bool {
     })
 }
 
-/// Variables that change what the command does, by name, and those that look as if they were to.
+/// Variables that change what the command does, and variables whose names look as if they should.
 fn variables(registry: &Registry) -> Vec<Check> {
     let set: BTreeSet<String> = std::env::vars_os()
         .filter(|(_, value)| !value.is_empty())
@@ -366,7 +367,7 @@ fn by_environment(
 
 /// Each named connection, tested, and each that the environment makes the default one.
 async fn connected(registry: &Registry, common: &Common) -> Vec<Check> {
-    // What keeps them from being read is said of the files.
+    // An error of reading them is reported for the files.
     let Ok(all) = Connections::discover() else {
         return Vec::new();
     };

@@ -33,7 +33,7 @@ pub(crate) fn run_with(file: &Path) -> Result<u8, Failure> {
 #[cfg(unix)]
 fn start(mut command: Command) -> Result<u8, Failure> {
     use std::os::unix::process::CommandExt;
-    // It comes back only if it fails.
+    // `exec` returns only if it fails.
     Err(command.exec().into())
 }
 
@@ -55,8 +55,8 @@ fn without_flag(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     arguments.filter(keep).collect()
 }
 
-/// The variables of a file: `NAME=value`, also after `export`; a value within quotes is taken without them. The number of the line
-/// that is none is the error.
+/// The variables of a file: `NAME=value`, also after `export`; a value within quotes is taken without them. The error is the
+/// number of the invalid line.
 fn pairs(text: &str) -> Result<Vec<(String, String)>, usize> {
     let mut pairs = Vec::new();
     for (index, line) in text.lines().enumerate() {

@@ -12,11 +12,11 @@ use crate::show::{complain, complain_of};
 use crate::watch::Watch;
 use crate::{machine, panics};
 
-/// An end without an error that is not said yet. The worse comes later.
+/// How the program ends, if no error is left to print. The worst comes last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     Done,
-    /// Loaded, but for rows that are in a dead-letter file.
+    /// Loaded, except rows that are in a dead-letter file.
     Partly,
     /// Refused before anything was done.
     Refused,
@@ -68,7 +68,7 @@ pub(crate) enum Failure {
     Failed(String),
     /// A load has ended, and what it did could not be printed.
     Unreported(String),
-    /// Nobody reads what is written.
+    /// The reader of the output has gone.
     BrokenPipe,
     Interrupted,
 }
@@ -115,7 +115,7 @@ impl Failure {
             }
             Self::BrokenPipe => Exit::Done.code(),
             Self::Interrupted => {
-                // What was in progress is told by name; a job tells the rest in its table.
+                // Loads in progress are listed by name; a job lists the others in its table.
                 let object = watch.interrupted();
                 if watch.is_empty() {
                     complain("interrupted");
@@ -144,8 +144,8 @@ pub(crate) fn say(error: &arrowload::Error, verbose: bool) {
     }
 }
 
-/// Says that the flags are wrong, or what was asked for by `--help` and `--version`. What the flags say of the form of messages is
-/// not known then, but by their looks.
+/// Prints what is wrong with the flags, or the text of `--help` and `--version`. The flags were not parsed then, so the form of
+/// messages is found by looking at the arguments.
 pub(crate) fn misused(error: &clap::Error) -> u8 {
     if error.use_stderr() && asks_for_json() {
         let text = error.to_string();
@@ -154,7 +154,7 @@ pub(crate) fn misused(error: &clap::Error) -> u8 {
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
         let _ = machine::tell(&machine::failure(machine::plain_error("usage", &message)));
     }
-    // There is nobody left to tell if this fails.
+    // If this fails, it cannot be reported anywhere.
     let _ = error.print();
     match error.use_stderr() {
         true => Exit::Refused.code(),

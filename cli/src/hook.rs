@@ -123,7 +123,7 @@ enum Ready {
 }
 
 impl Hooks {
-    /// Refuses what cannot be called; `place` is whose hooks they are.
+    /// Refuses a hook that cannot be called; `place` is the job or load that it belongs to.
     fn ready(&self, place: &str) -> Result<[Option<Arc<Ready>>; 2], Failure> {
         let ready = |name: &str, hook: &Option<Hook>| {
             let ready = hook.as_ref().map(Hook::ready).transpose();
@@ -232,7 +232,7 @@ impl Calls {
         })))
     }
 
-    /// Tells the hook of a load, or without a name that of the job, how it has ended; nobody waits for it here.
+    /// Calls the hook of a load, or without a name that of the job, with the result. Does not wait for it.
     pub(crate) async fn tell(&self, load: Option<&str>, is_well: bool, report: &Value) {
         if load.is_none() && self.0.job_has_ended.swap(true, Ordering::Relaxed) {
             return;
@@ -336,7 +336,7 @@ async fn run(mut command: Command, input: String) -> Result<(), String> {
         .spawn()
         .map_err(|error| format!("it does not start: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // Who does not read it need not.
+        // The command need not read its input.
         let _ = stdin.write_all(input.as_bytes()).await;
     }
     let status = child.wait().await.map_err(|error| error.to_string())?;
@@ -346,7 +346,7 @@ async fn run(mut command: Command, input: String) -> Result<(), String> {
     }
 }
 
-/// Sends a report, again after what may pass.
+/// Sends a report; retries after transient failures.
 async fn post(url: &Url, headers: &HeaderMap, timeout: Duration, body: &str) -> Result<(), String> {
     let no_client = |_| "there is no HTTP client".to_owned();
     let client = http::client(timeout).map_err(no_client)?;

@@ -30,7 +30,7 @@ const FROM: &str = "cursor";
 const TO: &str = "cursor_end";
 /// The mark, where rows beyond it are looked for.
 const KNOWN: &str = "cursor_known";
-/// What no number is beyond, where numbers are looked for that are none.
+/// Bounds that no number is beyond, to find values that are not numbers.
 const HIGHEST: &str = "cursor_highest";
 const LOWEST: &str = "cursor_lowest";
 
@@ -97,13 +97,13 @@ pub(crate) struct Next<'a> {
     origin: String,
     /// How many loads of the name have committed.
     number: u64,
-    /// How many have under the name that older versions gave, if that is where the mark is from.
+    /// How many loads have committed under the name that older versions used, if the mark comes from there.
     older: u64,
     /// The mark that the last one left.
     pub(crate) mark: Option<String>,
     /// That load's mark is not recorded any more.
     forgotten: bool,
-    /// That load was of another query, and nobody has said that it does not matter.
+    /// That load was of another query, and no name was given under which this is allowed.
     pub(crate) is_of_other: bool,
 }
 
@@ -119,7 +119,7 @@ struct Cursor {
     /// In SQL.
     column: String,
     kind: DataType,
-    /// What the source is told to compare it as, where it is text there, or comes as such.
+    /// The SQL type to cast it to for comparisons, if it is text in the source, or is read as text.
     cast: Option<String>,
 }
 
@@ -207,7 +207,8 @@ impl<'a> Next<'a> {
         self.number.max(self.older)
     }
 
-    /// The highest number that the store knows of a name, and what is recorded of that load: by doubled steps, and then between.
+    /// The highest number that the store knows for a name, and the record of that load. It is found by doubling steps, and then by
+    /// bisection.
     async fn last(&self, name: &str) -> Result<(u64, Option<Receipt>), Failure> {
         let (mut below, mut above, mut step) = (0, None, 1);
         let mut last = None;
@@ -241,9 +242,9 @@ impl<'a> Next<'a> {
         load_id(&self.name, self.number + 1)
     }
 
-    /// Refuses what no mark would be true of.
+    /// Refuses loads for which a mark would be wrong.
     async fn check(&self, load: Load) -> Result<(), Failure> {
-        // Where the rows begin matters nothing yet.
+        // It does not matter yet where the rows begin.
         let base = &self.question.sql;
         let query = self.query(base, &self.bound(base, &nothing()))?;
         let question = self.question.with_query(query);
@@ -348,7 +349,7 @@ impl<'a> Next<'a> {
         Ok((planned, foreseen))
     }
 
-    /// Refuses to go on from a mark that is not recorded, or of other rows.
+    /// Refuses to continue from a mark that is not recorded, or that is from a load of other rows.
     fn check_mark(&self) -> Result<(), Failure> {
         if self.forgotten {
             return Err(Failure::failed(format!(
@@ -399,7 +400,7 @@ impl<'a> Next<'a> {
             .iter()
             .map(|begin| (FROM, Arc::clone(begin)))
             .collect();
-        // Where the window ends is not known yet: until then it does not.
+        // It is not known yet where the window ends, so it is open for now.
         let mut open = from.clone();
         if has_parameter(base, TO) {
             let end = never(kind).ok_or_else(|| {
@@ -458,7 +459,7 @@ impl<'a> Next<'a> {
         }))
     }
 
-    /// Refuses values that no mark would ever pass, or that would be passed by all others.
+    /// Refuses values that cannot be ordered: they would never be before a mark, or before all others.
     async fn check_values(
         &self,
         cursor: &Cursor,
@@ -526,7 +527,7 @@ impl<'a> Next<'a> {
         }
     }
 
-    /// Writes nothing but a mark: `None` for that of no load.
+    /// Records only a mark: `None` means the mark before any load.
     pub(crate) async fn set(&self, mark: Option<&str>, watch: &Watch) -> Result<Ended, Failure> {
         if let Some(mark) = mark {
             let cursor = self.cursor().await?;
@@ -546,7 +547,7 @@ impl<'a> Next<'a> {
         self.run_load(query, load, watch).await
     }
 
-    /// What is said of a mark that was set, or taken away.
+    /// The output about a mark that was set or removed.
     pub(crate) fn told_of_set(&self, mark: Option<&str>) -> String {
         let (cursor, loader, target) = (&self.wanted.cursor, &self.loader, &self.target);
         match mark {
@@ -564,7 +565,7 @@ impl<'a> Next<'a> {
         self.question.sql.trim().trim_end_matches(';')
     }
 
-    /// What the type of the cursor is, the query knows.
+    /// The query has the type of the cursor.
     pub(crate) async fn check_cursor(&self) -> Result<(), Failure> {
         self.cursor().await.map(drop)
     }
@@ -614,7 +615,7 @@ impl<'a> Next<'a> {
         }
     }
 
-    /// A query that ends before its window does would leave rows out that no later window has.
+    /// Refuses a query that leaves out rows at the end of its window, because no later window would include them.
     async fn check_end(
         &self,
         cursor: &Cursor,

@@ -30,7 +30,7 @@ pub(crate) struct Question {
     pub(crate) connection: Vec<ConnectionKey>,
     /// The file, folder, pattern or URL of one that is read.
     pub(crate) place: Option<String>,
-    /// Where standard input waits on the disk; it goes with the last of those that need it.
+    /// The copy of standard input on the disk; it is removed when nothing uses it any more.
     spool: Option<Arc<Spool>>,
 }
 
@@ -92,7 +92,7 @@ impl Question {
         };
         let names = tables_of(&place);
         let (whole, source) = settle(place, from, &mut embedded)?;
-        // A name that nothing has is the matter, whatever else is missing.
+        // An unknown name is the main error, even if something else is missing too.
         if let Some(name) = &source {
             connections.for_source(&registry, name)?;
         }
@@ -175,7 +175,7 @@ impl Question {
             false => self.connection.clone(),
         };
         let is_place = |key: &&ConnectionKey| PLACES.contains(&&*key.key);
-        // Where no key is known to say it, each of them may.
+        // If it is not known which keys say the location, each key may.
         let any_is = keys.iter().any(|key| is_place(&key));
         let places = keys.iter().filter(|key| !any_is || is_place(key));
         let places: Vec<String> = places
@@ -184,7 +184,7 @@ impl Question {
         let sql = self.sql.trim().trim_end_matches(';');
         let query = Query::new(sql).with_params(self.params.clone());
         let all = format!("{}\u{0}{}", places.join("\u{0}"), query.definition());
-        // Where standard input waits is another place each time.
+        // The copy of standard input is in a different place each time.
         Ok(match (&self.spool, &self.place) {
             (Some(_), Some(place)) => all.replace(place.as_str(), STDIN),
             _ => all,
@@ -216,7 +216,7 @@ fn tables_of(place: &Place) -> Option<Vec<String>> {
     (!Path::new(place).is_dir()).then(all)
 }
 
-/// What the embedded engine has to be told, what a query for all of it reads, and the source if that is another one.
+/// The configuration of the embedded engine, what a query for all rows reads, and the source if it is another one.
 fn settle(
     place: Place,
     from: &From,
@@ -235,7 +235,7 @@ fn settle(
                 false => embedded.insert("only_named_tables".into(), true.into()),
             };
             let options = embedded.get("read").map(|read| read["any"].clone());
-            // What is said of reading is said of this file, and its format has to have it.
+            // Options for reading apply to this file, and its format must have them.
             let own = options.is_some().then(|| place.clone());
             // A table may stand for the call of a function that reads it.
             let table = match (from.input_format, options) {
@@ -346,7 +346,7 @@ fn reading(from: &From) -> Result<Map<String, Value>, Failure> {
     })
 }
 
-/// Options for reading, as flags say them over those that there are.
+/// Options for reading: those of the flags override the existing ones.
 pub(crate) fn read_options(
     mut any: Map<String, Value>,
     options: &[String],
@@ -533,7 +533,7 @@ fn is_known(name: &str, registry: &Registry, connections: &Connections) -> bool 
     url_scheme(name).is_some() || registry.source(name).is_ok() || is_connection()
 }
 
-/// Where the files of a connection are that is one to load files into, and so is not a source of its own.
+/// The location of the files of a connection of type `file`, which is not a source itself.
 fn files_of(
     name: &str,
     registry: &Registry,

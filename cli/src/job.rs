@@ -157,7 +157,7 @@ fn render(
     }
 }
 
-/// What a text names that is not there, in the order of the names.
+/// The variables that a text uses and that do not exist, in the order of their names.
 fn missing(text: &str, environment: &Environment<'_>, vars: &minijinja::Value) -> Vec<String> {
     let Ok(template) = environment.template_from_str(text) else {
         return Vec::new();
@@ -221,7 +221,8 @@ fn sentence(error: &minijinja::Error, is_outer: bool, missing: impl Fn() -> Vec<
     names.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// Refuses a variable that the job neither has nor uses: with it in the loads' ids, nothing would be known again.
+/// Refuses a variable that the job neither has nor uses: it would be part of the loads' ids, and no earlier load would be
+/// recognised.
 fn check_used(name: &str, vars: &BTreeMap<String, Value>, text: &str) -> Result<(), Failure> {
     let tags = text
         .split("{{")
@@ -337,7 +338,7 @@ impl Job {
                 }
             }
         }
-        // What waits for nothing that is left is taken away, until nothing is, or only circles are.
+        // Loads that wait for no other remaining load are removed repeatedly, until none is left, or only cycles are.
         let mut left: BTreeSet<&String> = self.loads.keys().collect();
         loop {
             let free: Vec<&String> = left
@@ -366,7 +367,7 @@ impl Job {
         ))
     }
 
-    /// What is called at the end of a run, checked.
+    /// The hooks of a run, checked.
     pub(crate) fn calls(&self, run: &str) -> Result<Calls, Failure> {
         let own = Hooks {
             on_success: self.on_success.clone(),

@@ -44,7 +44,7 @@ pub(crate) struct JobDestination {
 pub(crate) struct JobDestinations(Vec<JobDestination>);
 
 impl JobLoad {
-    /// Each destination with all that is said of it.
+    /// Each destination with all of its settings.
     pub(crate) fn destinations(&self) -> Vec<JobDestination> {
         let JobDestinations(each) = &self.to;
         let merged = |all: &BTreeMap<String, Value>, own: &BTreeMap<String, Value>| {
@@ -53,7 +53,7 @@ impl JobLoad {
             merged
         };
         let whole = |own: &JobDestination| {
-            // In a list, what a URL says is said of this destination, and what the load says of all.
+            // In a list, a URL applies to its own destination, and the settings of the load apply to all.
             let by_url = each.len() > 1 && target_of(&own.to).1.is_some();
             let general = self.target.clone().filter(|_| !by_url);
             JobDestination {

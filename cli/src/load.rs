@@ -273,7 +273,7 @@ pub(crate) async fn run(
     run_by(builder, loads, watch).await
 }
 
-/// As [`run`], as `builder` has it.
+/// Like [`run`], with the settings of `builder`.
 pub(crate) async fn run_by(
     builder: impl FnOnce(Vec<Destination>) -> LoadAllBuilder,
     loads: Vec<Load>,

@@ -15,7 +15,7 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string_pretty(value).map_err(|error| Failure::failed(error.to_string()))
 }
 
-/// Prints an object. What nobody reads matters little, as the exit code says it too.
+/// Prints an object. A failure to print is ignored, because the exit code has the result too.
 pub(crate) fn tell(object: &Value) -> Result<(), Failure> {
     match show::print(&json(object)?) {
         Err(Failure::BrokenPipe) => Ok(()),
@@ -74,7 +74,7 @@ pub(crate) fn report(report: &LoadReport) -> Value {
     shown
 }
 
-/// What became of one of several destinations.
+/// The outcome of one of several destinations.
 pub(crate) fn outcome(outcome: &DestinationOutcome) -> Value {
     let mut shown = json!({
         "loader": outcome.loader,

@@ -24,7 +24,7 @@ use crate::exit::Failure;
 use crate::show::note;
 use crate::telemetry::BUCKETS;
 
-/// Their presence asks for traces and metrics, as in other programs.
+/// If one of these is set, traces and metrics are sent, as in other programs.
 const ENDPOINTS: [&str; 3] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
@@ -35,7 +35,7 @@ const REQUEST: Duration = Duration::from_secs(5);
 /// How long the end of the command waits for what is not sent yet.
 const LAST: Duration = Duration::from_secs(8);
 
-/// What makes traces of spans.
+/// The provider that makes traces from spans.
 pub(crate) type Traces = SdkTracer;
 
 /// What is sent while a command runs.
@@ -43,7 +43,7 @@ pub(crate) struct Otlp {
     pub(crate) traces: Traces,
     tracer: SdkTracerProvider,
     meter: SdkMeterProvider,
-    /// It is not the command's, so that spans are sent also while that one is busy, and after its end.
+    /// It is not the runtime of the command, so that spans are sent also while that one is busy, and after its end.
     runtime: tokio::runtime::Runtime,
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn start(endpoint: Option<&str>) -> Result<Option<(Otlp, Bridge)>, Fa
     Ok(Some((otlp, bridge)))
 }
 
-/// Who sends. What the standard variables say is stronger.
+/// The description of the sender. The standard variables override it.
 fn resource() -> Resource {
     let attributes = std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
     let is_named =
@@ -124,7 +124,7 @@ fn checked(endpoint: &str) -> Result<String, Failure> {
 }
 
 impl Otlp {
-    /// Sends what is left, for a while.
+    /// Sends what is left, within a time limit.
     pub(crate) fn end(self) {
         let (done, ended) = mpsc::channel();
         let (tracer, meter) = (self.tracer, self.meter);

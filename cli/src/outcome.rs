@@ -8,7 +8,7 @@ use crate::exit::{Exit, Failure, say};
 use crate::machine;
 use crate::show::{self, note};
 
-/// Prints what the exit code says too, so that it matters little whether somebody reads it.
+/// Prints a result. A failure to print is ignored, because the exit code has the result too.
 fn shown(text: &str) -> Result<(), Failure> {
     match show::print(text) {
         Err(Failure::BrokenPipe) => Ok(()),
@@ -42,7 +42,7 @@ pub(crate) fn worst(outcomes: &[DestinationOutcome]) -> Exit {
     outcomes.iter().map(exit).max().unwrap_or(Exit::Done)
 }
 
-/// What became of a load, in a word or two.
+/// The outcome of a load, in a word or two.
 pub(crate) fn status(outcome: &DestinationOutcome) -> &'static str {
     match &outcome.result {
         Ok(report) if report.already_loaded => "already there",
@@ -78,7 +78,7 @@ pub(crate) fn several(outcomes: &[DestinationOutcome], common: &Common) -> Resul
     told.map(|()| worst(outcomes))
 }
 
-/// Why rows of one destination may be other than those of another.
+/// Why the rows of one destination may differ from those of another.
 pub(crate) fn asked_again(outcome: &DestinationOutcome) -> &'static str {
     if outcome.asked_again {
         "  the query was run again for this destination, and may have answered otherwise than for those that had their rows before\n"

@@ -37,7 +37,8 @@ pub(crate) struct FileOutput {
 }
 
 impl Output {
-    /// What was asked for, else by who reads it. A file's name says its format.
+    /// The given format, or else one that suits the output: a terminal, a pipe, or the extension of
+    /// the file.
     pub(crate) fn of(format: Option<Format>, file: Option<PathBuf>) -> Result<Self, Failure> {
         if let Some(path) = file {
             return FileOutput::of(format, path).map(Self::File);
@@ -302,7 +303,8 @@ async fn print_table(mut batches: BatchStream, wide: bool) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
-/// A value among others, told from them by its looks: text is in quotes, and a null is NULL.
+/// A value in a list of values: text is in quotes, and a null is NULL, so that they can be
+/// distinguished.
 pub(crate) fn value(column: &Column, name: &str, row: usize) -> Result<String, Failure> {
     if column.is_null(row) {
         return Ok("NULL".to_owned());
@@ -395,7 +397,7 @@ async fn print_stream(mut batches: BatchStream) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Prints what has its index at the end: it is a file first.
+/// Prints a format that has its index at the end: it is written to a temporary file first.
 async fn print_file(
     client: &Client,
     batches: BatchStream,

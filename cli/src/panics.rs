@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 /// Where the last one was, and what it said.
 static LAST: Mutex<Option<String>> = Mutex::new(None);
 
-/// Keeps panics from the screen: what they end says so itself, and the log (`-v`) has the place.
+/// Hides panics from the screen: the error of the failed work is printed instead, and the log
+/// (`-v`) has the place.
 pub(crate) fn silence() {
     std::panic::set_hook(Box::new(|panic| {
         let place = described(panic);
@@ -26,7 +27,7 @@ fn described(panic: &PanicHookInfo<'_>) -> String {
     }
 }
 
-/// What is said of a panic that has ended the program.
+/// The message for a panic that has ended the program.
 pub(crate) fn apology() -> String {
     let last = LAST.lock().unwrap_or_else(PoisonError::into_inner).take();
     format!(

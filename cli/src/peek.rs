@@ -50,7 +50,7 @@ pub(crate) async fn command(args: PeekArgs, common: &Common) -> Result<Exit, Fai
             Report::Text if args.emit_types => print(&peeked.declared())?,
             Report::Text => peeked.show(args.wide)?,
         }
-        // What it is has been shown; why its rows cannot be read comes last.
+        // The format has been shown already; the reason why its rows cannot be read comes last.
         if let (Some(why), false) = (peeked.broken.take(), args.emit_types) {
             return Err(why.into());
         }

@@ -85,7 +85,7 @@ impl Display {
             }),
             ticking: Mutex::new(None),
         });
-        // Nothing is told while a store is waited for.
+        // There are no reports while a store is waited for.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let ticked = Arc::clone(&shown);
             let task = runtime.spawn(async move {
@@ -178,7 +178,7 @@ fn console_width() -> u16 {
     by_variable.unwrap_or_else(|| Table::new().use_stderr().width().unwrap_or(80))
 }
 
-/// What a load is doing, the most telling first: a narrow terminal cuts the end off.
+/// What a load is doing, the most important first, because a narrow terminal cuts off the end.
 fn words(
     phase: Phase,
     progress: Option<&Progress>,
@@ -199,7 +199,7 @@ fn words(
         (Phase::Writing, Some(told)) if written > 0 => {
             let total = told.expected_rows.filter(|total| *total >= written);
             let done = match total {
-                // Of what is still to be written, nothing is promised.
+                // The time for the remaining rows is not estimated.
                 Some(total) => format!(
                     "{}% {}/{} rows",
                     (written * 100 / total.max(1)).min(99),

@@ -44,7 +44,7 @@ impl Ended {
         }
     }
 
-    /// Its id has committed as another load, which a repetition does not change.
+    /// A different load has committed with its id; a repetition cannot change that.
     fn is_another_load(&self) -> bool {
         let is_taken = |error: &Error| {
             error.kind() == ErrorKind::InvalidOption && error.get("key") == Some("load_id")
@@ -74,7 +74,7 @@ impl Ended {
     }
 }
 
-/// A run of a job, as far as it is: what an interrupt leaves of it can be told.
+/// The state of a run of a job, so that it can be reported after an interrupt.
 pub(crate) struct Running {
     pub(crate) work: Work,
     runs: Runs,
@@ -92,7 +92,7 @@ pub(crate) struct Running {
 /// What is known of a run is kept no more often than this: a job of many loads would write it again for each of them.
 const KEPT_EVERY: Duration = Duration::from_millis(200);
 
-/// Which run it is that begins, or goes on.
+/// Identifies the run that begins or continues.
 #[derive(Debug)]
 pub(crate) struct WhichRun<'a> {
     pub(crate) id: Option<&'a str>,
@@ -174,7 +174,7 @@ fn begin(runs: &Runs, which: &WhichRun<'_>) -> Result<Run, Failure> {
     }
 }
 
-/// Only the loads that were asked for; what they wait for is taken to have been done.
+/// Keeps only the given loads; loads that they depend on are assumed to have been run.
 fn choose(job: &mut Job, only: &[String]) -> Result<(), Failure> {
     for name in only {
         if !job.loads.contains_key(name) {
@@ -264,7 +264,7 @@ impl Running {
         LoadId { text, is_new }
     }
 
-    /// Looks at what would keep the run from its first load.
+    /// Checks everything that could stop the run before its first load.
     async fn look(&self, args: &RunArgs) -> Result<(), Failure> {
         self.work.check().await?;
         match args.resume {
@@ -309,7 +309,7 @@ impl Running {
         });
     }
 
-    /// Refuses to go on where what this run committed is gone; or takes it to be loaded `again`.
+    /// Refuses to continue if committed loads of this run no longer exist; with `again`, they are loaded again.
     pub(crate) async fn look_back(&self, again: bool) -> Result<(), Failure> {
         if !self.is_known && !self.is_known_elsewhere().await? {
             return Err(Failure::usage(format!(
@@ -523,7 +523,7 @@ impl Running {
     }
 
     async fn has_ended(&self, name: &str, how: Ended) {
-        // One that was not run has nothing to tell; the job's own hook does.
+        // A load that was not run calls no hook; the hook of the job is called.
         if !matches!(how, Ended::Skipped(_)) {
             let (_, report) = shown(name, &how);
             self.hooks.tell(Some(name), how.is_well(), &report).await;
@@ -531,7 +531,7 @@ impl Running {
         lock(&self.ended).insert(name.to_owned(), how);
     }
 
-    /// How the loads have ended, as rows of a table and as an object; `interrupted` has what became of those that have not.
+    /// How the loads have ended, as rows of a table and as an object; `interrupted` has the state of those that have not ended.
     fn summary(&self, interrupted: Option<&[Value]>) -> (Vec<Vec<String>>, Value) {
         let ended = lock(&self.ended);
         let (mut rows, mut entries) = (Vec::new(), serde_json::Map::new());

@@ -85,7 +85,7 @@ impl Shape {
         Ok(shaped)
     }
 
-    /// Refuses what takes some of the rows only, where those that it leaves out would never be asked for again.
+    /// Refuses options that take only some of the rows of an incremental load: later loads would not read the others.
     pub(crate) fn check_incremental(&self) -> Result<(), Failure> {
         let cut = [
             ("limit", self.limit.is_some()),
@@ -348,7 +348,7 @@ pub(crate) fn cast(column: &ArrayRef, to: &DataType, name: &str) -> Result<Array
         DataType::Dictionary(_, values) => &cast_to(column, values)?,
         _ => column,
     };
-    // Text has many forms of one value, so that there is no way back; it is read as strictly as the text of files.
+    // Text can have many forms of one value, so a cast cannot be checked by casting back; it is read as strictly as text in files.
     if column.data_type().is_string() {
         let texts = cast_to(column, &DataType::Utf8)?;
         if let Some(values) = parsed(texts.as_string(), to) {
@@ -406,7 +406,7 @@ fn parsed(texts: &StringArray, to: &DataType) -> Option<Result<ArrayRef, String>
         DataType::Timestamp(unit, ref zone) => {
             let (zoned, each) = (zone.is_some(), time::per_second(unit));
             let units = |text: Text<'_>| {
-                // A day without a time is its first moment, but no moment of a zone that nobody names.
+                // A date without a time means its first moment, but not for types with a time zone, because no zone is named.
                 let day = time::date(text).filter(|_| !zoned);
                 if let Some(day) = day {
                     return (i64::from(day) * 86_400).checked_mul(each);

@@ -21,7 +21,7 @@ use crate::progress::Display;
 use crate::spool;
 use crate::telemetry::Telemetry;
 
-/// How lines are said, as the flags want it.
+/// The form of lines on standard error, set by the flags.
 static SPEECH: OnceLock<Speech> = OnceLock::new();
 /// Why something was tried again.
 static RETRIES: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -35,7 +35,7 @@ struct Speech {
     display: Display,
 }
 
-/// Takes what the flags say of lines.
+/// Sets the form of lines from the flags.
 pub(crate) fn set_up(common: &Common) {
     let json = common.log_format == LogFormat::Json;
     let speech = Speech {
@@ -308,7 +308,7 @@ pub(crate) fn logs(common: &Common, telemetry: &Telemetry) {
     registry.init();
 }
 
-/// What warnings tell: said at once. Tries of the pipeline that failed are kept for the report.
+/// Prints warnings at once. Failed attempts of the pipeline are kept for the report.
 struct Told {
     /// Nothing else says it.
     shows: bool,

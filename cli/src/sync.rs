@@ -258,8 +258,7 @@ fn load(args: &SyncArgs, mode: &str, table: &Table, target: String) -> Result<Va
     }))
 }
 
-/// What tells a sync from others, and is a part of its loads' ids: where it reads, where it loads to, and the template. No secret
-/// has a part in it.
+/// The identity of a sync, which is part of its loads' ids: the source, the destination, and the template. It contains no secrets.
 fn name(args: &SyncArgs, connection: &[ConnectionKey]) -> String {
     let from = connection
         .iter()

@@ -13,8 +13,8 @@ use crate::sync_tables::Table;
 /// (`postgresql.type`), the primary key and the comments. No value is touched; a null where none may be ends the load.
 #[derive(Debug, Clone)]
 pub(crate) struct Carried {
-    /// The source, if the tables go to a store of its kind: types and keys are for such a one only. In a file they would outlive what
-    /// a query makes of its rows.
+    /// The source, if the tables go to a store of its kind: types and keys are only for such a store. In a file they would remain,
+    /// and be wrong after a query has changed the rows.
     pub(crate) own_kind: Option<&'static str>,
     pub(crate) table: Arc<Table>,
 }

@@ -19,7 +19,7 @@ struct TablePlan {
     name: String,
     target: String,
     plan: Result<Plan, Error>,
-    /// What changes on the way: types that are others in the target.
+    /// Changes of types: columns that get another type in the target.
     becomes: Vec<String>,
     /// What is left behind.
     left_behind: Option<String>,
@@ -53,7 +53,7 @@ impl Plans {
         while let Some(one) = planned.next().await {
             let one = one?;
             match one.plan {
-                // Without a way to the store none of the others has one. What else one table is refused for is its own matter.
+                // If the store cannot be reached, that holds for all tables. Any other error is only about its own table.
                 Err(error) if is_of_the_store(error.kind()) => return Err(error.into()),
                 _ => all.push(one),
             }
@@ -97,7 +97,7 @@ impl Plans {
         )))
     }
 
-    /// Says before the first row what changes on the way.
+    /// Prints before the first row which types will change.
     pub(crate) fn announce(&self, common: &Common) {
         for one in &self.0 {
             one.changes().for_each(|line| note(&line));

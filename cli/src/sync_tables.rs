@@ -92,7 +92,8 @@ impl Table {
         kind.contains("VIEW") || kind.contains("FOREIGN")
     }
 
-    /// What is loaded beside other tables only by its whole name: a part of another table, or the record of loads.
+    /// Whether the table is loaded only if its full name is given: a partition of another table, or the table of
+    /// recorded loads.
     fn is_part(&self) -> bool {
         ["PARTITION", "LEDGER"].contains(&self.kind.to_uppercase().as_str())
     }
@@ -188,7 +189,7 @@ fn fits(pattern: &str, text: &str) -> bool {
     pattern[at..].iter().all(|letter| *letter == '*')
 }
 
-/// As SQL's LIKE has it, or wider: no engine's way to escape is relied on.
+/// The pattern for SQL's LIKE, or a wider one, because engines escape differently.
 fn like(pattern: &str) -> String {
     let letter = |letter: char| match letter {
         '*' => '%',

@@ -57,7 +57,7 @@ pub(crate) struct TelemetryArgs {
     pub(crate) otlp: Option<String>,
 }
 
-/// What is told while a command runs.
+/// Metrics and traces while a command runs.
 #[derive(Default)]
 pub(crate) struct Telemetry {
     command: &'static str,
@@ -70,12 +70,12 @@ pub(crate) struct Telemetry {
 struct MetricsFile {
     path: PathBuf,
     metrics: PrometheusHandle,
-    /// That it cannot be written is said once.
+    /// A failure to write the file is reported only once.
     complained: AtomicBool,
 }
 
 impl Telemetry {
-    /// Takes what the flags say, and refuses what cannot be: a file that cannot be written, an address that is taken.
+    /// Reads the flags, and refuses what cannot work: a file that cannot be written, an address that is in use.
     pub(crate) fn start(command: &Command) -> Result<Self, Failure> {
         let Some((name, args)) = command.telemetry() else {
             return Ok(Self::default());
@@ -144,7 +144,7 @@ impl Telemetry {
         self.otlp.as_ref().map(|otlp| otlp.traces.clone())
     }
 
-    /// What the spans of all that is done are below.
+    /// The parent of all spans.
     pub(crate) fn span(&self) -> tracing::Span {
         match self.command {
             "" => tracing::Span::none(),
@@ -166,7 +166,7 @@ impl Telemetry {
         gauge!(START, "command" => self.command).set(now());
     }
 
-    /// Begins to tell, inside the runtime.
+    /// Begins to write and serve metrics, inside the runtime.
     pub(crate) fn run(&mut self) -> Result<(), Failure> {
         if let Some(file) = self.file.clone() {
             tokio::spawn(async move {
@@ -187,7 +187,7 @@ impl Telemetry {
         Ok(())
     }
 
-    /// The command has ended: the last that is told.
+    /// The command has ended: writes the last metrics.
     pub(crate) fn end(self, exit_code: u8) {
         if self.command.is_empty() {
             return;
@@ -254,7 +254,7 @@ impl MetricsFile {
         };
         let mut builder = tempfile::Builder::new();
         builder.prefix(".arrowload-metrics-").suffix(".tmp");
-        // Who reads it is another user.
+        // The reader of the file is another user.
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -296,7 +296,7 @@ fn listen(address: &str) -> Result<TcpListener, Failure> {
 async fn serve(listener: tokio::net::TcpListener, handle: PrometheusHandle) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // There are no file handles left, say.
+            // For example, there are no file handles left.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
@@ -310,7 +310,7 @@ async fn serve(listener: tokio::net::TcpListener, handle: PrometheusHandle) {
             .header_read_timeout(REQUEST)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
-        // Who asks and goes away harms nobody.
+        // A client that disconnects does no harm.
         tokio::spawn(async { drop(tokio::time::timeout(REQUEST, serving).await) });
     }
 }

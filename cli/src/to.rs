@@ -23,7 +23,7 @@ pub(crate) struct To {
     pub(crate) options: Vec<String>,
     pub(crate) load_id: Option<String>,
     pub(crate) refuse_empty: bool,
-    /// The id was made up for this load, which no store has to be asked for.
+    /// The id was generated for this load, so no store can know it yet.
     pub(crate) is_new: bool,
 }
 
@@ -141,7 +141,7 @@ impl FromArgMatches for Destinations {
         for (index, to) in flags.to.iter().enumerate() {
             let place = index + 1;
             let own_keys: Vec<String> = keys.at(place).cloned().collect();
-            // What a URL says is said of this destination.
+            // A URL applies to this destination only.
             let by_url = target_of(to).1.is_some();
             let general = target.own(0)?.filter(|_| !by_url);
             destinations.push(To {
@@ -170,7 +170,7 @@ impl FromArgMatches for Destinations {
     }
 }
 
-/// A mode after the last destination may be meant for all of them, or for the last: what is not said is not guessed.
+/// A mode after the last destination may be meant for all of them, or for the last one: this is refused, not guessed.
 fn check_modes(destinations: &[To]) -> Result<(), clap::Error> {
     let is_mode = |option: &String| option.split('=').next() == Some("mode");
     let has_mode = |to: &&To| to.mode.is_some() || to.options.iter().any(is_mode);
@@ -319,7 +319,8 @@ fn place(client: &Client, to: &To) -> Result<Place, Failure> {
     })
 }
 
-/// For what looks like the name of a file, but for its ending. What may hold a password is not shown.
+/// The error for something that looks like a file name, but has an unknown extension. Text that may contain a password is not
+/// shown.
 fn unknown_ending(to: &str) -> Option<Failure> {
     const WRITTEN: [&str; 7] = [
         "parquet", "csv", "ndjson", "jsonl", "json", "arrow", "arrows",
@@ -340,7 +341,7 @@ fn unknown_ending(to: &str) -> Option<Failure> {
     )))
 }
 
-/// Refuses what a URL says that nobody knows: it may be the target's name, misspelt.
+/// Refuses unknown parameters of a URL: one of them may be the misspelt parameter for the target.
 fn check_parameters(loader: &LoaderDescriptor, url: &str) -> Result<(), Failure> {
     // What is wrong with the URL itself is said where it is read.
     let Ok(keys) = loader.config_from_url(url) else {

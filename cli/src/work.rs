@@ -91,7 +91,7 @@ impl Work {
         }
     }
 
-    /// What is wrong with the job is said before its first load.
+    /// Errors of the job are reported before its first load.
     pub(crate) async fn check(&self) -> Result<(), Failure> {
         for (name, load) in &self.job.loads {
             if load.incremental.is_some() {
@@ -105,7 +105,7 @@ impl Work {
         Ok(())
     }
 
-    /// Shows every plan, also after one that is refused: what it needs may be what a load before it brings.
+    /// Shows every plan, also after one that is refused: what it needs may be made by a load before it.
     pub(crate) async fn dry_run(&self, common: &Common) -> Result<Exit, Failure> {
         let mut worst = Exit::Done;
         let mut entries = serde_json::Map::new();
