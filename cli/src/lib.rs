@@ -1,5 +1,5 @@
 //! The `arrowload` command as a library: a program that calls [`main`] is the command; if it also names the crates of third-party
-//! loaders and sources of others, too, is the command with those in it.
+//! loaders and sources, these are built in too.
 //!
 #![doc = include_str!("../README.md")]
 

@@ -17,10 +17,10 @@ use crate::options::DeltaLakeOptions;
 
 /// Commits between checkpoints where neither the load nor the table says it.
 const CHECKPOINT_INTERVAL: u64 = 100;
-/// Memory for compaction, in bytes; what needs more spills.
+/// Memory for compaction, in bytes; beyond that it writes to disk.
 const OPTIMIZE_MEMORY: usize = 256 << 20;
 
-/// Does what the options ask for after the commit of `version`, and says what came of it.
+/// Does the work that the options ask for after the commit of `version`, and returns the results.
 ///
 /// `checkpoint_interval` is what the table's own properties say.
 pub(crate) async fn tidy(

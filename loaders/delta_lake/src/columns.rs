@@ -20,9 +20,9 @@ pub(crate) struct ColumnProgram {
     schema: SchemaRef,
     nanoseconds: Nanoseconds,
     rules: Rules,
-    /// What every row must fulfil, as `replace_where` asks.
+    /// The predicate of `replace_where`, which must be true for every row.
     must_hold: Option<Expression>,
-    /// Rows will get values of the rows that they replace, and the rules are for what comes of it.
+    /// Rows keep some values of the rows that they replace, and the table's rules are checked after that.
     keeps_values: bool,
 }
 
@@ -71,7 +71,7 @@ impl ColumnProgram {
         kept
     }
 
-    /// What is to be done with rows that have the values that they keep.
+    /// The last step for rows that have got the values that they keep.
     pub(crate) fn finish(&self, batch: RecordBatch, rows: &[u64]) -> Result<RecordBatch> {
         self.rules.apply(batch, RowNumbers::Of(rows))
     }

@@ -27,7 +27,7 @@ const ATTEMPTS: u32 = 200;
 pub(crate) enum Scope {
     /// Rows are only added: nothing but other columns conflicts with it.
     Append,
-    /// Every row goes: any change of data conflicts with it.
+    /// All rows are removed: any change of data conflicts with it.
     Whole,
     /// The rows of these partitions go.
     Partitions(Partitions),
@@ -74,7 +74,7 @@ impl Commit<'_> {
             if let Some(outcome) = self.catch_up(version).await? {
                 return Ok(outcome);
             }
-            // Writers that meet once should not meet again.
+            // Random pauses, so that writers that have collided do not collide again.
             let spread = u64::from(Uuid::now_v7().as_bytes()[15]) + 1;
             tokio::time::sleep(Duration::from_micros(
                 spread * 100 * u64::from(attempt.min(20)),
@@ -153,7 +153,7 @@ impl Commit<'_> {
             .write_commit_entry(version, entry.clone(), id)
             .await;
         if written.is_err() && !by_name {
-            // What is left of it is invisible, and goes with the next clean-up of the log.
+            // Its remains are invisible, and are removed by the next clean-up of the log.
             let _ = self.log_store.abort_commit_entry(version, entry, id).await;
         }
         written
@@ -170,7 +170,7 @@ impl Commit<'_> {
             .ok_or_else(|| conflict("the table was removed"))?;
         let commits = self.commits_since(first, table.version()).await?;
         if let Some((version, _)) = commits.iter().find(|(_, actions)| self.is_ours(actions)) {
-            // The answer was lost on its way, and the storage's second try met the first.
+            // The answer was lost, and the retry of the storage has found the commit of the first attempt.
             return Ok(Some(Outcome::Committed(*version)));
         }
         if let Some(recorded) = table.find_load(&self.facts.load_id).await? {

@@ -60,7 +60,7 @@ pub(crate) struct Lease {
     valid: Duration,
     renewed: Arc<Mutex<Renewed>>,
     _renewing: AbortOnDropHandle<()>,
-    /// Data files may have names already, which are left if the load ends here.
+    /// Data files may have their final names already, so they remain if the load ends here.
     has_files: bool,
 }
 
@@ -76,7 +76,7 @@ enum Kept {
     Object(Arc<dyn ObjectStore>, Path),
 }
 
-/// When a lease was renewed last, by two clocks: one may stand still while the machine sleeps, the other may be set.
+/// When a lease was renewed last, by two clocks: one may stop while the machine sleeps, the other may be changed.
 #[derive(Debug, Clone, Copy)]
 struct Renewed(Instant, SystemTime);
 
@@ -95,7 +95,7 @@ struct Dead {
     attempt: Uuid,
     load_id: String,
     name: String,
-    /// Its file, locked against others that would remove the same.
+    /// Its file, locked so that others do not remove the same files.
     _locked: Option<File>,
 }
 
@@ -139,7 +139,7 @@ impl Lease {
         Ok(lease)
     }
 
-    /// From now on data files have their names, so that somebody has to remove them if the load does not end well.
+    /// From now on data files have their final names, so they have to be removed if the load fails.
     pub(crate) fn has_files(&mut self) {
         self.has_files = true;
     }
@@ -159,7 +159,7 @@ impl Lease {
         Err(Error::new(ErrorKind::Conflict, message).transient())
     }
 
-    /// Gives the lease back: nothing of the load is left that is not in the table.
+    /// Gives the lease back: the load has left no files outside of the table.
     pub(crate) async fn give_back(mut self) {
         let given = match &self.kept {
             Kept::File {
@@ -182,7 +182,7 @@ impl Lease {
     }
 }
 
-/// Where no data file has a name yet, nothing is left that somebody has to remove.
+/// If no data file has its final name yet, nothing has to be removed later, so the lease is removed too.
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.has_files {
@@ -203,7 +203,7 @@ impl Drop for Lease {
     }
 }
 
-/// A name of this machine that another one does not have, and that it has no more after a restart.
+/// A name for this machine that no other machine has, and that changes with each restart.
 fn machine() -> Option<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim().to_owned())
@@ -220,7 +220,7 @@ fn take_file(folder: &FilePath, name: &str, text: &str, own: &Facts) -> Result<(
     let made_folder = !folder.exists();
     let leases = folder.join(FOLDER);
     let at = |error| from_io(&leases, error);
-    // It is locked before it has its name: nobody finds it without.
+    // It is locked before it gets its name, so that nobody finds it unlocked.
     let (new, path) = (leases.join(format!("{name}.new")), leases.join(name));
     let make = || fs::create_dir_all(&leases).and_then(|()| File::create_new(&new));
     // Another load may be giving back its lease, and removing the folder.
@@ -362,7 +362,7 @@ async fn renew(renewal: Renewal, pause: Duration, renewed: Arc<Mutex<Renewed>>) 
     }
 }
 
-/// Only one that is there is renewed: if it is gone, the load counts as dead.
+/// Only an existing lease is renewed: if it was removed, the load counts as dead.
 async fn renew_object(store: &dyn ObjectStore, path: &Path) -> Result<()> {
     let found = store.get(path).await.map_err(from_store)?;
     let version = UpdateVersion {
@@ -383,7 +383,7 @@ async fn renew_object(store: &dyn ObjectStore, path: &Path) -> Result<()> {
 
 /// Removes the data files of dead attempts, unless they are the table's, and their leases.
 async fn bury(place: &Place, dead: Vec<Dead>) -> Result<()> {
-    // As the table is now that they are dead: they may have committed shortly before.
+    // The table is read after it is certain that they are dead, because they may have committed shortly before.
     let table = Table::open(&place.log_store, false).await?;
     let store = place.log_store.object_store(None);
     for dead in dead {

@@ -31,7 +31,7 @@ pub(crate) struct Load {
     pub(crate) rows: u64,
     /// What goes.
     pub(crate) removal: Removal,
-    /// Rows that an upsert took away, and put none in their place.
+    /// Rows that an upsert has deleted without a replacement.
     pub(crate) deleted: u64,
     /// For an upsert.
     pub(crate) counts: Option<KeyCounts>,

@@ -37,7 +37,7 @@ pub(crate) struct Merge<'a> {
 pub(crate) struct Merged {
     pub(crate) removal: Removal,
     pub(crate) counts: KeyCounts,
-    /// Rows of the table that are gone and not replaced.
+    /// Rows of the table that were deleted and not replaced.
     pub(crate) deleted: u64,
     /// Rows of the load that were written.
     pub(crate) written: u64,
@@ -55,7 +55,7 @@ impl Target for KeyColumns {
 }
 
 impl Merge<'_> {
-    /// Finds what matches, and writes what stays and what comes.
+    /// Matches the rows, and writes the rows that stay and the new ones.
     pub(crate) async fn run(
         &self,
         files: Vec<TableFile>,

@@ -128,7 +128,7 @@ impl Place {
         let Some(folder) = &self.local else {
             return Ok(());
         };
-        // What is there of the path: the folder itself, or what it would be made in.
+        // The existing part of the path: the folder itself, or the one in which it would be created.
         let there = folder.ancestors().find(|path| path.exists());
         let there = there.unwrap_or(Path::new("/"));
         if !there.is_dir() {
@@ -154,7 +154,7 @@ impl Place {
     }
 }
 
-/// Whether nothing forbids it. Systems that cannot be asked let the first write find out.
+/// Whether writing is allowed. On systems where this cannot be asked, the first write finds out.
 #[cfg(unix)]
 fn may_write(folder: &Path) -> bool {
     use rustix::fs::{Access, AtFlags, CWD, accessat};

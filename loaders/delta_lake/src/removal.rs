@@ -116,7 +116,7 @@ impl Removal {
         Ok(removal)
     }
 
-    /// Takes the rows of a file that are to go, and writes the others again.
+    /// Rewrites a file without the rows that are to be removed.
     pub(crate) async fn rewrite(
         &mut self,
         scan: &Scan,

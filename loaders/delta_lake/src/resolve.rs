@@ -23,7 +23,7 @@ pub(crate) enum Found {
     /// A column has a type that Delta cannot hold: the plan says which.
     Unsupported {
         exists: bool,
-        /// The types of the load's columns, where the table knows better.
+        /// The types of the load's columns; where the table has a more precise type, that one.
         columns: Vec<DataType>,
     },
 }
@@ -88,7 +88,7 @@ async fn check_empty(place: &Place) -> Result<()> {
     Err(Error::new(ErrorKind::Unsupported, message).with("file", file))
 }
 
-/// Refuses an overwrite that removes every row of the table if that is more than is allowed. What other loads change is known
+/// Refuses an overwrite that removes every row of the table if that is more than is allowed. For other loads the number is known
 /// only when their rows are.
 fn check_limits(target: &Target, request: &LoadRequest<DeltaLakeOptions>) -> Result<()> {
     let limits = request.load.limits();

@@ -30,7 +30,7 @@ enum State {
     Spooling(Box<Spool>),
     /// Complete, under no name.
     Staged(Staged),
-    /// Under their names, in no commit.
+    /// Files with their final names, which no commit refers to yet.
     Published(Vec<FileInfo>),
     /// An earlier call failed or was cancelled.
     Torn,
@@ -159,7 +159,8 @@ impl LoadSession for DeltaLakeSession {
                 self.lease.give_back().await;
                 Ok(self.load.committed(&files, version).await)
             }
-            // The files may be part of the table. Whoever finds the lease finds out.
+            // The files may be part of the table. The load that finds the lease later will check
+            // it.
             Err(error) if error.kind() == ErrorKind::CommitUnknown => Err(error),
             other => {
                 if self.load.discard(&files).await {

@@ -115,7 +115,7 @@ fn check_folder(place: &DeltaLakeConfig) -> Result<()> {
     Err(Error::new(ErrorKind::NotFound, message))
 }
 
-/// `; did you mean …?` with a folder that is beside one that is not there.
+/// `; did you mean …?` with the name of an existing folder next to the missing one.
 fn beside(folder: &Path) -> String {
     let entries = folder.parent().and_then(|above| above.read_dir().ok());
     let names: Vec<String> = entries

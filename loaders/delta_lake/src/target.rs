@@ -59,8 +59,8 @@ impl Target {
         }
     }
 
-    /// The same target with the table's newest version, unless what decides has changed: then the load has to look again. Rows
-    /// that came or went do not count.
+    /// The same target with the table's newest version, unless something that the load depends on has changed: then the target
+    /// must be resolved again. Added or removed rows do not matter.
     pub(crate) async fn refreshed(
         mut self,
         request: &LoadRequest<DeltaLakeOptions>,
@@ -275,7 +275,7 @@ fn refuse_new_columns(table: &Table) -> Result<()> {
     Err(Error::new(ErrorKind::Unsupported, message))
 }
 
-/// What is to follow the load must be possible.
+/// Checks that the work after the commit is possible.
 pub(crate) fn check_after(
     table: Option<&Table>,
     options: &DeltaLakeOptions,

@@ -101,7 +101,8 @@ impl Versions {
 
     /// The last version that was there at this time.
     fn of_time(&self, asked: DateTime<Utc>) -> Result<u64> {
-        // A version whose commit is gone was there when its checkpoint was written, and nobody knows since when.
+        // If the commit of a version was removed, the version existed when its checkpoint was written, but it is not known
+        // since when.
         let mut written = self.checkpoints.clone();
         written.extend(&self.commits);
         let mut found = None;

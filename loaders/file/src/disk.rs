@@ -10,7 +10,7 @@ use arrowload_core::{Error, ErrorKind, Result};
 
 use crate::record::Record;
 
-/// How long another load's commit into the same folder is waited for.
+/// How long to wait for another load's commit into the same folder.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether a folder is the root of another file system than the one it is in.
@@ -39,7 +39,7 @@ pub(crate) fn place_new(staged: &Path, target: &Path) -> io::Result<()> {
     fs::hard_link(staged, target)
 }
 
-/// Brings a record onto the disk. A rename then gives it the name under which it is read.
+/// Writes a record and flushes it to the disk. A rename then gives it the name under which it is read.
 pub(crate) fn write_record(path: &Path, record: &Record) -> Result<()> {
     let bytes = record.encode()?;
     let written = File::create(path).and_then(|mut file| {
@@ -76,7 +76,7 @@ pub(crate) fn check_exchangeable(folder: &Path) -> Result<()> {
     Err(cannot_exchange(folder))
 }
 
-/// Puts the new folder in place of the old one, and the old one in the stage, which removes it.
+/// Exchanges the new folder with the old one. The old one is then in the staging folder, which removes it.
 #[cfg(target_os = "linux")]
 pub(crate) fn exchange(new: &Path, old: &Path) -> Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -156,7 +156,7 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     }
 }
 
-/// Disks that fail, for unit tests: no file system does at will.
+/// Simulates failing disks, for unit tests.
 #[cfg(test)]
 pub(crate) mod faults {
     use std::io;

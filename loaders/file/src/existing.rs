@@ -52,8 +52,8 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stamp(u64, Option<SystemTime>, u64);
 
-/// Looks at a target, and changes nothing. Files in a folder that a run of the load has left which was killed are not looked at:
-/// the load replaces them.
+/// Looks at a target, and changes nothing. Files in a folder that a killed run of the same load has left are ignored: the load
+/// replaces them.
 pub(crate) async fn inspect(place: &Place, load_id: Option<&str>) -> Result<Found> {
     let left = load_id.map(file_prefix);
     match place {
@@ -65,7 +65,7 @@ pub(crate) async fn inspect(place: &Place, load_id: Option<&str>) -> Result<Foun
     }
 }
 
-/// Whether a file is one that a killed run of a load has left, whose files are called so.
+/// Whether a file was left by a killed run of a load, judged by its name.
 pub(crate) fn is_left(name: &str, left: Option<&str>) -> bool {
     left.is_some_and(|prefix| name.starts_with(prefix))
 }
@@ -310,7 +310,7 @@ fn walk(folder: &Path, depth: usize, visit: &mut dyn FnMut(&Path, &str)) -> Resu
 /// A schema, and the number of rows where the format tells without reading them.
 type Known = Option<(SchemaRef, Option<u64>)>;
 
-/// What a file's first bytes say that it is, and the schema that it holds; text holds none.
+/// The format of a file, from its first bytes, and its schema; text has none.
 fn file_schema(path: &Path) -> Result<(Option<Format>, Known)> {
     let mut file = File::open(path).map_err(|error| from_io(path, error))?;
     let mut magic = Vec::new();

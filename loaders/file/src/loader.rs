@@ -139,8 +139,8 @@ async fn clear_left(place: &Place, load_id: &str) -> Result<()> {
     }
 }
 
-/// Finds out whether a local target is as it was found, but for rows and files, and takes it as it is now. An object store has
-/// no locks: there the commit itself finds out.
+/// Checks that a local target has not changed, except its rows and files, and returns its current state. An object store has no
+/// locks: there the commit itself finds out.
 async fn look_again(target: FileTarget, request: &LoadRequest<FileOptions>) -> Result<FileTarget> {
     let Place::Local(path) = &target.place else {
         return Ok(target);

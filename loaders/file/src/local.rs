@@ -77,7 +77,7 @@ pub(crate) fn publish_folder(
     let newest = if filled { newest_record(target)? } else { None };
     record.sequence = newest.as_ref().map_or(0, |newest| newest.sequence + 1);
     let has_other_columns = newest.is_some_and(|newest| newest.has_overtaken(what.base, &record));
-    // What is added to a folder appears file by file, which is not what was planned for a new one.
+    // An append to a folder publishes file by file, but the plan was for a new folder, which is published as a whole.
     let is_unplanned = filled && what.mode == Mode::Append && !what.adds;
     if filled && what.mode != Mode::Create && (has_other_columns || is_unplanned) {
         return Err(overtaken(target));
@@ -105,7 +105,8 @@ pub(crate) fn publish_folder(
     Ok(None)
 }
 
-/// Another load takes a stage for that of a killed one if it was not touched for long: of a process that was stopped, say.
+/// If a staging folder was not touched for long, for example because its process was paused, another load may have removed it
+/// as that of a killed load.
 fn check_staged(expected: u64, found: usize) -> Result<()> {
     if expected == found as u64 {
         return Ok(());
@@ -130,7 +131,7 @@ fn overtaken(target: &Path) -> Error {
     Error::new(ErrorKind::Conflict, message).transient()
 }
 
-/// The names are given, and cannot be taken back; only whether they would survive a power cut is unknown.
+/// The renames are done, and cannot be undone; it is only unknown whether they would survive a power failure.
 fn published(error: Error) -> Error {
     commit_unknown(
         "the load was published, and the disk did not confirm it",
@@ -138,9 +139,9 @@ fn published(error: Error) -> Error {
     )
 }
 
-/// Moves each file to its place, then gives the record its name, which says that the load is complete. What a killed attempt
-/// of the same load has left is removed first, and what this one has moved if it cannot go on. From the record on, nothing
-/// is taken back.
+/// Moves each file to its place, then gives the record its name, which says that the load is complete. Files that a killed
+/// attempt of the same load has left are removed first. If this attempt cannot go on, the files that it has moved are removed.
+/// Once the record has its name, nothing is undone.
 fn add(data: &Path, target: &Path, staged: &Path, record: &Record) -> Result<()> {
     let prefix = file_prefix(&record.load_id);
     for file in data_files(target)? {
@@ -261,7 +262,7 @@ fn check_data_only(folder: &Path) -> Result<()> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        // What we, Spark and Hadoop leave beside data.
+        // Files that we, Spark and Hadoop leave next to data files.
         let known = name.starts_with(RECORD_PREFIX)
             || name.starts_with(PREFIX)
             || name == "_SUCCESS"

@@ -148,7 +148,7 @@ impl Record {
     }
 }
 
-/// Stands for a load's id in the names of its files.
+/// The hash that represents a load's id in the names of its files.
 pub(crate) fn hash(load_id: &str) -> String {
     format!("{:032x}", xxh3_128(load_id.as_bytes()))
 }
@@ -158,7 +158,7 @@ pub(crate) fn record_name(load_id: &str) -> String {
     format!("{RECORD_PREFIX}{}", hash(load_id))
 }
 
-/// What the files of a load in a folder are called, before what tells its attempts and its files apart.
+/// The beginning of the names of a load's files in a folder, before the parts for attempt and file number.
 pub(crate) fn file_prefix(load_id: &str) -> String {
     format!("part-{}-", hash(load_id))
 }

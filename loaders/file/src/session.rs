@@ -47,7 +47,7 @@ pub struct FileSession {
 enum State {
     Parquet(Box<ParquetWriter>),
     Plain(Box<PlainWriter>),
-    /// Uploaded, all but the last word.
+    /// Uploaded, but the uploads are not completed yet.
     StagedParquet(Staged),
     StagedPlain(Box<PlainWriter>),
     /// On the local disk, in the stage.
@@ -396,7 +396,7 @@ impl LoadSession for FileSession {
         let Some(stage) = self.stage else {
             return aborted;
         };
-        // What still writes there, after a call that was cancelled, removes it when it is done.
+        // If a cancelled call is still writing there, it removes the folder when it is done.
         let removed =
             blocking(move || Arc::into_inner(stage).map_or(Ok(()), |mut stage| stage.remove()));
         aborted.and(removed.await)

@@ -11,7 +11,7 @@ use arrowload_core::{Error, ErrorKind, Result};
 use crate::disk::is_mounted;
 use crate::record::hash;
 
-/// Whoever finds a stage that was not touched for so long may remove it.
+/// A staging folder that was not touched for this long may be removed by anyone.
 pub(crate) const LEASE: Duration = Duration::from_secs(60 * 60);
 /// How often a load touches its own. Unit tests do not wait that long.
 const TOUCHED_EVERY: Duration = if cfg!(test) {
@@ -24,7 +24,7 @@ const TOUCHED_EVERY: Duration = if cfg!(test) {
 pub(crate) const PREFIX: &str = ".arrowload-";
 pub(crate) const SUFFIX: &str = ".tmp";
 
-/// What is staged of a load is called so, before what tells its runs apart.
+/// The beginning of the names of a load's staging folders, before the part for the run.
 pub(crate) fn own_prefix(load_id: &str) -> String {
     format!("{PREFIX}{}-", hash(load_id))
 }
@@ -176,7 +176,7 @@ pub(crate) fn has_left(home: &Path, load_id: &str) -> bool {
 }
 
 fn remove_left(home: &Path, stage: &Path) {
-    // In one step, so that a run that lives against all appearances finds nothing, rather than a part.
+    // In one step, so that a run that is alive after all finds nothing, rather than a part.
     let taken = home.join(format!(
         "{PREFIX}new-{}{SUFFIX}",
         uuid::Uuid::now_v7().simple()

@@ -101,7 +101,7 @@ pub(crate) async fn sweep(store: &Store, target: &Path, load_id: &str) {
     }
 }
 
-/// Removes an object that nobody needs. The load is what it is without it: a failure is told, and is none of the load.
+/// Removes an object that is not needed any more. A failure is reported, but does not fail the load.
 pub(crate) async fn remove(store: &Store, object: &Path, why: &str) {
     match store.delete(object).await {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
@@ -164,7 +164,7 @@ pub(crate) async fn complete(
     let objects = list(store, folder).await?;
     let newest = newest_record(store, folder, &objects).await?;
     let path = folder.clone().join(record_name(&record.load_id));
-    // Another run of this load is no other load.
+    // Another run of this load does not count as another load.
     let is_first = objects.iter().all(|object| object.location != path);
     if let (Some(newest), true) = (&newest, is_first) {
         if mode == Mode::Create {

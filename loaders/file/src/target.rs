@@ -59,7 +59,7 @@ impl FileTarget {
                 format!("`{name}` is a file, and this load writes a folder; name a folder"),
             ));
         }
-        // An empty folder is there for `append`, and nothing that `create` would find.
+        // An empty folder counts as existing for `append`, but not for `create`.
         let exists = match found.kind {
             Kind::Nothing => false,
             Kind::EmptyFolder => request.load.mode != Mode::Create,
@@ -172,14 +172,14 @@ impl FileTarget {
         self.local().is_some() && !self.format.is_text()
     }
 
-    /// Whether a repeated load is known by what is kept beside its rows: in a folder, and in a schema.
+    /// Whether a repeated load can be recognised: by a record in a folder, or by metadata in a schema.
     fn remembers(&self) -> bool {
         self.is_folder
             || self.format == Format::Parquet
             || (!self.format.is_text() && self.local().is_some())
     }
 
-    /// What a load into this target keeps.
+    /// The guarantees of a load into this target.
     pub(crate) fn guarantees(&self, capabilities: &Capabilities, request: &Request) -> Guarantees {
         let mut kept = Guarantees::of(capabilities);
         kept.exactly_once = self.remembers();
@@ -198,7 +198,7 @@ impl FileTarget {
         kept
     }
 
-    /// What a load would use or make, beside the target: what is gone again after it, too.
+    /// What a load would use or make besides the target, including temporary files.
     pub(crate) fn resources(&self, request: &Request) -> Vec<String> {
         let (name, format, codec) = (&request.target, self.format.name(), self.codec);
         let mut resources = vec![format!("{name} ({format}, {codec})")];

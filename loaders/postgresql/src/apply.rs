@@ -9,7 +9,7 @@ use crate::ident::quote;
 use crate::layout::{Keys, Layout};
 use crate::options::OnConflict;
 
-/// The temporary table; one to a connection, gone with the transaction.
+/// The temporary table; one for each connection, dropped at the end of the transaction.
 pub(crate) const STAGE: &str = "pg_temp.arrowload_stage";
 
 /// The column of a staged row's number in the load: a name that no other column has.
@@ -21,7 +21,8 @@ pub(crate) fn number_column(layout: &Layout) -> String {
     name
 }
 
-/// The statement that creates the temporary table. Its columns have the types of the table's, and none of its rules.
+/// The statement that creates the temporary table. Its columns have the same types as those of the table, but none of its
+/// constraints.
 pub(crate) fn stage_sql(layout: &Layout) -> String {
     let mut columns: Vec<String> = layout
         .columns
@@ -66,8 +67,8 @@ pub(crate) async fn delete_all(client: &Client, layout: &Layout) -> Result<u64> 
     execute(client, &format!("DELETE FROM {}", layout.place.sql())).await
 }
 
-/// How many rows are there beside these many new ones, after the old ones were deleted. A rule or trigger may keep some in
-/// silence, so that readers would see a mix: where there is one, the rows are counted.
+/// How many old rows are still in the table, beside `new` new ones, after they were deleted. A rule or trigger may silently
+/// keep some, and readers would see a mix. So if the table has a rule or trigger, the rows are counted.
 pub(crate) async fn count_kept(client: &Client, layout: &Layout, new: u64) -> Result<u64> {
     if !layout.table.as_ref().is_some_and(|table| table.keeps_rows) {
         return Ok(0);
@@ -103,8 +104,8 @@ pub(crate) async fn insert_all(client: &Client, layout: &Layout) -> Result<Moved
     })
 }
 
-/// Puts the staged rows in place of the old ones in one statement, at whose end other tables' references hold again. The count
-/// makes the old rows go before the first new one comes.
+/// Replaces the old rows by the staged ones in one statement, so that the foreign keys of other tables hold again at its end.
+/// The count forces the deletion of the old rows before the first new row is inserted.
 pub(crate) async fn exchange(client: &Client, layout: &Layout) -> Result<Moved> {
     let (table, columns, stage) = (layout.place.sql(), layout.column_list(), STAGE);
     let sql = format!(
@@ -122,7 +123,7 @@ pub(crate) async fn exchange(client: &Client, layout: &Layout) -> Result<Moved> 
     Ok(moved)
 }
 
-/// What is done with a row whose keys are there.
+/// What the upsert does with a row whose keys exist.
 fn conflict_action(layout: &Layout, keys: &Keys, options: &PostgresqlOptions) -> String {
     if options.on_conflict == OnConflict::Ignore {
         return "NOTHING".into();
@@ -136,7 +137,7 @@ fn conflict_action(layout: &Layout, keys: &Keys, options: &PostgresqlOptions) ->
             .filter(|name| !keys.columns.contains(name))
             .collect(),
     };
-    // With nothing but keys, an update still says which rows were there.
+    // If there are only key columns, an update still shows which rows existed.
     let chosen = if chosen.is_empty() {
         keys.columns.clone()
     } else {
@@ -165,7 +166,7 @@ pub(crate) async fn upsert(
         .join(", ");
     let action = conflict_action(layout, keys, &request.options);
     let there = rows_there(client, layout, keys).await?;
-    // Rows are written in the order of their keys, so that two upserts at once wait for each other and do not lock up.
+    // Rows are written in the order of their keys, so that two upserts at once wait for each other and do not deadlock.
     let sql = format!(
         "WITH written AS (INSERT INTO {table} ({columns}) SELECT {columns} FROM (SELECT DISTINCT ON ({key_list}) * FROM {stage} \
          ORDER BY {key_list}, {} DESC) AS last ORDER BY {key_list} ON CONFLICT ({key_list}) DO {action} RETURNING {}) \
@@ -281,7 +282,7 @@ pub(crate) fn within_transaction(sql: &str) -> String {
     format!("DO ${tag}$ BEGIN EXECUTE ${tag}_sql$\n{sql}\n${tag}_sql$; END ${tag}$")
 }
 
-/// The error of SQL of the user.
+/// The error of a statement that the user gave.
 pub(crate) fn explain_sql(error: Error, key: &str) -> Error {
     if error.code() != Some("0A000") {
         return error.with("key", key);

@@ -27,7 +27,7 @@ impl Place {
     }
 }
 
-/// What the catalog said at one moment. Nothing in it changes with the rows of a table.
+/// The answer of the catalog at one moment. It does not depend on the rows of a table.
 #[derive(Debug, Clone)]
 pub(crate) struct Look {
     /// The server's version, as in 150004.
@@ -104,11 +104,11 @@ pub(crate) struct UniqueIndex {
 pub(crate) struct Reference {
     pub(crate) name: String,
     pub(crate) from: String,
-    /// `NO ACTION`: what refers to a row may stay if the row is there again when the statement ends.
+    /// `NO ACTION`: rows that refer to a row may stay if that row exists again at the end of the statement.
     pub(crate) checks_at_end: bool,
 }
 
-/// What is where the loads of the target are recorded.
+/// The state of the table in which the loads of the target are recorded.
 #[derive(Debug, Clone)]
 pub(crate) struct LedgerLook {
     /// The user may create tables in its schema; `None` if there is no such schema.
@@ -124,7 +124,7 @@ pub(crate) struct LedgerTable {
 }
 
 /// The chains of types of what `$seed` selects, as rows of an id, a depth, and a type with its modifier: a domain is followed
-/// by the type beneath it, an array by that of its elements.
+/// by its base type, an array by the type of its elements.
 const CHAIN: &str = "chain AS ($seed UNION ALL SELECT chain.id, chain.depth + 1, \
         CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END, \
         CASE WHEN t.typtype = 'd' AND t.typtypmod <> -1 THEN t.typtypmod ELSE chain.modifier END \
@@ -264,7 +264,7 @@ pub(crate) fn get<'a, T: tokio_postgres::types::FromSql<'a>>(
     row.try_get(index).map_err(from_pg)
 }
 
-/// Asks in one round trip, which a question of unknown types would not.
+/// Runs a query in one round trip. That needs parameters with known types.
 async fn ask(client: &Client, sql: &str, values: &[(&(dyn ToSql + Sync), Type)]) -> Result<String> {
     let row = client.query_typed_one(sql, values).await.map_err(from_pg)?;
     get(&row, 0)
@@ -329,7 +329,7 @@ pub(crate) fn check_schema(schema: &str, may_create: Option<bool>) -> Result<()>
 }
 
 impl TableAnswer {
-    /// Refuses what has the name of a table and is none.
+    /// Refuses a relation that has the name but is not a table.
     fn read(self, place: &Place) -> Result<Table> {
         let what = match self.kind.as_str() {
             "r" | "p" => {

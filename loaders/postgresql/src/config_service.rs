@@ -7,8 +7,8 @@ use arrowload_core::{Error, ErrorKind, Result};
 /// Where a system keeps its services, if `PGSYSCONFDIR` does not say.
 const SYSTEM: [&str; 2] = ["/etc/postgresql-common", "/etc"];
 
-/// What a service is. It is looked for in the file that is given, else in that of `PGSERVICEFILE`, else in the user's, and then in
-/// the system's.
+/// Reads the keys of a service. It is looked for in the given file, else in that of `PGSERVICEFILE`, else in the user's, and then
+/// in the system's.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidOption`] if no file has it, or the file has what libpq would not take.

@@ -19,13 +19,13 @@ pub(crate) const URL_SCHEMES: &[&str] = &[
     "postgis",
 ];
 
-/// Environment variables of libpq, and the URLs of everybody.
+/// Environment variables of libpq, and common variables for URLs.
 pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[
     ("DATABASE_URL", "url"),
     ("POSTGRES_URL", "url"),
     ("POSTGRESQL_URL", "url"),
     ("PGSERVICE", "url=postgresql:///?service="),
-    // It says where to, whatever the name is.
+    // It is the address to connect to, whatever the host's name is.
     ("PGHOSTADDR", "host"),
     ("PGHOST", "host"),
     ("PGPORT", "port"),

@@ -130,7 +130,7 @@ fn driver_config(config: &PostgresqlConfig, places: &[(String, u16)]) -> tokio_p
     driver
 }
 
-/// How the connection is kept alive, and what it must prove.
+/// Settings for keepalive, authentication and encryption of the connection.
 fn wire(config: &PostgresqlConfig, driver: &mut tokio_postgres::Config) {
     use tokio_postgres::config as driver_config;
     driver
@@ -280,8 +280,8 @@ impl Connections {
         self.lease_within(None).await
     }
 
-    /// A connection for one of several destinations of a run. The others may hold connections until it has one, so that two
-    /// such runs could wait for each other: it waits for some time only.
+    /// A connection for one of several destinations of a run. The others hold their connections until it has one, so two such runs
+    /// could wait for each other for ever: it waits only for a limited time.
     pub(crate) async fn lease_among(&self, destinations: usize) -> Result<Lease> {
         self.lease_within((destinations > 1).then_some(self.patience))
             .await
@@ -318,7 +318,7 @@ impl Connections {
         }
     }
 
-    /// Whether the only server would be on this machine, where one that starts is not waited for.
+    /// Whether the only server is on this machine: then there is no waiting for a server that is starting.
     fn is_local(&self) -> bool {
         let [(host, _)] = self.places.as_slice() else {
             return false;
@@ -336,7 +336,7 @@ impl Connections {
         }
     }
 
-    /// Says what a port is that broke off before it answered as PostgreSQL.
+    /// Adds to an error what kind of server is behind a port that closed the connection before it answered as PostgreSQL.
     async fn seen(&self, error: Error) -> Error {
         let is_odd = error.code().is_none()
             && matches!(
@@ -375,7 +375,8 @@ impl Connections {
         error.with("server", place)
     }
 
-    /// Waits for what several connections do at once, which a pooler with fewer of them may never let them.
+    /// Waits for work on several connections, with a time limit, because a pooler with fewer connections may never let all of them
+    /// begin.
     pub(crate) async fn in_time<T>(
         &self,
         connections: usize,
@@ -405,9 +406,9 @@ impl Connections {
             .with("key", "pool_size")
     }
 
-    /// The connection of a load that will use this many in all. Loads take turns, first come, first served, so that none holds
-    /// some connections while it waits for those that another holds; but for the destinations of one run, of which each has a
-    /// turn of its own and waits for some time only.
+    /// The connection of a load that will use this many in all. Loads get connections in the order in which they come, so that none
+    /// holds some connections while it waits for those that another load holds. The destinations of one run are an exception: each
+    /// takes its connection separately, and waits only for a limited time.
     pub(crate) async fn lease_for_load(
         &self,
         connections: usize,
@@ -449,9 +450,9 @@ impl Connections {
             .map_err(timed_out)?
     }
 
-    /// Connections that are free at once, as many as this at most: of the pool, and half of those that the server has left, as others
-    /// use it too. None is waited for, but those that are made have so much time in all: a pooler may take a connection and let it
-    /// wait.
+    /// Connections that are free at once, as many as this at most: of the pool, and half of those that the server has left, as
+    /// others use it too. It does not wait for connections in use; new ones must be ready within `patience` in all, because a
+    /// pooler may accept a connection and let it wait.
     pub(crate) async fn spare(&self, most: usize, patience: Duration) -> Vec<Lease> {
         let mut all = Vec::new();
         if tokio::time::timeout(patience, self.take_spare(most, &mut all))
@@ -480,7 +481,7 @@ impl Connections {
             lease.turn = Some(turn);
             all.push(lease);
             if let [first] = all.as_slice() {
-                // It is one of those that are taken by now.
+                // This connection is already counted by the server.
                 most = most.min(1 + left_free(first).await / 2);
             }
         }
@@ -513,8 +514,8 @@ async fn left_free(client: &Client) -> usize {
     usize::try_from(free).unwrap_or_default()
 }
 
-/// A connection that goes back to the pool only if it is given back; dropped, it is cut, so that the server rolls back whatever was
-/// in progress.
+/// A connection that goes back to the pool only if it is given back; if it is dropped, it is closed, so that the server rolls back
+/// whatever was in progress.
 pub(crate) struct Lease {
     object: Option<Object>,
     tls: Option<MakeRustlsConnect>,

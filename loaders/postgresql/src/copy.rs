@@ -11,7 +11,7 @@ use tokio_postgres::{Client, CopyInSink, Statement};
 use crate::encode::{CopyEncoder, HEADER, Pieces, TRAILER};
 use crate::error::{copy_line, from_pg};
 
-/// A COPY ends after this many bytes and the next begins, so that an error of the server is heard of in time.
+/// A COPY ends after this many bytes and the next begins, so that errors of the server are noticed early.
 pub(crate) const COPY_BYTES: u64 = 256 << 20;
 
 /// The longest message of a COPY, in bytes.
@@ -20,7 +20,7 @@ const LONGEST: usize = 1 << 20;
 /// A COPY in progress. Dropped, it fails, and with it the transaction.
 pub(crate) struct CopyIn {
     sink: Pin<Box<CopyInSink<Bytes>>>,
-    /// From which of its rows on the numbers in the load begin where.
+    /// For each batch: its first row in this COPY, and the number of that row in the load.
     starts: Vec<(u64, u64)>,
     /// Rows that were encoded.
     rows: u64,
@@ -131,7 +131,7 @@ impl CopyIn {
     fn at_row(&self, error: tokio_postgres::Error) -> Error {
         let line = copy_line(&error).filter(|line| (1..=self.rows).contains(line));
         let error = from_pg(error);
-        // Where the server was when its time was up, or its disk full, says nothing of the row.
+        // After a timeout or a full disk, the row that the server was at is not the cause.
         let is_of_row = !matches!(
             error.kind(),
             ErrorKind::Timeout

@@ -63,7 +63,7 @@ impl Lane {
         self.link.is_some()
     }
 
-    /// Takes a connection over, and shows on it that the load is alive.
+    /// Takes a connection over, and renews the lease of the load on it.
     pub(crate) fn connect(&mut self, connection: Connection, beat: Option<Beat>) {
         let (to_send, inbox) = mpsc::channel(DEPTH);
         let (outbox, answered) = mpsc::channel(DEPTH + 1);

@@ -25,11 +25,11 @@ pub(crate) struct Attempt {
     pub(crate) empties: bool,
     /// It has keys staged.
     pub(crate) stages: bool,
-    /// The one key that is staged; of several there is none.
+    /// The staged key, if there is only one.
     pub(crate) key: Option<String>,
     /// The generation that it makes, and the pattern of its keys.
     pub(crate) generation: Option<(String, String)>,
-    /// The load is recorded: what is staged are its rows.
+    /// The load is recorded: the staged keys are its rows.
     pub(crate) recorded: bool,
 }
 
@@ -212,7 +212,7 @@ pub(crate) async fn check_cut_off(
 }
 
 /// Before a load begins: completes loads that are recorded and were cut off, and removes what dead attempts have left, and
-/// attempts of this very load, which it takes over. What is alive stays untouched.
+/// attempts of this very load, which it takes over. Attempts that are alive are not touched.
 pub(crate) async fn clear(
     nodes: &mut Nodes,
     own: &Own,
@@ -228,7 +228,7 @@ pub(crate) async fn clear(
         } else if !attempt.recorded && is_alive(nodes, own, nonce).await? {
             continue;
         }
-        // Without its lease it can commit no more: as it is now, it stays.
+        // Without its lease it can no longer commit, so its state does not change any more.
         let key = own.attempts.as_bytes();
         let found = nodes.call(key, &[b"HGET", key, nonce.as_bytes()]).await?;
         let Some(text) = found.bytes() else { continue };

@@ -28,14 +28,14 @@ pub(crate) struct Load {
     /// Seconds for which the load is remembered from when all of it is in place; 0 is for ever.
     #[serde(default)]
     pub(crate) ttl: u64,
-    /// What is staged and is to be moved, if that is not done yet.
+    /// The staged keys that are still to be moved.
     pub(crate) moving: Option<Move>,
-    /// What the load replaces and is to be removed, if that is not done yet.
+    /// The replaced keys that are still to be removed.
     #[serde(default)]
     pub(crate) removing: Option<Removal>,
 }
 
-/// How what is staged comes into place.
+/// How staged keys are moved into place.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Move {
     /// Distinguishes the keys of this attempt from those of others.
@@ -87,7 +87,7 @@ impl Removal {
         let keep = of(std::slice::from_ref(&self.keep), &self.keep_generation);
         let mut keys = Keys::of(old, keep);
         while let Some(some) = keys.next(nodes).await? {
-            // Others may have done it meanwhile, and loads after this one have written such keys again.
+            // Another load may have done it meanwhile, and later loads may have written such keys again.
             let load = Load::find(nodes, own).await?;
             if load.is_none_or(|load| load.removing.is_none()) {
                 return Ok(());
@@ -207,7 +207,8 @@ impl Load {
         Ok(())
     }
 
-    /// Whether what is left can be done: whoever has put something else under its keys meanwhile has to remove it.
+    /// Checks whether the remaining work can be done. It cannot if another program has written something else under its keys:
+    /// then the user has to remove that.
     pub(crate) async fn check_finish(&self, nodes: &mut Nodes) -> Result<()> {
         match &self.moving {
             Some(movement) if !movement.replace => movement.check(nodes).await,
@@ -215,8 +216,8 @@ impl Load {
         }
     }
 
-    /// Does what is left once the load is recorded. It may be called again at any time, by anybody: each item is moved once, and
-    /// every load of the target begins with it.
+    /// Does the work that remains after the load is recorded. It may be called again at any time, by anybody: each item is moved
+    /// once, and every load of the target begins with it.
     pub(crate) async fn finish(&self, nodes: &mut Nodes, own: &Own) -> Result<()> {
         if let Some(movement) = &self.moving {
             movement.run(nodes).await?;

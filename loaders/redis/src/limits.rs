@@ -40,7 +40,7 @@ pub(crate) fn uncountable(
     }
 }
 
-/// What holds for the structure of what is there.
+/// What is possible with the data structure of the existing keys.
 fn facts(request: &LoadRequest<RedisOptions>, record: Option<&Record>) -> &'static Facts {
     record
         .and_then(|record| DataStructure::of_name(&record.structure))
@@ -97,7 +97,7 @@ async fn count(nodes: &mut Nodes, patterns: &[KeyPattern], facts: &Facts) -> Res
         }
         for reply in nodes.each(&keys, &[command], &[]).await? {
             rows += match reply {
-                // Something else than the target's rows is there, and goes too.
+                // The key has something other than rows of the target, and is removed too.
                 Reply::Error(text) if code(&text) == "WRONGTYPE" => 1,
                 Reply::Error(text) => return Err(from_server(&text)),
                 reply => reply.int().unwrap_or_default().unsigned_abs(),

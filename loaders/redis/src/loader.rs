@@ -28,8 +28,8 @@ pub struct RedisLoader {
 
 type Request = LoadRequest<RedisOptions>;
 
-/// Looks again at what the load was decided by, takes its place among those of the target, and clears away what dead ones have
-/// left. Returns the load, if another run of it has committed meanwhile.
+/// Checks the target again, registers the load among those of the target, and removes what dead loads have left. Returns the
+/// load, if another run of it has committed meanwhile.
 async fn enter(target: &mut Target, request: &Request) -> Result<Option<Load>> {
     let (nodes, own): (&mut Nodes, &Own) = (&mut target.nodes, &target.own);
     let seen = Seen::read(nodes, own).await?;

@@ -14,7 +14,7 @@ use crate::RedisConfig;
 use crate::error::{broken, from_server, silent};
 use crate::resp::{Reply, command, parse};
 
-/// What bytes go over: TCP, TLS or a Unix socket.
+/// The transport for the bytes: TCP, TLS or a Unix socket.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
@@ -50,7 +50,7 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// Says what a port is that does not answer as Redis does.
+/// Adds to an error what kind of server is behind a port that does not answer as Redis.
 async fn seen(error: Error, place: &Place) -> Error {
     let is_odd = error.code().is_none()
         && matches!(
@@ -155,7 +155,7 @@ impl Connection {
         // Authentication may have been left out: the first command says so here, and not amid a load.
         if role == Role::Data {
             match self.ask(&[b"PING"]).await? {
-                // Who may not do even this may be allowed what is needed.
+                // A user who may not even do this may still have the rights that the load needs.
                 Reply::Error(text) if !text.starts_with("NOPERM") => {
                     return Err(from_server(&text));
                 }
@@ -241,7 +241,7 @@ impl Connection {
                     self.inbox.advance(length);
                     return Ok(reply);
                 }
-                // What is long is not looked at again for every piece that comes.
+                // A long reply is not parsed again for every piece that arrives.
                 wanted = self.inbox.len() + self.inbox.len() / 2 + 1;
             }
             wanted = match self.fill().await? {

@@ -65,7 +65,7 @@ impl Topology {
     }
 }
 
-/// How a load shows that it is alive: it renews its lease before that expires.
+/// How a load renews its lease before it expires.
 #[derive(Debug, Clone)]
 pub(crate) struct Beat {
     pub(crate) key: Vec<u8>,

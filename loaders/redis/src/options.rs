@@ -283,7 +283,7 @@ impl Default for RedisOptions {
     }
 }
 
-/// More seconds, or entries, than anybody has.
+/// A limit of seconds or entries that is larger than anybody needs.
 const FAR: u64 = 1 << 50;
 
 /// Refuses options that do not go together.

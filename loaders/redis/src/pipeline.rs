@@ -2,14 +2,15 @@
 
 use crate::resp::{Reply, command};
 
-/// What a command is to its row, and so what its reply says.
+/// The role of a command for its row, which decides what its reply means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The row's own write. Nothing done (0 or nil) means that it was there, where that is asked for.
+    /// The row's own write. If the row is only written when its key is missing, a reply of 0 or nil means that the key
+    /// exists.
     Write,
     /// Serves the write: only an error matters.
     Extra,
-    /// May be refused, as when what it makes is there; only a redirection matters.
+    /// May be refused, for example because what it creates exists already; only a redirection matters.
     Try,
     /// The end of a transaction: one reply for each of its commands.
     Exec,

@@ -28,7 +28,7 @@ pub(crate) struct Publication {
     /// What it was decided by.
     pub(crate) seen: Seen,
     pub(crate) nonce: String,
-    /// What it has open, if anything.
+    /// Its unfinished work, if any.
     pub(crate) attempt: Option<Attempt>,
     pub(crate) doubts: Doubts,
 }
@@ -41,7 +41,7 @@ pub(crate) enum Commit {
     Other(Load),
 }
 
-/// How often a commit is tried that others are in the way of.
+/// How often a commit is tried if other loads conflict with it.
 const TRIES: usize = 16;
 
 fn conflict(message: String) -> Error {
@@ -75,7 +75,7 @@ impl Publication {
         Ok(old)
     }
 
-    /// Proves what can still be proved before the load is recorded, and stages the removal of what it replaces by nothing.
+    /// Makes the last checks before the load is recorded, and stages the removal of keys that the load replaces by nothing.
     pub(crate) async fn prepare(
         &self,
         nodes: &mut Nodes,
@@ -268,7 +268,7 @@ impl Publication {
                 add(&[b"HSET", attempts, nonce, recorded.as_bytes()]);
             }
         }
-        // Who tried to create the target needs no entry any more: it is there.
+        // Attempts that tried to create the target need no entry any more, because the target exists.
         for (stale, other) in &self.seen.attempts {
             if other.creates && other.is_in_place() {
                 add(&[b"HDEL", attempts, stale.as_bytes()]);

@@ -43,7 +43,7 @@ pub(crate) const EMPTIED: &[u8] = b"emptied";
 /// The second since 1970 at which the first record of a load expires, or has expired.
 pub(crate) const FORGETS: &[u8] = b"forgets";
 
-/// What a target is at one moment.
+/// The state of a target at one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) record: Option<Record>,
@@ -181,7 +181,7 @@ impl Record {
     ) -> Result<Self> {
         let options = &request.options;
         let structure = options.data_structure.name();
-        // What is not read as a value is not a column of the target.
+        // A column that is not written as a value is not a column of the target.
         let is_value = |name: &String| {
             let chosen = options.value_columns.as_ref();
             chosen.is_none_or(|chosen| chosen.contains(name))

@@ -19,7 +19,7 @@ struct Again {
 }
 
 impl Sender {
-    /// Sends again what another node of the cluster is to get.
+    /// Sends commands again that were redirected to another node of the cluster.
     pub(crate) async fn follow(&mut self, index: usize, pipeline: Pipeline) -> Result<()> {
         tracing::debug!("slots of the cluster have moved");
         let mut again = Vec::new();
@@ -30,7 +30,7 @@ impl Sender {
                 self.collect(answered, &mut again)?;
             }
         }
-        // What has not been sent yet was put together for the old places.
+        // Commands that have not been sent yet were encoded for the old nodes.
         for lane in &mut self.lanes {
             let filling = std::mem::take(&mut lane.filling);
             let rows = filling.numbers().into_iter();
@@ -48,7 +48,7 @@ impl Sender {
         self.keep_alive().await
     }
 
-    /// Settles the rows of a pipeline, but for those that were turned away.
+    /// Settles the rows of a pipeline, except those whose commands were redirected.
     fn collect(&mut self, mut pipeline: Pipeline, again: &mut Vec<Again>) -> Result<()> {
         let mut rows: Vec<u64> = pipeline
             .failures

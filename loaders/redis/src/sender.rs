@@ -99,7 +99,7 @@ impl Sender {
         Ok(())
     }
 
-    /// From here on the load shows that it is alive, if it has a lease, whether rows come or not.
+    /// From here on the load renews its lease, if it has one, whether rows come or not.
     pub(crate) async fn keep_alive(&mut self) -> Result<()> {
         let beat = self.nodes.beat.as_ref();
         match beat.map(|(beat, _)| self.nodes.topology.of(&beat.key)) {

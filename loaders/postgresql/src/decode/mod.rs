@@ -48,7 +48,7 @@ fn malformed(why: &str) -> Error {
     )
 }
 
-/// What one look at the bytes found.
+/// What was found in the bytes.
 enum Found {
     Row(usize),
     Trailer,

@@ -22,7 +22,7 @@ const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 const WIDEST_128: i32 = 38;
 const WIDEST_256: i32 = 76;
 
-/// A type that is decoded. What has none is asked for as text.
+/// A type that can be decoded. Columns of other types are read as text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ReadType {
     Bool,
@@ -79,7 +79,7 @@ impl ReadType {
             _ => match pg.kind() {
                 Kind::Enum(_) => Self::Text,
                 Kind::Domain(base) => Self::of(base, modifier, numeric)?,
-                // The vectors of the catalog's own begin at 0 and are printed otherwise.
+                // The vector types of the system catalog begin at 0 and are printed differently.
                 Kind::Array(item) if !matches!(*pg, Type::INT2_VECTOR | Type::OID_VECTOR) => {
                     Self::List(Box::new(Self::of(item, modifier, numeric)?))
                 }

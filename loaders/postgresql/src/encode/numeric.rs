@@ -169,7 +169,7 @@ impl Fit {
     fn of(target: NumericTarget, scale: i32) -> Option<Self> {
         let limit = target.limit?;
         let excess = scale - limit.1;
-        // Beyond 76 digits only zero is a multiple: a bound that no other value meets says so.
+        // Beyond 76 digits only zero is a multiple, so the bound allows no other value.
         let multiple_of = (excess > 0 && !target.round).then(|| power(excess).unwrap_or(i256::MAX));
         let digits = limit.0 - limit.1 + scale;
         // No digits at all are left: only zero is below one.

@@ -1,5 +1,5 @@
 //! Columns whose values have to be made before their size is known: numerics, arrays, JSON, replaced text. A chunk's
-//! values are made once, into a buffer that is used again for the next chunk, and copied from there.
+//! values are made once, into a buffer that is reused for the next chunk, and copied from there.
 
 use std::ops::Range;
 

@@ -42,7 +42,7 @@ pub(super) struct Hashes {
     nodes: Leased,
     filters: Vec<Filter>,
     size: usize,
-    /// Where the scan is: which filter, which node, and its cursor; no cursor at the end.
+    /// The position of the scan: the filter, the node, and its cursor; no cursor at the end.
     filter: usize,
     place: usize,
     cursor: Vec<u8>,

@@ -78,8 +78,8 @@ pub(super) async fn list(nodes: &mut Nodes, listing: &Listing) -> Result<RecordB
     ])?)
 }
 
-/// What all keys begin with whose pattern fits a wanted name: its letters before the first sign that stands for others, in the name or
-/// in a pattern of Redis, and before a digit, as a part of a key with one is listed as `*`.
+/// The common beginning of all keys whose pattern matches a wanted name. It ends before the first wildcard, of the name or of a
+/// Redis pattern, and before a digit, because a part of a key that has a digit is listed as `*`.
 fn begin(name: &str) -> &str {
     let is_plain = |letter: char| letter.is_ascii_alphabetic() || matches!(letter, ':' | '-' | '.');
     let end = name.find(|letter| !is_plain(letter));
