@@ -29,7 +29,7 @@ pub(crate) enum Scope {
     /// Rows are only added: nothing but other columns conflicts with it.
     #[default]
     Append,
-    /// Every row goes: any change of data conflicts with it.
+    /// All rows are removed: any change of data conflicts with it.
     Whole,
     /// The rows of these partitions go.
     Partitions(HashSet<Struct>),
@@ -90,7 +90,7 @@ impl Patience {
         if attempt >= self.retries || Instant::now() >= self.until {
             return None;
         }
-        // Writers that meet once should not meet again.
+        // Random pauses, so that writers that have collided do not collide again.
         let spread = u32::from(Uuid::new_v4().as_bytes()[0]) + 1;
         let longest = self.shortest * (1 << attempt.min(6) as u32) / 4;
         Some(longest.min(self.longest) * spread / 256)
@@ -165,7 +165,7 @@ impl Commit<'_> {
             Err(error) if error.kind() == ErrorKind::CommitUnknown => Err(error),
             Err(error) => {
                 discard(&file_io, &drawn.files).await;
-                // A database that is locked has done nothing, and may do it the next time.
+                // If the database was locked, it has done nothing, and a retry may succeed.
                 match error.kind() == ErrorKind::Conflict && error.is_transient() {
                     true => Ok(None),
                     false => Err(error),
@@ -283,7 +283,7 @@ impl Commit<'_> {
         }
     }
 
-    /// Refuses what others have done meanwhile, if it conflicts with this commit. What that is, may not be known.
+    /// Refuses the commit if changes of other writers conflict with it. The changes may not be known.
     async fn check(&self, now: &Table, since: Option<Vec<SnapshotRef>>) -> Result<()> {
         let again = "overwrite again if they shall go";
         if matches!(self.scope, Scope::Append) {

@@ -1,4 +1,5 @@
-//! Files of position deletes: rows that an upsert takes out of data files which stay as they are (merge on read).
+//! Files of position deletes: they mark rows of data files as deleted, and the data files are not rewritten
+//! (merge on read).
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ pub(crate) fn from_iceberg(error: iceberg::Error) -> Error {
         let message = format!("the storage of the Iceberg table failed: {error}");
         return fault.error(message, error);
     }
-    // What `storage` has put in has its kind already.
+    // Errors that come from `storage` have their kind already.
     if let Some(ours) = beneath(&error) {
         let message = format!(
             "the storage of the Iceberg table failed: {}",

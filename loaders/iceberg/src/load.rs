@@ -33,7 +33,7 @@ pub(crate) struct Load {
     pub(crate) removal: Removal,
     /// For an upsert.
     pub(crate) counts: Option<KeyCounts>,
-    /// Rows that an upsert took away, and put none in their place.
+    /// Rows that an upsert has deleted without a replacement.
     pub(crate) deleted: u64,
 }
 

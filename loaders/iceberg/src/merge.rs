@@ -38,7 +38,8 @@ pub(crate) struct Merge<'a> {
 pub(crate) struct Merged {
     pub(crate) removal: Removal,
     pub(crate) counts: KeyCounts,
-    /// Rows of the table that are gone and not replaced: it had several of a key, and gets one.
+    /// Rows of the table that were deleted and not replaced: the table had several rows with a key,
+    /// and gets one.
     pub(crate) deleted: u64,
     /// Rows of the load that were written.
     pub(crate) written: u64,
@@ -56,7 +57,7 @@ impl Target for KeyColumns {
 }
 
 impl Merge<'_> {
-    /// Finds what matches, and writes what stays and what comes.
+    /// Matches the rows, and writes the rows that stay and the new ones.
     pub(crate) async fn run(&self, files: Vec<TableFile>, writer: &mut Writer) -> Result<Merged> {
         let target = Arc::new(KeyColumns(self.scan.project(&self.keys)?));
         let memory = self.key_memory.unwrap_or(KEY_MEMORY);
@@ -77,7 +78,8 @@ impl Merge<'_> {
             };
             let removal = &mut merged.removal;
             let gone = matched.count_set_bits();
-            // What has deletes already, or loses every row, is cheaper to read without it.
+            // A file that has deletes already, or loses all of its rows, is rewritten or removed,
+            // because that is cheaper to read.
             if self.merges_on_read && file.part.task.deletes.is_empty() && gone < file.rows() {
                 removal.rows += gone as u64;
                 removal.deletes.push(Deletes {

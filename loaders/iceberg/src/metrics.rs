@@ -132,7 +132,7 @@ impl Metrics<'_> {
     }
 }
 
-/// What the footer says of each column. `None` is known not to be known.
+/// The statistics of each column in the footer. `None` means that the footer does not have them.
 #[derive(Default)]
 struct Columns {
     sizes: HashMap<i32, u64>,

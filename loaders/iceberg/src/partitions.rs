@@ -15,7 +15,7 @@ use iceberg::spec::{Literal, PartitionSpecRef, Schema, Struct, StructType};
 use crate::columns::build;
 use crate::error::from_iceberg;
 
-/// Puts the partition of each row beside it, as text, for the writer to part the rows by.
+/// Adds the partition of each row as text columns, by which the writer partitions the rows.
 pub(crate) struct Partitioner {
     spec: PartitionSpecRef,
     calculator: PartitionValueCalculator,

@@ -27,7 +27,7 @@ pub(crate) struct Removal {
     pub(crate) rows: u64,
     /// Rows of removed files that were written again.
     pub(crate) kept: u64,
-    /// Rows that go from files that stay.
+    /// Rows that are removed from files that stay.
     pub(crate) deletes: Vec<Deletes>,
 }
 
@@ -63,7 +63,7 @@ impl Removal {
         Ok(removal)
     }
 
-    /// Takes the rows of a file that are to go, and writes the others again.
+    /// Rewrites a file without the rows that are to be removed.
     pub(crate) async fn rewrite(
         &mut self,
         scan: &Scan,

@@ -20,7 +20,7 @@ pub(crate) enum Found {
     /// A column has a type that the table cannot hold: the plan says which.
     Unsupported {
         exists: bool,
-        /// The types of the load's columns, where the table knows better.
+        /// The types of the load's columns; where the table has a more precise type, that one.
         columns: Vec<DataType>,
         form: Form,
     },

@@ -32,7 +32,7 @@ enum State {
     Spooling(Box<Spool>),
     /// Complete, and not yet published.
     Staged(Staged, Box<Noted>),
-    /// Under their names, in no snapshot.
+    /// Files with their final names, which no snapshot refers to yet.
     Published(Vec<FileInfo>, Box<Noted>),
     /// An earlier call failed or was cancelled.
     Torn,

@@ -17,7 +17,7 @@ use crate::deletes::Deletes;
 use crate::error::from_iceberg;
 use crate::table::Table;
 
-/// What a snapshot takes away from the one before it.
+/// What a snapshot removes from the one before it.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Removed {
     /// Nothing.
@@ -209,7 +209,7 @@ impl Draft<'_> {
         }
     }
 
-    /// The manifests of the snapshot before, without those that have nothing to say any more.
+    /// The manifests of the snapshot before, without those that have no entries left.
     async fn known(&self) -> Result<Vec<ManifestFile>> {
         let Some(base) = self.base else {
             return Ok(Vec::new());
@@ -358,7 +358,7 @@ impl Draft<'_> {
         ] {
             let known = match before {
                 None => Some(0),
-                // A total that the writer before did not know is not known now either.
+                // If the previous snapshot has no total, the new one has none either.
                 Some(_) => number(before, total),
             };
             let Some(known) = known else { continue };

@@ -1,4 +1,4 @@
-//! A table as it is now: its metadata, its files with what deletes rows of them, and its properties.
+//! The current state of a table: its metadata, its files with their delete files, and its properties.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(crate) struct Table {
 pub(crate) struct TableFile {
     pub(crate) path: String,
     pub(crate) rows: u64,
-    /// How to read the rows that nothing deletes.
+    /// How to read the rows that are not deleted.
     pub(crate) task: Arc<FileScanTask>,
     pub(crate) entry: ManifestEntryRef,
     /// The partition spec that it was written with.

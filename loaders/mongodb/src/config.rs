@@ -75,7 +75,7 @@ pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[("MONGODB_URI", "url")];
 pub(crate) struct Connected {
     pub(crate) client: mongodb::Client,
     pub(crate) database: String,
-    /// The servers, as they were named: what tells one deployment from others.
+    /// The servers as they were named, which identify a deployment.
     pub(crate) hosts: String,
 }
 

@@ -12,7 +12,7 @@ use crate::walk::column::Walker;
 use crate::walk::observe::{Observed, Observer};
 use crate::walk::shape::{self, Mixed, Shape, Shaper};
 
-/// Turns documents in bytes into batches, by the types that others were seen to have.
+/// Decodes documents into batches, with the types that were found in other documents.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     columns: Vec<(String, Shape)>,
@@ -20,7 +20,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes the types of these documents.
+    /// Infers the types from these documents.
     ///
     /// # Errors
     /// If one is broken, or the types of a path have no common type and `mixed` is [`Mixed::Error`].
@@ -61,7 +61,8 @@ impl Decoder {
                 .map_err(|fault| failed(&fault, document, number as u64 + 1))?;
         }
         walker.finish().map_err(|fault| {
-            // Text is checked a column at a time: the document is found by a second look.
+            // Text is checked for a whole column at once; the invalid document is found by decoding
+            // again.
             let (mut observer, mut observed) = (Observer::default(), Observed::default());
             let broken = documents.zip(1..).find_map(|(document, number)| {
                 let fault = observer.add(&mut observed, document).err()?;

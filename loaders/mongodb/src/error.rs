@@ -3,7 +3,7 @@
 use arrowload_core::{Error, ErrorKind};
 use mongodb::error::{ErrorKind as Native, WriteFailure};
 
-/// Labels of errors that pass.
+/// Labels of transient errors.
 const PASSING: [&str; 2] = ["TransientTransactionError", "RetryableWriteError"];
 
 /// What a code of the server means, and whether the same call may succeed later.
@@ -19,7 +19,7 @@ pub(crate) fn kind_of_code(code: i32) -> (ErrorKind, bool) {
         6 | 7 | 89 | 91 | 189 | 9001 | 10107 | 11600 | 11602 | 13435 | 13436 => {
             (ErrorKind::Connection, true)
         }
-        // Cursors are lost with their server, or when nobody asked for long.
+        // Cursors are lost with their server, or if they were not used for a long time.
         43 | 237 => (ErrorKind::Connection, true),
         112 | 117 | 225 | 244 | 251 => (ErrorKind::Conflict, true),
         146 | 292 | 14031 => (ErrorKind::ResourceExhausted, false),

@@ -20,7 +20,7 @@ use crate::target::{self, Request, Target, Way};
 
 /// The largest document, as the server has it.
 const MOST_DOCUMENT: usize = 16 << 20;
-/// Documents in a command, and updates, unless the load says otherwise.
+/// The most documents or updates in a command, unless the load sets it.
 const MOST_WRITES: usize = 100_000;
 const MOST_UPDATES: usize = 1000;
 /// Bytes of a command. The server takes one document of the largest size, and a little more.
@@ -62,7 +62,8 @@ impl Drop for Staging {
             let (database, name) = (self.database.clone(), self.name.clone());
             let (uuid, recorded) = (self.uuid.take(), self.recorded.take());
             runtime.spawn(async move {
-                // The record first: one that names a collection which is gone says that the load is committed.
+                // The record is removed first, because a record whose collection no longer exists means that the load is
+                // committed.
                 let removed = async {
                     if let Some((target, load_id)) = recorded {
                         let ledger = Ledger::of(&database);
@@ -107,7 +108,7 @@ fn native_code(error: &mongodb::error::Error) -> Option<i32> {
     }
 }
 
-/// A write that commits: if it is not the server that refuses it, it may have been done.
+/// The error of a write that commits: unless the server has refused it, it may have happened.
 fn commit_error(error: mongodb::error::Error) -> Error {
     let lost = matches!(
         error.kind.as_ref(),
@@ -133,7 +134,7 @@ impl MongoSession {
             if target::is_committed(&database, &load).await? {
                 return Ok(Begun::AlreadyLoaded(load.receipt));
             }
-            // Another attempt came as far as its commit, and not further. Its record goes first, so that it notices.
+            // Another attempt has stopped during its commit. Its record is removed first, so that it notices.
             if let Some(staging) = &load.staging {
                 ledger
                     .forget(&request.target, &request.load_id, staging)
@@ -173,7 +174,7 @@ impl MongoSession {
         Ok(Begun::Session(session))
     }
 
-    /// Makes the collection beside the target, with what the target has.
+    /// Creates the staging collection, with the indexes and options of the target.
     async fn stage(&mut self) -> Result<()> {
         let name = format!("{COLLECTION}.{}", bson::oid::ObjectId::new().to_hex());
         let mut create = doc! { "create": &name };
@@ -584,7 +585,7 @@ impl MongoSession {
         }
     }
 
-    /// Gives the collection beside the target its name.
+    /// Renames the staging collection to the target.
     async fn publish(&mut self) -> Result<Receipt> {
         let receipt = self.receipt();
         let Some(staging) = self.staging.as_ref().map(|staging| staging.name.clone()) else {
@@ -612,7 +613,7 @@ impl MongoSession {
             let exists = native_code(&error) == Some(EXISTS);
             let error = commit_error(error);
             if error.kind() == ErrorKind::CommitUnknown {
-                // Whoever asks finds out by whether the staging collection exists.
+                // A later query can see whether it happened: by whether the staging collection exists.
                 self.keep_staging();
                 return Err(error);
             }

@@ -29,7 +29,7 @@ const MOST_REMEMBERED: usize = 64;
 #[derive(Debug)]
 pub struct MongoSource {
     connected: Connected,
-    /// What earlier readings of a query saw that their sample had not shown.
+    /// Types that earlier runs of a query have found, and that their sample had not shown.
     remembered: Arc<Mutex<HashMap<String, Observed>>>,
 }
 
@@ -229,7 +229,7 @@ pub(crate) fn failed(fault: &Fault, document: &[u8], number: u64) -> Error {
         .with("document", number)
 }
 
-/// What the walk of every reply needs.
+/// What is needed to decode every reply.
 struct Context {
     /// `database.collection`
     place: String,
@@ -256,7 +256,7 @@ fn batches(
             }
         }
         loop {
-            // Whoever drops the stream ends the cursor at once, however long the server takes.
+            // If the stream is dropped, the cursor is closed at once, even if the server is slow.
             let reply = tokio::select! {
                 reply = replies.next() => reply,
                 () = send.closed() => return,
@@ -367,7 +367,7 @@ impl Context {
         let error = error.with("hint", hint);
         let (mut observer, mut observed) = (self.observer.clone(), Observed::default());
         for document in documents {
-            // What is broken is told when its turn comes.
+            // Broken documents are reported when they are decoded.
             let _ = observer.add(&mut observed, document);
         }
         let mut shaper = Shaper {

@@ -23,7 +23,7 @@ pub(crate) type Request = LoadRequest<MongoOptions>;
 pub(crate) enum Way {
     /// One after the other, seen as they come.
     Rows,
-    /// Into a collection beside the target, which takes its name.
+    /// Into a staging collection, which is then renamed to the target.
     Swap,
     /// In one transaction.
     Transaction,
@@ -297,7 +297,7 @@ pub(crate) async fn resolve(connected: &Connected, request: &Request) -> Result<
     let way = match request.load.mode {
         _ if request.options.transaction => Way::Transaction,
         Mode::Create | Mode::Overwrite => Way::Swap,
-        // What nobody can see yet is made whole.
+        // A missing collection is filled in a staging collection, so that it appears as a whole.
         Mode::Append | Mode::Upsert if found.is_none() => Way::Swap,
         Mode::Append | Mode::Upsert => Way::Rows,
     };

@@ -24,7 +24,8 @@ fn kind_of(code: &str) -> (ErrorKind, bool) {
         "53300" => (K::ResourceExhausted, true),
         "57014" => (K::Timeout, false),
         "57P01" | "57P02" | "57P03" | "57P05" => (K::Connection, true),
-        // What poolers say of everything: no connection left, a parameter that they do not pass on.
+        // The code that poolers use for all of their errors: no connection left, a parameter that they do
+        // not pass on.
         "08P01" => (K::Connection, false),
         _ => (
             kind_of_class(code.get(..2).unwrap_or_default()),
@@ -69,7 +70,7 @@ fn advice(code: &str) -> &'static str {
 fn from_server(error: &DbError) -> Error {
     let code = error.code().code();
     let (mut kind, transient) = kind_of(code);
-    // Two that create the same thing at once meet at a key of the catalog.
+    // If two sessions create the same object at once, one of them violates a unique key of the catalog.
     if code == "23505" && error.schema() == Some("pg_catalog") {
         kind = ErrorKind::TargetExists;
     }
@@ -129,8 +130,8 @@ pub(crate) fn from_pg(error: tokio_postgres::Error) -> Error {
     .with_source(error)
 }
 
-/// The same, while a connection is made: what is not the server's answer means that there is none.
-/// Where a `local` port has nobody who listens, waiting is not what helps.
+/// The same, while a connection is made: an error that is not an answer of the server means that there is
+/// no connection. If nothing listens on a `local` port, waiting does not help.
 pub(crate) fn from_connecting(error: tokio_postgres::Error, place: &str, local: bool) -> Error {
     let refused = io_cause(&error).is_some_and(|cause| {
         use std::io::ErrorKind::{ConnectionRefused, NotFound};
@@ -164,7 +165,7 @@ pub(crate) fn from_connecting(error: tokio_postgres::Error, place: &str, local: 
             };
             Error::new(ErrorKind::Authentication, format!("{message}; {hint}"))
         }
-        // Nothing but the session's settings has been said yet.
+        // Only the settings of the session have been sent so far.
         ErrorKind::InvalidData | ErrorKind::Query => {
             let message = format!("{}; see statement_timeout and options", mapped.message());
             let code = mapped.code().unwrap_or_default().to_owned();

@@ -21,7 +21,7 @@ type Numbered = (RecordBatch, u64);
 pub(crate) struct Lanes {
     batches: Option<mpsc::Sender<Numbered>>,
     tasks: JoinSet<Result<Lane>>,
-    /// The connections whose rows are all there, and whose transactions are open.
+    /// The connections that have sent all rows, and whose transactions are still open.
     done: Vec<Lane>,
     pub(crate) count: usize,
 }
@@ -151,7 +151,8 @@ impl Lanes {
     /// Ends what is in progress; the server rolls it back.
     pub(crate) fn cut(&mut self) {
         self.batches = None;
-        // A task that has ended keeps its connection, and that the table's lock, until nobody can ask for what it did.
+        // A task that has ended keeps its connection, and with it the lock of the table, until the task set is
+        // dropped.
         self.tasks = JoinSet::new();
         self.done.clear();
     }

@@ -29,7 +29,7 @@ pub(crate) struct LoadColumn {
     pub(crate) support: TypeSupport,
     /// `None` if it is refused, as `support` says.
     pub(crate) conversion: Option<Conversion>,
-    /// The type that it is read back as to be proved; `None` if the table keeps it in another form.
+    /// The type that it is read back as for the checksum; `None` if the table stores it in another form.
     pub(crate) read_back: Option<ReadType>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Keys {
     pub(crate) columns: Vec<String>,
     /// The index is to be created first.
     pub(crate) create_index: bool,
-    /// It must take nulls for equal.
+    /// Its index must treat nulls as equal.
     nulls_are_equal: bool,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Layout {
     pub(crate) way: Way,
     /// The constraint of a table that is to be created, without its columns.
     key_constraint: Option<&'static str>,
-    /// It is made after the rows are there, which is faster: the rows had this key where they come from.
+    /// The key is created after the rows are in the table, which is faster; the rows had this key at their source.
     late_key: bool,
     /// The names of the key columns in the table.
     key_columns: Vec<String>,
@@ -71,7 +71,7 @@ pub(crate) struct Layout {
     /// How many columns those statements add.
     added: usize,
     pub(crate) keys: Option<Keys>,
-    /// Whether old rows are deleted and new ones put in one statement, as other tables refer to them.
+    /// Whether old rows are deleted and new ones inserted in one statement, because foreign keys refer to them.
     pub(crate) referred: bool,
 }
 
@@ -383,7 +383,7 @@ impl Layout {
         self.alter(format!("ADD COLUMN {}", definition(column)));
     }
 
-    /// Keys of an existing table are its own: a load of another mode than upsert does not make them unique.
+    /// A load does not change the keys of an existing table: only an upsert may create a unique index.
     fn check_keys(&self, request: &Request, table: &Table) -> Result<()> {
         let wanted = self.sorted_keys();
         if wanted.is_empty() || table.indexes.iter().any(|index| index.columns == wanted) {
@@ -500,7 +500,7 @@ impl Layout {
         Err(Error::new(ErrorKind::Unsupported, message))
     }
 
-    /// Other tables' rows that refer to the old rows must find them again in the new ones.
+    /// Rows of other tables that refer to old rows must find the same keys in the new rows.
     fn refer(&mut self, references: &[Reference]) -> Result<()> {
         if let Some(acts) = references.iter().find(|reference| !reference.checks_at_end) {
             let message = format!(
@@ -552,8 +552,8 @@ impl Layout {
         !self.after.is_empty() || indexes
     }
 
-    /// Whether the load needs the table without other writers at some time. It locks them out from the start: of two that made
-    /// a lock stronger later, each would wait for the other.
+    /// Whether the load needs the table without other writers at some time. It locks them out from the start: if two loads
+    /// upgraded their locks later, each would wait for the other.
     pub(crate) fn keeps_writers_out(&self, request: &Request) -> bool {
         let partitioned = self.table.as_ref().is_some_and(|table| table.partitioned);
         request.load.mode == Mode::Overwrite
@@ -593,7 +593,7 @@ impl Layout {
     }
 }
 
-/// Whether the load's rows are read back and told from others by the savepoints that they were copied under.
+/// Whether the load's rows are read back, and distinguished from others by the savepoints that they were copied under.
 pub(crate) fn tells_own_rows(request: &Request) -> bool {
     request.load.verify == Verify::Checksum && request.load.on_error == OnError::Skip
 }
@@ -607,8 +607,8 @@ fn definition(column: &LoadColumn) -> String {
     )
 }
 
-/// The names in the table of the primary key that the rows had where they come from: a list in the schema's metadata. Where a
-/// column of it is not loaded, or may be null, there is none.
+/// The primary key that the rows had at their source, with the names of its columns in the target: it is a list in the
+/// schema's metadata. There is none if one of its columns is not loaded, or is nullable.
 fn declared_key(
     schema: &Schema,
     columns: &[LoadColumn],

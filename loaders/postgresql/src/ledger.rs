@@ -50,7 +50,7 @@ pub(crate) struct Load<'a> {
 type Value<'a> = (&'a (dyn ToSql + Sync), Type);
 
 impl Load<'_> {
-    /// What it is known by in the ledger.
+    /// The key of the load in the ledger.
     fn values(&self) -> [Value<'_>; 3] {
         [
             (&self.target.schema, Type::TEXT),
@@ -250,7 +250,7 @@ impl Ledger {
         );
         values.push((&created, Type::OID));
         values.extend(texts.iter().map(|text| -> Value<'_> { (text, Type::TEXT) }));
-        // Both are on their way at once.
+        // Both statements are sent at once.
         let (locked, inserted) = futures::join!(
             self.lock(client, &load),
             client.execute_typed(&sql, &values)

@@ -65,7 +65,7 @@ impl PostgresqlLoader {
             Ok::<_, Error>((id?, found?))
         };
         let look = || self.look(lease, request);
-        // What can be is on its way at once.
+        // All statements that do not depend on each other are sent at once.
         let (transaction, locked, looked) = if let Some(sql) = &request.options.pre_sql {
             let sql = apply::within_transaction(sql);
             let (begun, ran, id, looked) = futures::join!(
@@ -84,7 +84,7 @@ impl PostgresqlLoader {
                     "pre_sql ended the load's transaction; it must hold no COMMIT or ROLLBACK";
                 return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "pre_sql"));
             }
-            // What the SQL has made of the target counts.
+            // The target is read again, because the user's SQL may have changed it.
             *target = self.resolve_on(lease, looked?, request).await?;
             let (locked, looked) = futures::join!(target.lock(lease, request), look());
             (transaction, locked, looked)
@@ -198,7 +198,7 @@ impl DataLoader for PostgresqlLoader {
             }
             Err(error) => return Err(error),
         };
-        // What SQL of the user has made of the target may need fewer connections, and gets no more.
+        // If the user's SQL has changed the target, the load may need fewer connections; it never gets more.
         let spread = Spread {
             count: planned.count.min(target.copying.count),
             ..planned

@@ -23,12 +23,12 @@ use crate::layout::{Layout, Way};
 
 type Request = LoadRequest<PostgresqlOptions>;
 
-/// Bytes of rows from which on a load is shared, by default: what several connections save is more by then than what it takes to
-/// begin with them.
+/// The bytes of rows from which on a load is shared by default: from this size on, several connections save more time than it takes
+/// to begin with them.
 pub(crate) const LARGE: usize = 16 << 20;
 /// More connections than this do not share a load by default, as others use the server too.
 const MOST: usize = 4;
-/// How long connections may take that nobody has asked for.
+/// The time limit for opening connections that the user has not asked for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many connections copy.
@@ -37,11 +37,11 @@ pub(crate) struct Spread {
     pub(crate) count: usize,
     /// Why they are fewer than were asked for.
     pub(crate) why: Option<&'static str>,
-    /// Whether it is one until the load is seen to be large, and stays one where the server has no others free.
+    /// Whether the load begins with one connection, and takes more when it turns out to be large and the server has others free.
     pub(crate) if_large: bool,
 }
 
-/// As many connections as repay by default: one for each core.
+/// The default number of connections: one for each core.
 pub(crate) fn default_count() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST))
 }
@@ -55,7 +55,7 @@ pub(crate) struct Shared {
 /// How many connections copy, and why they are fewer than were asked for.
 pub(crate) fn connections(request: &Request, layout: &Layout, pool: usize) -> Spread {
     let (load, options) = (&request.load, &request.options);
-    // Beside those that copy, one leads.
+    // One more connection than those that copy: the leader.
     let share = pool / request.destinations.max(1);
     let most = share.saturating_sub(1).max(1);
     let alone = if layout.table.is_some() {
@@ -75,7 +75,7 @@ pub(crate) fn connections(request: &Request, layout: &Layout, pool: usize) -> Sp
         if_large: load.parallelism.is_none() && count > 1,
     };
     let Some(wanted) = load.parallelism else {
-        // What else is to be done in the load's transaction may be what the table is made with.
+        // Other statements in the load's transaction may change how the table is created.
         let is_plain = !options.freeze && options.pre_sql.is_none() && options.post_sql.is_none();
         return match alone.is_none() && is_plain {
             true => spread(default_count().min(most), None),
@@ -185,7 +185,7 @@ impl Shared {
         };
         tracing::debug!(why, "several connections do not share this load");
         leader.run(UNDO).await?;
-        // What they may have made before that.
+        // Drops what they may have created before the failure.
         let drop = format!(
             "SAVEPOINT arrowload_share; DROP TABLE IF EXISTS {}; RELEASE SAVEPOINT arrowload_share",
             place.sql()
@@ -215,8 +215,8 @@ impl Shared {
         Ok(totals)
     }
 
-    /// In the leader's transaction: makes the keys unique, which connections that copied would have waited for one another over,
-    /// and gives the table the target's name, and its constraints theirs, which begin with it.
+    /// In the leader's transaction: creates the unique keys (while copying, the connections would have waited for each other
+    /// because of them), and renames the table to the target's name, and its constraints to names that begin with it.
     pub(crate) async fn settle(&self, leader: &Lease, layout: &Layout) -> Result<()> {
         const CONSTRAINTS: &str = "SELECT conname::text FROM pg_catalog.pg_constraint \
             WHERE conrelid = $1::text::pg_catalog.regclass ORDER BY 1";
@@ -262,7 +262,7 @@ impl Shared {
     }
 }
 
-/// Takes the transaction back to where it began to make others share its load.
+/// Rolls the transaction back to the point where it began to share its load.
 const UNDO: &str = "ROLLBACK TO SAVEPOINT arrowload_share; RELEASE SAVEPOINT arrowload_share";
 
 /// Whether a subscriber would be sent the rows of a table that it does not know: that of the connections, which is committed under a
@@ -280,7 +280,7 @@ fn renamed(table: &str, rest: &str) -> String {
     format!("{}{rest}", &table[..end])
 }
 
-/// What the names of tables begin with that loads make for themselves, and that are left if they are cut off.
+/// The beginning of the names of tables that loads create for themselves, and that remain if a load is cut off.
 const OWN: &str = "arrowload_part_";
 
 /// The name of such a table, beside its target.
@@ -307,7 +307,7 @@ async fn hold(client: &Client, place: &Place) -> Result<()> {
     held.map(drop).map_err(from_pg)
 }
 
-/// Drops such tables of loads that were cut off. Outside a transaction.
+/// Drops such tables that were left by loads that were cut off. Must run outside of a transaction.
 async fn drop_abandoned(client: &Lease, schema: &str) -> Result<()> {
     const FIND: &str = "SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
         WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relname ~ '^arrowload_part_[0-9a-f]{16}$' \

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use arrowload_core::Secret;
 
-/// Who wants to connect where.
+/// The connection that a password is needed for.
 pub(crate) struct Wanted<'a> {
     pub(crate) host: &'a str,
     pub(crate) port: u16,

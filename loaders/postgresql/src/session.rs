@@ -55,7 +55,7 @@ pub struct PostgresqlSession {
     keys: Option<KeyCounts>,
     /// The id of the table, if this load created it.
     created: Option<u32>,
-    /// The lowest id of the transactions within this one that savepoints begin, where the load's rows are told by them.
+    /// The lowest id of the subtransactions that savepoints begin, if the load's rows are recognised by them.
     floor: Option<String>,
     skipping: Skipping,
 }
@@ -120,7 +120,7 @@ async fn table_id(lease: &Lease, place: &Place) -> Result<Option<u32>> {
     row.try_get(0).map_err(from_pg)
 }
 
-/// What was made ready for rows.
+/// The result of preparing the target for rows.
 struct Ready {
     copying: Copying,
     created: Option<u32>,
@@ -129,7 +129,7 @@ struct Ready {
     floor: Option<String>,
 }
 
-/// Creates or empties what has to be, still unseen: all on its way at once.
+/// Creates or empties the target as needed, not yet visible to readers. All statements are sent at once.
 async fn make_ready(opened: &Opened, request: &LoadRequest<PostgresqlOptions>) -> Result<Ready> {
     let Opened { lease, layout, .. } = opened;
     let direct = layout.way == Way::Direct;
@@ -216,7 +216,7 @@ fn explain_creation(error: Error, layout: &Layout, mode: Mode) -> Error {
 }
 
 impl PostgresqlSession {
-    /// Creates or empties what has to be, still unseen, and gets ready for rows.
+    /// Creates or empties the target as needed, not yet visible to readers, and gets ready for rows.
     pub(crate) async fn start(
         opened: Opened,
         connections: &Connections,
@@ -289,7 +289,8 @@ impl PostgresqlSession {
         })
     }
 
-    /// Has several connections copy what waits and what comes, if there is enough of it and they are free; otherwise this one does.
+    /// Lets several connections copy the waiting and the coming rows, if there are enough rows and the connections are free;
+    /// otherwise this one copies them.
     async fn decide(&mut self, is_large: bool) -> Result<()> {
         let Copying::Undecided(waiting) = &mut self.copying else {
             return Ok(());
@@ -488,7 +489,7 @@ impl PostgresqlSession {
         Ok(receipt)
     }
 
-    /// Rolls back, and removes what no transaction holds.
+    /// Rolls back, and removes tables that are not part of the transaction.
     async fn undo(&mut self) -> Result<()> {
         self.copy = None;
         self.lease.run("ROLLBACK").await?;
@@ -499,7 +500,7 @@ impl PostgresqlSession {
     }
 }
 
-/// A refused commit is none; a lost answer, or a server that goes down, leaves it open.
+/// If the server refuses a commit, it has not happened; after a lost answer, or if the server goes down, it is unknown.
 fn commit_error(error: tokio_postgres::Error) -> Error {
     let server = error
         .as_db_error()
@@ -567,7 +568,7 @@ impl LoadSession for PostgresqlSession {
     }
 
     async fn abort(mut self) -> Result<()> {
-        // A connection that does not answer is cut, and the server rolls back.
+        // A connection that does not answer is closed, and the server rolls back.
         let late = |_| {
             Error::new(
                 ErrorKind::Timeout,

@@ -20,7 +20,7 @@ use crate::target::{Manner, old_patterns};
 
 type Request = LoadRequest<RedisOptions>;
 
-/// How a load comes to be seen.
+/// How a load becomes visible.
 pub(crate) struct Publication {
     pub(crate) own: Own,
     pub(crate) pattern: KeyPattern,

@@ -37,7 +37,7 @@ pub struct Recorded {
     pub(crate) load: Load,
 }
 
-/// How the rows of a load come to be seen.
+/// How the rows of a load become visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Manner {
     /// Each as it is written.
@@ -76,7 +76,7 @@ pub struct Target {
     pub(crate) rows: Rows,
     /// Distinguishes this attempt from all others.
     pub(crate) nonce: String,
-    /// What it has open while it runs, if anything.
+    /// Its unfinished work while it runs, if any.
     pub(crate) attempt: Option<Attempt>,
 }
 
@@ -113,7 +113,8 @@ pub(crate) async fn resolve(pool: &Pool, request: &Request) -> Result<Resolved> 
         nodes.rest();
         return Ok(Resolved::Recorded(Box::new(Recorded { nodes, own, load })));
     }
-    // It has no such field: a server that takes no writes, or none of this user, says so now.
+    // The field does not exist, so this changes nothing; a server or user that does not accept writes gives an
+    // error now.
     let attempts = own.attempts.as_bytes();
     nodes.call(attempts, &[b"HDEL", attempts, b"-"]).await?;
 
@@ -253,7 +254,7 @@ fn check_pattern(
     Ok(())
 }
 
-/// What removes keys, or says that there are none, must know which are the target's.
+/// Loads that remove keys, or check that there are none, must know which keys belong to the target.
 fn check_ownership(
     request: &Request,
     pattern: &KeyPattern,

@@ -1,4 +1,4 @@
-//! How Arrow's types arrive: Redis holds bytes, and what they mean is in the target's record.
+//! How Arrow's types arrive: Redis stores bytes, and their types are in the target's record.
 
 use arrow_schema::DataType;
 use arrowload_common_text::Format;

@@ -1,4 +1,4 @@
-//! Catalogs: which metadata file a table has now, and the one call that gives it another.
+//! Catalogs: which metadata file a table has now, and the one call that replaces it by another.
 //!
 //! The catalog crates of `iceberg` commit only what its own transactions make, which can append and nothing more
 //! (docs/adr/0024-iceberg.md). A load needs only two things from a catalog: the table's metadata, and an atomic swap of it.
@@ -27,7 +27,7 @@ pub(crate) struct Known {
     pub(crate) vended: BTreeMap<String, Secret>,
 }
 
-/// What a commit would make of a table.
+/// The change of a table by a commit.
 pub(crate) struct Change<'a> {
     pub(crate) table: &'a TableIdent,
     /// The table that the change was made for; `None` to make the table.
@@ -151,8 +151,8 @@ pub(crate) fn as_location(place: &str) -> Result<String> {
     }
 }
 
-/// The folder of a table or namespace. Readers do not agree on which characters of locations are escaped: a name with others
-/// than these gets a folder of its own without them.
+/// The folder of a table or namespace. Readers do not agree on which characters of locations are escaped: a name with other
+/// characters than these gets a folder name without them.
 fn folder(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     if name.chars().all(is_plain) {

@@ -19,7 +19,7 @@ pub(crate) struct RestCatalog {
     client: reqwest::Client,
     /// Where the protocol's paths begin.
     root: String,
-    /// What is shown of it: no user, no password.
+    /// The URL as it is shown: without user and password.
     shown: String,
     login: Login,
     token: OnceCell<Option<Secret>>,
@@ -98,7 +98,7 @@ impl RestCatalog {
         let answer = request.send().await;
         let answer = answer.map_err(|error| failed(error, "the catalog does not answer"))?;
         let told: ServerConfig = match answer.status() {
-            // Servers without anything to say need not have the path.
+            // Servers without any configuration need not have this path.
             StatusCode::NOT_FOUND => ServerConfig::default(),
             _ => read(answer).await?,
         };
@@ -130,7 +130,8 @@ impl RestCatalog {
         }))
     }
 
-    /// Where the server would put a new table. It is told of the table, and makes none.
+    /// The location that the server gives a new table. The table is only staged at the server, and
+    /// not created.
     pub(crate) async fn location(&self, table: &TableIdent) -> Result<String> {
         let body = json!({
             "name": table.name(), "stage-create": true,
@@ -170,7 +171,7 @@ impl RestCatalog {
         let unknown = "the catalog did not answer whether the commit is there";
         let answer = match request.send().await {
             Ok(answer) => answer,
-            // What was never sent is not there.
+            // If the request was never sent, the commit has not happened.
             Err(error) if error.is_connect() || error.is_builder() => {
                 return Err(failed(error, "the catalog does not answer"));
             }
@@ -277,7 +278,7 @@ fn escaped(part: &str) -> String {
         .replace('+', "%20")
 }
 
-/// What a server says of the files of a table, in the words of our object stores.
+/// Translates a server's configuration for a table's files to the options of our object stores.
 fn storage_options(config: &HashMap<String, String>) -> BTreeMap<String, Secret> {
     let known = [
         ("s3.access-key-id", "aws_access_key_id"),
@@ -311,7 +312,7 @@ async fn read<T: serde::de::DeserializeOwned>(answer: Response) -> Result<T> {
     })
 }
 
-/// What a server says of an error.
+/// The server's message of an error.
 async fn said(answer: Response) -> String {
     let status = answer.status();
     let body: Value = answer.json().await.unwrap_or_default();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::element::{self, Kind, fixed};
 use super::{Fault, Walked};
 
-/// Values in values at most: what is deeper is not a document of anybody's, but an attack on the stack.
+/// The deepest nesting: deeper documents do not occur in practice, and could be an attack on the stack.
 pub(crate) const MOST_DEPTH: usize = 200;
 
 /// Which of the two forms.

@@ -34,7 +34,7 @@ pub(crate) struct Observed {
     pub(crate) room: Room,
     /// A whole number that no double holds.
     pub(crate) wide: bool,
-    /// Its documents have data for names.
+    /// The field names of its documents are data.
     pub(crate) map: bool,
     /// The document in which it was seen last.
     last: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Observed {
 /// Where maps are, and the number of the document that is looked at.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Observer {
-    /// Paths of documents with data for names.
+    /// Paths of documents whose field names are data.
     pub(crate) maps: Vec<String>,
     /// Paths that are taken as text, whatever they hold.
     pub(crate) whole: Vec<String>,

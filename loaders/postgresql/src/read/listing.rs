@@ -1,9 +1,9 @@
-//! What the server lists of itself: questions to its catalogs, with the columns that Flight SQL has for the same.
+//! Listings of the server: queries over its catalogs, with the same columns as in Flight SQL.
 
 use arrowload_core::{Error, ErrorKind, Listed, Listing, Param, Params, Query, Result};
 
-/// Columns, with what a load of a table's rows carries over, and what it leaves behind. Where the loads of a database are recorded
-/// is not a table of the user's.
+/// Columns, with what a load of a table's rows carries over, and what it leaves behind. The table in which loads are recorded is
+/// not listed.
 const COLUMNS: &str = "WITH tables AS MATERIALIZED (
     SELECT c.oid, nspname, relname, relkind, relispartition, relname = 'arrowload_loads' AS is_ledger,
       nspname = pg_catalog.current_schema() AS in_default, pg_catalog.obj_description(c.oid, 'pg_class') AS comment,
@@ -45,7 +45,7 @@ pub(super) fn query(listing: &Listing) -> Result<Query> {
         .clone()
         .map_or_else(Param::null, Param::from);
     let schema = any(&listing.schema);
-    // PostgreSQL's own schemas are listed to those who name them.
+    // PostgreSQL's own schemas are listed only if they are named.
     let own = Param::from(listing.schema.is_some());
     let (sql, params) = match listing.what {
         Listed::Catalogs => {

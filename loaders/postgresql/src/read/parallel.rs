@@ -28,11 +28,11 @@ const FEWEST_PAGES: u64 = 256;
 const FEWEST_BY_DEFAULT: u64 = 4096;
 /// Pages in a part: few enough that what a connection has read ahead is small, and enough that it is worth a query.
 const PART_PAGES: RangeInclusive<u64> = 64..=512;
-/// Parts for each connection, where they have so many pages: enough that none waits long for the last.
+/// Parts for each connection, where they have so many pages: enough parts that no connection waits long for the last one.
 const PARTS_EACH: u64 = 8;
 /// Batches of a part that wait for those before it; a part of usual rows has fewer.
 const BATCHES_AHEAD: usize = 8;
-/// How long connections may take to begin that nobody has asked for.
+/// The time limit for beginning on connections that the user has not asked for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many connections read one table.
@@ -133,7 +133,7 @@ pub(super) async fn parts(
         return Ok(None);
     };
     let parts = Parts { query, pages: 0 };
-    // What is not a table has no pages, and the server says so.
+    // A relation that is not a table has no pages; the server answers with an error.
     lease.run("SAVEPOINT arrowload_parts").await?;
     let plan = lease
         .simple_query(&format!(
@@ -188,8 +188,8 @@ struct Next {
 }
 
 impl Shared {
-    /// The next part's query, and where its batches go, which is told in the order of the parts; `None` if there is none, or nobody
-    /// reads any more. It waits while enough parts are in progress.
+    /// The next part's query, and the channel for its batches; the channels are passed on in the order of the parts. `None` if
+    /// there is no more part, or the reader has gone. It waits while enough parts are in progress.
     async fn next(&self) -> Option<(String, mpsc::Sender<Result<RecordBatch>>)> {
         let mut next = self.next.lock().await;
         let (first, pages) = (next.first_page, self.parts.pages);
@@ -314,7 +314,7 @@ async fn read_parts(shared: &Shared, lease: Lease, decoder: RowDecoder) -> Resul
                 break;
             }
         }
-        // Its end is seen before the next part is waited for.
+        // The end of the part is visible to the reader before this task waits for the next part.
         drop(sender);
         let Some((sql, next)) = shared.next().await else {
             break;

@@ -19,7 +19,7 @@ fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidOption, message)
 }
 
-/// A value, and what the query calls it, with its `$`.
+/// A value, and its name in the query, with the `$`.
 #[derive(Debug, Clone)]
 pub(super) struct Value {
     name: String,

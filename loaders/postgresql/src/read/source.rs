@@ -34,7 +34,7 @@ pub struct PostgresqlSource {
 
 /// A statement whose answer can be decoded.
 pub(super) struct Readable {
-    /// With casts to text around what has no decoder.
+    /// The query, with casts to text around columns that have no decoder.
     pub(super) sql: String,
     pub(super) schema: SchemaRef,
     pub(super) types: Vec<ReadType>,

@@ -1,8 +1,8 @@
-//! As much of SQL's lexical structure as is needed to find parameters, and to tell a query over one table from others.
+//! Parses as much of SQL as is needed to find parameters, and to recognise a query over a single table.
 
 use std::ops::Range;
 
-/// What a piece of a statement is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A key word or a name.
@@ -122,7 +122,7 @@ fn comment(bytes: &[u8], start: usize) -> usize {
 }
 
 impl<'a> Sql<'a> {
-    /// Takes a statement apart. A semicolon at its end is left out.
+    /// Splits a statement into tokens. A semicolon at its end is left out.
     pub(super) fn parse(text: &'a str) -> Self {
         let bytes = text.as_bytes();
         let (mut tokens, mut at, mut depth) = (Vec::new(), 0, 0_usize);

@@ -14,7 +14,7 @@ const UNDO: &str = "ROLLBACK TO SAVEPOINT arrowload_rows";
 const UNDO_LAST: &str = "ROLLBACK TO SAVEPOINT arrowload_rows; RELEASE SAVEPOINT arrowload_rows";
 const RELEASE: &str = "RELEASE SAVEPOINT arrowload_rows";
 
-/// Where the search for rows that are refused is, from batch to batch.
+/// The state of the search for refused rows, from batch to batch.
 pub(super) struct Skipping {
     /// How many rows the next COPY has at most: many while they are taken, few where rows are refused.
     reach: usize,
@@ -34,7 +34,7 @@ impl Skipping {
 impl PostgresqlSession {
     /// Copies a batch, but for the rows that the server refuses.
     ///
-    /// A row is set aside only if the server has refused it with all rows before it in the table that are to exist: as the first or
+    /// A row is set aside only if the server has refused it while all earlier rows that stay were in the table: as the first or
     /// only one of a COPY, or named by an error, once the rows before it have been taken by themselves. An error without a row,
     /// such as that of a foreign key, halves the next COPY.
     pub(super) async fn copy_or_set_aside(

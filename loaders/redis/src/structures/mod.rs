@@ -23,7 +23,7 @@ use crate::pipeline::Pipeline;
 pub(crate) use values::Refused;
 use values::Values;
 
-/// What holds for a structure, whatever the row.
+/// The properties of a data structure.
 pub(crate) struct Facts {
     /// The name in options.
     pub(crate) name: &'static str,
@@ -31,7 +31,7 @@ pub(crate) struct Facts {
     pub(crate) gathers: bool,
     /// Whether a repeated command would add a second item, so that rows are staged and moved once.
     pub(crate) repeats: bool,
-    /// Whether rows under a key that is there are added, and take the place of none.
+    /// Whether rows under an existing key are added, and never replace others.
     pub(crate) only_adds: bool,
     /// Whether `encoding` says what a row is.
     pub(crate) encodes: bool,
