@@ -46,7 +46,8 @@ impl Connections {
         Self::builder().build()
     }
 
-    /// What a text stands for whose references are of the process: `${env:NAME}`, `${env:NAME:-default}`, `${file:/path}`.
+    /// Resolves the references in a text, with the environment of this process: `${env:NAME}`, `${env:NAME:-default}`,
+    /// `${file:/path}`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidOption`] if a variable is not set, or a file cannot be read. The text is not shown.
@@ -70,8 +71,8 @@ impl Connections {
         ConnectionsBuilder::default()
     }
 
-    /// The programmatic layer: over what file and environment say of this name, and in place of what was configured for it
-    /// before. `config` holds connection keys, load defaults and loader options side by side.
+    /// Sets the layer of the program for this name: it overrides the file and the environment, and replaces an earlier call for
+    /// the same name. `config` holds connection keys, load defaults and loader options side by side.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidOption`] if `config` is not an object, or the name is empty or looks like a URL.
@@ -82,8 +83,8 @@ impl Connections {
         Ok(())
     }
 
-    /// The same for programs that know where the keys come from, such as a command line: errors say so, and the name is in no list
-    /// on its account.
+    /// The same for programs that know where the keys come from, such as a command line: errors say so, and the name is not added
+    /// to lists of connections.
     ///
     /// # Errors
     /// As for [`configure`](Self::configure).
@@ -199,8 +200,8 @@ impl Connections {
         }
     }
 
-    /// What settings come to, for people to read: each key with its value, unless that may be secret, and the layer it came from.
-    /// Those that say where the connection leads come first, set or not.
+    /// The effective settings, for people to read: each key with its value, unless that may be secret, and the layer it came
+    /// from. Those that say where the connection leads come first, set or not.
     pub fn effective(&self, schema: &KeySchema, config: &Settings) -> Vec<ConnectionKey> {
         effective::keys(schema, config, self.environment())
     }

@@ -9,7 +9,7 @@ use crate::environment::Environment;
 use crate::interpolate::{escape, percent_encode};
 use crate::overlay::{URL, overlay};
 
-/// What variables say of a whole connection.
+/// What variables with a whole URL say about a connection.
 pub(crate) enum Whole {
     /// Nothing.
     None,
@@ -22,7 +22,7 @@ pub(crate) enum Whole {
 /// Those that set one key each. Of two for one key, the one that the loader lists first counts.
 pub(crate) fn single_keys(backend: &Backend<'_>, environment: &Environment) -> Settings {
     let mut settings = Settings::new();
-    // The last one laid wins, so they are laid from the last to the first.
+    // The last one that is set wins, so they are set from the last to the first.
     for (variable, key) in backend
         .environment()
         .iter()
@@ -44,8 +44,8 @@ fn opening(key: &str) -> Option<&str> {
     }
 }
 
-/// The first variable that holds a whole URL of one of the backend's schemes, or what is not a URL but may be understood all the
-/// same. One of another scheme is for another program.
+/// The first variable that holds a whole URL of one of the backend's schemes, or another text that the backend may understand. A
+/// URL with another scheme is for another program.
 pub(crate) fn whole(backend: &Backend<'_>, environment: &Environment) -> Whole {
     let mut foreign = None;
     for (variable, key) in backend.environment() {

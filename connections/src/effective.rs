@@ -7,7 +7,7 @@ use crate::environment::Environment;
 
 /// In place of a secret.
 const HIDDEN: &str = "***";
-/// What a key is without a setting.
+/// The origin of a key without a setting.
 const DEFAULT: &str = "default";
 
 /// The keys that are set, and those that say where the connection leads whether set or not, which come first. The schema says which

@@ -20,7 +20,8 @@ impl FromIterator<(String, String)> for Environment {
 }
 
 impl Environment {
-    /// The variables of this process. Those that are not UTF-8 are left out, but none of ours goes missing silently.
+    /// The variables of this process. Those that are not UTF-8 are left out, but it is an error if one of our own is
+    /// among them.
     pub(crate) fn of_process() -> Result<Self> {
         let mut variables = BTreeMap::new();
         for (name, value) in std::env::vars_os() {
@@ -81,7 +82,7 @@ fn nested(path: &[&str], value: &str) -> Value {
     path.iter().rev().fold(value.into(), inward)
 }
 
-/// Refuses `…__KEY=1` beside `…__KEY__INNER=2`: one of them would vanish.
+/// Refuses `…__KEY=1` together with `…__KEY__INNER=2`: one of them would be lost.
 fn refuse_twice(profile: &Settings, key: &str, path: &[&str], variable: &str) -> Result<()> {
     let Some(known) = profile.get(key) else {
         return Ok(());

@@ -9,8 +9,8 @@ use crate::merge::{Context, Expanded, Layer};
 use crate::overlay::{TYPE, URL, overlay, put};
 
 impl Context<'_> {
-    /// Takes the layer's URL apart. Keys beside it win, but for variables that merely happen to be set beside it: of
-    /// those, the URL wins, as with libpq and sqlx.
+    /// Splits the layer's URL into keys. Keys in the same layer override those of the URL. But if the layer consists
+    /// of the store's own variables, the URL overrides single variables, as with libpq and sqlx.
     pub(crate) fn expand(&self, layer: Layer) -> Result<Expanded> {
         let Layer {
             mut settings,
@@ -125,7 +125,7 @@ impl Context<'_> {
         }
     }
 
-    /// What is left when all layers are one: no `type`, no references.
+    /// The settings after all layers are merged: without `type`, and with all references resolved.
     pub(crate) fn resolve(&self, merged: &Settings) -> Result<Settings> {
         let mut resolved = Settings::new();
         for (key, setting) in merged.iter().filter(|(key, _)| *key != TYPE) {

@@ -13,8 +13,8 @@ const NAME: &str = "arrowload.toml";
 const CONNECTIONS: &str = "connections";
 const DATETIME: &str = "$__toml_private_datetime";
 
-/// The file that `ARROWLOAD_CONFIG` names, whether or not it exists, else the working directory's, else the user's; and what made
-/// it the one.
+/// The file that `ARROWLOAD_CONFIG` names, whether or not it exists, else the working directory's, else the user's; and the
+/// reason why it is used.
 pub(crate) fn discover(environment: &Environment) -> Option<(PathBuf, &'static str)> {
     if let Some(path) = environment.non_empty("ARROWLOAD_CONFIG") {
         return Some((path.into(), "the environment variable ARROWLOAD_CONFIG"));

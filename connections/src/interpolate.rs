@@ -14,14 +14,14 @@ enum Piece<'t> {
     Reference(&'t str),
 }
 
-/// What a text or value stands for.
+/// A text or value after its references were replaced.
 pub(crate) struct Replaced<T> {
     pub(crate) value: T,
     /// Whether a reference was followed, so that the value may be secret whatever its key.
     pub(crate) referred: bool,
 }
 
-/// Why a value cannot be had: the keys and indices that lead to it, and the reason, without any value.
+/// Why a reference cannot be resolved: the keys and indices that lead to it, and the reason, without any value.
 pub(crate) struct Problem {
     pub(crate) path: String,
     pub(crate) why: String,

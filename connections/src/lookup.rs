@@ -1,4 +1,4 @@
-//! From a name or URL to the loader or source that it means.
+//! Finds the loader or source that a name or URL means.
 
 use arrowload_core::{Error, ErrorKind, Registry, Result, nearest, url_scheme};
 

@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::interpolate::in_value;
 use crate::overlay::{URL, overlay, put};
 
-/// What a connection is made for.
+/// The context in which a connection is merged.
 pub(crate) struct Context<'a> {
     pub(crate) backend: Backend<'a>,
     pub(crate) environment: &'a Environment,
@@ -64,7 +64,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Of a named connection: the variables of the store's own tools fill what its layers leave open.
+    /// Merges a named connection: the variables of the store's own tools fill keys that its layers do not set.
     pub(crate) fn named(&self, layers: Vec<Settings>) -> Result<Settings> {
         let settings = self
             .merge(layers.into_iter().map(Layer::from).collect())?
@@ -77,7 +77,8 @@ impl<'a> Context<'a> {
         self.resolve(&filled)
     }
 
-    /// Of the default connection: those variables are a layer over the file's, and under the others.
+    /// Merges the default connection: those variables are a layer that overrides the file, and is overridden by the
+    /// others.
     pub(crate) fn default(&self, file: Settings, stronger: Vec<Settings>) -> Result<Settings> {
         let stronger: Vec<Layer> = stronger.into_iter().map(Layer::from).collect();
         let mut ours = ecosystem::single_keys(&self.backend, self.environment);
@@ -114,7 +115,7 @@ impl<'a> Context<'a> {
         self.resolve(&self.merge(layers)?.settings)
     }
 
-    /// Lays layers over each other, weakest first. Only the strongest URL counts.
+    /// Merges layers, the weakest first. Only the strongest URL counts.
     fn merge(&self, layers: Vec<Layer>) -> Result<Expanded> {
         let mut merged = Expanded::default();
         let strongest_url = layers
@@ -124,7 +125,8 @@ impl<'a> Context<'a> {
             self.check_type(&layer.settings)?;
             let (ecosystem, has_url) = (layer.ecosystem, layer.settings.get(URL).is_some());
             let expanded = match self.expand(layer.clone()) {
-                // What is not used need not be right. Without the URL it is not known where its secrets belong.
+                // A URL that is not used need not be valid. But without it, it is not known to which server its secrets
+                // belong.
                 Err(_) if strongest_url.is_some_and(|strongest| index < strongest) => {
                     self.without_url(layer.settings)
                 }
@@ -135,8 +137,8 @@ impl<'a> Context<'a> {
         Ok(merged)
     }
 
-    /// Lays one layer over the weaker ones. A URL, or a variable that was written for no connection, that leads to another
-    /// server takes none of their secrets there.
+    /// Lays one layer over the weaker ones. If a URL, or a variable that was not written for this connection, leads to
+    /// another server, the secrets of the weaker layers are not sent there.
     fn lay(&self, merged: &mut Expanded, layer: Expanded, has_url: bool, ecosystem: bool) {
         if (has_url || ecosystem) && self.differ(&merged.settings, &layer.settings) {
             tracing::debug!(
@@ -166,7 +168,8 @@ impl<'a> Context<'a> {
         keys.chain([URL]).any(|key| layer.get(key).is_some())
     }
 
-    /// The error for a variable that leads elsewhere, where nothing else says where to: a default would be a guess.
+    /// The error for a variable whose URL belongs to another kind of store, if nothing else names the server: a default
+    /// would be a guess.
     fn foreign(&self, variable: &str, scheme: &str) -> Error {
         let name = self.backend.name();
         let takes = urls(self.backend.schemes().iter().copied());
@@ -255,7 +258,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Takes secrets out of an object, at any depth; whether there were any.
+/// Removes secrets from an object, at any depth; returns whether there were any.
 fn prune(value: &mut Value) -> bool {
     let Value::Object(map) = value else {
         return false;

@@ -44,7 +44,7 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// Asks the loader's plans first what they hold.
+    /// Reads the guarantees from the loader's plans first.
     pub(crate) async fn new(subject: &'a dyn Subject) -> Self {
         let declared = *subject.descriptor().capabilities();
         let mut context = Self {
@@ -79,7 +79,7 @@ impl<'a> Context<'a> {
         self.held.of(mode).is_some()
     }
 
-    /// What the plans of a mode hold.
+    /// The guarantees in the plans of a mode.
     pub(crate) fn keeps(&self, mode: Mode) -> Guarantees {
         self.held
             .of(mode)

@@ -61,7 +61,7 @@ pub enum Fate {
     Unanswered(Error),
     /// It is done, its answer is lost, and it is sent and done again.
     Twice,
-    /// It takes this long, and then that becomes of it.
+    /// It is delayed by this long, and then gets this fate.
     Late(Duration, Box<Fate>),
 }
 

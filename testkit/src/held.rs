@@ -20,8 +20,8 @@ impl Held {
         )
     }
 
-    /// What the plans say, of a target that is missing and of one that is there. A mode that one of them does not support is not
-    /// there.
+    /// The guarantees in the plans for a missing and for an existing target. A mode that one of them does not support is left
+    /// out.
     pub(crate) async fn ask(subject: &dyn Subject, targets: [String; 2]) -> Option<Self> {
         let descriptor = subject.descriptor();
         let loader = Loader::connect(&descriptor, &subject.connection(), 2)
@@ -73,7 +73,8 @@ impl Held {
         self.0.iter().any(|(_, kept)| held(kept))
     }
 
-    /// Compares what is declared with what is held and with what the subject says is never kept.
+    /// Compares the declared capabilities with the guarantees of the plans, and with those that the subject says are never
+    /// kept.
     pub(crate) fn check(&self, capabilities: &Capabilities, never: &[&str]) -> Result<(), String> {
         let any = |held: fn(&Guarantees) -> bool| self.any(held);
         let atomic = self.any(|kept| kept.atomicity == capabilities.atomicity);

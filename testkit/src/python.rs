@@ -99,8 +99,8 @@ def read(request): return own_read(request['target'])
 ";
 
 /// A reader in Python for a store of your own, which a [`Subject`](crate::Subject) reads back with: `script` defines
-/// `read(target)`, which returns a `pyarrow.Table`, or with `None` if there is no such target. The process is started at the first
-/// read, and serves all of them.
+/// `read(target)`, which returns a `pyarrow.Table`, or `None` if there is no such target. The process is started at the first read,
+/// and serves all of them.
 ///
 /// ```no_run
 /// let reader = arrowload_testkit::python::reader(

@@ -13,14 +13,14 @@ use crate::syntax::Syntax;
 /// The bytes that a chunk has, at least, unless the file ends.
 const CHUNK: usize = 1 << 20;
 
-/// As [`CHUNK`], where no batches come of the chunks: what was read is still in the cache when it is looked at.
+/// Like [`CHUNK`], for chunks that do not become batches: the bytes are still in the cache when they are examined.
 pub(crate) const SMALL_CHUNK: usize = 1 << 18;
 
 /// Cuts a file into chunks.
 pub(crate) struct Feed {
     syntax: Syntax,
     framer: Framer,
-    /// What of the head is still to be read.
+    /// The part of the head that is still to be read.
     head: Vec<u8>,
     at: usize,
     rest: Box<dyn Read + Send>,
@@ -93,7 +93,7 @@ impl Chunks for Feed {
             return Ok(None);
         }
         loop {
-            // A step in proportion keeps the work on a very long row linear, and what is read beyond it small.
+            // A step in proportion to the row keeps the work on a very long row linear, and reads little beyond it.
             let wanted = (buffer.len() / 4).max(self.chunk);
             if !self.ended {
                 self.more(wanted, buffer)?;

@@ -87,7 +87,7 @@ fn lines_after(syntax: &Syntax, data: &[u8], at: usize) -> Option<usize> {
     (end < data.len()).then_some(next)
 }
 
-/// The line end that the bytes speak for, and whether single CRs are among LFs.
+/// The most likely line end, and whether there are single CRs among LFs.
 fn line_end(sample: &[u8]) -> (LineEnd, bool) {
     let (mut feeds, mut pairs, mut returns) = (0, 0, 0);
     for (at, byte) in sample.iter().enumerate() {
@@ -375,7 +375,8 @@ pub(crate) fn guess(
                 if score.misquoted && declared_quote.is_none() && !quotes.contains(&None) {
                     quotes.push(None);
                 }
-                // Where rows are alike without it, a sign is not a quote because a value begins and ends with it.
+                // If the rows have the same number of fields without it, a character is not a quote only because a value begins and
+                // ends with it.
                 is_table |= index == 1 && score.uniform;
                 let is_usual = matches!(quote, None | Some(b'"' | b'\''));
                 if is_table && !is_usual && declared_quote.is_none() && score.quoted < 0.5 {
@@ -388,8 +389,8 @@ pub(crate) fn guess(
                 if rare && !enough {
                     continue;
                 }
-                // Of equals, the first: the commoner quote, the doubled quote, the commoner line end. Single quotes around one value are
-                // enough, however many others have none.
+                // If two guesses are equally good, the first one wins: the more common quote, the doubled quote, the more common
+                // line end. Single quotes around one value are enough, however many others have none.
                 let rarer = match quote {
                     _ if index == 1 => 1.0,
                     Some(b'\'') => 1.0 - 1e-6,
@@ -407,7 +408,7 @@ pub(crate) fn guess(
                 {
                     best = Some((value, tried));
                 }
-                // Nothing is left to explain: a rarer escape or line end could only make more rows of the same text.
+                // The guess fits completely: a rarer escape or line end could only make more rows from the same text.
                 if score.uniform {
                     break;
                 }

@@ -27,10 +27,10 @@ enum Kind {
     Digits,
 }
 
-/// What tells that the first rows are names.
+/// The evidence that the first rows are names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Evidence {
-    /// They are unlike the values of columns that have a kind; or there are no names.
+    /// They differ in kind from the values of the columns; or there are no names.
     Strong,
     /// They could be names.
     Weak,
@@ -55,8 +55,8 @@ impl Sniffer<'_> {
         };
         let headed = self.find_header(text, &body[first..]).0 > 0;
         if first > 0 && !headed {
-            // Rows of another length that are next to the others, and above no names, are rows that do not fit; so is what no
-            // remark looks like.
+            // Rows of another length that are next to the others, and above no names, are rows that do not fit; so are rows
+            // that do not look like a remark.
             let near = |row: &usize| body[*row].width() > 1 && !apart(*row);
             let near = (0..first).rev().take_while(near).last().unwrap_or(first);
             let remark = |row: &&Row| self.is_remark(text, row, common);
@@ -184,7 +184,7 @@ impl Sniffer<'_> {
         }
         let sample = &body[1..body.len().min(SAMPLE + 1)];
         let syntax = Syntax::new(&self.dialect);
-        // For and against, by columns with types and by others.
+        // Counts for and against names, in columns with types and in others.
         let (mut typed, mut digits) = ((0, 0), (0, 0));
         for column in 0..first.width() {
             let mut scratch = Vec::new();

@@ -40,7 +40,8 @@ pub struct Layout {
     pub(crate) before: Before,
     pub(crate) rules: Arc<Rules>,
     pub(crate) pad: bool,
-    /// Whether what stands for null was found, and a word: in text that is declared it is a word.
+    /// Whether the text for null was detected and is a word, such as `NULL`: in columns that are declared as text it is a
+    /// word.
     pub(crate) null_word: bool,
     pub(crate) max_row_bytes: usize,
 }
@@ -82,7 +83,7 @@ impl Layout {
         ))
     }
 
-    /// Takes the wider types of values that did not fit, for another try.
+    /// Widens the types of columns for values that did not fit, before another attempt.
     pub fn widen(&mut self, misfits: &[Misfit]) {
         for misfit in misfits {
             if let Some(column) = self.columns.get_mut(misfit.index) {

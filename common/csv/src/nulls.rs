@@ -6,7 +6,7 @@ use crate::dialect::{Dialect, Empty};
 #[derive(Debug, Clone)]
 pub(crate) struct Nulls {
     texts: Vec<Box<[u8]>>,
-    /// The lengths of the texts as bits, so that most values are known at once to be none of them.
+    /// The lengths of the texts as bits, so that most values can be excluded at once.
     lengths: u64,
     plain_empty: bool,
     quoted_empty: bool,

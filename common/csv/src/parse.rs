@@ -20,7 +20,7 @@ use crate::walk::Field;
 /// Rows whose fields are found at once.
 const STRIPE: usize = 1_024;
 
-/// What all chunks of a file are parsed by.
+/// The settings by which all chunks of a file are parsed.
 pub(crate) struct Parser {
     pub(crate) layout: Layout,
     pub(crate) syntax: Syntax,
@@ -135,7 +135,7 @@ impl Parser {
             profiles: vec![Profile::default(); self.projection.len()],
             ..Parsed::default()
         };
-        // Bytes that are not text fit no type but text: rows that have them need not be distinguished.
+        // Invalid bytes fit no type except text, so their rows need no special treatment here.
         let tokens = self.stripes(chunk, true, |tokens, _| {
             let cells = self.cells(chunk, &tokens.fields);
             for (profile, index) in parsed.profiles.iter_mut().zip(&self.projection) {

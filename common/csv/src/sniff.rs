@@ -467,8 +467,8 @@ impl Sniffer<'_> {
         Ok(names)
     }
 
-    /// Texts that stand for null though nobody said so: `\N`, which no other writer leaves without quotes; and `NULL` where it is
-    /// the only thing that is not a value in a column, and nothing else stands for null.
+    /// Texts that mean null although it was not declared: `\N`, which writers leave without quotes only for null; and `NULL`, if
+    /// it is the only text in a column that does not fit its type, and nothing else means null.
     fn find_nulls(&mut self, text: &[u8], body: &[&Row]) {
         if self.options.null_text.is_some() {
             return;

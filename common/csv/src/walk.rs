@@ -83,7 +83,7 @@ pub(crate) enum Walked {
     Comment(usize),
     /// A row with a malformed quote, cut at the end of the line in which the quote opened.
     Cut(usize, Fault),
-    /// What is there does not tell where the row ends.
+    /// The bytes so far do not show where the row ends.
     Partial,
 }
 

@@ -34,7 +34,7 @@ const SCHEMA: &str = "tables";
 
 /// A DataFusion session over the tables of one source. It serves many queries, several at once.
 pub struct Engine {
-    /// What all queries share. Each has a catalog of its own beside it.
+    /// The state that all queries share. Each query also has its own catalog.
     state: SessionState,
     tables: Arc<dyn Tables>,
 }
@@ -68,7 +68,7 @@ impl Engine {
         if let Some(rows) = at_least_one("batch_size", options.batch_size)? {
             config = config.with_batch_size(rows);
         }
-        // Most stores take plain text as it is, and views only after a conversion.
+        // Most stores accept plain text directly, but string views only after a conversion.
         config
             .options_mut()
             .execution

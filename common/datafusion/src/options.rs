@@ -1,4 +1,4 @@
-//! What an engine may use: memory, disk, threads.
+//! The resources that an engine may use: memory, disk, threads.
 
 use std::borrow::Cow;
 use std::path::PathBuf;

@@ -63,7 +63,7 @@ struct Current {
 }
 
 impl Half {
-    /// Has a row at hand, or has ended.
+    /// Makes sure that the next row is read, unless the side has ended.
     async fn fill(&mut self) -> Result<u64> {
         let mut read = 0;
         while self
@@ -238,7 +238,7 @@ impl Differences {
         }
     }
 
-    /// Keeps of the rows those that differ.
+    /// Keeps only the rows that differ.
     fn compare(&mut self, rows: Vec<(Option<u32>, Option<u32>)>) -> Result<Option<Block>> {
         let batches = self
             .sides

@@ -36,7 +36,7 @@ struct Part {
     bytes: usize,
 }
 
-/// What is known of the bytes before their batch is looked at.
+/// Facts about the bytes that are known before their batch is examined.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Body<'a> {
     pub(crate) bytes: &'a [u8],

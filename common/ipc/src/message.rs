@@ -14,7 +14,7 @@ pub(crate) const MAGIC: &[u8; 6] = b"ARROW1";
 /// Stands before the length of a head since version 0.15 of the format.
 const CONTINUATION: u32 = u32::MAX;
 
-/// Bytes that are set aside for a part whose length only the part itself states.
+/// The bytes that are reserved for a part whose length only the part itself states.
 const TRUSTED_BYTES: u64 = 1 << 20;
 
 /// What was found where a message may begin.
@@ -132,7 +132,7 @@ pub fn looks_like(first: &[u8]) -> Option<Kind> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
-    /// With the marker, and nothing behind it.
+    /// With the marker, and nothing after it.
     Marked,
     /// With the marker, and this many bytes behind it.
     Followed(u64),

@@ -53,7 +53,7 @@ pub(crate) fn swap(body: &mut [u8], swaps: &[Swap]) -> Result<()> {
         if range.is_empty() {
             continue;
         }
-        // What two buffers share would be turned twice.
+        // Bytes that two buffers share must not be swapped twice.
         if range.start < end {
             return Err(malformed("buffers that overlap"));
         }

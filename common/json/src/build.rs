@@ -168,7 +168,7 @@ pub(crate) struct Lists {
 
 /// An array in the making.
 pub(crate) enum Builder {
-    /// It is not wanted: its values are gone over, and only counted.
+    /// It is not wanted: its values are skipped, and only counted.
     Skip(usize),
     /// No value is known: only nulls fit.
     Unknown(usize),

@@ -16,7 +16,8 @@ use crate::scan::{Found, Scan};
 /// The bytes that a chunk has, at least, unless the file ends.
 const CHUNK: usize = 1 << 20;
 
-/// As [`CHUNK`], where no batches come of the chunks: what was read is still in the cache when it is looked at.
+/// Like [`CHUNK`], for chunks that do not become batches: the bytes are still in the cache when they are
+/// examined.
 pub(crate) const SMALL_CHUNK: usize = 1 << 18;
 
 /// What rows a chunk has.
@@ -30,7 +31,7 @@ pub(crate) enum Kind {
     Documents,
 }
 
-/// What is to be known of a chunk.
+/// The facts about a chunk that its parser needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Note {
     pub(crate) kind: Kind,
@@ -144,7 +145,8 @@ impl Feed {
         }
         self.read.drain(..self.start);
         self.start = 0;
-        // A step in proportion keeps the work on a very long row linear, and what is read beyond it small.
+        // A step in proportion to the row keeps the work on a very long row linear, and reads little beyond
+        // it.
         let wanted = (self.read.len() / 4).max(self.chunk);
         if self.read.is_empty() && !self.head.is_empty() && self.head.len() <= wanted {
             self.read = std::mem::take(&mut self.head);

@@ -60,7 +60,7 @@ pub struct Layout {
     pub(crate) settings: Arc<Settings>,
 }
 
-/// What does not change with the values.
+/// The settings that do not depend on the values.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) typing: Typing,
@@ -195,7 +195,7 @@ fn reason(profile: Option<&Profile>, node: &Node) -> String {
 }
 
 impl Layout {
-    /// What a profile makes of a file.
+    /// Makes the layout of a file from a profile.
     pub(crate) fn new(
         format: Format,
         encoding: &'static str,

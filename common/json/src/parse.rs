@@ -24,7 +24,7 @@ pub(crate) enum Product {
     Profile,
 }
 
-/// What all chunks of a file are parsed by.
+/// The settings by which all chunks of a file are parsed.
 pub(crate) struct Parser {
     pub(crate) layout: Layout,
     pub(crate) product: Product,
@@ -74,7 +74,7 @@ pub(crate) struct Parsed {
 trait Sink {
     /// Takes one row, which begins where the lexer is.
     fn row(&mut self, lexer: &mut Lexer<'_>) -> Step<()>;
-    /// Forgets what it has taken of a row that is none. Whether it could.
+    /// Forgets the values of a row that turned out to be invalid. Returns whether it could.
     fn forget(&mut self) -> bool;
     /// A row is whole.
     fn done(&mut self) -> Result<()>;
@@ -142,7 +142,7 @@ impl Parser {
         };
         let whole = self.rows(data, note, &mut profiling, &mut parsed, limit)?;
         if !whole {
-            // Some row was none, and has left its traces: now each row is looked at apart.
+            // A row was invalid and has left traces in the profile: now each row is examined separately.
             parsed = Parsed::default();
             profiling.profile = self.layout.settings.profile();
             profiling.apart = Some(self.layout.settings.profile());

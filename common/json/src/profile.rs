@@ -210,7 +210,7 @@ impl Profile {
         let start = lexer.at;
         let changed = match byte {
             b'"' => {
-                // Of a row that is cut off, what its last value is counts too.
+                // The type of the last value counts too, even if its row is cut off.
                 let read = lexer.string();
                 let changed = self.saw(STRING);
                 read?;

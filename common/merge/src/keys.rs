@@ -77,7 +77,7 @@ impl KeyHasher {
     }
 }
 
-/// Takes a part of what is a hash already.
+/// A hasher that takes a part of an existing hash.
 #[derive(Default)]
 pub(crate) struct Same(u64);
 

@@ -31,7 +31,7 @@ pub trait Target: Send + Sync + 'static {
     ) -> impl Future<Output = Result<BoxStream<'static, Result<RecordBatch>>>> + Send;
 }
 
-/// What a load and its target have in common.
+/// The result of matching the keys of a load with those of its target.
 #[derive(Debug)]
 pub struct Meeting<P> {
     /// The parts of the target, in the order in which they were given.
@@ -90,8 +90,8 @@ impl<P> Meeting<P> {
     }
 }
 
-/// Meets the keys of a load with those of its target. At most `key_memory` bytes hold keys at a time: with more, the target is
-/// read again for each further pass.
+/// Matches the keys of a load with those of its target. At most `key_memory` bytes hold keys at a time: with more, the target
+/// is read again for each further pass.
 ///
 /// # Errors
 /// What reading the target or the spooled rows fails with.

@@ -9,23 +9,24 @@ use tokio::time::timeout;
 /// What is said of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
-    /// Nothing takes connections there, or not in time.
+    /// Nothing accepts connections there, or not in time.
     Nothing,
-    /// Something takes connections, and says nothing that is known.
+    /// Something accepts connections, but sends nothing that is recognised.
     Silent,
-    /// It speaks, and looks like this: to be read after "it looks like".
+    /// It answers, and looks like this: the text follows "it looks like".
     Like(&'static str),
 }
 
 /// What a server of HTTP/2 looks like.
 pub const GRPC: &str = "a gRPC or other HTTP/2 server";
 
-/// A question that is one in HTTP, and an unknown command elsewhere.
+/// A request that is valid in HTTP, and an unknown command elsewhere.
 const HTTP: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
-/// PostgreSQL's request for encryption, which it returns one letter.
+/// PostgreSQL's request for encryption; the answer is one letter.
 const POSTGRESQL: &[u8] = &[0, 0, 0, 8, 4, 210, 22, 47];
 
-/// Looks at a port that does not speak as it should. It takes about `within` at most.
+/// Finds out what kind of server is behind a port that does not answer as expected. It takes about
+/// `within` at most.
 pub async fn look(host: &str, port: u16, within: Duration) -> Seen {
     let each = within / 4;
     let Some(greeting) = ask(host, port, None, each).await else {

@@ -11,7 +11,7 @@ use arrowload_core::{Error, ErrorKind};
 pub struct Fault {
     /// Its kind.
     pub kind: ErrorKind,
-    /// Whether it may pass if the call is repeated: the network, and a store that is busy.
+    /// Whether a retry may help: after network errors, and if a store is busy.
     pub transient: bool,
 }
 
@@ -134,7 +134,8 @@ pub fn from_store(error: object_store::Error) -> Error {
     Fault::of_store(&error).error(format!("the object store failed: {}", said(&error)), error)
 }
 
-/// What an error of a store says, and what it keeps to itself: that a certificate is not trusted, or a name not known.
+/// The text of a store's error, with causes that the error itself does not show: that a certificate is not trusted, or
+/// a name is unknown.
 pub fn said(error: &object_store::Error) -> String {
     let text = error.to_string();
     let root = causes(error).last().map(ToString::to_string);

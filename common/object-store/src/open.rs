@@ -19,12 +19,12 @@ use crate::{check_key, check_scheme, settings};
 pub fn open(url: &Url, options: &BTreeMap<String, Secret>) -> Result<(Arc<dyn ObjectStore>, Path)> {
     check_scheme(url.scheme())?;
     options.keys().try_for_each(|key| check_key(key))?;
-    // S3 copies without replacing only if it is told how; the other stores do.
+    // S3 copies without replacing only with this option; the other stores do so anyway.
     let default = ("aws_copy_if_not_exists".to_owned(), "multipart".to_owned());
     let all = settings(options)
         .into_iter()
         .map(|(key, value)| (key.to_ascii_lowercase(), value));
-    // Who writes `http://` means it.
+    // A URL with `http://` explicitly allows unencrypted connections.
     let plain = (url.scheme() == "http").then(|| ("allow_http".to_owned(), "true".to_owned()));
     // Later options stand over earlier ones.
     let all = std::iter::once(default).chain(plain).chain(all);

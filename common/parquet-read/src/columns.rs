@@ -18,7 +18,8 @@ use crate::options::ParquetOptions;
 /// What extension types are named by; other metadata of a field is that of its writer.
 const EXTENSION: &str = "ARROW:extension:";
 
-/// The schema of a file with every text said to be such: only that is checked to be UTF-8 when it is read.
+/// The schema of a file in which every text column is annotated as text, because only such columns are checked
+/// to be UTF-8 when they are read.
 pub(crate) fn with_text(schema: &TypePtr, options: &ParquetOptions) -> Result<TypePtr> {
     let changed = changed(schema, options).map_err(malformed)?;
     Ok(changed.unwrap_or_else(|| Arc::clone(schema)))

@@ -111,7 +111,7 @@ impl Facts {
     }
 }
 
-/// Checks what a row group says of itself, and takes away statistics that are not trusted.
+/// Checks the metadata of a row group, and removes statistics that are not trusted.
 fn check_group(
     group: &RowGroupMetaData,
     file: &FileMetaData,

@@ -25,7 +25,8 @@ struct CsvLayout {
 }
 
 impl CsvLayout {
-    /// How rows that are set aside are parsed again: with what was found about their file, as they are there without it.
+    /// How rows that are set aside are parsed again: with the dialect and types that were found in their file, because the
+    /// rows alone do not show them.
     fn again(&self) -> String {
         let (dialect, columns) = (&self.layout.dialect, &self.layout.columns);
         if self.layout.has_two_nulls() {
@@ -40,7 +41,7 @@ impl CsvLayout {
             csv::Escape::Byte(byte) => Some(byte),
             csv::Escape::None => None,
         };
-        // What is declared is among the given options, and what the target has is asked of it again.
+        // Declared types are among the given options already, and the types of the target are read from it again.
         let found = columns.iter().filter(|column| {
             column.mark != Mark::Declared || self.options.strict_types.contains_key(&column.name)
         });
@@ -199,8 +200,8 @@ pub(crate) fn whole_lines(input: &Input) -> &[u8] {
     &head[..end.unwrap_or(0)]
 }
 
-/// Whether values that were found to be of one type may be read as the type that the target has. What does not fit by its form
-/// is left as it was found, for the load to convert or refuse.
+/// Whether values that were found to be of one type may be read as the type that the target has. A column whose values do not
+/// have the right form keeps its inferred type; the load then converts or refuses it.
 fn may_be(found: &DataType, target: &DataType) -> bool {
     use DataType as T;
     let is_text = |kind: &DataType| matches!(kind, T::Utf8 | T::LargeUtf8 | T::Utf8View);

@@ -45,7 +45,7 @@ pub(crate) struct DataFile {
     shown: Arc<str>,
     /// Its folders below the place that was asked for, for `key=value`.
     pub(crate) folders: Vec<String>,
-    /// The copy of it that is read in its place; it goes with the last of these.
+    /// The local copy that is read instead; it is removed when nothing uses it any more.
     _copy: Option<Arc<TempPath>>,
 }
 
@@ -112,7 +112,7 @@ impl DataFile {
         self.shown.rsplit('/').next().unwrap_or(&self.shown)
     }
 
-    /// What tells this content of it from another.
+    /// A stamp that changes when the content of the file changes.
     pub(crate) fn stamp(&self) -> String {
         let meta = &self.meta;
         format!(

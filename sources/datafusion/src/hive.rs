@@ -10,7 +10,7 @@ use crate::csv::proved_table;
 use crate::file::DataFile;
 use crate::how::FileOptions;
 
-/// What stands for null in the name of a folder, for all that write such folders.
+/// The text for null in the name of a folder, which all writers of such folders use.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// The keys and values of a file's folders; `None` for null.

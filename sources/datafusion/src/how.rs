@@ -139,7 +139,7 @@ impl ReadConfig {
 #[derive(Debug, Clone)]
 pub(crate) struct How {
     kind: Option<Kind>,
-    /// What a connection says, by format; and what a table function says.
+    /// The options of the connection, by format; and those of the table function.
     defaults: ReadConfig,
     given: Map<String, Value>,
 }
@@ -223,7 +223,7 @@ impl How {
 
     pub(crate) fn csv(&self) -> Result<csv::Options> {
         let mut options: csv::Options = self.part(Kind::Csv, false)?;
-        // As a shell and SQL hand it on.
+        // A tab, as it comes from a shell or from SQL.
         if options.delim.as_deref() == Some("\\t") {
             options.delim = Some("\t".into());
         }

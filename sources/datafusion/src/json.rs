@@ -32,7 +32,8 @@ impl JsonLayout {
     fn again(&self) -> String {
         let schema = self.layout.schema();
         let columns = self.layout.columns.iter().zip(schema.fields());
-        // What is declared is among the given options, and what the target has is asked of it again.
+        // Declared types are among the given options already, and the types of the target are read
+        // from it again.
         let found = columns.filter(|(column, _)| {
             let (name, options) = (&column.name, &self.options);
             let found = column.mark != Mark::Declared || self.joined.contains(name);
@@ -96,7 +97,7 @@ pub(crate) fn look(file: &DataFile, input: Input, how: &How, wanted: &Wanted) ->
     if wanted.prove {
         options.infer_rows = InferRows::All(All::All);
     }
-    // JSON is Unicode: bytes that are not are refused, and not taken for another encoding.
+    // JSON is Unicode: other bytes are refused, and not read in another encoding.
     let input = match input.encoding() {
         "UTF-8" => input,
         _ => open(file, &options)?,

@@ -52,7 +52,8 @@ impl Known {
         state.said.insert(said)
     }
 
-    /// A value did not fit: the table's files are proved from now on; where they were already, these columns are text.
+    /// A value did not fit: from now on types are inferred from the whole files. If they were already, these columns
+    /// become text.
     pub(crate) fn learn(&self, key: &str, columns: &[String]) {
         let mut state = self.state();
         let learnt = state.tables.entry(key.to_owned()).or_default();
@@ -82,7 +83,7 @@ impl Known {
     }
 }
 
-/// What tells one way of looking at a file from another.
+/// The key of a file together with the options that it is read with.
 pub(crate) fn key(file: &DataFile, how: &str) -> String {
     format!("{}\n{how}", file.stamp())
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, FieldRef, Fields, TimeUnit};
 
-/// The type that columns of text files have together. A reader that proves its types checks each value against it, and text holds
-/// every value as it is written.
+/// The type that columns of text files have together. The reader checks each value against it, and text can hold every value as
+/// it is written.
 pub(crate) fn of_text(one: &DataType, other: &DataType) -> DataType {
     use DataType as T;
     match (one, other) {

@@ -82,7 +82,7 @@ pub(crate) struct Looked {
     pub(crate) rows: Option<u64>,
     /// Whether it was found to have a header, if that was not declared.
     pub(crate) header: Option<bool>,
-    /// How it is written, in a line.
+    /// Its dialect, in one line.
     pub(crate) found: String,
     /// What could not be read as it is.
     pub(crate) notes: Vec<String>,
@@ -121,12 +121,13 @@ pub(crate) const UNSEEN: &str = "it was declared, and no row that was looked at 
 #[derive(Debug, Clone)]
 pub(crate) struct Aside {
     pub(crate) unparsed: Unparsed,
-    /// Whether the answer to the query is what its one file holds, so that a row which is parsed again is a row of the answer.
+    /// Whether the answer to the query has exactly the rows of its only file, so that a row which is parsed again is a row of
+    /// the answer.
     pub(crate) whole: bool,
 }
 
 impl Aside {
-    /// What a dead-letter file keeps of how its rows were read.
+    /// The options for reading that a dead-letter file keeps.
     pub(crate) fn how(&self, again: String) -> String {
         if self.whole {
             return again;
@@ -146,7 +147,7 @@ pub(crate) struct Ask {
     pub(crate) aside: Aside,
 }
 
-/// What the types of a file are to be.
+/// The types that are wanted for a file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wanted {
     /// Whether they must be proved on the whole file.

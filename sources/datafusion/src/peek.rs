@@ -40,7 +40,8 @@ pub(crate) fn name_of(data_type: &DataType) -> Option<String> {
     })
 }
 
-/// What the table is, column by column. What is said of a column is from the first file that has it.
+/// Describes the table, column by column. The facts about a column are from the first file that has
+/// it.
 pub(crate) fn peek(union: &Union) -> Result<RecordBatch> {
     let rows: Option<u64> = union.files.iter().map(|looked| looked.rows).sum();
     let (mut files, mut formats, mut founds) = (Vec::new(), Vec::new(), Vec::new());

@@ -45,8 +45,8 @@ fn is_pattern(name: &str) -> bool {
 }
 
 impl Places {
-    /// The files that a name means; none if there is no such file. `declared` says that their format is known, so that files of
-    /// a folder need no telling name.
+    /// The files that a name means; none if there is no such file. `declared` says that their format is known, so that files of a
+    /// folder need no known extension.
     ///
     /// # Errors
     /// When a folder, pattern or store holds no data file, or cannot be listed.
@@ -184,7 +184,7 @@ impl Remote<'_> {
             Err(error) if !self.is_web => return Err(store_error(self.name, error)),
             Err(_) => {}
         }
-        // There are servers, and signed URLs, that allow nothing but GET.
+        // Some servers, and signed URLs, allow only GET.
         let got = store.get_opts(&self.root, GetOptions::default()).await;
         let got = got.map_err(|error| store_error(self.name, error))?;
         Ok(got.meta)
@@ -298,7 +298,7 @@ fn find_local(path: &Path, shown: &str, declared: bool) -> Result<Vec<DataFile>>
     Ok(files)
 }
 
-/// The files that fit a pattern; and the folder above its first wild part.
+/// The files that match a pattern, and the folder above its first part with a wildcard.
 fn matching(path: &Path, shown: &str, declared: bool, found: &mut Vec<Found>) -> Result<PathBuf> {
     let whole = path.display().to_string();
     // The folder that names are relative to is not part of the pattern.
@@ -345,7 +345,7 @@ fn matching(path: &Path, shown: &str, declared: bool, found: &mut Vec<Found>) ->
     Ok(root)
 }
 
-/// Whether a pattern fits a name that is not data, and does not say it: `_delta_log`, for `**`.
+/// Whether a pattern matches a name that is not data only by a wildcard: `_delta_log`, for `**`.
 fn is_foreign(name: &str, pattern: &str) -> bool {
     is_hidden(name) && !pattern.contains(name)
 }
@@ -415,7 +415,7 @@ fn walk(
     Ok(())
 }
 
-/// The folder in which Iceberg tables have their metadata, if it has files that end so.
+/// The folder of the metadata of Iceberg tables, and the end of its files' names.
 const METADATA: &str = "metadata";
 const METADATA_ENDING: &str = ".metadata.json";
 
@@ -514,7 +514,7 @@ pub(crate) fn without_parents(path: &Path) -> std::io::Result<PathBuf> {
     let Some(last) = parts.iter().rposition(is_parent) else {
         return Ok(path.to_owned());
     };
-    // There `..` stands for what it says, whatever the links.
+    // On Windows `..` is the folder above in the path, whatever the links.
     if cfg!(windows) {
         return std::path::absolute(path);
     }

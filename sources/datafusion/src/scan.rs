@@ -31,7 +31,7 @@ use crate::union::Union;
 /// Batches that wait to be taken.
 const WAITING: usize = 2;
 
-/// What is read, and what to do with what does not fit.
+/// What is read, and what to do with values that do not fit.
 #[derive(Debug, Clone)]
 pub(crate) struct Reads {
     pub(crate) union: Arc<Union>,
@@ -41,7 +41,7 @@ pub(crate) struct Reads {
     pub(crate) projection: Vec<usize>,
     pub(crate) aside: Aside,
     pub(crate) known: Arc<Known>,
-    /// What the table is remembered by.
+    /// The key of the table in the cache.
     pub(crate) key: String,
 }
 
@@ -184,7 +184,7 @@ impl Reading {
         match batches.recv().await {
             Some(Ok(batch)) => Some((Ok(batch), Self::Runs(batches, worker))),
             Some(Err(error)) => Some((Err(external(error)), Self::Ended)),
-            // It has sent all, or broke down: rows that are missing are not skipped.
+            // The worker has sent everything, or has failed: then rows are missing, and the error must be reported.
             None => match worker.await {
                 Ok(()) => None,
                 Err(error) => Some((Err(external(from_join(error))), Self::Ended)),

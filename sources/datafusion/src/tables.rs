@@ -29,10 +29,10 @@ use crate::union::Union;
 const AT_ONCE: usize = 8;
 /// How many folders deep a dataset may be.
 const DEPTH: usize = 32;
-/// What the name of a table begins with that is the call of a table function.
+/// The prefix of the name of a table that is the call of a table function.
 const CALL: &str = "call:";
 
-/// The function that says what files are, and how it is called where their format is declared.
+/// The function that describes files, and its name for files with a declared format.
 const PEEK: &str = "peek";
 const PEEK_AS: &str = "peek_";
 
@@ -141,7 +141,7 @@ impl FileTables {
             let place = file.unwrap_or(place);
             return self.places.files(place, declared, runtime).await;
         }
-        // What looks like no file is a table; a file without an ending can still be named.
+        // A name that does not look like a file is a table; a file without an extension can still be named.
         let is_table = stem(name).is_none() && !name.contains(['/', '*', '?', '[']);
         if is_table && self.only_named {
             return Ok(Vec::new());
@@ -217,7 +217,7 @@ impl FileTables {
         Ok(FileTable {
             aside: Aside {
                 unparsed: asked.reading.unparsed.clone(),
-                // What the path of a file says is not in its rows.
+                // Columns from the path of a file are not in its rows.
                 whole: asked.whole && union.constants.num_columns() == 0,
             },
             union: Arc::new(union),
@@ -279,8 +279,8 @@ impl FileTables {
     }
 }
 
-/// Refuses a type for a column that no file has, where its name is nearly that of one without: it would be a column of nulls, and the
-/// other would have the type that it was not to have.
+/// Refuses a type for a column that no file has, if its name is similar to that of a column without a declared type: it would be a
+/// column of nulls, and the other column would not get the type that was meant for it.
 fn refuse_misspelt(union: &Union) -> Result<()> {
     let columns = || union.files.iter().flat_map(|looked| &looked.columns);
     let declared = |column: &&Column| column.certainty == Certainty::Declared;

@@ -30,7 +30,7 @@ pub(crate) struct Union {
     pub(crate) places: Vec<Places>,
     /// The columns of folders and names: a row for each file.
     pub(crate) constants: RecordBatch,
-    /// Whether a later value may not fit its type, though nobody declared it.
+    /// Whether its type was inferred from a sample, so that a later value may not fit.
     pub(crate) sampled: bool,
 }
 
@@ -111,7 +111,7 @@ fn one_kind(files: &[Looked]) -> Result<Kind> {
     Err(Error::new(ErrorKind::InvalidData, message))
 }
 
-/// Refuses files of which some seem to have a header, and others not: columns could not go by their names.
+/// Refuses files if some seem to have a header and others do not: their columns could not be matched by name.
 fn one_form(files: &[Looked]) -> Result<()> {
     let first = |wanted| files.iter().find(|looked| looked.header == Some(wanted));
     let (Some(with), Some(without)) = (first(true), first(false)) else {

@@ -10,7 +10,8 @@ use crate::connect::Server;
 #[derive(Debug)]
 pub(crate) struct CancelOnDrop {
     server: Arc<Server>,
-    /// What the server calls the query; nothing before it has said so, and once all rows have come.
+    /// The server's handle of the query; `None` before the server has sent one, and after all rows
+    /// have come.
     info: Option<FlightInfo>,
 }
 
@@ -19,7 +20,7 @@ impl CancelOnDrop {
         Self { server, info }
     }
 
-    /// The server's newest word on the query.
+    /// Takes the server's newest handle of the query.
     pub(crate) fn set(&mut self, info: Option<FlightInfo>) {
         self.info = info;
     }

@@ -96,8 +96,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// The kind of the frame that a server begins with.
 const SETTINGS: u8 = 4;
 
-/// Whether the server speaks HTTP/2, on a connection of its own: a channel takes one that says nothing for one that thinks. What
-/// else is wrong, the channel says.
+/// Whether the server speaks HTTP/2, on a connection of its own: a channel cannot distinguish a server that says nothing from
+/// one that is busy. The channel reports all other errors.
 async fn prove(config: &FlightSqlConfig, place: &Place, tls: Option<tls::Connector>) -> Result<()> {
     let limit = config.connect_timeout();
     let first_frame = async {
@@ -128,7 +128,7 @@ async fn prove(config: &FlightSqlConfig, place: &Place, tls: Option<tls::Connect
     Err(seen(error.with("server", &place.address), place).await)
 }
 
-/// Says what a port is that does not answer as a Flight server does.
+/// Adds to an error what kind of server is behind a port that does not answer as a Flight server.
 async fn seen(error: Error, place: &Place) -> Error {
     let Some((host, port)) = place.address.rsplit_once(':') else {
         return error;

@@ -30,10 +30,10 @@ const LONGEST_MESSAGE: usize = u32::MAX as usize;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const PAUSES_WITHIN: Duration = Duration::from_secs(60);
 
-/// Between two questions how far a query is, if the server answers at once.
+/// The pause between two polls of a query, if the server answers at once.
 const BETWEEN_POLLS: Duration = Duration::from_millis(200);
 
-/// A connection, and what the server asked to be told with every call.
+/// A connection, and the headers that the server wants with every call.
 #[derive(Debug)]
 pub(crate) struct Server {
     config: FlightSqlConfig,
@@ -46,7 +46,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Connects and says who asks.
+    /// Connects and authenticates.
     pub(crate) async fn connect(config: FlightSqlConfig) -> Result<Arc<Self>> {
         config.check()?;
         let channel = open(&config, None).await?;
@@ -160,7 +160,7 @@ impl Server {
             .map_err(|status| self.explain(status))
     }
 
-    /// Calls again while the server is not ready, no sooner than it asks, and once with another token, where there is one to be had. For calls
+    /// Retries while the server is not ready, no sooner than it asks, and once with a new token, if one can be fetched. For calls
     /// that change nothing.
     pub(crate) async fn retrying<T, F: Future<Output = Result<T>>>(
         &self,
@@ -246,7 +246,7 @@ impl Server {
         Ok((info, cancel))
     }
 
-    /// Asks until the query is done, so that a long one is not a call that stays silent; `None` if the server cannot.
+    /// Polls until the query is done, so that a long query is not one silent call; `None` if the server cannot.
     async fn poll(
         self: &Arc<Self>,
         descriptor: &FlightDescriptor,

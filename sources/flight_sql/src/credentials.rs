@@ -76,7 +76,7 @@ impl Credentials {
         }
     }
 
-    /// Trades user and password for a token. A server without a handshake is told them with every call.
+    /// Exchanges user and password for a token. A server without a handshake gets them with every call.
     pub(crate) async fn handshake(&self, server: &Server) -> Result<()> {
         let Some(user) = &server.config().user else {
             return Ok(());

@@ -27,7 +27,7 @@ const LONGEST_ANSWER: usize = 1 << 20;
 type Asker =
     BasicClient<EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 
-/// Who asks for tokens, and the one that there is.
+/// The client for tokens, and the current token.
 pub(crate) struct OAuth {
     asker: Asker,
     scopes: Vec<Scope>,
@@ -106,7 +106,8 @@ impl OAuth {
         *self.token.lock().await = None;
     }
 
-    /// Asks with the secret in a header, as every server should take it, and in the body if it does not.
+    /// Sends the secret in a header, as every server should accept it, and in the body if the server
+    /// does not.
     async fn fetch(&self, config: &FlightSqlConfig) -> Result<Token> {
         let mut outcome = self.ask(config, AuthType::BasicAuth).await;
         if matches!(&outcome, Err(error) if error.kind() == ErrorKind::Authentication) {

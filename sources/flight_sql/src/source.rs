@@ -52,7 +52,7 @@ impl DataSource for FlightSqlSource {
 
     async fn ping(&self) -> Result<()> {
         match self.list(&Listing::new(Listed::Info)).await {
-            // That it lists nothing of itself is an answer too.
+            // An error that it cannot list anything is an answer too.
             Err(error)
                 if !matches!(
                     error.kind(),

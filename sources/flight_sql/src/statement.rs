@@ -96,7 +96,7 @@ pub(crate) async fn rows_of(
         .or_again(move || ask(again, command_again, said)))
 }
 
-/// A statement that the server has prepared; dropped, it is closed, beside what is going on.
+/// A prepared statement. When it is dropped, it is closed in the background.
 struct Prepared {
     server: Arc<Server>,
     handle: Bytes,

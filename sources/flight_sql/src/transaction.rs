@@ -69,16 +69,16 @@ impl Transaction {
         statement::execute(&self.server, query, Some(&self.id)).await
     }
 
-    /// Makes its changes last.
+    /// Commits its changes.
     ///
     /// # Errors
-    /// Any error of the server. It is then not known whether the changes last if the connection broke.
+    /// Any error of the server. If the connection broke, it is not known whether they were committed.
     pub async fn commit(mut self) -> Result<()> {
         self.is_open = false;
         end(&self.server, self.id.clone(), EndTransaction::Commit).await
     }
 
-    /// Takes its changes back.
+    /// Rolls its changes back.
     ///
     /// # Errors
     /// Any error of the server.

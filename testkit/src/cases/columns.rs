@@ -1,4 +1,5 @@
-//! Names are data: whatever they hold, they arrive, or are refused by name, and nothing else happens.
+//! Cases for names of columns and targets: whatever characters they have, they arrive or are refused,
+//! and nothing else happens.
 
 use std::sync::Arc;
 

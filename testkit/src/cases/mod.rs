@@ -20,7 +20,7 @@ use futures::future::BoxFuture;
 use crate::context::{CaseResult, Context, Verdict};
 use crate::{CaseOutcome, ConformanceReport, Subject};
 
-/// No case may take longer: what hangs has failed.
+/// The time limit of a case: one that hangs has failed.
 const LIMIT: Duration = Duration::from_secs(120);
 
 type Case = (

@@ -246,7 +246,7 @@ async fn drift(context: &Context<'_>) -> CaseResult {
     Ok(Verdict::Passed)
 }
 
-/// Values that count themselves while anybody holds them.
+/// Values that count how many of them are in memory.
 struct Counted {
     values: Vec<u8>,
     held: Arc<AtomicUsize>,
@@ -325,7 +325,7 @@ async fn bounded(context: &Context<'_>) -> CaseResult {
     let (target, loader) = (context.target(), context.connect().await?);
     let mut spec = context.spec(&target);
     spec.load.batch_size = Some(Fed::ROWS);
-    // What a loader holds for each of its threads is not what is looked for.
+    // The test does not measure the memory that a loader holds for each of its threads.
     spec.load.parallelism = context.declared().parallel.then_some(1);
     let report = load(&loader, &spec, &input)
         .await

@@ -98,7 +98,7 @@ impl MongoEmulator {
         Self::start_as(true)
     }
 
-    /// Starts one that is alone: without transactions.
+    /// Starts a standalone server: without transactions.
     ///
     /// # Errors
     /// As [`start`](Self::start).

@@ -15,7 +15,7 @@ use super::{PostgresPrograms, PostgresSetup};
 /// How long a server may take to start or stop.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What suits tests: nothing need outlive the machine, and many connect at once.
+/// Settings for tests: the data need not survive a crash, and there are many connections.
 const SETTINGS: [(&str, &str); 4] = [
     ("listen_addresses", "127.0.0.1"),
     ("fsync", "off"),
@@ -37,7 +37,7 @@ pub(super) struct Cluster {
     guard: Child,
 }
 
-/// Who runs the server in place of root, as whom it refuses to run.
+/// The user that runs the server, because it refuses to run as root.
 #[derive(Debug, Clone, Copy)]
 struct User {
     id: u32,

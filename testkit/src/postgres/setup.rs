@@ -1,4 +1,4 @@
-//! How a throw-away PostgreSQL differs from the usual one.
+//! The settings of a temporary PostgreSQL server.
 
 use super::PostgresPrograms;
 
