@@ -23,7 +23,7 @@ struct Peeked {
     format: String,
     found: String,
     rows: Option<u64>,
-    /// What could not be read as it is.
+    /// Notes on what could not be read as it is.
     notes: String,
     columns: Vec<Column>,
     first: Vec<RecordBatch>,

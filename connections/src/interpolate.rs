@@ -10,7 +10,7 @@ const ESCAPED: &str = "$${";
 /// A part of a text.
 enum Piece<'t> {
     Text(&'t str),
-    /// What is between `${` and `}`.
+    /// The text between `${` and `}`.
     Reference(&'t str),
 }
 

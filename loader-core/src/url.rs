@@ -24,7 +24,7 @@ use crate::{Error, ErrorKind, Result, Secret};
 /// # Ok::<(), arrowload_core::Error>(())
 /// ```
 pub struct ConnectionUrl {
-    /// What is before `://`, in lower case.
+    /// The text before `://`, in lower case.
     pub scheme: String,
     /// The user; empty if there is none.
     pub user: String,
@@ -32,7 +32,7 @@ pub struct ConnectionUrl {
     pub password: Secret,
     /// Hosts with their ports. A host is empty where only a port is given, as in `:5433`; an IPv6 address has no brackets.
     pub hosts: Vec<(String, Option<u16>)>,
-    /// What is between slashes after the hosts, without empty pieces at the end.
+    /// The parts between slashes after the hosts, without empty pieces at the end.
     pub path: Vec<String>,
     /// The parameters, in order. A `+` is a plus.
     pub query: Vec<(String, String)>,

@@ -1,4 +1,4 @@
-//! How a file is written: what separates, quotes and ends its values, and what is around them.
+//! The dialect of a file: its delimiter, quote, escape and line end, and the lines that are not rows.
 
 use std::fmt;
 
@@ -68,15 +68,15 @@ pub enum BlankLines {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dialect {
-    /// What is between values: 1 to 8 bytes.
+    /// The delimiter between values: 1 to 8 bytes.
     pub delimiter: String,
-    /// What is around values that need it: an ASCII character.
+    /// The quote around values that need it: an ASCII character.
     pub quote: Option<u8>,
     /// How a quote is written inside quotes.
     pub escape: Escape,
     /// What ends a line.
     pub line_end: LineEnd,
-    /// What begins a line that is not a row.
+    /// The text that begins a comment line.
     pub comment: Option<String>,
     /// Whether that was found and not declared: then a line with the fields of a row is not skipped.
     pub comment_found: bool,

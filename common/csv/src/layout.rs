@@ -30,7 +30,7 @@ pub struct Layout {
     pub dialect: Dialect,
     /// Its columns, in the order of the file.
     pub columns: Vec<ColumnPlan>,
-    /// What could not be read as it is: repeated or missing names, an encoding that was guessed, lines that are left out.
+    /// Notes on what could not be read as it is: repeated or missing names, an encoding that was guessed, lines that are left out.
     pub notes: Vec<String>,
     /// Those of the notes that say which lines are left out, although it was not declared.
     pub left_out: Vec<String>,

@@ -295,7 +295,7 @@ impl Parser {
     }
 }
 
-/// What is made from the chunks.
+/// The product of the chunks: batches or profiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Product {
     Batches,

@@ -1,4 +1,4 @@
-//! What a file is: its dialect, where its table is, the names and types of its columns.
+//! Finds out what a file is: its dialect, where its table is, the names and types of its columns.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const FOOTER_ROWS: usize = 10;
 /// The bytes that a row may have.
 const MAX_ROW: usize = 512 << 20;
 
-/// What a text looks like that is not CSV.
+/// Says what a text looks like, if it is not CSV.
 pub fn looks_like(head: &[u8]) -> Option<&'static str> {
     let text = head.trim_ascii_start();
     let begins = |word: &str| {

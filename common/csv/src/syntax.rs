@@ -62,7 +62,7 @@ impl Syntax {
             && (self.delimiter.len() == 1 || data[at..end].starts_with(&self.delimiter))
     }
 
-    /// The bytes of the line end that is at `at`, or 0.
+    /// The length of the line end at `at`, in bytes, or 0.
     pub(crate) fn line_end(&self, data: &[u8], at: usize, end: usize) -> usize {
         match data[at] {
             b'\n' => 1,

@@ -10,10 +10,10 @@ use crate::decode::Decoder;
 use crate::error::{cut, from_io, malformed};
 use crate::message::{MAGIC, Next, next_head, parse, read_body, read_part};
 
-/// What is behind the footer: its length, and the magic.
+/// The bytes after the footer: its length, and the magic.
 const TRAILER_BYTES: u64 = 10;
 
-/// What is before the first block: the magic, filled to eight bytes.
+/// The bytes before the first block: the magic, filled to eight bytes.
 pub(crate) const LEAD_BYTES: u64 = 8;
 
 /// Where a message lies in a file.

@@ -51,7 +51,7 @@ pub struct Layout {
     pub columns: Vec<ColumnPlan>,
     /// Those of them that were declared, and that no row had which was looked at.
     pub unseen: Vec<String>,
-    /// What could not be read as it is: names that are not unique.
+    /// Notes on what could not be read as it is: names that are not unique.
     pub notes: Vec<String>,
     /// The members of a row.
     pub(crate) members: Vec<Member>,
@@ -68,7 +68,7 @@ pub(crate) struct Settings {
     pub(crate) all: Option<Node>,
     pub(crate) rules: Arc<Rules>,
     pub(crate) path: RecordPath,
-    /// What is between keys, if nested objects are columns.
+    /// The separator between keys, if nested objects are columns.
     pub(crate) separator: Option<String>,
     pub(crate) duplicates: DuplicateKeys,
     pub(crate) max_depth: u32,

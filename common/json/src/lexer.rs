@@ -247,7 +247,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Checks the escape that is at a place, and says where it ends.
+    /// Checks the escape at a place, and returns where it ends.
     fn escape(&self, at: usize) -> Step<usize> {
         match self.data[at + 1] {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),

@@ -17,7 +17,7 @@ use crate::lexer::{Lexer, Misplaced, Step, Stop};
 use crate::node::{Member, Node};
 use crate::profile::Profile;
 
-/// What is made from the chunks.
+/// The product of the chunks: batches or profiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Product {
     Batches,

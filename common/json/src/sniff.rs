@@ -1,4 +1,4 @@
-//! What a file is: how its rows are written, the names and types of its columns.
+//! Finds out what a file is: how its rows are written, the names and types of its columns.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ pub fn layout(open: impl Fn() -> Result<Input>, options: &Options) -> Result<Lay
     }
 }
 
-/// What a text looks like that is not JSON.
+/// Says what a text looks like, if it is not JSON.
 fn looks_like(head: &[u8]) -> Option<&'static str> {
     let begins = |word: &str| {
         head.get(..word.len())
@@ -148,7 +148,7 @@ fn format(text: &[u8], whole: bool) -> Format {
         let mut data = line.to_vec();
         data.resize(line.len() + PADDING, 0);
         let mut lexer = Lexer::new(&data, line.len(), true, u32::MAX);
-        // What is not UTF-8 is refused line by line.
+        // Lines that are not UTF-8 are refused one by one.
         let value = lexer.skip().is_ok() && lexer.at == line.len();
         objects += usize::from(value && matches!(line.first(), Some(b'{')));
         values += usize::from(value);

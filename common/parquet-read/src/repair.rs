@@ -126,7 +126,7 @@ fn copy(from: &mut Bytes<'_>, to: &mut Vec<u8>, level: Level) -> Option<bool> {
     Some(dropped)
 }
 
-/// What is left to read. Nothing is answered where the bytes are not thrift.
+/// The bytes that are left to read. Methods return nothing if the bytes are not thrift.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {

@@ -58,7 +58,7 @@ fn certain(head: &[u8], guess: &'static Encoding) -> Result<&'static Encoding> {
     let mut distinct = [false; 256];
     let mut signs = true;
     for (at, byte) in head.iter().enumerate().filter(|(_, byte)| **byte >= 0x80) {
-        // What is the same sign in both is not evidence.
+        // A byte that is the same character in both encodings is not evidence.
         let one = [*byte];
         let plain = WINDOWS_1252.decode_without_bom_handling_and_without_replacement(&one);
         let same = guess.is_single_byte()
@@ -143,7 +143,7 @@ pub(crate) fn mark_length(head: &[u8], encoding: &'static Encoding) -> usize {
     }
 }
 
-/// What is in decoded text for bytes that are not text: a byte that UTF-8 never has.
+/// The placeholder in decoded text for invalid bytes: a byte that UTF-8 never has.
 const NO_TEXT: u8 = 0xFF;
 const PIECE: usize = 64 * 1024;
 

@@ -17,7 +17,7 @@ use crate::unpack::{self, Compression, MAGIC, unpack};
 /// The bytes of the text that are at hand, from which its form and types are found.
 pub const HEAD: usize = 1 << 20;
 
-/// What is declared about the bytes of a file. What is not given is detected.
+/// Options about the bytes of a file. An option that is not given is detected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Opening {
     /// The encoding, by its name in the WHATWG's list.

@@ -11,9 +11,9 @@ use crate::text::{Pointed, Text, digits, wide_digits};
 /// How numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NumberStyle {
-    /// What is before the fraction.
+    /// The separator before the fraction.
     pub point: u8,
-    /// What is between groups of three digits.
+    /// The separator between groups of three digits.
     pub thousands: Option<u8>,
 }
 
@@ -151,9 +151,9 @@ fn any_integer(tail: &[u8], len: usize) -> Option<i128> {
 pub struct Parts<'a> {
     /// Whether it begins with `-`.
     pub negative: bool,
-    /// What is before the point.
+    /// The digits before the point.
     pub whole: Text<'a>,
-    /// What is after it.
+    /// The digits after it.
     pub fraction: Text<'a>,
     /// Whether there is a point.
     pub pointed: bool,

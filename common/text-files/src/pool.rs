@@ -19,7 +19,7 @@ pub trait Chunks: Send + 'static {
     fn fill(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Self::Note>>;
 }
 
-/// What is made from each chunk, on whichever thread.
+/// The work on each chunk, on any thread.
 pub trait Work<C: Chunks>: Send + Sync + 'static {
     /// The result of a chunk.
     type Done: Send + 'static;

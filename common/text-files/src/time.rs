@@ -58,7 +58,7 @@ pub fn date(text: Text<'_>) -> Option<i32> {
             return other_date(tail, len);
         }
     };
-    // Digits become their values, and what is between them zero.
+    // Digits become their values, and the separators between them become zero.
     let word = u64::from_le_bytes(*first) ^ pattern;
     let day = u32::from(u16::from_le_bytes(last)) ^ 0x3030;
     let odd = (word.wrapping_add(0x7F76_767F_7676_7676) | word) & 0x8080_8080_8080_8080;

@@ -31,7 +31,7 @@ pub(crate) enum Scope {
     Whole,
     /// The rows of these partitions go.
     Partitions(Partitions),
-    /// What was written follows from all existing rows; it may be computed again.
+    /// The written rows were computed from all existing rows; they can be computed again.
     Derived,
 }
 

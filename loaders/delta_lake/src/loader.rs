@@ -115,6 +115,6 @@ impl DataLoader for DeltaLakeLoader {
 /// A table as it was found, and what a load would make of it.
 pub struct DeltaLakeTarget {
     found: Found,
-    /// What distinguishes it from other targets.
+    /// The identity, which distinguishes it from other targets.
     identity: Option<String>,
 }

@@ -241,7 +241,7 @@ impl History {
     }
 }
 
-/// What is under a key, if it can be read.
+/// The value of a key, if it can be read.
 fn parse<T: serde::de::DeserializeOwned>(text: Option<&String>) -> Option<T> {
     text.and_then(|text| serde_json::from_str(text).ok())
 }

@@ -162,7 +162,7 @@ impl FileTarget {
         self.is_folder && self.found.kind == Kind::Folder && mode == Mode::Append
     }
 
-    /// What distinguishes it from other targets, however it was named.
+    /// The identity of the target, however it was named.
     pub(crate) fn identity(&self) -> Option<String> {
         self.identity.clone()
     }

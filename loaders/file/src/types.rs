@@ -88,7 +88,7 @@ pub(crate) fn plain(data_type: &DataType) -> DataType {
     }
 }
 
-/// What is in a line of text for a value that is not nested.
+/// The form of a value in a line of text, if it is not nested.
 fn scalar_text(data_type: &DataType) -> &'static str {
     use DataType as T;
     match decoded(data_type) {
@@ -112,7 +112,7 @@ fn json_support(data_type: &DataType) -> TypeSupport {
     }
 }
 
-/// What is in an object for a value of a type that JSON holds.
+/// The form of a value in a JSON object, for types that JSON has.
 fn json_text(data_type: &DataType) -> &'static str {
     use DataType as T;
     match decoded(data_type) {

@@ -144,7 +144,7 @@ impl IcebergLoader {
 /// A table as it was found, and what a load would make of it.
 pub struct IcebergTarget {
     found: Found,
-    /// What distinguishes it from other targets.
+    /// The identity, which distinguishes it from other targets.
     identity: Option<String>,
     /// Which catalog knows it.
     catalog: String,

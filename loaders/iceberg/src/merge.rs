@@ -18,7 +18,7 @@ use crate::scan::Scan;
 use crate::table::TableFile;
 use crate::writer::Writer;
 
-/// What the keys of a load may take in memory by default.
+/// The memory that the keys of a load may take by default.
 const KEY_MEMORY: usize = 128 << 20;
 
 /// An upsert whose rows have all come.

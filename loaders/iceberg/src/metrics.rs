@@ -59,7 +59,7 @@ impl Metrics<'_> {
                 *columns.values.entry(id).or_default() += size(chunk.num_values());
                 let statistics = chunk.statistics();
                 columns.count_nulls(id, statistics);
-                // What is in lists and maps has no bounds of its own.
+                // Values in lists and maps have no bounds.
                 let kind = (leaf.max_rep_level() == 0 && kept == Kept::Bounds)
                     .then(|| self.primitive(id))
                     .flatten();

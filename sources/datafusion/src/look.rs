@@ -84,7 +84,7 @@ pub(crate) struct Looked {
     pub(crate) header: Option<bool>,
     /// Its dialect, in one line.
     pub(crate) found: String,
-    /// What could not be read as it is.
+    /// Notes on what could not be read as it is.
     pub(crate) notes: Vec<String>,
     /// Those of the notes that say what is left out, although it was not declared.
     pub(crate) left_out: Vec<String>,

@@ -102,12 +102,12 @@ impl CopyEncoder {
         }
     }
 
-    /// What is before the first row.
+    /// The bytes before the first row.
     pub fn header(&self) -> &'static [u8] {
         HEADER
     }
 
-    /// What is behind the last row.
+    /// The bytes after the last row.
     pub fn trailer(&self) -> &'static [u8] {
         const { &TRAILER }
     }
