@@ -204,7 +204,7 @@ pub(crate) fn describe(name: &str, common: &Common) -> Result<Exit, Failure> {
             .unwrap_or_else(|| ".".into());
         let list = |names: Vec<&str>| names.join(", ");
         return Err(Failure::usage(format!(
-            "nothing is called `{name}`{hint} Loaders: {}. Sources: {}. Formats of files: csv, json, arrow, parquet",
+            "no loader, source or format is called `{name}`{hint} Loaders: {}. Sources: {}. Formats of files: csv, json, arrow, parquet",
             list(registry.loaders().map(|loader| loader.name()).collect()),
             list(registry.sources().map(|source| source.name()).collect())
         )));

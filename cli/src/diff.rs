@@ -531,11 +531,11 @@ impl Found<'_> {
             show::count(b.rows)
         );
         text += &match (a == b, differing.is_empty()) {
-            (true, _) => "the checksums of all columns and of whole rows are equal: but for a collision of hashes of 64 bits, both \
+            (true, _) => "the checksums of all columns and of whole rows are equal: unless 64-bit hashes collide, both \
                           have the same rows, each as often, whatever their order\n"
                 .to_owned(),
             (false, true) => {
-                "the checksums of the columns are equal, and those of whole rows differ: the same values are combined otherwise\n"
+                "the checksums of the columns are equal, and those of whole rows differ: the same values are in different rows\n"
                     .to_owned()
             }
             (false, false) => format!("the checksums of these columns differ: {}\n", differing.join(", ")),

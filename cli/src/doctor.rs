@@ -213,7 +213,7 @@ fn files() -> Vec<Check> {
         }
     }
     if let Err(error) = Connections::discover() {
-        let mend = "mend what it names; `arrowload schema config` says what a file may have, and `arrowload init` writes an example";
+        let mend = "fix the key that it names; `arrowload schema config` says what a file may have, and `arrowload init` writes an example";
         let wrong = check(
             CONFIGURATION,
             "what is configured",

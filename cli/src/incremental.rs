@@ -361,8 +361,8 @@ impl<'a> Next<'a> {
             return Ok(());
         };
         Err(Failure::usage(format!(
-            "the mark {mark} of `{cursor}` in {} `{}` is that of another query, source or parameter: what is before it here would never be \
-             loaded. For a mark of its own: --incremental-name NAME (in a job: incremental.name), under which any query goes on. To go on \
+            "the mark {mark} of `{cursor}` in {} `{}` belongs to another query, source or parameters: rows before it would never be \
+             loaded from this one. For a mark of its own: --incremental-name NAME (in a job: incremental.name), under which any query goes on. To go on \
              from this mark, as with a query that has one column more: arrowload state set --mark '{mark}' with the flags of this load",
             self.loader,
             self.target,
@@ -381,7 +381,7 @@ impl<'a> Next<'a> {
             match is_finite(&value) {
                 true => Ok(value),
                 false => Err(Failure::usage(format!(
-                    "the mark {text} is no number that rows can come after; say where the next load begins: arrowload state set --mark VALUE"
+                    "the mark {text} is not a finite number; say where the next load begins: arrowload state set --mark VALUE"
                 ))),
             }
         };
@@ -483,7 +483,7 @@ impl<'a> Next<'a> {
             _ => "null".to_owned(),
         };
         let message = format!(
-            "the cursor `{}` is {found} in some rows, which no mark would ever be true of; leave them out: --where, or in the query. Nothing was \
+            "the cursor `{}` is {found} in some rows, and such values have no order; exclude these rows with --where or in the query. Nothing was \
              loaded, and the mark stays",
             self.wanted.cursor
         );
@@ -533,7 +533,7 @@ impl<'a> Next<'a> {
             let cursor = self.cursor().await?;
             if !is_finite(&value(mark, &cursor.kind)?) {
                 return Err(Failure::usage(format!(
-                    "--mark {mark} is no number that rows can come after"
+                    "--mark {mark} is not a finite number"
                 )));
             }
         }
@@ -648,7 +648,7 @@ impl<'a> Next<'a> {
         match is_there {
             true => Ok(()),
             false => Err(Failure::usage(format!(
-                "the query leaves out rows of its window, which no later load would have: let it take all below $cursor_end ({column} {below} ${TO})"
+                "the query leaves out rows at the end of its window, which no later load would read: include all rows below $cursor_end ({column} {below} ${TO})"
             ))),
         }
     }

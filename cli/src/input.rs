@@ -100,7 +100,7 @@ impl Question {
         let beside = beside.map(|(place, names)| Beside { place, names });
         let sql = query_of(from, given, whole, &embedded, beside.as_ref())?.ok_or_else(|| {
             Failure::usage(match &from.from {
-                Some(_) => "--from says where to read, and nothing says what: add --table TABLE or --sql QUERY",
+                Some(_) => "--from names a source, and nothing says what to read of it: add --table TABLE or --sql QUERY",
                 None => "there is nothing to read: give a query (--sql, --sql-file), a --table, or a file (--from FILE)",
             })
         })?;

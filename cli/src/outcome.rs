@@ -81,7 +81,7 @@ pub(crate) fn several(outcomes: &[DestinationOutcome], common: &Common) -> Resul
 /// Why the rows of one destination may differ from those of another.
 pub(crate) fn asked_again(outcome: &DestinationOutcome) -> &'static str {
     if outcome.asked_again {
-        "  the query was run again for this destination, and may have answered otherwise than for those that had their rows before\n"
+        "  the query was run again for this destination, and its answer may differ from the rows in the other destinations\n"
     } else {
         ""
     }
@@ -104,7 +104,7 @@ fn how_to_go_on(outcomes: &[DestinationOutcome], failed: usize) -> String {
     if arrived.all(is_known) {
         format!(
             "{summary}; repeat the load with --load-id {load_id}: what has arrived is not written again, and the query is run again for \
-             the others, which may answer otherwise"
+             the others, and its answer may differ"
         )
     } else {
         format!("{summary}; load into those alone, as what has arrived would be written again")

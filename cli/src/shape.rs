@@ -94,7 +94,7 @@ impl Shape {
         match cut.into_iter().find(|(_, is_given)| *is_given) {
             None => Ok(()),
             Some((key, _)) => Err(Failure::usage(format!(
-                "{key} and incremental do not go together: the mark would pass the rows that {key} leaves out, and no later load would \
+                "{key} and incremental cannot be combined: the mark would move past the rows that {key} leaves out, and no later load would \
                  have them"
             ))),
         }

@@ -221,7 +221,7 @@ pub(crate) fn set_aside(report: &LoadReport) -> String {
 pub(crate) fn unparsed_rows(rows: u64, file: &Path, to: &str) -> String {
     let (rows, file) = (count(rows), file.display());
     format!(
-        "{rows} rows could not be parsed, and were set aside in {file} with the reasons; with what makes them readable (--read-option \
+        "{rows} rows could not be parsed, and were set aside in {file} with the reasons; with options that make them readable (--read-option \
          ragged=pad, --types …), load them again: arrowload replay {file}{to}"
     )
 }

@@ -89,7 +89,7 @@ impl Plans {
             more => format!(" and {more} more"),
         };
         Err(Failure::usage(format!(
-            "{} of {} targets are there already: {}{more}; say what becomes of them: --mode overwrite replaces their rows, append and \
+            "{} of {} targets exist already: {}{more}; choose a mode: --mode overwrite replaces their rows, append and \
              upsert keep them; or --resume, if a run of this sync was broken off",
             there.len(),
             self.0.len(),

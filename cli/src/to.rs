@@ -178,7 +178,7 @@ fn check_modes(destinations: &[To]) -> Result<(), clap::Error> {
     if with_mode == 0 || with_mode == destinations.len() {
         return Ok(());
     }
-    let message = "--mode holds for the --to that it stands behind, and not every --to has one: give one behind each --to, or one \
+    let message = "--mode applies to the --to before it, and not every --to has one: give one after each --to, or one \
                    before the first --to, which holds for all";
     Err(clap::Error::raw(ErrorKind::ArgumentConflict, message))
 }

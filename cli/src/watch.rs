@@ -36,7 +36,7 @@ struct Followed {
 }
 
 /// The loads of one call.
-#[must_use = "what is not said to have ended is told of as interrupted"]
+#[must_use = "loads that have not reported their end are listed as interrupted"]
 pub(crate) struct Following {
     watch: Watch,
     numbers: Vec<usize>,

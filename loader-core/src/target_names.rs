@@ -112,7 +112,7 @@ impl Piece<'_> {
     fn without_dot(&self) -> Result<String> {
         match self {
             Self::Name(name) if name.contains('.') => Err(invalid(format!(
-                "`{name}` holds a dot, which parts the names of a target there; leave the table out"
+                "`{name}` contains a dot, which separates the names of a target there; exclude the table"
             ))),
             piece => Ok(piece.text().to_owned()),
         }

@@ -177,7 +177,7 @@ fn the_exit_code_says_what_was_found() {
         ),
         (
             1,
-            "combined otherwise",
+            "in different rows",
             &[
                 "datafusion",
                 "datafusion",

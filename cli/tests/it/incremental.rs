@@ -176,7 +176,10 @@ fn the_query_may_use_both_ends_of_the_window_and_must_fill_it() {
     for (sql, more) in [(early, &[][..]), (window, &["--cursor-unique"])] {
         let ended = place.run(&with(sql, more));
         assert!(
-            ended.code == 2 && ended.err.contains("leaves out rows of its window"),
+            ended.code == 2
+                && ended
+                    .err
+                    .contains("leaves out rows at the end of its window"),
             "{ended:?}"
         );
     }

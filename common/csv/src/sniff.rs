@@ -377,14 +377,14 @@ impl Sniffer<'_> {
         if self.options.skip_footer.is_none() && self.dialect.footer > 0 {
             let count = self.dialect.footer;
             self.left_out.push(format!(
-                "the last {count} lines are not like the table, and left out; `skip_footer = 0` takes them for rows"
+                "the last {count} lines differ from the table, and are left out; `skip_footer = 0` reads them as rows"
             ));
         }
         if self.options.comment.is_none()
             && let Some(comment) = &self.dialect.comment
         {
             self.left_out.push(format!(
-                "lines that begin with `{comment}` are not like the table, and left out; `comment = \"\"` takes them for rows"
+                "lines that begin with `{comment}` differ from the table, and are left out; `comment = \"\"` reads them as rows"
             ));
         }
         self.notes.extend(self.left_out.iter().cloned());

@@ -75,7 +75,7 @@ impl fmt::Display for Fault {
                 "the key `{}` stands twice in an object on the way to the rows (`records`); `duplicate_keys` is about rows",
                 key.escape_debug()
             ),
-            Self::NoObject => f.write_str("the row is no object, though others are"),
+            Self::NoObject => f.write_str("the row is not an object, and others are"),
             Self::Trailing => f.write_str("something follows the value"),
             Self::Misfit(text) => f.write_str(text),
         }

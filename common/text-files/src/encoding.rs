@@ -75,7 +75,7 @@ fn certain(head: &[u8], guess: &'static Encoding) -> Result<&'static Encoding> {
     }
     if count < DISTINCT {
         let message = format!(
-            "the text is no UTF-8, and has too few characters beyond ASCII to tell whether it is {} or windows-1252; declare its `encoding`",
+            "the text is not UTF-8, and has too few characters beyond ASCII to tell whether it is {} or windows-1252; declare its `encoding`",
             guess.name()
         );
         return Err(Error::new(ErrorKind::InvalidData, message).with("key", "encoding"));

@@ -188,7 +188,7 @@ pub fn parse_type(name: &str) -> Result<DataType> {
 
 fn unknown(name: &str) -> arrowload_core::Error {
     let message = format!(
-        "`{name}` is no type of a column; those are text, boolean, int8 to int64, uint8 to uint64, float32, float64, \
+        "`{name}` is not a type of a column; types are text, boolean, int8 to int64, uint8 to uint64, float32, float64, \
          decimal(p,s) with p up to 76, date, time, timestamp, timestamptz, timestamp_s, timestamp_ms, timestamp_ns, binary"
     );
     invalid("types", message)

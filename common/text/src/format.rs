@@ -178,7 +178,7 @@ impl Format<'_> {
             T::Union(members, _) => {
                 if let Some(twin) = twin(members.iter().map(|(_, member)| member)) {
                     return Err(format!(
-                        "a union has two members `{twin}`, which could not be told apart"
+                        "a union has two members `{twin}`, which nothing would tell apart"
                     ));
                 }
                 members

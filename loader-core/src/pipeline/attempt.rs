@@ -329,7 +329,7 @@ fn prove_first(sink: &Sink<'_>, guarantees: &Guarantees, reading: &Reading) -> R
         return Ok(());
     }
     sink.needs_proof.store(true, Relaxed);
-    let message = "the types of the input are those of a sample, and rows that were loaded under them could not be taken back";
+    let message = "the types of the input were found in a sample, and rows that are written with a wrong type could not be removed";
     Err(Error::new(ErrorKind::SchemaMismatch, message).with_retry(Retry::Reopen))
 }
 

@@ -35,7 +35,7 @@ pub(crate) async fn tidy(
         Ok(Some(outcome)) => drop(said.insert(what.to_owned(), outcome)),
         Ok(None) => {}
         Err(error) => {
-            tracing::warn!(%error, what, "the load is committed, and what was to follow it failed");
+            tracing::warn!(%error, what, "the load is committed, and the work after the commit failed");
             said.insert(what.to_owned(), format!("failed: {error}"));
         }
     };

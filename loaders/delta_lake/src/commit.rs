@@ -244,18 +244,18 @@ impl Commit<'_> {
                 "another writer made the table meanwhile; overwrite it again if its rows shall go",
             )),
             Scope::Whole => Err(conflict(&format!(
-                "another writer {what} rows meanwhile; overwrite again if they shall go"
+                "another writer {what} rows meanwhile; overwrite again to replace them"
             ))),
             Scope::Partitions(ours)
                 if partition.map_or(Ok(true), |partition| ours.contains(partition))? =>
             {
                 Err(conflict(&format!(
-                    "another writer {what} rows of the same partitions meanwhile; overwrite again if they shall go"
+                    "another writer {what} rows of the same partitions meanwhile; overwrite again to replace them"
                 )))
             }
             Scope::Partitions(_) => Ok(()),
             Scope::Derived => Err(conflict(&format!(
-                "another writer {what} rows meanwhile, which the load has not met"
+                "another writer {what} rows meanwhile, which this load has not read"
             ))
             .transient()),
         }

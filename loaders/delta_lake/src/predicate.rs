@@ -81,7 +81,7 @@ impl Expression {
         let expression = Self::new(&self.sql, &narrow.schema).map_err(|error| {
             Error::new(
                 ErrorKind::Unexpected,
-                format!("`{}` is not understood twice", self.sql),
+                format!("`{}` cannot be parsed a second time", self.sql),
             )
             .with_source(error)
         })?;

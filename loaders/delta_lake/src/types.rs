@@ -56,10 +56,7 @@ pub(crate) fn stored(data_type: &DataType, nanoseconds: Nanoseconds) -> Result<D
         T::Duration(_) => return Err("Delta has no duration; cast it to an integer".into()),
         T::Interval(_) => return Err("Delta has no interval; cast it to text".into()),
         T::Null => {
-            return Err(
-                "a column of nulls alone has no type; cast it to the type that it shall have"
-                    .into(),
-            );
+            return Err("a column of nulls alone has no type; cast it to one".into());
         }
         T::Union(..) => return Err("Delta has no unions".into()),
         T::List(field)

@@ -59,7 +59,7 @@ pub(crate) async fn place_new(
     match found {
         LoadState::Committed { receipt, .. } => Ok(Some(receipt)),
         LoadState::NotCommitted if matches!(error, object_store::Error::NotFound { .. }) => {
-            let message = format!("what was staged for `{target}` has vanished");
+            let message = format!("the staged file for `{target}` is gone");
             Err(Error::new(ErrorKind::Conflict, message)
                 .with_source(error)
                 .transient())

@@ -344,7 +344,7 @@ fn mapping(
         (None, Kind::Folder) if found.format.is_none() => None,
         _ => {
             let message = format!(
-                "nothing tells the columns of what is at `{}` as {}; overwrite it with schema_evolution = true, or name another target",
+                "the columns of the existing target `{}` cannot be read as {}; overwrite it with schema_evolution = true, or name another target",
                 request.target,
                 format.name()
             );

@@ -285,7 +285,7 @@ impl Commit<'_> {
 
     /// Refuses the commit if changes of other writers conflict with it. The changes may not be known.
     async fn check(&self, now: &Table, since: Option<Vec<SnapshotRef>>) -> Result<()> {
-        let again = "overwrite again if they shall go";
+        let again = "overwrite again to replace them";
         if matches!(self.scope, Scope::Append) {
             return Ok(());
         }
@@ -305,7 +305,7 @@ impl Commit<'_> {
                 }
                 Scope::Derived => {
                     let message =
-                        "another writer changed rows meanwhile, which the load has not met";
+                        "another writer changed rows meanwhile, which this load has not read";
                     return Err(conflict(message).transient());
                 }
                 Scope::Partitions(_) if is_rewrite => {}

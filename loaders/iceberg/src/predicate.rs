@@ -64,7 +64,7 @@ impl Expression {
         };
         let narrow = Arc::new(schema.project(&columns)?);
         let expression = Self::new(&self.sql, &narrow).map_err(|error| {
-            let message = format!("`{}` is not understood twice", self.sql);
+            let message = format!("`{}` cannot be parsed a second time", self.sql);
             Error::new(ErrorKind::Unexpected, message).with_source(error)
         })?;
         Ok((columns, expression))

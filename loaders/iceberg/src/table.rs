@@ -94,7 +94,7 @@ impl Table {
             && !format.eq_ignore_ascii_case("parquet")
         {
             return unsupported(format!(
-                "the table's files shall be {format} (write.format.default), and this loader writes Parquet"
+                "the table is configured for {format} files (write.format.default), and this loader writes Parquet"
             ));
         }
         if self.property("encryption.key-id").is_some() {

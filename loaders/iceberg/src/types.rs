@@ -99,10 +99,7 @@ pub(crate) fn stored(data_type: &DataType, form: Form) -> Result<DataType, Strin
         T::Duration(_) => return Err("Iceberg has no duration; cast it to an integer".into()),
         T::Interval(_) => return Err("Iceberg has no interval; cast it to text".into()),
         T::Null => {
-            return Err(
-                "a column of nulls alone has no type; cast it to the type that it shall have"
-                    .into(),
-            );
+            return Err("a column of nulls alone has no type; cast it to one".into());
         }
         T::Union(..) => return Err("Iceberg has no unions".into()),
         T::List(field)

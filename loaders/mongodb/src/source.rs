@@ -137,7 +137,9 @@ fn documents(reply: &RawBatch) -> Result<Vec<&[u8]>> {
     let mut found = Vec::new();
     while let Some(item) = element::next(&mut rest).map_err(broken)? {
         if item.code != 0x03 {
-            return Err(broken(Fault::broken("it holds what is no document")));
+            return Err(broken(Fault::broken(
+                "it contains something that is not a document",
+            )));
         }
         found.push(item.value);
     }

@@ -146,7 +146,7 @@ fn pairs_of_string(text: &str) -> Result<Vec<(String, String)>> {
         let key = key.trim_end();
         let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
         if key.is_empty() || !key.chars().all(is_name) {
-            return Err(malformed("what stands before a = is no key"));
+            return Err(malformed("a key before = is invalid"));
         }
         let behind = behind.trim_start();
         let (value, behind) = value_of_string(behind).map_err(malformed)?;

@@ -361,7 +361,7 @@ impl Connections {
             Some(Seen::Like("PostgreSQL") | Seen::Silent) => Error::new(
                 ErrorKind::Timeout,
                 format!(
-                    "{place} takes connections, and does not answer as PostgreSQL within {seconds} seconds; check host and port, or \
+                    "{place} accepts connections, and does not answer as PostgreSQL within {seconds} seconds; check host and port, or \
                      raise connect_timeout"
                 ),
             ),

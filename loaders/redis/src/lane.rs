@@ -347,7 +347,7 @@ impl Way {
             let Some(pipeline) = self.queue.get_mut(index) else {
                 return Err(Error::new(
                     ErrorKind::Connection,
-                    format!("Redis at {} answered what it was not asked", self.place),
+                    format!("Redis at {} sent a reply to no command", self.place),
                 ));
             };
             let Some((reply, length)) = skim(rest)? else {

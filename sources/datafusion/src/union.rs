@@ -234,7 +234,7 @@ fn field(
 /// The error of a column whose values are JSON text in one file, where strings have quotes, and plain text in another.
 fn two_texts(name: &str, one: &Looked, other: &Looked) -> Error {
     let message = format!(
-        "the values of `{name}` are of several kinds in one of `{}` and `{}`, and of one kind in the other, where they would be written otherwise; declare it in `types`: json or text",
+        "the values of `{name}` are JSON text in one of `{}` and `{}`, and plain text in the other; declare it in `types`: json or text",
         one.file.shown(),
         other.file.shown()
     );

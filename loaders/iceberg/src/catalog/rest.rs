@@ -147,14 +147,14 @@ impl RestCatalog {
         if answer.status() == StatusCode::NOT_FOUND {
             let namespace = table.namespace().join(".");
             let message =
-                format!("the catalog has no namespace `{namespace}`; make it there first");
+                format!("the catalog has no namespace `{namespace}`; create it there first");
             return Err(Error::new(ErrorKind::TargetNotFound, message));
         }
         let staged: Value = read(answer).await?;
         match staged["metadata"]["location"].as_str() {
             Some(location) => Ok(location.trim_end_matches('/').to_owned()),
             None => {
-                let message = "the catalog says no location for a new table; set `location`";
+                let message = "the catalog gave no location for the new table; set `location`";
                 Err(Error::new(ErrorKind::InvalidData, message))
             }
         }

@@ -230,7 +230,7 @@ impl Select {
                 From::Stream { key, first, last }
             }
             Some(Token::Word(target) | Token::Name(target)) => From::Target(target),
-            _ => return Err(refused("what to read from is missing")),
+            _ => return Err(refused("FROM is missing")),
         };
         let limit = if parser.word("LIMIT") {
             Some(parser.number()?)
