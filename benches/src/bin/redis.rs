@@ -1,5 +1,6 @@
 //! Loading seven columns of `lineitem` into Redis hashes, against `redis-cli --pipe` of the same commands, encoded
-//! beforehand (the limit): the same rows, the same server, alternating runs, medians.
+//! beforehand (the limit): the same rows, the same server, alternating runs, medians. With a time of expiry, the peer sends
+//! `HSET` and `EXPIRE` for each row, without transactions: a row may be there that never expires, if its connection breaks.
 //!
 //! `cargo xtask bench redis`
 
@@ -7,7 +8,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -32,12 +33,51 @@ struct Args {
     /// Alternating runs
     #[arg(long, default_value_t = 5)]
     runs: usize,
-    /// Only these, with commas between them: pipe, ours, ours-ttl
+    /// Only these, with commas between them: pipe, ours, pipe-ttl, ours-ttl
     #[arg(long)]
     only: Option<String>,
 }
 
-const NAMES: [&str; 3] = ["pipe", "ours", "ours-ttl"];
+/// Seconds after which keys expire, where they do.
+const TTL: u64 = 86_400;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    name: &'static str,
+    /// The one that is the limit.
+    peer: &'static str,
+    ttl: Option<u64>,
+}
+
+const CASES: [Case; 4] = [
+    Case {
+        name: "pipe",
+        peer: "pipe",
+        ttl: None,
+    },
+    Case {
+        name: "ours",
+        peer: "pipe",
+        ttl: None,
+    },
+    Case {
+        name: "pipe-ttl",
+        peer: "pipe-ttl",
+        ttl: Some(TTL),
+    },
+    Case {
+        name: "ours-ttl",
+        peer: "pipe-ttl",
+        ttl: Some(TTL),
+    },
+];
+
+impl Case {
+    fn is_peer(&self) -> bool {
+        self.name == self.peer
+    }
+}
 
 /// One run: seconds of wall clock, of the client's CPU and of the server's, and megabytes above what was held before.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +90,7 @@ struct Run {
 
 struct Bench {
     server: ThrowawayRedis,
-    commands: PathBuf,
+    folder: PathBuf,
     batches: Vec<RecordBatch>,
     loader: Loader,
 }
@@ -59,18 +99,21 @@ struct Bench {
 async fn main() -> Result<()> {
     let args = Args::parse();
     let bench = Bench::start(args.rows).await?;
-    let chosen = |name: &&&str| {
+    let chosen = |case: &&Case| {
         args.only
             .as_ref()
-            .is_none_or(|only| only.split(',').any(|one| one == **name))
+            .is_none_or(|only| only.split(',').any(|one| one == case.name))
     };
-    let names: Vec<&str> = NAMES.iter().filter(chosen).copied().collect();
-    let mut runs: Vec<Vec<Run>> = vec![Vec::new(); names.len()];
+    let cases: Vec<Case> = CASES.iter().filter(chosen).copied().collect();
+    for case in cases.iter().filter(|case| case.is_peer()) {
+        encode(&bench.commands(case), &bench.batches, case.ttl)?;
+    }
+    let mut runs: Vec<Vec<Run>> = vec![Vec::new(); cases.len()];
     let mut digests: Vec<String> = Vec::new();
     // The first round warms caches.
     for round in 0..=args.runs {
-        for (name, runs) in names.iter().zip(&mut runs) {
-            let (run, digest) = bench.run(name, args.rows).await?;
+        for (case, runs) in cases.iter().zip(&mut runs) {
+            let (run, digest) = bench.run(case, args.rows).await?;
             // Times of expiry are no part of what is compared.
             digests.push(digest);
             if round > 0 {
@@ -82,11 +125,11 @@ async fn main() -> Result<()> {
         digests.windows(2).all(|pair| pair[0] == pair[1]),
         "the server does not hold the same in each run: {digests:?}"
     );
-    let results = json!({ "load": report(args.rows, &names, &runs), "server": bench.version()? });
+    let results = json!({ "load": report(args.rows, &cases, &runs), "server": bench.version()? });
     save("redis", &results)
 }
 
-fn report(rows: usize, names: &[&str], runs: &[Vec<Run>]) -> Value {
+fn report(rows: usize, cases: &[Case], runs: &[Vec<Run>]) -> Value {
     println!(
         "\n{rows} rows of 7 columns into hashes, medians of {} alternating runs",
         runs.first().map_or(0, Vec::len)
@@ -96,11 +139,13 @@ fn report(rows: usize, names: &[&str], runs: &[Vec<Run>]) -> Value {
         "", "seconds", "rows/s", "of pipe", "client s", "server s", "MB"
     );
     let middle = |runs: &[Run], what: fn(&Run) -> f64| median(runs.iter().map(what));
-    let limit = runs
-        .first()
-        .map_or(f64::NAN, |runs| middle(runs, |run| run.seconds));
+    let limit = |peer: &str| {
+        let place = cases.iter().position(|case| case.name == peer);
+        place.map_or(f64::NAN, |place| middle(&runs[place], |run| run.seconds))
+    };
     let mut results = Map::new();
-    for (name, runs) in names.iter().zip(runs) {
+    for (case, runs) in cases.iter().zip(runs) {
+        let name = case.name;
         let (seconds, megabytes) = (
             middle(runs, |run| run.seconds),
             middle(runs, |run| run.megabytes),
@@ -109,14 +154,14 @@ fn report(rows: usize, names: &[&str], runs: &[Vec<Run>]) -> Value {
             middle(runs, |run| run.client),
             middle(runs, |run| run.server),
         );
-        let (speed, ratio) = (rows as f64 / seconds, limit / seconds);
+        let (speed, ratio) = (rows as f64 / seconds, limit(case.peer) / seconds);
         println!(
             "{name:10} {seconds:8.3} {speed:10.0} {ratio:8.3} {client:9.2} {server:9.2} {megabytes:8.0}"
         );
         let all: Vec<f64> = runs.iter().map(|run| run.seconds).collect();
         let numbers = json!({ "seconds": seconds, "rows_per_second": speed, "of_pipe": ratio, "client_cpu_seconds": client,
             "server_cpu_seconds": server, "peak_megabytes": megabytes, "runs": all });
-        results.insert((*name).into(), numbers);
+        results.insert(name.into(), numbers);
     }
     Value::Object(results)
 }
@@ -129,8 +174,6 @@ impl Bench {
             ThrowawayRedis::start(&["enable-debug-command yes"]).map_err(anyhow::Error::msg)?;
         let folder = std::env::temp_dir().join("arrowload-bench-redis");
         std::fs::create_dir_all(&folder)?;
-        let commands = folder.join("commands.resp");
-        encode(&commands, &batches)?;
         let registry = Registry::linked()?;
         let descriptor = registry.loader("redis")?;
         let settings =
@@ -138,10 +181,15 @@ impl Bench {
         let loader = Loader::connect(descriptor, &settings, 0).await?;
         Ok(Self {
             server,
-            commands,
+            folder,
             batches,
             loader,
         })
+    }
+
+    /// The file of a peer's commands.
+    fn commands(&self, case: &Case) -> PathBuf {
+        self.folder.join(format!("{}.resp", case.peer))
     }
 
     fn cli(&self, words: &[&str]) -> Result<String> {
@@ -170,13 +218,13 @@ impl Bench {
     }
 
     /// One run into an empty server, and the digest of what it then holds.
-    async fn run(&self, name: &str, rows: usize) -> Result<(Run, String)> {
+    async fn run(&self, case: &Case, rows: usize) -> Result<(Run, String)> {
+        let name = case.name;
         self.cli(&["FLUSHALL", "SYNC"])?;
         let before = self.server_cpu()?;
-        let mut run = match name {
-            "pipe" => self.pipe()?,
-            "ours-ttl" => self.ours(Some(86_400)).await?,
-            _ => self.ours(None).await?,
+        let mut run = match case.is_peer() {
+            true => self.pipe(case)?,
+            false => self.ours(case.ttl).await?,
         };
         run.server = self.server_cpu()? - before;
         let own = self.cli(&["--raw", "KEYS", "arrowload:*"])?;
@@ -185,7 +233,10 @@ impl Bench {
         }
         let keys: usize = self.cli(&["DBSIZE"])?.parse()?;
         ensure!(keys == rows, "{name} made {keys} keys of {rows} rows");
-        if name == "ours-ttl" {
+        if case.ttl.is_some() {
+            let held = self.cli(&["INFO", "keyspace"])?;
+            let all = format!("keys={rows},expires={rows},");
+            ensure!(held.contains(&all), "{name}: not every key expires: {held}");
             self.cli(&[
                 "EVAL",
                 "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('PERSIST', key) end",
@@ -195,11 +246,11 @@ impl Bench {
         Ok((run, self.cli(&["DEBUG", "DIGEST"])?))
     }
 
-    fn pipe(&self) -> Result<Run> {
+    fn pipe(&self, case: &Case) -> Result<Run> {
         let ((_, cpu), started) = (cpu_seconds()?, Instant::now());
         let mut pipe = Command::new("redis-cli");
         pipe.args(["-u", self.server.url(), "--pipe"])
-            .stdin(File::open(&self.commands)?)
+            .stdin(File::open(self.commands(case))?)
             .stdout(Stdio::null());
         ensure!(
             pipe.status()
@@ -245,7 +296,7 @@ impl Bench {
 }
 
 /// The commands of all rows, in a way of the benchmark's own.
-fn encode(path: &std::path::Path, batches: &[RecordBatch]) -> Result<()> {
+fn encode(path: &Path, batches: &[RecordBatch], ttl: Option<u64>) -> Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     for batch in batches {
         let options = FormatOptions::default();
@@ -255,22 +306,25 @@ fn encode(path: &std::path::Path, batches: &[RecordBatch]) -> Result<()> {
             .map(|column| ArrayFormatter::try_new(column, &options))
             .collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
-            let mut words = vec![
-                "HSET".to_owned(),
-                format!(
-                    "lineitem:{}:{}",
-                    columns[0].value(row),
-                    columns[2].value(row)
-                ),
-            ];
+            let (order, line) = (columns[0].value(row), columns[2].value(row));
+            let key = format!("lineitem:{order}:{line}");
+            let mut words = vec!["HSET".to_owned(), key.clone()];
             for (field, column) in batch.schema_ref().fields().iter().zip(&columns) {
                 words.extend([field.name().clone(), column.value(row).to_string()]);
             }
-            write!(file, "*{}\r\n", words.len())?;
-            for word in words {
-                write!(file, "${}\r\n{word}\r\n", word.len())?;
+            command(&mut file, &words)?;
+            if let Some(ttl) = ttl {
+                command(&mut file, &["EXPIRE".to_owned(), key, ttl.to_string()])?;
             }
         }
     }
     Ok(file.flush()?)
+}
+
+fn command(file: &mut impl Write, words: &[String]) -> Result<()> {
+    write!(file, "*{}\r\n", words.len())?;
+    for word in words {
+        write!(file, "${}\r\n{word}\r\n", word.len())?;
+    }
+    Ok(())
 }

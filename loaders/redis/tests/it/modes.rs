@@ -242,14 +242,15 @@ async fn a_row_that_the_server_refuses_is_named_or_set_aside() {
         (ErrorKind::InvalidData, Some(500), Some("WRONGTYPE"))
     );
     for options in [
-        json!({ "key_pattern": "{table}:{id}" }),
+        json!({ "key_pattern": "{table}:{id}", "pipeline_bytes": 2048 }),
+        json!({ "key_pattern": "{table}:{id}", "pipeline_bytes": 2048, "ttl": 60 }),
+        // Many transactions in one pipeline.
         json!({ "key_pattern": "{table}:{id}", "ttl": 60 }),
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         let mut spec = spec("t", Mode::Append, options);
         (spec.load.on_error, spec.load.dead_letters) = (OnError::Skip, folder.path().to_owned());
         spec.load.batch_size = Some(64);
-        spec.options.set("pipeline_bytes", 2048, "the test");
         let report = load(&database.loader().await, &spec, &once(&batch))
             .await
             .expect("loaded");
