@@ -42,6 +42,8 @@ pub(crate) struct Look {
     /// The user may create tables in the schema; `None` if there is no such schema.
     pub(crate) may_create: Option<bool>,
     pub(crate) table: Option<Table>,
+    /// Whether the schema has tables that loads have made for themselves, and that this user may drop.
+    pub(crate) has_parts: bool,
     pub(crate) ledger: LedgerLook,
 }
 
@@ -157,6 +159,8 @@ SELECT pg_catalog.json_build_object( \
   'user', current_user, 'database', pg_catalog.current_database(), \
   'may_stage', pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), \
   'schema', (SELECT schema FROM place), \
+  'has_parts', EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN home ON home.oid = c.relnamespace WHERE c.relkind = 'r' \
+        AND c.relname ~ '^arrowload_part_[0-9a-f]{16}$' AND pg_catalog.pg_has_role(c.relowner, 'USAGE')), \
   'may_create', (SELECT pg_catalog.has_schema_privilege(oid, 'CREATE') FROM home), \
   'ledger_may_create', (SELECT pg_catalog.has_schema_privilege(oid, 'CREATE') FROM ledger_home), \
   'ledger', (SELECT pg_catalog.json_build_object('privileges', $privileges, \
@@ -215,6 +219,7 @@ struct Answer {
     database: String,
     may_stage: bool,
     schema: Option<String>,
+    has_parts: bool,
     may_create: Option<bool>,
     ledger_may_create: Option<bool>,
     ledger: Option<LedgerTable>,
@@ -313,6 +318,7 @@ pub(crate) async fn look(
         place,
         may_create: answer.may_create,
         table,
+        has_parts: answer.has_parts,
         ledger: LedgerLook {
             may_create: answer.ledger_may_create,
             table: answer.ledger,

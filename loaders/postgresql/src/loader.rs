@@ -14,7 +14,7 @@ use crate::config_url;
 use crate::connect::{BEGIN, Connections, Lease};
 use crate::ident::check;
 use crate::ledger::{Ledger, Load, State};
-use crate::parallel::Spread;
+use crate::parallel::{self, Spread};
 use crate::session::{Opened, PostgresqlSession, transaction_id};
 use crate::target::{PostgresqlTarget, Schemas, describe};
 use crate::{PostgresqlOptions, apply};
@@ -177,6 +177,9 @@ impl DataLoader for PostgresqlLoader {
             .connections
             .lease_for_load(target.connections(), request.destinations)
             .await?;
+        if target.look.has_parts {
+            parallel::drop_abandoned(&lease, &target.look.place.schema).await;
+        }
         target
             .ledger
             .make_current(&lease, target.ledger_state)

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use crate::PostgresqlOptions;
-use crate::catalog::Place;
+use crate::catalog::{Look, Place};
 use crate::connect::{Connections, Lease};
 use crate::encode::CopyEncoder;
 use crate::error::from_pg;
@@ -53,7 +53,27 @@ pub(crate) struct Shared {
 }
 
 /// How many connections copy, and why they are fewer than were asked for.
-pub(crate) fn connections(request: &Request, layout: &Layout, pool: usize) -> Spread {
+pub(crate) async fn spread(
+    client: &Client,
+    request: &Request,
+    look: &Look,
+    layout: &Layout,
+    pool: usize,
+) -> Result<Spread> {
+    let spread = connections(request, layout, pool);
+    if spread.count == 1
+        || !publishes_new_tables(client, &layout.place.schema, look.version).await?
+    {
+        return Ok(spread);
+    }
+    Ok(Spread {
+        count: 1,
+        why: Some("a publication would send the table that several fill to its subscribers"),
+        if_large: false,
+    })
+}
+
+fn connections(request: &Request, layout: &Layout, pool: usize) -> Spread {
     let (load, options) = (&request.load, &request.options);
     // One more connection than those that copy: the leader.
     let share = pool / request.destinations.max(1);
@@ -131,7 +151,6 @@ impl Shared {
         encoder: &CopyEncoder,
     ) -> Result<Self> {
         if let Some(first) = leases.first() {
-            drop_abandoned(first, &layout.place.schema).await?;
             let statements = layout.creation(request, &place).join("; ");
             first.run_alone(&statements).await?;
         }
@@ -159,26 +178,17 @@ impl Shared {
         // Whatever fails from here on, the load's transaction goes on as it was.
         leader.run("SAVEPOINT arrowload_share").await?;
         let start = async {
-            if replicates_all(&leases[0]).await? {
-                return Ok(None);
-            }
             hold(leader, &place).await?;
             // A trigger of the database's may forbid it. Until the transaction ends, nobody else can take the name.
             let drop = format!("DROP TABLE {}", layout.place.sql());
             leader.run(&drop).await?;
             let leases = std::mem::take(&mut leases);
-            Self::fill(leases, place.clone(), layout, request, encoder)
-                .await
-                .map(Some)
+            Self::fill(leases, place.clone(), layout, request, encoder).await
         };
         let why = match tokio::time::timeout(PATIENCE, start).await {
-            Ok(Ok(Some(shared))) => {
+            Ok(Ok(shared)) => {
                 leader.run("RELEASE SAVEPOINT arrowload_share").await?;
                 return Ok(Some(shared));
-            }
-            Ok(Ok(None)) => {
-                leases.into_iter().for_each(Lease::give_back);
-                "a subscriber would be sent their table".to_owned()
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "they did not begin in time".to_owned(),
@@ -265,11 +275,18 @@ impl Shared {
 /// Rolls the transaction back to the point where it began to share its load.
 const UNDO: &str = "ROLLBACK TO SAVEPOINT arrowload_share; RELEASE SAVEPOINT arrowload_share";
 
-/// Whether a subscriber would be sent the rows of a table that it does not know: that of the connections, which is committed under a
-/// name of its own.
-async fn replicates_all(client: &Client) -> Result<bool> {
-    const ASK: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE puballtables)";
-    let asked = client.query_typed_one(ASK, &[]).await;
+/// Whether a subscriber would be sent the rows of a table that it does not know, and would stop at them: the table that several
+/// connections fill is committed under a name of its own. `version` is the server's.
+async fn publishes_new_tables(client: &Client, schema: &str, version: u32) -> Result<bool> {
+    const ALL: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE puballtables)";
+    const OF_SCHEMA: &str = " OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace p \
+        JOIN pg_catalog.pg_namespace n ON n.oid = p.pnnspid WHERE n.nspname = $1)";
+    let asked = if version < 150_000 {
+        client.query_typed_one(ALL, &[]).await
+    } else {
+        let sql = format!("{ALL}{OF_SCHEMA}");
+        client.query_typed_one(&sql, &[(&schema, Type::TEXT)]).await
+    };
     asked.and_then(|row| row.try_get(0)).map_err(from_pg)
 }
 
@@ -294,8 +311,28 @@ pub(crate) fn own_name(target: &Place, digits: &str) -> Place {
 /// The name of one that nobody else has.
 fn own_place(target: &Place) -> Place {
     // Each state has keys of its own, which are random.
-    let digits = RandomState::new().hash_one(std::process::id());
-    own_name(target, &format!("{digits:016x}"))
+    let [a, b, c, d, ..] = RandomState::new()
+        .hash_one(std::process::id())
+        .to_be_bytes();
+    let random = u32::from_be_bytes([a, b, c, d]);
+    own_name(target, &format!("{random:08x}{:08x}", check_digits(random)))
+}
+
+/// The second half of the digits follows from the first, so that a table of somebody else's is not taken for one of ours because its
+/// name happens to begin like theirs.
+fn check_digits(random: u32) -> u32 {
+    random.wrapping_mul(0x9e37_79b1) ^ 0x6172_6c64
+}
+
+/// Whether a table has the name of one that loads make for themselves.
+pub(crate) fn is_own(table: &str) -> bool {
+    let half = |digits: &str| u32::from_str_radix(digits, 16).ok();
+    table
+        .strip_prefix(OWN)
+        .filter(|digits| digits.len() == 16 && !digits.contains('+'))
+        .and_then(|digits| digits.split_at_checked(8))
+        .and_then(|(random, check)| Some((half(random)?, half(check)?)))
+        .is_some_and(|(random, check)| check_digits(random) == check)
 }
 
 /// Has the transaction hold a lock on the name to its end: as long as it is held, the load is in progress.
@@ -307,8 +344,17 @@ async fn hold(client: &Client, place: &Place) -> Result<()> {
     held.map(drop).map_err(from_pg)
 }
 
-/// Drops such tables that were left by loads that were cut off. Must run outside of a transaction.
-async fn drop_abandoned(client: &Lease, schema: &str) -> Result<()> {
+/// Drops such tables that were left by loads that were cut off. Must run outside of a transaction. Those that it cannot drop are
+/// left to the next load.
+pub(crate) async fn drop_abandoned(client: &Lease, schema: &str) {
+    if let Err(error) = try_drop_abandoned(client, schema).await {
+        tracing::debug!(%error, "tables of loads that were cut off could not be removed");
+        // Outside of a transaction, the server only warns of it.
+        let _ = client.run("ROLLBACK").await;
+    }
+}
+
+async fn try_drop_abandoned(client: &Lease, schema: &str) -> Result<()> {
     const FIND: &str = "SELECT c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
         WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relname ~ '^arrowload_part_[0-9a-f]{16}$' \
         AND pg_catalog.pg_has_role(c.relowner, 'USAGE')";
@@ -323,8 +369,11 @@ async fn drop_abandoned(client: &Lease, schema: &str) -> Result<()> {
             schema: schema.to_owned(),
             table: row.try_get(0).map_err(from_pg)?,
         };
+        if !is_own(&place.table) {
+            continue;
+        }
         client
-            .run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+            .run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '2s'")
             .await?;
         let free: bool = client
             .query_typed_one(TRY, &[(&place.sql(), Type::TEXT)])

@@ -31,6 +31,7 @@ impl Schemas {
         let (schema, ledger) = (self.target.as_deref(), self.ledger.as_deref());
         let look = catalog::look(client, &name, schema, ledger).await?;
         check_schema_is_open(&look)?;
+        check_name_is_open(&look)?;
         let ledger = Ledger::of(&look.place, ledger);
         ledger.check_target(&look.place)?;
         Ok((look, ledger))
@@ -48,6 +49,18 @@ fn check_schema_is_open(look: &Look) -> Result<()> {
         place.sql()
     );
     Err(Error::new(ErrorKind::InvalidOption, message).with("target", place.sql()))
+}
+
+/// Loads drop tables with such names where no load is in progress.
+fn check_name_is_open(look: &Look) -> Result<()> {
+    if !parallel::is_own(&look.place.table) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is the name of a table that loads make for themselves, and remove; choose another",
+        look.place.sql()
+    );
+    Err(Error::new(ErrorKind::InvalidOption, message).with("target", look.place.sql()))
 }
 
 /// What was found at a target, and what the load will do there.
@@ -87,7 +100,7 @@ impl PostgresqlTarget {
             let rows = apply::count_rows(client, &layout).await?;
             limits.check(0, rows, rows)?;
         }
-        let copying = parallel::connections(request, &layout, pool.0);
+        let copying = parallel::spread(client, request, &look, &layout, pool.0).await?;
         if copying.count > 1 && request.options.freeze {
             let message = "freeze needs the transaction that creates the table, and parallelism has several; leave one of them out";
             return Err(Error::new(ErrorKind::InvalidOption, message).with("key", "freeze"));

@@ -2,10 +2,10 @@
 
 use arrowload_core::{Error, ErrorKind, Listed, Listing, Param, Params, Query, Result};
 
-/// Columns, with what a load of a table's rows carries over, and what it leaves behind. The table in which loads are recorded is
-/// not listed.
+/// Columns, with what a load of a table's rows carries over, and what it leaves behind. The table in which loads are recorded, and
+/// those of loads that are under way or were cut off, are not data.
 const COLUMNS: &str = "WITH tables AS MATERIALIZED (
-    SELECT c.oid, nspname, relname, relkind, relispartition, relname = 'arrowload_loads' AS is_ledger,
+    SELECT c.oid, nspname, relname, relkind, relispartition, relname = 'arrowload_loads' OR (relkind = 'r' AND relname ~ '^arrowload_part_[0-9a-f]{16}$') AS is_ledger,
       nspname = pg_catalog.current_schema() AS in_default, pg_catalog.obj_description(c.oid, 'pg_class') AS comment,
       pg_catalog.concat_ws(', ',
         (SELECT count(*) || CASE count(*) WHEN 1 THEN ' index' ELSE ' indexes' END FROM pg_catalog.pg_index WHERE indrelid = c.oid AND NOT indisprimary HAVING count(*) > 0),

@@ -6,6 +6,8 @@ use arrow_array::{Int64Array, RecordBatch};
 use arrowload_core::{BatchStream, Error, ErrorKind, Input, LoadReport, Result, load, plan_load};
 use serde_json::{Value, json};
 
+use futures::StreamExt;
+
 use crate::server::{Database, database};
 use crate::support::{batch, input, people, query, with};
 
@@ -258,15 +260,21 @@ async fn what_was_cut_off_is_removed_and_what_is_under_way_is_not() {
     let Some(database) = database("share_cut").await else {
         return;
     };
-    let (left, held) = (
-        "arrowload_part_0123456789abcdef",
-        "arrowload_part_fedcba9876543210",
-    );
+    let of_load = |random: u32| {
+        let check = random.wrapping_mul(0x9e37_79b1) ^ 0x6172_6c64;
+        format!("arrowload_part_{random:08x}{check:08x}")
+    };
+    let (left, held) = (of_load(0x0123_4567), of_load(0xfedc_ba98));
+    // Somebody else's, with a name that only looks so.
+    let strange = "arrowload_part_0123456789abcdef";
     database
         .run(&format!(
-            "CREATE TABLE {left} (a int); CREATE TABLE {held} (a int)"
+            "CREATE TABLE {left} (a int); CREATE TABLE {held} (a int); CREATE TABLE {strange} (a int)"
         ))
         .await;
+    let error = database.load_many(&left, json!({}), many(0..10)).await;
+    let error = error.expect_err("a name that loads remove");
+    assert_eq!(error.kind(), ErrorKind::InvalidOption, "{error}");
     // As the load holds it to which the second belongs.
     let holder = database.client().await;
     holder
@@ -278,10 +286,57 @@ async fn what_was_cut_off_is_removed_and_what_is_under_way_is_not() {
     let load = |target: &'static str| {
         database.load_many(target, json!({ "parallelism": 2 }), many(0..300))
     };
-    load("first").await.expect("loaded");
-    let parts = "SELECT relname FROM pg_class WHERE relname LIKE 'arrowload_part%'";
-    assert_eq!(database.rows(parts).await, [held]);
+    // One connection is enough.
+    let alone = database.load_many("alone", json!({}), many(0..10)).await;
+    alone.expect("loaded");
+    let parts = "SELECT relname FROM pg_class WHERE relname LIKE 'arrowload_part%' ORDER BY 1";
+    assert_eq!(database.rows(parts).await, [strange, &held]);
     holder.batch_execute("ROLLBACK").await.expect("ended");
     load("second").await.expect("loaded");
+    assert_eq!(database.rows(parts).await, [strange]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_waits_for_others_is_not_ended_for_being_idle() {
+    let Some(database) = database("share_idle").await else {
+        return;
+    };
+    let name = database.rows("SELECT current_database()").await[0].clone();
+    let idle = format!("ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '200ms'");
+    database.run(&idle).await;
+    let batches = many(0..300);
+    let slow = futures::stream::iter(batches.clone()).then(|batch| async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        Ok(batch)
+    });
+    let mut spec = with("t", json!({ "parallelism": 2, "batch_size": 100 }));
+    spec.load.max_retries = 0;
+    let rows = Input::stream(BatchStream::new(batches[0].schema(), slow));
+    let loader = database.loader().await;
+    load(&loader, &spec, &rows).await.expect("loaded");
+    assert_eq!(database.rows("SELECT count(*) FROM t").await, ["300"]);
     database.assert_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_publication_would_send_their_table_connections_do_not_share() {
+    let Some(database) = database("share_published").await else {
+        return;
+    };
+    let version = database.rows("SHOW server_version_num").await[0].clone();
+    let of_schema = (version.as_str() >= "150000").then_some("TABLES IN SCHEMA public");
+    for what in std::iter::once("ALL TABLES").chain(of_schema) {
+        let publish = format!("CREATE PUBLICATION everything FOR {what}");
+        database.run(&publish).await;
+        let spec = with("t", json!({ "parallelism": 3 }));
+        let loader = database.loader().await;
+        let plan = plan_load(&loader, &spec, &input(&[people(0..1, "n")]));
+        let plan = plan.await.expect("a plan");
+        assert!(plan.resources[0].contains("publication"), "{plan:?}");
+        let report = database.load_many("t", json!({ "parallelism": 3 }), many(0..300));
+        let report = report.await.expect("loaded");
+        assert_eq!(detail(&report, "connections"), "1");
+        database.run("DROP TABLE t").await;
+        database.run("DROP PUBLICATION everything").await;
+    }
 }
