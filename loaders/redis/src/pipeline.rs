@@ -3,7 +3,7 @@
 use crate::resp::{Reply, command};
 
 /// Bytes of commands after which a shared transaction ends. The server holds the commands of a transaction until its end:
-/// those of a few rows stay in the processor's caches, those of a whole pipeline do not and cost a fifth more CPU time.
+/// those of a few rows stay in the processor's caches, those of a whole pipeline do not and cost about a sixth more CPU time.
 const TRANSACTION: usize = 2 << 10;
 
 /// The role of a command for its row, which decides what its reply means.
