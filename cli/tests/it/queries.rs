@@ -500,3 +500,39 @@ fn rows_that_cannot_be_parsed_are_set_aside_by_queries_too() {
         "{ended:?}"
     );
 }
+
+/// What was masked stays so: a row that could not be parsed has not come through the mask, and is not loaded without it.
+#[test]
+fn rows_that_could_not_be_parsed_are_not_replayed_without_what_was_done_to_their_columns() {
+    let place = Place::new();
+    place.write("people.csv", "id,email\n1,a@x.org\n2,b@x.org,c\n");
+    let load = "load --from people.csv --to out.csv -m overwrite -O on_error=skip_unparsed";
+    let print = "query --from people.csv --format csv --on-error skip";
+    let file = "query --from people.csv -o out.csv --on-error skip";
+    let cases = [load, print, file].into_iter().flat_map(|command| {
+        let shapes = [
+            "--mask email=sha256",
+            "--columns id",
+            "--exclude-columns email",
+            "--rename email=e",
+            "--cast id=text",
+        ];
+        shapes.map(|shape| format!("{command} {shape}"))
+    });
+    for arguments in cases {
+        let ended = place.run(&arguments.split(' ').collect::<Vec<_>>());
+        assert_eq!(ended.code, 3, "{arguments}: {ended:?}");
+        let said = format!("{}{}", ended.out, ended.err);
+        let letters = said.split("arrowload replay ").nth(1);
+        let letters = letters.and_then(|said| said.split_whitespace().next());
+        let letters = letters.expect("the file is named");
+        let replay = ["replay", letters, "--to", "again.csv"];
+        let pad = ["--read-option", "ragged=pad"];
+        let said = place.refused(2, &[&replay[..], &pad].concat());
+        assert!(
+            said.contains("masked columns") && said.contains("mend their file"),
+            "{arguments}: {said}"
+        );
+        assert!(!place.path().join("again.csv").exists(), "{arguments}");
+    }
+}
