@@ -255,6 +255,9 @@ impl Columns {
         let (mut fields, mut steps) = (Vec::new(), Vec::new());
         for index in chosen {
             let field = input.field(index);
+            if let Some(to) = self.cast_of(field.name()) {
+                refuse_other_meaning(field, to)?;
+            }
             let mask = self.masks.iter().find(|(column, _)| column == field.name());
             let mask = mask.map(|(_, mask)| *mask);
             let kind = match mask {
@@ -284,6 +287,25 @@ impl Columns {
         let schema = Schema::new_with_metadata(fields, input.metadata().clone());
         Ok((Arc::new(schema), steps))
     }
+}
+
+/// Refuses a cast between numbers and times: its values would be counts of days or microseconds since 1970, which `2024` as a year or
+/// `1704067200` as seconds are not.
+fn refuse_other_meaning(field: &Field, to: &DataType) -> Result<(), Error> {
+    let from = match field.data_type() {
+        DataType::Dictionary(_, values) => values.as_ref(),
+        other => other,
+    };
+    let is_other = |one: &DataType, other: &DataType| one.is_numeric() && other.is_temporal();
+    if !is_other(from, to) && !is_other(to, from) {
+        return Ok(());
+    }
+    let name = field.name();
+    let message = format!(
+        "column `{name}` ({from}) cannot be cast to {to}: a number does not say which unit of time it counts, and from when; use a \
+         function of the source in --sql, such as make_date, to_timestamp or extract"
+    );
+    Err(Error::new(ErrorKind::InvalidOption, message).with("column", name))
 }
 
 impl Operator for Columns {
