@@ -13,7 +13,7 @@ use crate::exit::Failure;
 use crate::shape::Columns;
 use crate::spool::Spool;
 use crate::sync_carry::Carried;
-use crate::{ipc, params};
+use crate::{ipc, params, shape};
 
 /// A client for the source, and the query.
 pub(crate) struct Question {
@@ -367,6 +367,15 @@ pub(crate) fn read_options(
             "--types and --read-option types=… say the same thing; give one of them",
         ));
     }
+    let text = any.get("types").and_then(Value::as_str);
+    // Text in braces is JSON.
+    let text = text.filter(|text| !text.trim_start().starts_with('{'));
+    let pairs = text.into_iter().flat_map(shape::listed);
+    let pairs = pairs.filter_map(|pair| pair.rsplit_once('='));
+    params::once(
+        "--types",
+        pairs.map(|(column, kind)| (column.trim(), kind.trim())),
+    )?;
     Ok(any)
 }
 

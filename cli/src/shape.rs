@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::exit::Failure;
-use crate::params::pair;
+use crate::params::{once, pair};
 
 /// In place of a value that must not be visible.
 const REDACTED: &str = "***";
@@ -100,6 +100,23 @@ impl Shape {
         }
     }
 
+    /// Refuses a choice of columns that contradicts itself.
+    fn check_choice(&self) -> Result<(), Failure> {
+        if !self.columns.is_empty() && !self.exclude_columns.is_empty() {
+            return Err(Failure::usage(
+                "columns and exclude_columns cannot be combined; give one of them",
+            ));
+        }
+        let mut columns = self.columns.iter().enumerate();
+        let twice = columns.find(|(at, name)| self.columns[..*at].contains(name));
+        match twice {
+            None => Ok(()),
+            Some((_, name)) => Err(Failure::usage(format!(
+                "--columns names `{name}` twice; leave one of them out"
+            ))),
+        }
+    }
+
     /// What is done to columns; `None` if nothing is.
     pub(crate) fn operator(&self) -> Result<Option<Columns>, Failure> {
         let pairs = |flag: &str, texts: &[String]| -> Result<Vec<(String, String)>, Failure> {
@@ -107,12 +124,13 @@ impl Shape {
                 let (column, value) = pair(flag, text)?;
                 Ok((unquoted(column).to_owned(), unquoted(value).to_owned()))
             };
-            texts
-                .iter()
-                .flat_map(|text| listed(text))
-                .map(own)
-                .collect()
+            let pairs = texts.iter().flat_map(|text| listed(text)).map(own);
+            let pairs = pairs.collect::<Result<Vec<_>, _>>()?;
+            let texts = pairs.iter();
+            once(flag, texts.map(|(column, value)| (&**column, &**value)))?;
+            Ok(pairs)
         };
+        self.check_choice()?;
         let casts = pairs("--cast", &self.cast)?
             .into_iter()
             .map(|(column, name)| {
@@ -151,7 +169,7 @@ impl Shape {
 }
 
 /// The parts of a list that has commas between them, but within double quotes and brackets.
-fn listed(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn listed(text: &str) -> impl Iterator<Item = &str> {
     let (mut depth, mut is_quoted) = (0_u32, false);
     text.split(move |letter| {
         match letter {
@@ -283,6 +301,16 @@ impl Columns {
                 to: kind,
                 mask,
             });
+        }
+        for (from, to) in &self.renamed {
+            let is_there = steps.iter().any(|step: &Step| step.from == *from);
+            let of_name = fields.iter().filter(|field: &&Field| field.name() == to);
+            if is_there && of_name.count() > 1 {
+                let message = format!(
+                    "--rename {from}={to}: there would be two columns `{to}`; give another name, or leave one of them out"
+                );
+                return Err(Error::new(ErrorKind::InvalidOption, message).with("column", to));
+            }
         }
         let schema = Schema::new_with_metadata(fields, input.metadata().clone());
         Ok((Arc::new(schema), steps))

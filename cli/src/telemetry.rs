@@ -22,7 +22,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::args::Command;
 use crate::exit::Failure;
-use crate::params::pair;
+use crate::params::{once, pair};
 use crate::show::note;
 
 /// How often the file is written.
@@ -221,8 +221,11 @@ fn recorder(
     let mut builder = PrometheusBuilder::new()
         .set_buckets_for_metric(seconds, &BUCKETS)
         .map_err(|error| Failure::failed(error.to_string()))?;
-    for text in &args.metrics_labels {
-        let (name, value) = pair("--metrics-label", text)?;
+    let labels = args.metrics_labels.iter();
+    let labels = labels.map(|text| pair("--metrics-label", text));
+    let labels = labels.collect::<Result<Vec<_>, _>>()?;
+    once("--metrics-label", labels.iter().copied())?;
+    for (name, value) in labels {
         let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
         let is_name = name.chars().all(is_word)
             && !name.starts_with(|letter: char| letter.is_ascii_digit())
