@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::exit::Failure;
 use crate::params::{once, pair};
+use crate::words::top_level_words;
 
 /// In place of a value that must not be visible.
 const REDACTED: &str = "***";
@@ -67,15 +68,26 @@ impl Shape {
     /// The query with its rows chosen.
     pub(crate) fn rows_of(&self, sql: String) -> Result<String, Failure> {
         let mut conditions = Vec::new();
-        conditions.extend(self.condition.as_ref().map(|sql| format!("({sql})")));
+        let condition = self.condition.as_deref();
+        conditions.extend(condition.map(|sql| format!("({sql}{})", line_end(sql))));
         if let Some(part) = &self.sample {
             conditions.push(format!("random() < {}", share(part)?));
         }
         if conditions.is_empty() && self.limit.is_none() {
             return Ok(sql);
         }
-        let base = sql.trim().trim_end_matches(';');
-        let mut shaped = format!("SELECT * FROM ({base}) AS source");
+        let base = sql.trim_end_matches(|letter: char| letter == ';' || letter.is_whitespace());
+        let base = base.trim_start();
+        // An engine may give the rows of a subquery in another order.
+        if is_ordered(base) {
+            return match self.limit.filter(|_| conditions.is_empty()) {
+                Some(rows) => Ok(format!("{base}\nLIMIT {rows}")),
+                None => Err(Failure::usage(
+                    "--where and --sample would lose the order of the query, which has an ORDER BY: put the condition into the query",
+                )),
+            };
+        }
+        let mut shaped = format!("SELECT * FROM ({base}{}) AS source", line_end(base));
         if !conditions.is_empty() {
             shaped += &format!(" WHERE {}", conditions.join(" AND "));
         }
@@ -166,6 +178,24 @@ impl Shape {
         };
         Ok(Some(columns).filter(|columns| *columns != Columns::default()))
     }
+}
+
+/// What ends a comment at the end of a query, so that it does not hide what follows.
+fn line_end(sql: &str) -> &'static str {
+    let last = sql.lines().last().unwrap_or_default();
+    // MySQL's comments begin with # too.
+    match last.contains("--") || last.contains('#') {
+        true => "\n",
+        false => "",
+    }
+}
+
+/// Whether a query says the order of its rows, and not already how many they are.
+fn is_ordered(sql: &str) -> bool {
+    let words = top_level_words(sql);
+    let is_order = |pair: &[String]| pair[0] == "ORDER" && pair[1] == "BY";
+    let is_cut = |word: &String| matches!(word.as_str(), "LIMIT" | "OFFSET" | "FETCH");
+    words.windows(2).any(is_order) && !words.iter().any(is_cut)
 }
 
 /// The parts of a list that has commas between them, but within double quotes and brackets.

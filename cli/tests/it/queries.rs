@@ -536,3 +536,49 @@ fn rows_that_could_not_be_parsed_are_not_replayed_without_what_was_done_to_their
         assert!(!place.path().join("again.csv").exists(), "{arguments}");
     }
 }
+
+/// The first row of an ordered query is its first row, not any row.
+#[test]
+fn a_limit_keeps_the_order_of_the_query() {
+    let place = Place::new();
+    let rows: String = (0..20_000)
+        .map(|id| format!("{id},{}\n", (id * 7919) % 20_011))
+        .collect();
+    place.write("o.csv", &format!("id,amount\n{rows}"));
+    let query = |sql: &str, more: &[&str]| {
+        let query = ["query", "--from", "o.csv", "--format", "csv", "--sql", sql];
+        place.run(&[&query[..], more].concat())
+    };
+    let largest = (0..20_000).map(|id| (id * 7919) % 20_011).max();
+    let largest = format!("amount\n{}\n", largest.expect("rows"));
+    for sql in [
+        "select amount from data order by amount desc",
+        "SELECT amount FROM data ORDER BY amount DESC ; ",
+        "with a as (select * from data limit 100000) select amount from a order by amount desc -- the end",
+        "select amount from data order by amount desc limit 10",
+    ] {
+        let ended = query(sql, &["--limit", "1"]);
+        assert_eq!((ended.code, &ended.out), (0, &largest), "{sql}: {ended:?}");
+    }
+    let ordered = "select amount from data order by amount desc";
+    for more in [
+        &["--where", "amount > 1"][..],
+        &["--sample", "50%"],
+        &["--where", "amount > 1", "--limit", "1"],
+    ] {
+        let ended = query(ordered, more);
+        assert!(
+            ended.code == 2 && ended.err.contains("put the condition into the query"),
+            "{more:?}: {ended:?}"
+        );
+    }
+    // A comment at the end hides nothing of what is put behind it.
+    let sql = "select id from data where id < 10 -- the end";
+    for (more, expected) in [
+        (&["--where", "id = 7 -- seven"][..], "id\n7\n"),
+        (&["--where", "id < 9", "--limit", "0"], "id\n"),
+    ] {
+        let ended = query(sql, more);
+        assert_eq!((ended.code, ended.out.as_str()), (0, expected), "{ended:?}");
+    }
+}
