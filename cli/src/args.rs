@@ -141,7 +141,11 @@ impl Command {
             Self::Load(args) => (
                 args.from.from.as_deref().map(Path::new),
                 None,
-                args.to.0.iter().map(|to| (Some(&to.to), to.target.as_ref())).collect(),
+                args.to
+                    .0
+                    .iter()
+                    .map(|to| (Some(&to.to), to.target.as_ref()))
+                    .collect(),
             ),
             Self::Query(args) => (
                 args.from.from.as_deref().map(Path::new),

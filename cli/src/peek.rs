@@ -42,7 +42,11 @@ struct Column {
 
 pub(crate) async fn command(args: PeekArgs, common: &Common) -> Result<Exit, Failure> {
     // Options that contradict each other are refused, as by the commands that read all rows.
-    read_options(serde_json::Map::new(), &args.read_options, args.types.as_deref())?;
+    read_options(
+        serde_json::Map::new(),
+        &args.read_options,
+        args.types.as_deref(),
+    )?;
     let mut objects = Vec::new();
     for file in &args.files {
         let mut peeked = peek(file, &args).await?;

@@ -204,7 +204,10 @@ fn no_file_but_one_of_metrics_is_overwritten() {
     let place = Place::new();
     place
         .write("people.csv", PEOPLE)
-        .write("job.toml", "[loads.a]\nfrom = \"people.csv\"\nto = \"out.csv\"\n")
+        .write(
+            "job.toml",
+            "[loads.a]\nfrom = \"people.csv\"\nto = \"out.csv\"\n",
+        )
         .write("notes.txt", "what I know\n");
     for (arguments, words) in [
         (

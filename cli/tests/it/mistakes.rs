@@ -337,11 +337,7 @@ fn flags_that_contradict_each_other_are_refused() {
         (load, "--rename id=x,id=y", "--rename id=…"),
         (load, "--cast id=text,id=date", "--cast id=…"),
         (load, "--types id=text,id=int64", "--types id=…"),
-        (
-            load,
-            "--read-option types=id=text,id=int64",
-            "--types id=…",
-        ),
+        (load, "--read-option types=id=text,id=int64", "--types id=…"),
         (load, "-O mode=append -O mode=overwrite", "--option mode=…"),
         (load, "--config root=a --config root=b", "--config root=…"),
         (load, "--read-option delim=; --read-option delim=,", "twice"),
