@@ -1,6 +1,6 @@
 //! The flags.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diff::DiffArgs;
 use crate::incremental::IncrementalArgs;
+use crate::input::is_data_file;
 use crate::shape::Shape;
 use crate::sync::SyncArgs;
 use crate::telemetry::TelemetryArgs;
@@ -132,6 +133,38 @@ impl Command {
             Self::Replay(args) => Some(("replay", &args.telemetry)),
             _ => None,
         }
+    }
+
+    /// The files that it is told to read and to write, as far as the flags say it; some of the names are no files.
+    pub(crate) fn files(&self) -> Vec<&Path> {
+        let (read, written, targets) = match self {
+            Self::Load(args) => (
+                args.from.from.as_deref().map(Path::new),
+                None,
+                args.to
+                    .0
+                    .iter()
+                    .map(|to| (Some(&to.to), to.target.as_ref()))
+                    .collect(),
+            ),
+            Self::Query(args) => (
+                args.from.from.as_deref().map(Path::new),
+                args.out.as_deref(),
+                Vec::new(),
+            ),
+            Self::Run(args) => (Some(args.job.as_path()), None, Vec::new()),
+            Self::Replay(args) => (
+                Some(args.file.as_path()),
+                None,
+                vec![(args.to.as_ref(), args.target.as_ref())],
+            ),
+            _ => return Vec::new(),
+        };
+        let targets = targets.into_iter().flat_map(|(to, target)| [to, target]);
+        // Other targets are tables.
+        let targets = targets.flatten().map(Path::new);
+        let targets = targets.filter(|target| is_data_file(target));
+        read.into_iter().chain(written).chain(targets).collect()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::exit::Failure;
 use crate::shape::Columns;
 use crate::spool::Spool;
 use crate::sync_carry::Carried;
-use crate::{ipc, params};
+use crate::{ipc, params, shape};
 
 /// A client for the source, and the query.
 pub(crate) struct Question {
@@ -49,7 +49,12 @@ enum Place {
     /// A connection, a source, or a URL: not the embedded engine over files.
     Source(String),
     /// A file, a pattern of files, a folder, or the URL of one, by the names that a query may call it.
-    File { place: String, names: Vec<String> },
+    File {
+        place: String,
+        names: Vec<String>,
+        /// Its name with its endings: a query that names it so does not mean a file of the working directory.
+        file: Option<String>,
+    },
     /// Files below a root, as a connection to load files into has it.
     Root {
         root: String,
@@ -75,6 +80,7 @@ impl Question {
                 Place::File {
                     place: path.display().to_string(),
                     names: vec![STDIN_TABLE.to_owned()],
+                    file: None,
                 }
             }
             Some(name) => place(name, from.may_be_missing, &registry, &connections)?,
@@ -209,7 +215,7 @@ impl Question {
 
 /// The tables that a file beside a query is; a folder is the tables that are in it, too.
 fn tables_of(place: &Place) -> Option<Vec<String>> {
-    let Place::File { place, names } = place else {
+    let Place::File { place, names, .. } = place else {
         return None;
     };
     let all = || names.iter().cloned().chain([TABLE.to_owned()]).collect();
@@ -227,7 +233,7 @@ fn settle(
             refuse_reading(embedded, from, &name)?;
             Ok((own_table(&name), Some(name)))
         }
-        Place::File { place, names } => {
+        Place::File { place, names, file } => {
             let whole = call(&place, from.input_format);
             match Path::new(&place).is_dir() {
                 true => embedded.insert("path".into(), place.clone().into()),
@@ -251,7 +257,8 @@ fn settle(
                     format!("call:{call}")
                 }
             };
-            let tables = names.into_iter().chain([TABLE.to_owned()]).chain(own);
+            let tables = names.into_iter().chain([TABLE.to_owned()]);
+            let tables = tables.chain(own).chain(file);
             let tables: Map<String, Value> =
                 tables.map(|name| (name, table.clone().into())).collect();
             embedded.insert("tables".into(), tables.into());
@@ -367,6 +374,15 @@ pub(crate) fn read_options(
             "--types and --read-option types=… say the same thing; give one of them",
         ));
     }
+    let text = any.get("types").and_then(Value::as_str);
+    // Text in braces is JSON.
+    let text = text.filter(|text| !text.trim_start().starts_with('{'));
+    let pairs = text.into_iter().flat_map(shape::listed);
+    let pairs = pairs.filter_map(|pair| pair.rsplit_once('='));
+    params::once(
+        "--types",
+        pairs.map(|(column, kind)| (column.trim(), kind.trim())),
+    )?;
     Ok(any)
 }
 
@@ -461,6 +477,7 @@ fn place(
         return Ok(Place::File {
             place: name.to_owned(),
             names: names_of(file),
+            file: file_name_of(file),
         });
     }
     if is_known(name, registry, connections) {
@@ -481,7 +498,9 @@ fn place(
             true => Vec::new(),
             false => names_of(name),
         };
-        return Ok(Place::File { place, names });
+        let is_one = !is_pattern && !path.is_dir();
+        let file = is_one.then(|| file_name_of(name)).flatten();
+        return Ok(Place::File { place, names, file });
     }
     // It may be a URL with a mistake, which may hold a password.
     let is_plain = !name.contains(['@', '=']) && !name.contains("//");
@@ -497,6 +516,13 @@ fn place(
         // The message of what knows the names is the better one.
         false => Ok(Place::Source(name.to_owned())),
     }
+}
+
+/// The last part of a path or a URL.
+fn file_name_of(path: &str) -> Option<String> {
+    let name = path.rsplit(['/', '\\']).next()?;
+    let is_name = !name.is_empty() && !name.contains(['*', '?', '[']);
+    is_name.then(|| name.to_owned())
 }
 
 /// What a query may call a file: its name without its endings, also as SQL folds it.

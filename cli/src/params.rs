@@ -1,5 +1,6 @@
 //! Values from the command line: parameters of queries, and keys with values.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, BinaryArray, StringArray};
@@ -22,11 +23,31 @@ pub(crate) fn pair<'a>(flag: &str, text: &'a str) -> Result<(&'a str, &'a str), 
     Ok((key.trim(), value))
 }
 
+/// Refuses a key that is given twice with different values: one of them would win silently. Values are not shown, as they may be
+/// secrets.
+pub(crate) fn once<'a>(
+    flag: &str,
+    pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<(), Failure> {
+    let mut known = BTreeMap::new();
+    for (key, value) in pairs {
+        let other = known.insert(key, value);
+        if other.is_some_and(|other| other != value) {
+            return Err(Failure::usage(format!(
+                "{flag} {key}=… is given twice, with different values; leave one of them out"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Settings that say which flag they come from.
 pub(crate) fn settings(flag: &str, pairs: &[String]) -> Result<Settings, Failure> {
+    let pairs: Result<Vec<_>, _> = pairs.iter().map(|text| pair(flag, text)).collect();
+    let pairs = pairs?;
+    once(flag, pairs.iter().copied())?;
     let mut settings = Settings::new();
-    for text in pairs {
-        let (key, value) = pair(flag, text)?;
+    for (key, value) in pairs {
         settings.set(key, value, &format!("{flag} {key}=…"));
     }
     Ok(settings)

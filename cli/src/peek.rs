@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Common, From, PeekArgs, Report};
 use crate::exit::{Exit, Failure};
-use crate::input::{Question, meant};
+use crate::input::{Question, meant, read_options};
 use crate::output::{grid_of, rows_as_json};
 use crate::params::pair;
 use crate::show::{self, print, table};
@@ -41,6 +41,12 @@ struct Column {
 }
 
 pub(crate) async fn command(args: PeekArgs, common: &Common) -> Result<Exit, Failure> {
+    // Options that contradict each other are refused, as by the commands that read all rows.
+    read_options(
+        serde_json::Map::new(),
+        &args.read_options,
+        args.types.as_deref(),
+    )?;
     let mut objects = Vec::new();
     for file in &args.files {
         let mut peeked = peek(file, &args).await?;

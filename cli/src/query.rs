@@ -20,10 +20,13 @@ pub(crate) async fn command(args: QueryArgs, common: &Common) -> Result<Exit, Fa
     let query = question.query.clone();
     match output {
         Output::Print(format) => {
-            let unparsed = match args.on_error {
+            let mut unparsed = match args.on_error {
                 OnError::Fail => Unparsed::default(),
                 OnError::Skip => Unparsed::in_folder(&LoadOptions::default().dead_letters),
             };
+            if question.columns.is_some() {
+                unparsed = unparsed.of_changed_rows();
+            }
             let rows = query.set_aside(unparsed.clone()).stream().await?;
             let rows = match &question.columns {
                 Some(columns) => columns.apply(rows)?,

@@ -19,7 +19,7 @@ use crate::incremental::{self, Next};
 use crate::job::{Job, JobLoad};
 use crate::job_to::LoadId;
 use crate::load;
-use crate::params::pair;
+use crate::params::{once, pair};
 use crate::runs::{Known, Run, Runs};
 use crate::show::{self, note};
 use crate::watch::Watch;
@@ -114,8 +114,12 @@ pub(crate) async fn command(
     let vars = args
         .vars
         .iter()
-        .map(|text| pair("--var", text).map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let mut job = Job::read(&args.job, &vars.collect::<Result<Vec<_>, _>>()?)?;
+        .map(|text| pair("--var", text))
+        .collect::<Result<Vec<_>, _>>()?;
+    once("--var", vars.iter().copied())?;
+    let vars = vars.into_iter();
+    let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let mut job = Job::read(&args.job, &vars.collect::<Vec<_>>())?;
     choose(&mut job, &args.only)?;
     let folder = args.job.parent().unwrap_or(Path::new("")).to_owned();
     let work = Work {

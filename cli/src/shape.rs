@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::exit::Failure;
-use crate::params::pair;
+use crate::params::{once, pair};
+use crate::words::top_level_words;
 
 /// In place of a value that must not be visible.
 const REDACTED: &str = "***";
@@ -67,15 +68,26 @@ impl Shape {
     /// The query with its rows chosen.
     pub(crate) fn rows_of(&self, sql: String) -> Result<String, Failure> {
         let mut conditions = Vec::new();
-        conditions.extend(self.condition.as_ref().map(|sql| format!("({sql})")));
+        let condition = self.condition.as_deref();
+        conditions.extend(condition.map(|sql| format!("({sql}{})", line_end(sql))));
         if let Some(part) = &self.sample {
             conditions.push(format!("random() < {}", share(part)?));
         }
         if conditions.is_empty() && self.limit.is_none() {
             return Ok(sql);
         }
-        let base = sql.trim().trim_end_matches(';');
-        let mut shaped = format!("SELECT * FROM ({base}) AS source");
+        let base = sql.trim_end_matches(|letter: char| letter == ';' || letter.is_whitespace());
+        let base = base.trim_start();
+        // An engine may give the rows of a subquery in another order.
+        if is_ordered(base) {
+            return match self.limit.filter(|_| conditions.is_empty()) {
+                Some(rows) => Ok(format!("{base}\nLIMIT {rows}")),
+                None => Err(Failure::usage(
+                    "--where and --sample would lose the order of the query, which has an ORDER BY: put the condition into the query",
+                )),
+            };
+        }
+        let mut shaped = format!("SELECT * FROM ({base}{}) AS source", line_end(base));
         if !conditions.is_empty() {
             shaped += &format!(" WHERE {}", conditions.join(" AND "));
         }
@@ -100,6 +112,23 @@ impl Shape {
         }
     }
 
+    /// Refuses a choice of columns that contradicts itself.
+    fn check_choice(&self) -> Result<(), Failure> {
+        if !self.columns.is_empty() && !self.exclude_columns.is_empty() {
+            return Err(Failure::usage(
+                "columns and exclude_columns cannot be combined; give one of them",
+            ));
+        }
+        let mut columns = self.columns.iter().enumerate();
+        let twice = columns.find(|(at, name)| self.columns[..*at].contains(name));
+        match twice {
+            None => Ok(()),
+            Some((_, name)) => Err(Failure::usage(format!(
+                "--columns names `{name}` twice; leave one of them out"
+            ))),
+        }
+    }
+
     /// What is done to columns; `None` if nothing is.
     pub(crate) fn operator(&self) -> Result<Option<Columns>, Failure> {
         let pairs = |flag: &str, texts: &[String]| -> Result<Vec<(String, String)>, Failure> {
@@ -107,12 +136,13 @@ impl Shape {
                 let (column, value) = pair(flag, text)?;
                 Ok((unquoted(column).to_owned(), unquoted(value).to_owned()))
             };
-            texts
-                .iter()
-                .flat_map(|text| listed(text))
-                .map(own)
-                .collect()
+            let pairs = texts.iter().flat_map(|text| listed(text)).map(own);
+            let pairs = pairs.collect::<Result<Vec<_>, _>>()?;
+            let texts = pairs.iter();
+            once(flag, texts.map(|(column, value)| (&**column, &**value)))?;
+            Ok(pairs)
         };
+        self.check_choice()?;
         let casts = pairs("--cast", &self.cast)?
             .into_iter()
             .map(|(column, name)| {
@@ -150,8 +180,26 @@ impl Shape {
     }
 }
 
+/// What ends a comment at the end of a query, so that it does not hide what follows.
+fn line_end(sql: &str) -> &'static str {
+    let last = sql.lines().last().unwrap_or_default();
+    // MySQL's comments begin with # too.
+    match last.contains("--") || last.contains('#') {
+        true => "\n",
+        false => "",
+    }
+}
+
+/// Whether a query says the order of its rows, and not already how many they are.
+fn is_ordered(sql: &str) -> bool {
+    let words = top_level_words(sql);
+    let is_order = |pair: &[String]| pair[0] == "ORDER" && pair[1] == "BY";
+    let is_cut = |word: &String| matches!(word.as_str(), "LIMIT" | "OFFSET" | "FETCH");
+    words.windows(2).any(is_order) && !words.iter().any(is_cut)
+}
+
 /// The parts of a list that has commas between them, but within double quotes and brackets.
-fn listed(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn listed(text: &str) -> impl Iterator<Item = &str> {
     let (mut depth, mut is_quoted) = (0_u32, false);
     text.split(move |letter| {
         match letter {
@@ -255,6 +303,9 @@ impl Columns {
         let (mut fields, mut steps) = (Vec::new(), Vec::new());
         for index in chosen {
             let field = input.field(index);
+            if let Some(to) = self.cast_of(field.name()) {
+                refuse_other_meaning(field, to)?;
+            }
             let mask = self.masks.iter().find(|(column, _)| column == field.name());
             let mask = mask.map(|(_, mask)| *mask);
             let kind = match mask {
@@ -281,9 +332,38 @@ impl Columns {
                 mask,
             });
         }
+        for (from, to) in &self.renamed {
+            let is_there = steps.iter().any(|step: &Step| step.from == *from);
+            let of_name = fields.iter().filter(|field: &&Field| field.name() == to);
+            if is_there && of_name.count() > 1 {
+                let message = format!(
+                    "--rename {from}={to}: there would be two columns `{to}`; give another name, or leave one of them out"
+                );
+                return Err(Error::new(ErrorKind::InvalidOption, message).with("column", to));
+            }
+        }
         let schema = Schema::new_with_metadata(fields, input.metadata().clone());
         Ok((Arc::new(schema), steps))
     }
+}
+
+/// Refuses a cast between numbers and times: its values would be counts of days or microseconds since 1970, which `2024` as a year or
+/// `1704067200` as seconds are not.
+fn refuse_other_meaning(field: &Field, to: &DataType) -> Result<(), Error> {
+    let from = match field.data_type() {
+        DataType::Dictionary(_, values) => values.as_ref(),
+        other => other,
+    };
+    let is_other = |one: &DataType, other: &DataType| one.is_numeric() && other.is_temporal();
+    if !is_other(from, to) && !is_other(to, from) {
+        return Ok(());
+    }
+    let name = field.name();
+    let message = format!(
+        "column `{name}` ({from}) cannot be cast to {to}: a number does not say which unit of time it counts, and from when; use a \
+         function of the source in --sql, such as make_date, to_timestamp or extract"
+    );
+    Err(Error::new(ErrorKind::InvalidOption, message).with("column", name))
 }
 
 impl Operator for Columns {

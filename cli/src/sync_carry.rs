@@ -77,6 +77,10 @@ impl Operator for Carried {
             None => stream,
         })
     }
+
+    fn changes_rows(&self) -> bool {
+        false
+    }
 }
 
 fn comment(text: Option<&String>) -> Option<(String, String)> {

@@ -1,7 +1,7 @@
 //! `--metrics-file`, `--metrics-listen`, `--otlp`: metrics and traces of loads, for monitoring.
 
 use std::convert::Infallible;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::args::Command;
 use crate::exit::Failure;
-use crate::params::pair;
+use crate::params::{once, pair};
 use crate::show::note;
 
 /// How often the file is written.
@@ -85,6 +85,9 @@ impl Telemetry {
             return Err(Failure::usage(
                 "--metrics-label is about --metrics-file and --metrics-listen; give one of them",
             ));
+        }
+        if let Some(path) = &args.metrics_file {
+            refuse_to_overwrite(path, &command.files())?;
         }
         let recorder = prometheus.then(|| recorder(args)).transpose()?;
         let handle = recorder.as_ref().map(|recorder| recorder.handle());
@@ -204,6 +207,49 @@ impl Telemetry {
     }
 }
 
+/// Refuses a file that holds something else than metrics, and one that the command itself reads or writes.
+fn refuse_to_overwrite(path: &Path, files: &[&Path]) -> Result<(), Failure> {
+    let refused = |why: &str| {
+        Failure::usage(format!(
+            "--metrics-file {}: {why}; give the metrics a file of their own",
+            path.display()
+        ))
+    };
+    let own = place_of(path);
+    if files.iter().any(|file| place_of(file) == own) {
+        return Err(refused("the command itself reads or writes this file"));
+    }
+    // What cannot be looked at cannot be written either, or says so when it is.
+    let Ok(about) = std::fs::metadata(path) else {
+        return Ok(());
+    };
+    if about.is_dir() || about.len() == 0 && about.is_file() {
+        return Ok(());
+    }
+    let mut first = Vec::new();
+    if about.is_file() {
+        std::fs::File::open(path)?.take(7).read_to_end(&mut first)?;
+    }
+    match first.as_slice() {
+        b"# HELP " | b"# TYPE " => Ok(()),
+        _ => Err(refused(
+            "this file is there, does not hold metrics, and would be overwritten",
+        )),
+    }
+}
+
+/// A path by which a file can be told from others, also before it is there.
+fn place_of(path: &Path) -> PathBuf {
+    let text = path.to_str().and_then(|text| text.strip_prefix("file://"));
+    let path = text.map_or(path, Path::new);
+    let found = path.canonicalize().or_else(|_| {
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let folder = folder.unwrap_or(Path::new(".")).canonicalize()?;
+        Ok::<_, std::io::Error>(folder.join(path.file_name().unwrap_or_default()))
+    });
+    found.unwrap_or_else(|_| path.to_owned())
+}
+
 /// Seconds since 1970.
 fn now() -> f64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -221,8 +267,11 @@ fn recorder(
     let mut builder = PrometheusBuilder::new()
         .set_buckets_for_metric(seconds, &BUCKETS)
         .map_err(|error| Failure::failed(error.to_string()))?;
-    for text in &args.metrics_labels {
-        let (name, value) = pair("--metrics-label", text)?;
+    let labels = args.metrics_labels.iter();
+    let labels = labels.map(|text| pair("--metrics-label", text));
+    let labels = labels.collect::<Result<Vec<_>, _>>()?;
+    once("--metrics-label", labels.iter().copied())?;
+    for (name, value) in labels {
         let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
         let is_name = name.chars().all(is_word)
             && !name.starts_with(|letter: char| letter.is_ascii_digit())

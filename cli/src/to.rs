@@ -107,9 +107,12 @@ impl<'a> Placed<'a> {
         self.values.iter().filter_map(here)
     }
 
-    /// For a flag that may be repeated.
+    /// For a flag of keys with values: a key of this destination stands over the same key for all.
     fn all(&self, place: usize) -> Vec<String> {
-        self.at(0).chain(self.at(place)).cloned().collect()
+        let key = |text: &str| text.split('=').next().unwrap_or_default().trim().to_owned();
+        let own: Vec<String> = self.at(place).map(|text| key(text)).collect();
+        let general = self.at(0).filter(|text| !own.contains(&key(text)));
+        general.chain(self.at(place)).cloned().collect()
     }
 
     /// For a flag that is given once: its value for this destination only (for all, if 0).
@@ -510,7 +513,7 @@ mod tests {
             (
                 "-O o=1 -m upsert -k x --to a -T t -O o=2 --to b -T u -k y,z",
                 [
-                    "a t upsert [\"x\"] [\"o=1\", \"o=2\"]",
+                    "a t upsert [\"x\"] [\"o=2\"]",
                     "b u upsert [\"y\", \"z\"] [\"o=1\"]",
                 ],
             ),

@@ -83,7 +83,10 @@ pub const UNPARSED_OPTIONS: &str = "_arrowload_options";
 ///
 /// They are accepted only if all destinations skip rows; else the first one is an error.
 #[derive(Debug, Clone, Default)]
-pub struct Unparsed(Arc<[Rejects]>);
+pub struct Unparsed {
+    files: Arc<[Rejects]>,
+    of_changed_rows: bool,
+}
 
 /// A row that cannot be parsed.
 #[derive(Debug, Clone, Copy)]
@@ -100,13 +103,19 @@ pub struct UnparsedRow<'a> {
     pub options: &'a str,
 }
 
+/// In place of the options of rows that are changed on their way: why they are not parsed again.
+const CHANGED: &str = r#"{"not_again":"the load chose, renamed, cast or masked columns, which a replay would leave out"}"#;
+
 /// Rows of more bytes than these do not wait to be written.
 const MOST_BYTES_WAITING: usize = 1 << 20;
 
 impl Unparsed {
     /// Writes rows to these files.
     pub(crate) fn to(files: Vec<Rejects>) -> Self {
-        Self(files.into())
+        Self {
+            files: files.into(),
+            of_changed_rows: false,
+        }
     }
 
     /// Takes the rows of a query that is not a load to a file of its own in this folder. A load has its own.
@@ -115,13 +124,21 @@ impl Unparsed {
         Self::to(vec![Rejects::unparsed_to_folder(folder, &origin)])
     }
 
+    /// The same files for rows that are changed after they were parsed, as by an [`Operator`](crate::Operator): parsed again they
+    /// would be other rows (a masked value would be readable), so that a replay refuses them.
+    #[must_use]
+    pub fn of_changed_rows(mut self) -> Self {
+        self.of_changed_rows = true;
+        self
+    }
+
     /// Makes the file of a query durable, and gives it its name, if rows were set aside: after the last batch. A load does so by
     /// itself.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn publish(&self) -> Result<Option<PathBuf>> {
-        self.0.first().map_or(Ok(None), Rejects::publish)
+        self.files.first().map_or(Ok(None), Rejects::publish)
     }
 
     /// The columns of a file of unparsed rows, before those that every dead-letter file has.
@@ -136,7 +153,7 @@ impl Unparsed {
 
     /// Whether rows may be set aside. If not, the first one is an error.
     pub fn accepts(&self) -> bool {
-        !self.0.is_empty()
+        !self.files.is_empty()
     }
 
     /// Sets a row aside.
@@ -148,14 +165,18 @@ impl Unparsed {
             let error = Error::new(ErrorKind::InvalidData, row.reason);
             return Err(error.with("file", row.file).with("line", row.line));
         }
+        let options = match self.of_changed_rows {
+            true => CHANGED,
+            false => row.options,
+        };
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from(vec![row.file])),
             Arc::new(UInt64Array::from(vec![row.line])),
             Arc::new(BinaryArray::from_vec(vec![row.bytes])),
-            Arc::new(StringArray::from(vec![row.options])),
+            Arc::new(StringArray::from(vec![options])),
         ];
         let batch = RecordBatch::try_new(Arc::new(Self::schema()), columns)?;
-        for file in self.0.iter() {
+        for file in self.files.iter() {
             file.set_aside(&batch, file.rows(), row.reason, None)?;
             if row.bytes.len() >= MOST_BYTES_WAITING {
                 file.flush()?;
@@ -166,7 +187,7 @@ impl Unparsed {
 
     /// How many rows were set aside.
     pub fn rows(&self) -> u64 {
-        self.0.first().map_or(0, Rejects::rows)
+        self.files.first().map_or(0, Rejects::rows)
     }
 }
 

@@ -478,3 +478,37 @@ fn a_delta_url_is_the_table_that_it_leads_to() {
         "{ended:?}"
     );
 }
+
+/// The file of --from is meant by its name too, and not another of this name in the working directory.
+#[test]
+fn a_query_that_names_the_file_reads_that_file() {
+    let place = Place::new();
+    std::fs::create_dir(place.path().join("sub")).expect("a folder");
+    place
+        .write("data.csv", "id\n1\n")
+        .write("data2.csv", "id\n1\n")
+        .write("sub/data.csv", "id\n2\n")
+        .write("sub/data2.csv", "id\n2\n");
+    let query = |from: &str, sql: &str, more: &[&str]| {
+        let query = ["query", "--format", "csv", "--from", from, "--sql", sql];
+        place.ok(&[&query[..], more].concat())
+    };
+    for (from, sql) in [
+        ("sub/data.csv", "select * from 'data.csv'"),
+        ("sub/data.csv", "select * from \"data.csv\""),
+        ("sub/data.csv", "select * from read_csv('data.csv')"),
+        ("sub/data2.csv", "select * from 'data2.csv'"),
+    ] {
+        assert_eq!(query(from, sql, &[]), "id\n2\n", "{from}: {sql}");
+        let typed = query(from, sql, &["--types", "id=text"]);
+        assert_eq!(typed, "id\n2\n", "{from}: {sql}");
+    }
+    // Other files are read where they are, and so is one of the same name by its path.
+    for other in ["data2.csv", "./data.csv", "./data2.csv"] {
+        let sql = format!("select d.id, o.id as other from data d, '{other}' o");
+        assert_eq!(query("sub/data.csv", &sql, &[]), "id,other\n2,1\n");
+    }
+    let sql = ["--sql", "select * from 'data.csv'"];
+    let ended = place.run(&[&["diff", "sub/data.csv", "data.csv"][..], &sql].concat());
+    assert_eq!(ended.code, 1, "{ended:?}");
+}

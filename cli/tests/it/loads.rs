@@ -358,3 +358,35 @@ fn a_cast_or_a_declared_type_changes_no_value_silently() {
     let load = "load --from ids.csv --to out.parquet --types share=float64";
     place.ok(&load.split(' ').collect::<Vec<_>>());
 }
+
+/// 2024 days after 1970 is not the year 2024.
+#[test]
+fn a_cast_between_numbers_and_times_is_refused() {
+    let place = Place::new();
+    place.write(
+        "x.csv",
+        "year,share,price,day,at\n2024,0.5,1.50,2024-01-01,2024-01-01T09:30:00\n",
+    );
+    let load = "load --from x.csv --to out.parquet --types year=int64,share=float64,price=decimal(10,2),day=date,at=timestamp --cast";
+    let load: Vec<&str> = load.split(' ').collect();
+    for cast in [
+        "year=date",
+        "year=timestamp",
+        "year=timestamptz",
+        "year=time",
+        "share=timestamp",
+        "price=timestamp",
+        "day=int32",
+        "day=int64",
+        "at=int64",
+        "at=float",
+        "at=decimal(38,0)",
+    ] {
+        for command in [&load[..], &["query", "--from", "x.csv", "--cast"]] {
+            let line = place.refused(2, &[command, &[cast]].concat());
+            assert!(line.contains("in --sql"), "{cast}: {line}");
+        }
+        assert!(!place.path().join("out.parquet").exists(), "{cast}");
+    }
+    place.ok(&[&load[..], &["year=text,day=timestamp,share=text,at=text"]].concat());
+}

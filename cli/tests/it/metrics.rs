@@ -199,6 +199,62 @@ fn what_cannot_be_written_or_listened_at_is_refused_before_anything_is_done() {
     assert!(!place.path().join("out.parquet").exists());
 }
 
+#[test]
+fn no_file_but_one_of_metrics_is_overwritten() {
+    let place = Place::new();
+    place
+        .write("people.csv", PEOPLE)
+        .write(
+            "job.toml",
+            "[loads.a]\nfrom = \"people.csv\"\nto = \"out.csv\"\n",
+        )
+        .write("notes.txt", "what I know\n");
+    for (arguments, words) in [
+        (
+            "load --from people.csv --to out.csv --metrics-file notes.txt",
+            "does not hold metrics",
+        ),
+        (
+            "load --from people.csv --to out.csv --metrics-file people.csv",
+            "itself reads or writes",
+        ),
+        (
+            "load --from people.csv --to out.csv --metrics-file ./out.csv",
+            "itself reads or writes",
+        ),
+        (
+            "load --from people.csv --to file --target out.csv --metrics-file out.csv",
+            "itself reads or writes",
+        ),
+        (
+            "query --from people.csv -o out.csv --metrics-file out.csv",
+            "itself reads or writes",
+        ),
+        (
+            "run job.toml --metrics-file ./job.toml",
+            "itself reads or writes",
+        ),
+        (
+            "replay notes.txt --to out.csv --metrics-file notes.txt",
+            "itself reads or writes",
+        ),
+    ] {
+        let before = [place.read("people.csv"), place.read("job.toml")];
+        let line = place.refused(2, &arguments.split(' ').collect::<Vec<_>>());
+        assert!(line.contains(words), "{arguments}: {line}");
+        let after = [place.read("people.csv"), place.read("job.toml")];
+        assert_eq!(before, after, "{arguments}");
+        assert_eq!(place.read("notes.txt"), "what I know\n", "{arguments}");
+        assert!(!place.path().join("out.csv").exists(), "{arguments}");
+    }
+    // An empty file holds nothing, and one of metrics is written again.
+    place.write("a.prom", "");
+    for _ in 0..2 {
+        place.ok(&["query", "--from", "people.csv", "--metrics-file", "a.prom"]);
+        assert!(place.read("a.prom").starts_with("# "));
+    }
+}
+
 fn get(address: &str, request: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream

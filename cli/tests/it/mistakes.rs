@@ -317,3 +317,62 @@ fn each_mistake_is_named_with_what_to_do() {
     }
     assert_shown(&place, "mistakes.txt", &shown);
 }
+
+/// Of two values for one key, one would win without a word.
+#[test]
+fn flags_that_contradict_each_other_are_refused() {
+    let place = Place::new();
+    place.write("x.csv", "id,email\n1,a@x.org\n");
+    let job = "[loads.a]\nfrom = \"x.csv\"\nshape = { columns = [\"id\"], exclude_columns = [\"id\"] }\nto = \"out.csv\"\n";
+    place.write("job.toml", job);
+    let load = "load --from x.csv --to out.csv";
+    let twice = "is given twice, with different values";
+    for (command, flags, words) in [
+        (load, "--mask email=sha256,email=null", "--mask email=…"),
+        (
+            load,
+            "--mask email=sha256 --mask email=null",
+            "--mask email=…",
+        ),
+        (load, "--rename id=x,id=y", "--rename id=…"),
+        (load, "--cast id=text,id=date", "--cast id=…"),
+        (load, "--types id=text,id=int64", "--types id=…"),
+        (load, "--read-option types=id=text,id=int64", "--types id=…"),
+        (load, "-O mode=append -O mode=overwrite", "--option mode=…"),
+        (load, "--config root=a --config root=b", "--config root=…"),
+        (load, "--read-option delim=; --read-option delim=,", "twice"),
+        (
+            load,
+            "--metrics-file m.prom --metrics-label a=b --metrics-label a=c",
+            "--metrics-label a=…",
+        ),
+        (load, "--columns id,id", "--columns names `id` twice"),
+        (load, "--rename id=email", "two columns `email`"),
+        (load, "--rename id=a,email=a", "two columns `a`"),
+        ("query --from x.csv", "--rename id=email", "two columns"),
+        ("peek x.csv", "--types id=text,id=int64", "--types id=…"),
+        ("run job.toml", "--var a=b --var a=c", "--var a=…"),
+        (
+            "run job.toml",
+            "--dry-run",
+            "columns and exclude_columns cannot be combined",
+        ),
+        (
+            "run job.toml",
+            "",
+            "columns and exclude_columns cannot be combined",
+        ),
+    ] {
+        let arguments = command.split(' ').chain(flags.split(' '));
+        let arguments: Vec<&str> = arguments.filter(|text| !text.is_empty()).collect();
+        let line = place.refused(2, &arguments);
+        assert!(line.contains(words), "{arguments:?}: {line}");
+        assert!(!words.ends_with('…') || line.contains(twice), "{line}");
+        assert!(!place.path().join("out.csv").exists(), "{arguments:?}");
+    }
+    // One value, said twice, is no contradiction, and names may change places.
+    let same = "--rename id=email,email=id,id=email --cast id=text --cast id=text -O mode=append -O mode=append";
+    let arguments: Vec<&str> = load.split(' ').chain(same.split(' ')).collect();
+    place.ok(&arguments);
+    assert_eq!(place.read("out.csv"), "email,id\n1,a@x.org\n");
+}

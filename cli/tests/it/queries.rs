@@ -500,3 +500,85 @@ fn rows_that_cannot_be_parsed_are_set_aside_by_queries_too() {
         "{ended:?}"
     );
 }
+
+/// What was masked stays so: a row that could not be parsed has not come through the mask, and is not loaded without it.
+#[test]
+fn rows_that_could_not_be_parsed_are_not_replayed_without_what_was_done_to_their_columns() {
+    let place = Place::new();
+    place.write("people.csv", "id,email\n1,a@x.org\n2,b@x.org,c\n");
+    let load = "load --from people.csv --to out.csv -m overwrite -O on_error=skip_unparsed";
+    let print = "query --from people.csv --format csv --on-error skip";
+    let file = "query --from people.csv -o out.csv --on-error skip";
+    let cases = [load, print, file].into_iter().flat_map(|command| {
+        let shapes = [
+            "--mask email=sha256",
+            "--columns id",
+            "--exclude-columns email",
+            "--rename email=e",
+            "--cast id=text",
+        ];
+        shapes.map(|shape| format!("{command} {shape}"))
+    });
+    for arguments in cases {
+        let ended = place.run(&arguments.split(' ').collect::<Vec<_>>());
+        assert_eq!(ended.code, 3, "{arguments}: {ended:?}");
+        let said = format!("{}{}", ended.out, ended.err);
+        let letters = said.split("arrowload replay ").nth(1);
+        let letters = letters.and_then(|said| said.split_whitespace().next());
+        let letters = letters.expect("the file is named");
+        let replay = ["replay", letters, "--to", "again.csv"];
+        let pad = ["--read-option", "ragged=pad"];
+        let said = place.refused(2, &[&replay[..], &pad].concat());
+        assert!(
+            said.contains("masked columns") && said.contains("mend their file"),
+            "{arguments}: {said}"
+        );
+        assert!(!place.path().join("again.csv").exists(), "{arguments}");
+    }
+}
+
+/// The first row of an ordered query is its first row, not any row.
+#[test]
+fn a_limit_keeps_the_order_of_the_query() {
+    let place = Place::new();
+    let rows: String = (0..20_000)
+        .map(|id| format!("{id},{}\n", (id * 7919) % 20_011))
+        .collect();
+    place.write("o.csv", &format!("id,amount\n{rows}"));
+    let query = |sql: &str, more: &[&str]| {
+        let query = ["query", "--from", "o.csv", "--format", "csv", "--sql", sql];
+        place.run(&[&query[..], more].concat())
+    };
+    let largest = (0..20_000).map(|id| (id * 7919) % 20_011).max();
+    let largest = format!("amount\n{}\n", largest.expect("rows"));
+    for sql in [
+        "select amount from data order by amount desc",
+        "SELECT amount FROM data ORDER BY amount DESC ; ",
+        "with a as (select * from data limit 100000) select amount from a order by amount desc -- the end",
+        "select amount from data order by amount desc limit 10",
+    ] {
+        let ended = query(sql, &["--limit", "1"]);
+        assert_eq!((ended.code, &ended.out), (0, &largest), "{sql}: {ended:?}");
+    }
+    let ordered = "select amount from data order by amount desc";
+    for more in [
+        &["--where", "amount > 1"][..],
+        &["--sample", "50%"],
+        &["--where", "amount > 1", "--limit", "1"],
+    ] {
+        let ended = query(ordered, more);
+        assert!(
+            ended.code == 2 && ended.err.contains("put the condition into the query"),
+            "{more:?}: {ended:?}"
+        );
+    }
+    // A comment at the end hides nothing of what is put behind it.
+    let sql = "select id from data where id < 10 -- the end";
+    for (more, expected) in [
+        (&["--where", "id = 7 -- seven"][..], "id\n7\n"),
+        (&["--where", "id < 9", "--limit", "0"], "id\n"),
+    ] {
+        let ended = query(sql, more);
+        assert_eq!((ended.code, ended.out.as_str()), (0, expected), "{ended:?}");
+    }
+}

@@ -50,6 +50,12 @@ pub trait Operator: Send + Sync + 'static {
     /// # Errors
     /// Whatever keeps it from rows of this schema.
     fn apply(&self, stream: BatchStream) -> Result<BatchStream>;
+
+    /// Whether rows would be other ones without it. A row that could not be parsed has not come through it, and a replay does not
+    /// apply it: it refuses such rows. `false` is for operators that touch the metadata of a schema only.
+    fn changes_rows(&self) -> bool {
+        true
+    }
 }
 
 impl Input {
@@ -221,6 +227,10 @@ impl Input {
                 Rows::Again { open, .. } => open(reading).await,
                 Rows::Once(stream) => stream.lock().await.take().ok_or_else(read_already),
                 Rows::Through(input, operator) => {
+                    let mut reading = reading;
+                    if operator.changes_rows() {
+                        reading.unparsed = reading.unparsed.of_changed_rows();
+                    }
                     let stream = input.open(reading).await?;
                     operator.apply(stream)
                 }

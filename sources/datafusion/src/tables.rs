@@ -456,8 +456,9 @@ impl Tables for FileTables {
             known.join(", ")
         };
         if self.only_named {
-            // The place of a file is not a name of a table.
-            let names = known.iter().filter(|name| !name.contains(['/', '\\']));
+            // The place of a file is not a name of a table, nor is its name with its endings.
+            let is_table = |name: &&String| !name.contains(['/', '\\']) && stem(name).is_none();
+            let names = known.iter().filter(is_table);
             let names: Vec<&str> = names.map(String::as_str).collect();
             let message = format!(
                 "there is no table `{name}`; the tables are {}. Another file is named in quotes: FROM 'file.parquet'",
