@@ -50,6 +50,7 @@ mod sync_tables;
 mod telemetry;
 mod to;
 mod watch;
+mod words;
 mod work;
 
 use clap::Parser;
