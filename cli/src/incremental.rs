@@ -157,6 +157,7 @@ impl<'a> Next<'a> {
                 "an incremental load has one destination: each would have a mark of its own",
             ));
         };
+        question.check_incremental()?;
         if to.load_id.is_some() {
             return Err(Failure::usage(
                 "an incremental load makes its own load ids; leave load_id out",

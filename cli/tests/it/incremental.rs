@@ -305,7 +305,7 @@ fn what_would_lose_rows_for_good_is_refused() {
     for cut in [["--limit", "2"], ["--sample", "50%"]] {
         let ended = place.run(&[&LOAD[..], &cut].concat());
         assert!(
-            ended.code == 2 && ended.err.contains("do not go together"),
+            ended.code == 2 && ended.err.contains("cannot be combined"),
             "{ended:?}"
         );
     }
@@ -315,7 +315,7 @@ fn what_would_lose_rows_for_good_is_refused() {
     );
     let error = place.refused(2, &["run", "job.toml"]);
     assert!(
-        error.contains("loads.one") && error.contains("do not go together"),
+        error.contains("loads.one") && error.contains("cannot be combined"),
         "{error}"
     );
     assert!(ids(&place).is_empty());
@@ -349,8 +349,47 @@ fn what_would_lose_rows_for_good_is_refused() {
     assert!(
         place
             .refused(2, &state)
-            .contains("no number that rows can come after")
+            .contains("is not a finite number")
     );
+}
+
+#[test]
+fn a_query_that_takes_only_some_rows_is_refused() {
+    let place = Place::new();
+    source(&place, 1..=9);
+    for (clause, sql) in [
+        ("LIMIT", "SELECT * FROM data ORDER BY id LIMIT 5"),
+        ("LIMIT", "SELECT * FROM data ORDER BY id /* all */ limit 5;"),
+        ("OFFSET", "SELECT * FROM data ORDER BY id OFFSET 2"),
+        (
+            "FETCH",
+            "SELECT * FROM data ORDER BY id FETCH FIRST 5 ROWS ONLY",
+        ),
+        ("TOP", "SELECT TOP 5 * FROM data ORDER BY id"),
+    ] {
+        for more in [&[][..], &["--dry-run"], &["--where", "id > 0"]] {
+            let ended = place.run(&[&LOAD[..], &["--sql", sql], more].concat());
+            let words = format!("{clause} in the query and incremental cannot be combined");
+            assert!(
+                ended.code == 2 && ended.err.contains(&words),
+                "{sql}: {ended:?}"
+            );
+        }
+    }
+    place.write(
+        "job.toml",
+        "[loads.one]\nfrom = \"source.csv\"\nto = \"delta://target\"\nsql = \"SELECT * FROM data LIMIT 5\"\nincremental = { cursor = \"id\" }\n",
+    );
+    let error = place.refused(2, &["run", "job.toml"]);
+    assert!(
+        error.contains("loads.one") && error.contains("LIMIT in the query"),
+        "{error}"
+    );
+    assert!(ids(&place).is_empty());
+    // A part of the query may, and a value and a name of the word are no clause.
+    let sql = "SELECT id, 'x limit 5' AS \"limit\" FROM (SELECT * FROM data ORDER BY id LIMIT 5) AS few -- limit 3";
+    let load = [&LOAD[..], &["--sql", sql]].concat();
+    assert_eq!(json(&place.run(&load))["rows"], 4);
 }
 
 #[test]
