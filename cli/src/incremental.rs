@@ -5,6 +5,8 @@
 //! the store knows. Two runs at the same time have the same id, and the store accepts only one. And an attempt whose end is unknown
 //! is found by its id.
 
+mod checks;
+
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef};
@@ -17,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cursor::{infinities, is_finite, minus, never, sql_type, text, value};
+use crate::cursor::{is_finite, minus, never, sql_type, text, value};
 use crate::exit::Failure;
 use crate::input::Question;
 use crate::load::{self, Load};
@@ -30,9 +32,6 @@ const FROM: &str = "cursor";
 const TO: &str = "cursor_end";
 /// The mark, where rows beyond it are looked for.
 const KNOWN: &str = "cursor_known";
-/// Bounds that no number is beyond, to find values that are not numbers.
-const HIGHEST: &str = "cursor_highest";
-const LOWEST: &str = "cursor_lowest";
 
 /// What is said of an incremental load.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -433,21 +432,26 @@ impl<'a> Next<'a> {
             let end = (TO, Arc::clone(newest));
             from.iter().cloned().chain([end]).collect()
         };
-        let newest = match self.newest_after(&cursor, known.as_ref(), &open).await? {
-            Some(newest) => newest,
-            // Rows that came late are before the mark.
-            None => match known.filter(|_| self.wanted.lag.is_some()) {
-                Some(known) => {
-                    let late = rows(column) + " LIMIT 1";
-                    if self.ask(&late, &window(&known)).await?.1.is_empty() {
-                        return Ok(None);
-                    }
-                    known
-                }
-                None => return Ok(None),
-            },
+        let found = self.newest_after(&cursor, known.as_ref(), &open).await?;
+        let is_new = found.is_some();
+        // Rows that came late are before the mark.
+        let late = known.as_ref().filter(|_| self.wanted.lag.is_some());
+        let Some(newest) = found.or_else(|| late.cloned()) else {
+            return Ok(None);
         };
+        if !is_new {
+            let late = rows(column) + " LIMIT 1";
+            if self.ask(&late, &window(&newest)).await?.1.is_empty() {
+                return Ok(None);
+            }
+        }
         let window = window(&newest);
+        // Of a unique cursor the row of the mark is loaded, unless a lag goes back before it.
+        let is_inclusive = !self.wanted.unique || self.wanted.lag.is_some();
+        if is_new && is_inclusive && has_parameter(base, FROM) {
+            self.check_begin(&cursor, known.as_ref(), &open, &newest)
+                .await?;
+        }
         if has_parameter(base, TO) {
             self.check_end(&cursor, below, &open, &window).await?;
         }
@@ -458,37 +462,6 @@ impl<'a> Next<'a> {
             rows: format!("{shown}{} {below} {new}", self.wanted.cursor),
             new,
         }))
-    }
-
-    /// Refuses values that cannot be ordered: they would never be before a mark, or before all others.
-    async fn check_values(
-        &self,
-        cursor: &Cursor,
-        open: &[(&str, ArrayRef)],
-    ) -> Result<(), Failure> {
-        let (base, column) = (self.base(), &cursor.column);
-        let mut condition = format!("{column} IS NULL");
-        let mut bound = open.to_vec();
-        if let Some([lowest, highest]) = infinities(&cursor.kind) {
-            // Engines differ in how they compare what is not a number, but none has it within these.
-            condition += &format!(" OR NOT ({column} < ${HIGHEST}) OR NOT ({column} > ${LOWEST})");
-            bound.extend([(HIGHEST, highest), (LOWEST, lowest)]);
-        }
-        let sql = format!("SELECT {column} FROM ({base}) AS source WHERE {condition} LIMIT 1");
-        let (_, found) = self.ask(&sql, &self.bound(&sql, &bound)).await?;
-        let Some(found) = found.first() else {
-            return Ok(());
-        };
-        let found = match found.null_count() {
-            0 => text(found)?,
-            _ => "null".to_owned(),
-        };
-        let message = format!(
-            "the cursor `{}` is {found} in some rows, and such values have no order; exclude these rows with --where or in the query. Nothing was \
-             loaded, and the mark stays",
-            self.wanted.cursor
-        );
-        Err(self.refused(ErrorKind::InvalidData, message).into())
     }
 
     /// An error before the load.
@@ -613,44 +586,6 @@ impl<'a> Next<'a> {
                 Err(refused.with_source(error).into())
             }
             Err(other) => Err(other),
-        }
-    }
-
-    /// Refuses a query that leaves out rows at the end of its window, because no later window would include them.
-    async fn check_end(
-        &self,
-        cursor: &Cursor,
-        below: &str,
-        open: &[(&str, ArrayRef)],
-        window: &[(&str, ArrayRef)],
-    ) -> Result<(), Failure> {
-        const END: &str = "cursor_last";
-        let (base, column, newest) = (self.base(), &cursor.column, cursor.newest());
-        let last = format!("SELECT {newest} FROM ({base}) AS source WHERE {column} {below} ${END}");
-        let ends = window.iter().filter(|(name, _)| *name == TO);
-        let ends: Vec<_> = ends.map(|(_, end)| (END, Arc::clone(end))).collect();
-        let Some(wanted) = self.newest(&last, &[open, &ends].concat()).await? else {
-            return Ok(());
-        };
-        let found = self.newest(&last, &[window, &ends].concat()).await?;
-        // Rows may have come meanwhile.
-        let is_there = match &found {
-            None => false,
-            Some(found) => {
-                let (found, wanted) = (
-                    value(&text(found)?, &cursor.kind)?,
-                    value(&text(&wanted)?, &cursor.kind)?,
-                );
-                let less = arrow_ord::cmp::lt(&found, &wanted);
-                let less = less.map_err(|error| Failure::failed(error.to_string()))?;
-                !less.value(0)
-            }
-        };
-        match is_there {
-            true => Ok(()),
-            false => Err(Failure::usage(format!(
-                "the query leaves out rows at the end of its window, which no later load would read: include all rows below $cursor_end ({column} {below} ${TO})"
-            ))),
         }
     }
 

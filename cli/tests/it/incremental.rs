@@ -393,6 +393,58 @@ fn a_query_that_takes_only_some_rows_is_refused() {
 }
 
 #[test]
+fn a_query_that_skips_the_rows_at_the_beginning_of_its_window_is_refused() {
+    let place = Place::new();
+    place.write(
+        "source.csv",
+        "id,value\n2023-01-02T00:00:00,1\n2023-01-03T00:00:00,2\n2023-01-03T00:00:00,3\n",
+    );
+    let with = |sql: &'static str, initial: &'static str| -> Vec<&'static str> {
+        [&LOAD[..], &["--initial", initial, "--sql", sql]].concat()
+    };
+    for sql in [
+        "SELECT * FROM data WHERE id > $cursor",
+        "SELECT * FROM data WHERE id > $cursor AND id <= $cursor_end",
+        "SELECT * FROM data WHERE id >= $cursor + INTERVAL '1 day'",
+    ] {
+        for more in [&[][..], &["--dry-run"]] {
+            let ended = place.run(&[&with(sql, "2023-01-01"), more].concat());
+            assert!(
+                ended.code == 2
+                    && ended
+                        .err
+                        .contains("leaves out rows at the beginning of its window")
+                    && ended.err.contains(r#""id" >= $cursor"#),
+                "{sql}: {ended:?}"
+            );
+        }
+    }
+    assert!(!place.path().join("target").exists());
+    // Rows equal to $cursor are among these, and none is lost.
+    let place = Place::new();
+    source(&place, [1, 2, 3, 3]);
+    let whole = "SELECT * FROM data WHERE id > $cursor - 1";
+    assert_eq!(json(&place.run(&with(whole, "1")))["rows"], 2);
+    source(&place, [1, 2, 3, 3, 4]);
+    assert_eq!(json(&place.run(&with(whole, "1")))["rows"], 2);
+    assert_eq!(ids(&place), [1, 2, 3, 3]);
+    // A mark that such a query has left already is not gone on from.
+    source(&place, [1, 2, 3, 3, 4, 5]);
+    let sql = "SELECT * FROM data WHERE id > $cursor";
+    let later = [&with(sql, "1")[..], &["--incremental-name", "n"]].concat();
+    let set = [&["state", "set", "--mark", "4"], &later[1..]].concat();
+    assert_eq!(place.run(&set).code, 0);
+    let ended = place.run(&later);
+    assert!(
+        ended.code == 2 && ended.err.contains("leaves out rows at the beginning"),
+        "{ended:?}"
+    );
+    // Of a unique cursor the row of the mark is loaded already.
+    let unique = [&later[..], &["--cursor-unique"]].concat();
+    assert_eq!(json(&place.run(&unique))["rows"], 1);
+}
+
+#[test]
 fn the_mark_and_the_window_are_said_before_and_after() {
     let place = Place::new();
     source(&place, [1, 2, 3]);
