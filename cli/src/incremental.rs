@@ -92,7 +92,7 @@ pub(crate) struct Next<'a> {
     loader: String,
     target: String,
     name: String,
-    /// What the rows are a part of: the source and the query, without the window.
+    /// What the rows are a part of: the source, the query without the window, and what is done to columns.
     origin: String,
     /// How many loads of the name have committed.
     number: u64,
@@ -361,8 +361,8 @@ impl<'a> Next<'a> {
             return Ok(());
         };
         Err(Failure::usage(format!(
-            "the mark {mark} of `{cursor}` in {} `{}` belongs to another query, source or parameters: rows before it would never be \
-             loaded from this one. For a mark of its own: --incremental-name NAME (in a job: incremental.name), under which any query goes on. To go on \
+            "the mark {mark} of `{cursor}` in {} `{}` belongs to another query, source or parameters, or to other --columns, --exclude-columns, --rename, --cast or \
+             --mask: rows before it would never be loaded from this one. For a mark of its own: --incremental-name NAME (in a job: incremental.name), under which any query goes on. To go on \
              from this mark, as with a query that has one column more: arrowload state set --mark '{mark}' with the flags of this load",
             self.loader,
             self.target,

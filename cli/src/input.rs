@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrowload::core::{Query, Settings, url_scheme};
-use arrowload::{Client, ConnectionKey, Connections, Params, QueryBuilder, Registry};
+use arrowload::{Client, ConnectionKey, Connections, Operator, Params, QueryBuilder, Registry};
 use serde_json::{Map, Value, json};
 
 use crate::args::{From, InputFormat};
@@ -159,8 +159,8 @@ impl Question {
         }
     }
 
-    /// What the rows come from: the place of the source, and the query with its parameters. Who reads them, and how, is not part of
-    /// it.
+    /// What the rows come from: the place of the source, the query with its parameters, and what is done to columns. Who reads them,
+    /// and how, is not part of it.
     pub(crate) fn origin(&self) -> Result<String, Failure> {
         const PLACES: [&str; 11] = [
             "host",
@@ -188,7 +188,11 @@ impl Question {
             .collect();
         let sql = self.sql.trim().trim_end_matches(';');
         let query = Query::new(sql).with_params(self.params.clone());
-        let all = format!("{}\u{0}{}", places.join("\u{0}"), query.definition());
+        let mut all = format!("{}\u{0}{}", places.join("\u{0}"), query.definition());
+        // Without these it is as older versions recorded it.
+        if let Some(columns) = &self.columns {
+            all += &format!("\u{0}{}", columns.definition());
+        }
         // The copy of standard input is in a different place each time.
         Ok(match (&self.spool, &self.place) {
             (Some(_), Some(place)) => all.replace(place.as_str(), STDIN),

@@ -445,6 +445,41 @@ fn a_query_that_skips_the_rows_at_the_beginning_of_its_window_is_refused() {
 }
 
 #[test]
+fn a_mark_of_other_columns_or_masks_is_refused_too() {
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    let load = |more: &[&str]| place.run(&[&LOAD[..], more].concat());
+    assert_eq!(json(&load(&["--mask", "value=redact"]))["rows"], 2);
+    source(&place, [1, 2, 3, 4]);
+    for more in [
+        &[][..],
+        &["--mask", "value=sha256"],
+        &["--mask", "value=redact", "--rename", "value=v"],
+        &["--mask", "value=redact", "--cast", "value=text"],
+        &["--columns", "id"],
+        &["--exclude-columns", "value"],
+    ] {
+        for dry in [&[][..], &["--dry-run"]] {
+            let ended = load(&[more, dry].concat());
+            assert!(
+                ended.code == 2 && ended.err.contains("the mark 3") && ended.err.contains("--mask"),
+                "{more:?}: {ended:?}"
+            );
+        }
+        let show = [&["state", "show"], &LOAD[1..], more].concat();
+        assert_eq!(json(&place.run(&show))["of_another_query"], true);
+    }
+    assert_eq!(ids(&place), [1, 2]);
+    assert_eq!(json(&load(&["--mask", "value=redact"]))["rows"], 1);
+    // Somebody says that the mark holds.
+    let set = [&["state", "set", "--mark", "4"], &LOAD[1..], &["--mask", "value=sha256"]].concat();
+    assert_eq!(place.run(&set).code, 0);
+    source(&place, [1, 2, 3, 4, 5]);
+    assert_eq!(json(&load(&["--mask", "value=sha256"]))["rows"], 1);
+    assert_eq!(load(&["--mask", "value=redact"]).code, 2);
+}
+
+#[test]
 fn the_mark_and_the_window_are_said_before_and_after() {
     let place = Place::new();
     source(&place, [1, 2, 3]);
