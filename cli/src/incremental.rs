@@ -432,7 +432,12 @@ impl<'a> Next<'a> {
             let end = (TO, Arc::clone(newest));
             from.iter().cloned().chain([end]).collect()
         };
-        let found = self.newest_after(&cursor, known.as_ref(), &open).await?;
+        // A window without rows would leave a mark before its beginning.
+        let beyond = match (&known, &begin) {
+            (Some(known), _) => Some((">", known)),
+            (None, begin) => begin.as_ref().map(|begin| (">=", begin)),
+        };
+        let found = self.newest_after(&cursor, beyond, &open).await?;
         let is_new = found.is_some();
         // Rows that came late are before the mark.
         let late = known.as_ref().filter(|_| self.wanted.lag.is_some());
@@ -449,7 +454,7 @@ impl<'a> Next<'a> {
         // Of a unique cursor the row of the mark is loaded, unless a lag goes back before it.
         let is_inclusive = !self.wanted.unique || self.wanted.lag.is_some();
         if is_new && is_inclusive && has_parameter(base, FROM) {
-            self.check_begin(&cursor, known.as_ref(), &open, &newest)
+            self.check_begin(&cursor, beyond, &open, &newest)
                 .await?;
         }
         if has_parameter(base, TO) {
@@ -471,18 +476,18 @@ impl<'a> Next<'a> {
             .with("target", &self.target)
     }
 
-    /// The newest value beyond the mark.
+    /// The newest value beyond the mark, or from the initial value on.
     async fn newest_after(
         &self,
         cursor: &Cursor,
-        known: Option<&ArrayRef>,
+        beyond: Option<(&str, &ArrayRef)>,
         open: &[(&str, ArrayRef)],
     ) -> Result<Option<ArrayRef>, Failure> {
         let (base, newest) = (self.base(), cursor.newest());
         let mut sql = format!("SELECT {newest} FROM ({base}) AS source");
         let mut bound = open.to_vec();
-        if let Some(known) = known {
-            sql += &format!(" WHERE {} > ${KNOWN}", cursor.column);
+        if let Some((operator, known)) = beyond {
+            sql += &format!(" WHERE {} {operator} ${KNOWN}", cursor.column);
             bound.push((KNOWN, Arc::clone(known)));
         }
         let Some(found) = self.newest(&sql, &bound).await? else {

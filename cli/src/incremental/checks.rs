@@ -51,7 +51,7 @@ impl Next<'_> {
     pub(super) async fn check_begin(
         &self,
         cursor: &Cursor,
-        known: Option<&ArrayRef>,
+        beyond: Option<(&str, &ArrayRef)>,
         open: &[(&str, ArrayRef)],
         newest: &ArrayRef,
     ) -> Result<(), Failure> {
@@ -74,7 +74,7 @@ impl Next<'_> {
                      ({column} >= ${FROM})"
                 )));
             }
-            match self.newest_after(cursor, known, open).await? {
+            match self.newest_after(cursor, beyond, open).await? {
                 Some(found) => newest = found,
                 None => return Ok(()),
             }

@@ -480,6 +480,22 @@ fn a_mark_of_other_columns_or_masks_is_refused_too() {
 }
 
 #[test]
+fn a_first_load_that_begins_beyond_all_rows_leaves_no_mark_before_its_beginning() {
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    let load = [&LOAD[..], &["--initial", "10"]].concat();
+    for more in [&[][..], &["--cursor-unique"]] {
+        let ended = place.run(&[&load[..], more].concat());
+        assert_eq!(json(&ended)["status"], "nothing new", "{ended:?}");
+    }
+    source(&place, [1, 2, 3, 4, 5]);
+    assert_eq!(json(&place.run(&load))["status"], "nothing new");
+    source(&place, [3, 4, 5, 10, 11, 12]);
+    assert_eq!(json(&place.run(&load))["rows"], 2);
+    assert_eq!(ids(&place), [10, 11]);
+}
+
+#[test]
 fn the_mark_and_the_window_are_said_before_and_after() {
     let place = Place::new();
     source(&place, [1, 2, 3]);
