@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cursor::{is_finite, minus, never, sql_type, text, value};
+use crate::cursor::{check_lag, is_finite, minus, never, sql_type, text, value};
 use crate::exit::Failure;
 use crate::input::Question;
 use crate::load::{self, Load};
@@ -385,6 +385,9 @@ impl<'a> Next<'a> {
                 ))),
             }
         };
+        if let Some(lag) = &self.wanted.lag {
+            check_lag(lag, kind)?;
+        }
         let known = self.mark.as_deref().map(given).transpose()?;
         let initial = self.wanted.initial.as_deref().map(given).transpose()?;
         let begin = match (&self.wanted.lag, &known) {

@@ -496,6 +496,29 @@ fn a_first_load_that_begins_beyond_all_rows_leaves_no_mark_before_its_beginning(
 }
 
 #[test]
+fn a_lag_that_does_not_fit_the_cursor_is_refused_before_the_first_load() {
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    let text = "SELECT CAST(id AS varchar) AS id, value FROM data";
+    for (lag, more) in [
+        ("banana", &[][..]),
+        ("5m", &[]),
+        ("5m", &["--sql", text]),
+        ("5", &["--sql", text]),
+    ] {
+        for dry in [&[][..], &["--dry-run"]] {
+            let lag = ["--lag", lag, "--mode", "upsert", "--keys", "id"];
+            let ended = place.run(&[&LOAD[..], &lag, more, dry].concat());
+            assert!(
+                ended.code == 2 && ended.err.contains("does not fit a cursor of type"),
+                "{ended:?}"
+            );
+        }
+    }
+    assert!(ids(&place).is_empty());
+}
+
+#[test]
 fn the_mark_and_the_window_are_said_before_and_after() {
     let place = Place::new();
     source(&place, [1, 2, 3]);
