@@ -274,13 +274,32 @@ impl<'a> Next<'a> {
     async fn committed(&self, id: String) -> Result<Option<Receipt>, Failure> {
         let load = self.load(Some(id.clone()), None)?;
         let mut found = load::all(self.question, [load.to]).find().await?;
-        match found.remove(0).result? {
+        let found = found.remove(0).result;
+        let found = found.map_err(|error| match error.kind() {
+            ErrorKind::TargetNotFound => self.target_is_gone(&id),
+            _ => error,
+        });
+        match found? {
             LoadState::Committed { receipt, .. } => Ok(Some(receipt)),
             LoadState::NotCommitted => Ok(None),
             _ => Err(Failure::failed(format!(
                 "the store does not know whether the load {id} has committed, as it keeps the ids of loads for a while only: marks of incremental loads are not safe there"
             ))),
         }
+    }
+
+    /// The store knows the loads of a target that is not there any more: their ids cannot be used again.
+    fn target_is_gone(&self, id: &str) -> Error {
+        let other = match &self.wanted.name {
+            Some(name) => format!(", another one than `{name}`"),
+            None => String::new(),
+        };
+        let message = format!(
+            "the rows of the earlier incremental loads are gone: the load {id} has committed into `{}`, which is not there any more. To begin \
+             anew, with the first row or --initial: --incremental-name NAME{other} (in a job: incremental.name)",
+            self.target
+        );
+        self.refused(ErrorKind::TargetNotFound, message)
     }
 
     /// Loads what is new.

@@ -519,6 +519,51 @@ fn a_lag_that_does_not_fit_the_cursor_is_refused_before_the_first_load() {
 }
 
 #[test]
+fn what_to_do_about_a_target_that_was_dropped_is_said() {
+    let Some(server) = ThrowawayPostgres::available() else {
+        return;
+    };
+    let url = server
+        .create_database("cli_dropped")
+        .expect("a database");
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    let words = |name: &'static [&'static str]| {
+        let mut words = LOAD.to_vec();
+        words[4] = &url;
+        words.extend(["-T", "t"]);
+        words.extend(name);
+        words
+    };
+    assert_eq!(json(&place.run(&words(&[])))["rows"], 2);
+    server
+        .psql("cli_dropped", "DROP TABLE t")
+        .expect("dropped");
+    let state = |action: &'static str, name: &'static [&'static str]| {
+        [&["state", action], &words(name)[1..]].concat()
+    };
+    for words in [words(&[]), state("show", &[]), state("reset", &[])] {
+        let ended = place.run(&words);
+        assert!(
+            ended.code == 1
+                && ended.err.contains("--incremental-name NAME")
+                && !ended.err.contains("load_id to"),
+            "{ended:?}"
+        );
+    }
+    let name = &["--incremental-name", "anew"];
+    assert_eq!(json(&place.run(&words(name)))["rows"], 2);
+    server
+        .psql("cli_dropped", "DROP TABLE t")
+        .expect("dropped");
+    let ended = place.run(&words(name));
+    assert!(
+        ended.err.contains("another one than `anew`"),
+        "{ended:?}"
+    );
+}
+
+#[test]
 fn the_mark_and_the_window_are_said_before_and_after() {
     let place = Place::new();
     source(&place, [1, 2, 3]);
