@@ -476,8 +476,7 @@ impl<'a> Next<'a> {
         // Of a unique cursor the row of the mark is loaded, unless a lag goes back before it.
         let is_inclusive = !self.wanted.unique || self.wanted.lag.is_some();
         if is_new && is_inclusive && has_parameter(base, FROM) {
-            self.check_begin(&cursor, beyond, &open, &newest)
-                .await?;
+            self.check_begin(&cursor, beyond, &open, &newest).await?;
         }
         if has_parameter(base, TO) {
             self.check_end(&cursor, below, &open, &window).await?;

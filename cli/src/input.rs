@@ -648,7 +648,9 @@ fn cut(sql: &str) -> Option<&'static str> {
             "FETCH" if ["FIRST", "NEXT"].contains(&next) => Some("FETCH"),
             "TOP" if next.starts_with(|letter: char| letter.is_ascii_digit()) => Some("TOP"),
             "OFFSET" => {
-                let is_column = ["SELECT", "DISTINCT", "WHERE", "AND", "OR", "NOT", "BY", "ON"];
+                let is_column = [
+                    "SELECT", "DISTINCT", "WHERE", "AND", "OR", "NOT", "BY", "ON",
+                ];
                 let is_behind = words[..at].iter().any(|word| word == "FROM");
                 (is_behind && !is_column.contains(&before)).then_some("OFFSET")
             }
@@ -673,7 +675,10 @@ mod tests {
             ("select * from t fetch first 5 rows only", Some("FETCH")),
             ("select top 5 * from t", Some("TOP")),
             ("select * from (select * from t limit 5) s", None),
-            ("select offset, top, fetch from t where offset > 5 order by offset", None),
+            (
+                "select offset, top, fetch from t where offset > 5 order by offset",
+                None,
+            ),
             ("select \"limit\", 'limit' from t -- limit", None),
             ("select * from t where id < $limit", None),
         ] {

@@ -99,9 +99,7 @@ fn dollar(rest: &str) -> usize {
         return end;
     }
     let (tag, behind) = rest.split_at(end + 1);
-    behind
-        .find(tag)
-        .map_or(rest.len(), |at| 2 * tag.len() + at)
+    behind.find(tag).map_or(rest.len(), |at| 2 * tag.len() + at)
 }
 
 #[cfg(test)]
@@ -125,7 +123,10 @@ mod tests {
             ("select /* limit /* 5 */ limit */ 1 / 2 * 3", "SELECT 1 2 3"),
             ("select /*/ limit */ 1", "SELECT 1"),
             ("select $$limit $ $a$$, $b$ limit $$ $b$, c", "SELECT C"),
-            ("select a where b < $limit and c < $1", "SELECT A WHERE B AND C"),
+            (
+                "select a where b < $limit and c < $1",
+                "SELECT A WHERE B AND C",
+            ),
             ("select t.limit, a$b from s.offset", "SELECT T A$B FROM S"),
             (r"select E'\' limit', e", "SELECT E"),
             (r"select '\' limit", r"SELECT LIMIT"),

@@ -63,7 +63,11 @@ impl Next<'_> {
         let mut newest = Arc::clone(newest);
         for _ in 0..ATTEMPTS {
             let probe = (KNOWN, Arc::clone(&newest));
-            let mut begun: Vec<_> = open.iter().filter(|(name, _)| *name != FROM).cloned().collect();
+            let mut begun: Vec<_> = open
+                .iter()
+                .filter(|(name, _)| *name != FROM)
+                .cloned()
+                .collect();
             begun.extend([(FROM, Arc::clone(&newest)), probe.clone()]);
             if self.has_rows(&equal, &begun).await? {
                 return Ok(());

@@ -346,11 +346,7 @@ fn what_would_lose_rows_for_good_is_refused() {
     ];
     place.ok(&load);
     let state = [&["state", "set", "--mark", "NaN"], &load[1..]].concat();
-    assert!(
-        place
-            .refused(2, &state)
-            .contains("is not a finite number")
-    );
+    assert!(place.refused(2, &state).contains("is not a finite number"));
 }
 
 #[test]
@@ -472,7 +468,12 @@ fn a_mark_of_other_columns_or_masks_is_refused_too() {
     assert_eq!(ids(&place), [1, 2]);
     assert_eq!(json(&load(&["--mask", "value=redact"]))["rows"], 1);
     // Somebody says that the mark holds.
-    let set = [&["state", "set", "--mark", "4"], &LOAD[1..], &["--mask", "value=sha256"]].concat();
+    let set = [
+        &["state", "set", "--mark", "4"],
+        &LOAD[1..],
+        &["--mask", "value=sha256"],
+    ]
+    .concat();
     assert_eq!(place.run(&set).code, 0);
     source(&place, [1, 2, 3, 4, 5]);
     assert_eq!(json(&load(&["--mask", "value=sha256"]))["rows"], 1);
@@ -523,9 +524,7 @@ fn what_to_do_about_a_target_that_was_dropped_is_said() {
     let Some(server) = ThrowawayPostgres::available() else {
         return;
     };
-    let url = server
-        .create_database("cli_dropped")
-        .expect("a database");
+    let url = server.create_database("cli_dropped").expect("a database");
     let place = Place::new();
     source(&place, [1, 2, 3]);
     let words = |name: &'static [&'static str]| {
@@ -536,9 +535,7 @@ fn what_to_do_about_a_target_that_was_dropped_is_said() {
         words
     };
     assert_eq!(json(&place.run(&words(&[])))["rows"], 2);
-    server
-        .psql("cli_dropped", "DROP TABLE t")
-        .expect("dropped");
+    server.psql("cli_dropped", "DROP TABLE t").expect("dropped");
     let state = |action: &'static str, name: &'static [&'static str]| {
         [&["state", action], &words(name)[1..]].concat()
     };
@@ -553,14 +550,9 @@ fn what_to_do_about_a_target_that_was_dropped_is_said() {
     }
     let name = &["--incremental-name", "anew"];
     assert_eq!(json(&place.run(&words(name)))["rows"], 2);
-    server
-        .psql("cli_dropped", "DROP TABLE t")
-        .expect("dropped");
+    server.psql("cli_dropped", "DROP TABLE t").expect("dropped");
     let ended = place.run(&words(name));
-    assert!(
-        ended.err.contains("another one than `anew`"),
-        "{ended:?}"
-    );
+    assert!(ended.err.contains("another one than `anew`"), "{ended:?}");
 }
 
 #[test]
