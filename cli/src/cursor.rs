@@ -121,11 +121,7 @@ pub(crate) fn value(text: &str, kind: &DataType) -> Result<ArrayRef, Failure> {
 /// The value that is earlier by the lag.
 pub(crate) fn minus(value: &ArrayRef, lag: &str) -> Result<ArrayRef, Failure> {
     let kind = value.data_type().clone();
-    let refused = || {
-        Failure::usage(format!(
-            "lag `{lag}` does not fit a cursor of type {kind}: a time such as 5m for times, a whole number for numbers"
-        ))
-    };
+    let refused = || misfit(lag, &kind);
     let time = || -> Result<Duration, Failure> {
         humantime::parse_duration(lag.trim()).map_err(|_| refused())
     };
@@ -148,10 +144,10 @@ pub(crate) fn minus(value: &ArrayRef, lag: &str) -> Result<ArrayRef, Failure> {
             let moved = arrow_array::Date32Array::from(vec![days.saturating_sub(back)]);
             return Ok(Arc::new(moved));
         }
-        kind if kind.is_integer() => (
-            lag.trim().parse::<i64>().map_err(|_| refused())?,
-            DataType::Int64,
-        ),
+        kind if kind.is_integer() => {
+            let back = lag.trim().parse().ok().filter(|back| *back >= 0);
+            (back.ok_or_else(refused)?, DataType::Int64)
+        }
         _ => return Err(refused()),
     };
     let strict = CastOptions {
@@ -161,8 +157,33 @@ pub(crate) fn minus(value: &ArrayRef, lag: &str) -> Result<ArrayRef, Failure> {
     let failed = |_| refused();
     let number = cast_with_options(value, &as_number, &strict).map_err(failed)?;
     let number = number.as_primitive::<Int64Type>().value(0);
-    let moved: ArrayRef = Arc::new(Int64Array::from(vec![number.saturating_sub(amount)]));
+    let least = match kind.is_unsigned_integer() {
+        true => 0,
+        false => i64::MIN,
+    };
+    let moved = number.saturating_sub(amount).max(least);
+    let moved: ArrayRef = Arc::new(Int64Array::from(vec![moved]));
     cast_with_options(&moved, &kind, &strict).map_err(failed)
+}
+
+fn misfit(lag: &str, kind: &DataType) -> Failure {
+    Failure::usage(format!(
+        "lag `{lag}` does not fit a cursor of type {kind}: give a time such as 5m for times, and a whole number for whole numbers; cursors \
+         of other types have no lag"
+    ))
+}
+
+/// Refuses a lag that no cursor of this type can go back by.
+pub(crate) fn check_lag(lag: &str, kind: &DataType) -> Result<(), Failure> {
+    let any = match kind.is_integer() {
+        true => "0",
+        false => "2000-01-01",
+    };
+    // A type that has no such value has no lag either.
+    match value(any, kind) {
+        Ok(any) => minus(&any, lag).map(drop),
+        Err(_) => Err(misfit(lag, kind)),
+    }
 }
 
 #[cfg(test)]
@@ -201,7 +222,21 @@ mod tests {
         }
         assert!(never(&DataType::Utf8).is_none());
         assert!(value("yesterday", &micros).is_err());
-        assert!(minus(&value("1", &DataType::Int64).expect("a value"), "5m").is_err());
+        for (kind, wrong, right) in [
+            (&micros, &["banana", "5", "-5m"][..], Some("5m")),
+            (&DataType::Int64, &["5m", "-5", "1.5"], Some("5")),
+            (&DataType::UInt64, &["5m"], Some("5")),
+            (&DataType::Date32, &["2"], Some("2d")),
+            (&DataType::Utf8, &["5m", "5"], None),
+            (&DataType::Decimal128(10, 2), &["5m", "5"], None),
+        ] {
+            for lag in wrong {
+                assert!(check_lag(lag, kind).is_err(), "{kind} {lag}");
+            }
+            if let Some(lag) = right {
+                assert!(check_lag(lag, kind).is_ok(), "{kind} {lag}");
+            }
+        }
         let decimal = DataType::Decimal128(10, 2);
         assert!(value("12.5", &decimal).is_ok() && value("12.567", &decimal).is_err());
     }

@@ -5,6 +5,8 @@
 //! the store knows. Two runs at the same time have the same id, and the store accepts only one. And an attempt whose end is unknown
 //! is found by its id.
 
+mod checks;
+
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef};
@@ -17,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cursor::{infinities, is_finite, minus, never, sql_type, text, value};
+use crate::cursor::{check_lag, is_finite, minus, never, sql_type, text, value};
 use crate::exit::Failure;
 use crate::input::Question;
 use crate::load::{self, Load};
@@ -30,9 +32,6 @@ const FROM: &str = "cursor";
 const TO: &str = "cursor_end";
 /// The mark, where rows beyond it are looked for.
 const KNOWN: &str = "cursor_known";
-/// Bounds that no number is beyond, to find values that are not numbers.
-const HIGHEST: &str = "cursor_highest";
-const LOWEST: &str = "cursor_lowest";
 
 /// What is said of an incremental load.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -93,7 +92,7 @@ pub(crate) struct Next<'a> {
     loader: String,
     target: String,
     name: String,
-    /// What the rows are a part of: the source and the query, without the window.
+    /// What the rows are a part of: the source, the query without the window, and what is done to columns.
     origin: String,
     /// How many loads of the name have committed.
     number: u64,
@@ -157,6 +156,7 @@ impl<'a> Next<'a> {
                 "an incremental load has one destination: each would have a mark of its own",
             ));
         };
+        question.check_incremental()?;
         if to.load_id.is_some() {
             return Err(Failure::usage(
                 "an incremental load makes its own load ids; leave load_id out",
@@ -274,13 +274,32 @@ impl<'a> Next<'a> {
     async fn committed(&self, id: String) -> Result<Option<Receipt>, Failure> {
         let load = self.load(Some(id.clone()), None)?;
         let mut found = load::all(self.question, [load.to]).find().await?;
-        match found.remove(0).result? {
+        let found = found.remove(0).result;
+        let found = found.map_err(|error| match error.kind() {
+            ErrorKind::TargetNotFound => self.target_is_gone(&id),
+            _ => error,
+        });
+        match found? {
             LoadState::Committed { receipt, .. } => Ok(Some(receipt)),
             LoadState::NotCommitted => Ok(None),
             _ => Err(Failure::failed(format!(
                 "the store does not know whether the load {id} has committed, as it keeps the ids of loads for a while only: marks of incremental loads are not safe there"
             ))),
         }
+    }
+
+    /// The store knows the loads of a target that is not there any more: their ids cannot be used again.
+    fn target_is_gone(&self, id: &str) -> Error {
+        let other = match &self.wanted.name {
+            Some(name) => format!(", another one than `{name}`"),
+            None => String::new(),
+        };
+        let message = format!(
+            "the rows of the earlier incremental loads are gone: the load {id} has committed into `{}`, which is not there any more. To begin \
+             anew, with the first row or --initial: --incremental-name NAME{other} (in a job: incremental.name)",
+            self.target
+        );
+        self.refused(ErrorKind::TargetNotFound, message)
     }
 
     /// Loads what is new.
@@ -361,8 +380,8 @@ impl<'a> Next<'a> {
             return Ok(());
         };
         Err(Failure::usage(format!(
-            "the mark {mark} of `{cursor}` in {} `{}` belongs to another query, source or parameters: rows before it would never be \
-             loaded from this one. For a mark of its own: --incremental-name NAME (in a job: incremental.name), under which any query goes on. To go on \
+            "the mark {mark} of `{cursor}` in {} `{}` belongs to another query, source or parameters, or to other --columns, --exclude-columns, --rename, --cast or \
+             --mask: rows before it would never be loaded from this one. For a mark of its own: --incremental-name NAME (in a job: incremental.name), under which any query goes on. To go on \
              from this mark, as with a query that has one column more: arrowload state set --mark '{mark}' with the flags of this load",
             self.loader,
             self.target,
@@ -385,6 +404,9 @@ impl<'a> Next<'a> {
                 ))),
             }
         };
+        if let Some(lag) = &self.wanted.lag {
+            check_lag(lag, kind)?;
+        }
         let known = self.mark.as_deref().map(given).transpose()?;
         let initial = self.wanted.initial.as_deref().map(given).transpose()?;
         let begin = match (&self.wanted.lag, &known) {
@@ -432,21 +454,30 @@ impl<'a> Next<'a> {
             let end = (TO, Arc::clone(newest));
             from.iter().cloned().chain([end]).collect()
         };
-        let newest = match self.newest_after(&cursor, known.as_ref(), &open).await? {
-            Some(newest) => newest,
-            // Rows that came late are before the mark.
-            None => match known.filter(|_| self.wanted.lag.is_some()) {
-                Some(known) => {
-                    let late = rows(column) + " LIMIT 1";
-                    if self.ask(&late, &window(&known)).await?.1.is_empty() {
-                        return Ok(None);
-                    }
-                    known
-                }
-                None => return Ok(None),
-            },
+        // A window without rows would leave a mark before its beginning.
+        let beyond = match (&known, &begin) {
+            (Some(known), _) => Some((">", known)),
+            (None, begin) => begin.as_ref().map(|begin| (">=", begin)),
         };
+        let found = self.newest_after(&cursor, beyond, &open).await?;
+        let is_new = found.is_some();
+        // Rows that came late are before the mark.
+        let late = known.as_ref().filter(|_| self.wanted.lag.is_some());
+        let Some(newest) = found.or_else(|| late.cloned()) else {
+            return Ok(None);
+        };
+        if !is_new {
+            let late = rows(column) + " LIMIT 1";
+            if self.ask(&late, &window(&newest)).await?.1.is_empty() {
+                return Ok(None);
+            }
+        }
         let window = window(&newest);
+        // Of a unique cursor the row of the mark is loaded, unless a lag goes back before it.
+        let is_inclusive = !self.wanted.unique || self.wanted.lag.is_some();
+        if is_new && is_inclusive && has_parameter(base, FROM) {
+            self.check_begin(&cursor, beyond, &open, &newest).await?;
+        }
         if has_parameter(base, TO) {
             self.check_end(&cursor, below, &open, &window).await?;
         }
@@ -459,37 +490,6 @@ impl<'a> Next<'a> {
         }))
     }
 
-    /// Refuses values that cannot be ordered: they would never be before a mark, or before all others.
-    async fn check_values(
-        &self,
-        cursor: &Cursor,
-        open: &[(&str, ArrayRef)],
-    ) -> Result<(), Failure> {
-        let (base, column) = (self.base(), &cursor.column);
-        let mut condition = format!("{column} IS NULL");
-        let mut bound = open.to_vec();
-        if let Some([lowest, highest]) = infinities(&cursor.kind) {
-            // Engines differ in how they compare what is not a number, but none has it within these.
-            condition += &format!(" OR NOT ({column} < ${HIGHEST}) OR NOT ({column} > ${LOWEST})");
-            bound.extend([(HIGHEST, highest), (LOWEST, lowest)]);
-        }
-        let sql = format!("SELECT {column} FROM ({base}) AS source WHERE {condition} LIMIT 1");
-        let (_, found) = self.ask(&sql, &self.bound(&sql, &bound)).await?;
-        let Some(found) = found.first() else {
-            return Ok(());
-        };
-        let found = match found.null_count() {
-            0 => text(found)?,
-            _ => "null".to_owned(),
-        };
-        let message = format!(
-            "the cursor `{}` is {found} in some rows, and such values have no order; exclude these rows with --where or in the query. Nothing was \
-             loaded, and the mark stays",
-            self.wanted.cursor
-        );
-        Err(self.refused(ErrorKind::InvalidData, message).into())
-    }
-
     /// An error before the load.
     fn refused(&self, kind: ErrorKind, message: String) -> Error {
         Error::new(kind, message)
@@ -497,18 +497,18 @@ impl<'a> Next<'a> {
             .with("target", &self.target)
     }
 
-    /// The newest value beyond the mark.
+    /// The newest value beyond the mark, or from the initial value on.
     async fn newest_after(
         &self,
         cursor: &Cursor,
-        known: Option<&ArrayRef>,
+        beyond: Option<(&str, &ArrayRef)>,
         open: &[(&str, ArrayRef)],
     ) -> Result<Option<ArrayRef>, Failure> {
         let (base, newest) = (self.base(), cursor.newest());
         let mut sql = format!("SELECT {newest} FROM ({base}) AS source");
         let mut bound = open.to_vec();
-        if let Some(known) = known {
-            sql += &format!(" WHERE {} > ${KNOWN}", cursor.column);
+        if let Some((operator, known)) = beyond {
+            sql += &format!(" WHERE {} {operator} ${KNOWN}", cursor.column);
             bound.push((KNOWN, Arc::clone(known)));
         }
         let Some(found) = self.newest(&sql, &bound).await? else {
@@ -612,44 +612,6 @@ impl<'a> Next<'a> {
                 Err(refused.with_source(error).into())
             }
             Err(other) => Err(other),
-        }
-    }
-
-    /// Refuses a query that leaves out rows at the end of its window, because no later window would include them.
-    async fn check_end(
-        &self,
-        cursor: &Cursor,
-        below: &str,
-        open: &[(&str, ArrayRef)],
-        window: &[(&str, ArrayRef)],
-    ) -> Result<(), Failure> {
-        const END: &str = "cursor_last";
-        let (base, column, newest) = (self.base(), &cursor.column, cursor.newest());
-        let last = format!("SELECT {newest} FROM ({base}) AS source WHERE {column} {below} ${END}");
-        let ends = window.iter().filter(|(name, _)| *name == TO);
-        let ends: Vec<_> = ends.map(|(_, end)| (END, Arc::clone(end))).collect();
-        let Some(wanted) = self.newest(&last, &[open, &ends].concat()).await? else {
-            return Ok(());
-        };
-        let found = self.newest(&last, &[window, &ends].concat()).await?;
-        // Rows may have come meanwhile.
-        let is_there = match &found {
-            None => false,
-            Some(found) => {
-                let (found, wanted) = (
-                    value(&text(found)?, &cursor.kind)?,
-                    value(&text(&wanted)?, &cursor.kind)?,
-                );
-                let less = arrow_ord::cmp::lt(&found, &wanted);
-                let less = less.map_err(|error| Failure::failed(error.to_string()))?;
-                !less.value(0)
-            }
-        };
-        match is_there {
-            true => Ok(()),
-            false => Err(Failure::usage(format!(
-                "the query leaves out rows at the end of its window, which no later load would read: include all rows below $cursor_end ({column} {below} ${TO})"
-            ))),
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrowload::core::{Query, Settings, url_scheme};
-use arrowload::{Client, ConnectionKey, Connections, Params, QueryBuilder, Registry};
+use arrowload::{Client, ConnectionKey, Connections, Operator, Params, QueryBuilder, Registry};
 use serde_json::{Map, Value, json};
 
 use crate::args::{From, InputFormat};
@@ -13,7 +13,7 @@ use crate::exit::Failure;
 use crate::shape::Columns;
 use crate::spool::Spool;
 use crate::sync_carry::Carried;
-use crate::{ipc, params, shape};
+use crate::{ipc, params, shape, words};
 
 /// A client for the source, and the query.
 pub(crate) struct Question {
@@ -24,6 +24,8 @@ pub(crate) struct Question {
     pub(crate) params: Params,
     /// What is known of its columns beside their Arrow types.
     pub(crate) carried: Option<Carried>,
+    /// A clause of the given query that takes only some of its rows.
+    cut: Option<&'static str>,
     /// What is done to its columns.
     pub(crate) columns: Option<Columns>,
     /// How the source is reached, unless that is files here.
@@ -110,6 +112,7 @@ impl Question {
                 None => "there is nothing to read: give a query (--sql, --sql-file), a --table, or a file (--from FILE)",
             })
         })?;
+        let cut = cut(&sql);
         let sql = from.shape.rows_of(sql)?;
         if !embedded.is_empty() {
             let config = Value::Object(embedded);
@@ -133,6 +136,7 @@ impl Question {
             sql,
             params,
             carried: None,
+            cut,
             columns: from.shape.operator()?,
             connection,
             place: file,
@@ -153,6 +157,7 @@ impl Question {
             sql,
             params: Params::None,
             carried,
+            cut: None,
             columns: None,
             connection: connection.to_vec(),
             place: None,
@@ -160,8 +165,8 @@ impl Question {
         }
     }
 
-    /// What the rows come from: the place of the source, and the query with its parameters. Who reads them, and how, is not part of
-    /// it.
+    /// What the rows come from: the place of the source, the query with its parameters, and what is done to columns. Who reads them,
+    /// and how, is not part of it.
     pub(crate) fn origin(&self) -> Result<String, Failure> {
         const PLACES: [&str; 11] = [
             "host",
@@ -189,12 +194,27 @@ impl Question {
             .collect();
         let sql = self.sql.trim().trim_end_matches(';');
         let query = Query::new(sql).with_params(self.params.clone());
-        let all = format!("{}\u{0}{}", places.join("\u{0}"), query.definition());
+        let mut all = format!("{}\u{0}{}", places.join("\u{0}"), query.definition());
+        // Without these it is as older versions recorded it.
+        if let Some(columns) = &self.columns {
+            all += &format!("\u{0}{}", columns.definition());
+        }
         // The copy of standard input is in a different place each time.
         Ok(match (&self.spool, &self.place) {
             (Some(_), Some(place)) => all.replace(place.as_str(), STDIN),
             _ => all,
         })
+    }
+
+    /// Refuses a query that takes only some of the rows of an incremental load: later loads would not read the others.
+    pub(crate) fn check_incremental(&self) -> Result<(), Failure> {
+        let Some(clause) = self.cut else {
+            return Ok(());
+        };
+        Err(Failure::usage(format!(
+            "{clause} in the query and incremental cannot be combined: the mark would move past the rows that {clause} leaves out, or stay \
+             before them, and no later load would have them; take {clause} out of the query. A column of this name needs double quotes"
+        )))
     }
 
     /// The same source with another query.
@@ -205,6 +225,7 @@ impl Question {
             sql: self.sql.clone(),
             params: self.params.clone(),
             carried: self.carried.clone(),
+            cut: self.cut,
             columns: self.columns.clone(),
             connection: self.connection.clone(),
             place: self.place.clone(),
@@ -641,6 +662,53 @@ pub(crate) fn table_sql(table: &str) -> String {
     parts.join(".")
 }
 
+/// The clause of a query that takes only some of its rows: of the query itself, as one within may well do so.
+fn cut(sql: &str) -> Option<&'static str> {
+    let words = words::top_level_words(sql);
+    let word = |index: usize| words.get(index).map_or("", String::as_str);
+    (0..words.len()).find_map(|at| {
+        let (next, before) = (word(at + 1), at.checked_sub(1).map_or("", word));
+        // Only `limit` is a keyword everywhere; columns may have the other names.
+        match word(at) {
+            "LIMIT" => Some("LIMIT"),
+            "FETCH" if ["FIRST", "NEXT"].contains(&next) => Some("FETCH"),
+            "TOP" if next.starts_with(|letter: char| letter.is_ascii_digit()) => Some("TOP"),
+            "OFFSET" => {
+                let is_column = [
+                    "SELECT", "DISTINCT", "WHERE", "AND", "OR", "NOT", "BY", "ON",
+                ];
+                let is_behind = words[..at].iter().any(|word| word == "FROM");
+                (is_behind && !is_column.contains(&before)).then_some("OFFSET")
+            }
+            _ => None,
+        }
+    })
+}
+
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clauses_that_cut_a_query_are_told_from_columns_of_their_names() {
+        for (sql, expected) in [
+            ("select * from t order by id limit 5", Some("LIMIT")),
+            ("select * from t offset 5 rows", Some("OFFSET")),
+            ("select * from t fetch first 5 rows only", Some("FETCH")),
+            ("select top 5 * from t", Some("TOP")),
+            ("select * from (select * from t limit 5) s", None),
+            (
+                "select offset, top, fetch from t where offset > 5 order by offset",
+                None,
+            ),
+            ("select \"limit\", 'limit' from t -- limit", None),
+            ("select * from t where id < $limit", None),
+        ] {
+            assert_eq!(cut(sql), expected, "{sql}");
+        }
+    }
 }

@@ -114,7 +114,7 @@ pub(crate) async fn state(
                     mark.unwrap_or("no mark"),
                     next.loads(),
                     match next.is_of_other {
-                        true => ", of another query, source or parameter",
+                        true => ", of another query, source, parameter or choice of columns",
                         false => "",
                     }
                 ))?,

@@ -141,6 +141,7 @@ pub(crate) async fn command(
         running.refused(&failure).await;
         return Err(failure);
     }
+    running.begin(watch);
     running.to_its_end(common, watch).await
 }
 
@@ -222,19 +223,36 @@ impl Running {
         }))
     }
 
-    /// Runs all loads, and says how each has ended.
+    /// Keeps the run, before its first load: from now on `--resume` goes on with it, and an interrupt tells of it.
+    pub(crate) fn begin(self: &Arc<Self>, watch: &Watch) {
+        self.keep();
+        let interrupted = Arc::clone(self);
+        watch.job(move |common, targets| {
+            interrupted.keep();
+            let _ = interrupted.summarise(common, Some(targets));
+        });
+    }
+
+    /// The run was refused before its first load. One that had begun before stays known.
+    pub(crate) fn forget(&self, watch: &Watch) {
+        watch.no_job();
+        if self.is_known {
+            return;
+        }
+        if let Err(error) = self.runs.forget(&lock(&self.run)) {
+            note(&format!(
+                "--resume will need a run's id, as this machine cannot forget the one that was refused: {error}"
+            ));
+        }
+    }
+
+    /// Runs all loads of a run that has begun, and says how each has ended.
     pub(crate) async fn to_its_end(
         self: Arc<Self>,
         common: &Common,
         watch: &Watch,
     ) -> Result<Exit, Failure> {
         note(&format!("run {}", lock(&self.run).id));
-        self.keep();
-        let interrupted = Arc::clone(&self);
-        watch.job(move |common, targets| {
-            interrupted.keep();
-            let _ = interrupted.summarise(common, Some(targets));
-        });
         let ran = self.run_all(watch).await;
         self.keep();
         ran?;

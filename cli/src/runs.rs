@@ -81,17 +81,35 @@ impl Runs {
         let Some(place) = &self.place else {
             return Ok(());
         };
-        let mut all = read(place);
-        all.retain(|known| (&known.id, &known.vars) != (&run.id, &run.vars));
+        let mut all = others(place, run);
         all.push(run.clone());
         all.drain(..all.len().saturating_sub(MOST_KEPT));
-        let folder = place.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        let mut file = NamedTempFile::new_in(folder)?;
-        file.write_all(&serde_json::to_vec(&all)?)?;
-        file.persist(place)?;
-        Ok(())
+        write(place, &all)
     }
+
+    /// Forgets a run.
+    pub(crate) fn forget(&self, run: &Run) -> std::io::Result<()> {
+        match &self.place {
+            None => Ok(()),
+            Some(place) => write(place, &others(place, run)),
+        }
+    }
+}
+
+fn write(place: &Path, all: &[Run]) -> std::io::Result<()> {
+    let folder = place.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut file = NamedTempFile::new_in(folder)?;
+    file.write_all(&serde_json::to_vec(all)?)?;
+    file.persist(place)?;
+    Ok(())
+}
+
+/// The runs that are kept beside this one.
+fn others(place: &Path, run: &Run) -> Vec<Run> {
+    let mut all = read(place);
+    all.retain(|known| (&known.id, &known.vars) != (&run.id, &run.vars));
+    all
 }
 
 fn read(place: &Path) -> Vec<Run> {

@@ -144,11 +144,16 @@ pub(crate) async fn command(
     if args.resume.is_some() && !args.dry_run {
         running.look_back(args.again).await?;
     }
-    let plans = Plans::make(&running).await?;
     if args.dry_run {
-        return plans.tell(&running.work, common);
+        return Plans::make(&running).await?.tell(&running.work, common);
     }
-    plans.check()?;
+    // --resume must find this run, and no older one, if it is broken off while the targets are looked at.
+    running.begin(watch);
+    let plans = Plans::make(&running).await?;
+    if let Err(failure) = plans.check() {
+        running.forget(watch);
+        return Err(failure);
+    }
     plans.announce(common);
     running.to_its_end(common, watch).await
 }

@@ -99,6 +99,10 @@ impl Work {
                 checked.map_err(|failure| self.of_load(name, failure))?;
             }
             let question = self.ask(name, load, true).await?;
+            if load.incremental.is_some() {
+                let checked = question.check_incremental();
+                checked.map_err(|failure| self.of_load(name, failure))?;
+            }
             let loads = self.destinations(name, &question, load, None)?;
             load::all(&question, loads.into_iter().map(|load| load.to)).check()?;
         }

@@ -305,7 +305,7 @@ fn what_would_lose_rows_for_good_is_refused() {
     for cut in [["--limit", "2"], ["--sample", "50%"]] {
         let ended = place.run(&[&LOAD[..], &cut].concat());
         assert!(
-            ended.code == 2 && ended.err.contains("do not go together"),
+            ended.code == 2 && ended.err.contains("cannot be combined"),
             "{ended:?}"
         );
     }
@@ -315,7 +315,7 @@ fn what_would_lose_rows_for_good_is_refused() {
     );
     let error = place.refused(2, &["run", "job.toml"]);
     assert!(
-        error.contains("loads.one") && error.contains("do not go together"),
+        error.contains("loads.one") && error.contains("cannot be combined"),
         "{error}"
     );
     assert!(ids(&place).is_empty());
@@ -346,11 +346,213 @@ fn what_would_lose_rows_for_good_is_refused() {
     ];
     place.ok(&load);
     let state = [&["state", "set", "--mark", "NaN"], &load[1..]].concat();
-    assert!(
-        place
-            .refused(2, &state)
-            .contains("no number that rows can come after")
+    assert!(place.refused(2, &state).contains("is not a finite number"));
+}
+
+#[test]
+fn a_query_that_takes_only_some_rows_is_refused() {
+    let place = Place::new();
+    source(&place, 1..=9);
+    for (clause, sql) in [
+        ("LIMIT", "SELECT * FROM data ORDER BY id LIMIT 5"),
+        ("LIMIT", "SELECT * FROM data ORDER BY id /* all */ limit 5;"),
+        ("OFFSET", "SELECT * FROM data ORDER BY id OFFSET 2"),
+        (
+            "FETCH",
+            "SELECT * FROM data ORDER BY id FETCH FIRST 5 ROWS ONLY",
+        ),
+        ("TOP", "SELECT TOP 5 * FROM data ORDER BY id"),
+    ] {
+        for more in [&[][..], &["--dry-run"], &["--where", "id > 0"]] {
+            let ended = place.run(&[&LOAD[..], &["--sql", sql], more].concat());
+            let words = format!("{clause} in the query and incremental cannot be combined");
+            assert!(
+                ended.code == 2 && ended.err.contains(&words),
+                "{sql}: {ended:?}"
+            );
+        }
+    }
+    place.write(
+        "job.toml",
+        "[loads.one]\nfrom = \"source.csv\"\nto = \"delta://target\"\nsql = \"SELECT * FROM data LIMIT 5\"\nincremental = { cursor = \"id\" }\n",
     );
+    let error = place.refused(2, &["run", "job.toml"]);
+    assert!(
+        error.contains("loads.one") && error.contains("LIMIT in the query"),
+        "{error}"
+    );
+    assert!(ids(&place).is_empty());
+    // A part of the query may, and a value and a name of the word are no clause.
+    let sql = "SELECT id, 'x limit 5' AS \"limit\" FROM (SELECT * FROM data ORDER BY id LIMIT 5) AS few -- limit 3";
+    let load = [&LOAD[..], &["--sql", sql]].concat();
+    assert_eq!(json(&place.run(&load))["rows"], 4);
+}
+
+#[test]
+fn a_query_that_skips_the_rows_at_the_beginning_of_its_window_is_refused() {
+    let place = Place::new();
+    place.write(
+        "source.csv",
+        "id,value\n2023-01-02T00:00:00,1\n2023-01-03T00:00:00,2\n2023-01-03T00:00:00,3\n",
+    );
+    let with = |sql: &'static str, initial: &'static str| -> Vec<&'static str> {
+        [&LOAD[..], &["--initial", initial, "--sql", sql]].concat()
+    };
+    for sql in [
+        "SELECT * FROM data WHERE id > $cursor",
+        "SELECT * FROM data WHERE id > $cursor AND id <= $cursor_end",
+        "SELECT * FROM data WHERE id >= $cursor + INTERVAL '1 day'",
+    ] {
+        for more in [&[][..], &["--dry-run"]] {
+            let ended = place.run(&[&with(sql, "2023-01-01"), more].concat());
+            assert!(
+                ended.code == 2
+                    && ended
+                        .err
+                        .contains("leaves out rows at the beginning of its window")
+                    && ended.err.contains(r#""id" >= $cursor"#),
+                "{sql}: {ended:?}"
+            );
+        }
+    }
+    assert!(!place.path().join("target").exists());
+    // Rows equal to $cursor are among these, and none is lost.
+    let place = Place::new();
+    source(&place, [1, 2, 3, 3]);
+    let whole = "SELECT * FROM data WHERE id > $cursor - 1";
+    assert_eq!(json(&place.run(&with(whole, "1")))["rows"], 2);
+    source(&place, [1, 2, 3, 3, 4]);
+    assert_eq!(json(&place.run(&with(whole, "1")))["rows"], 2);
+    assert_eq!(ids(&place), [1, 2, 3, 3]);
+    // A mark that such a query has left already is not gone on from.
+    source(&place, [1, 2, 3, 3, 4, 5]);
+    let sql = "SELECT * FROM data WHERE id > $cursor";
+    let later = [&with(sql, "1")[..], &["--incremental-name", "n"]].concat();
+    let set = [&["state", "set", "--mark", "4"], &later[1..]].concat();
+    assert_eq!(place.run(&set).code, 0);
+    let ended = place.run(&later);
+    assert!(
+        ended.code == 2 && ended.err.contains("leaves out rows at the beginning"),
+        "{ended:?}"
+    );
+    // Of a unique cursor the row of the mark is loaded already.
+    let unique = [&later[..], &["--cursor-unique"]].concat();
+    assert_eq!(json(&place.run(&unique))["rows"], 1);
+}
+
+#[test]
+fn a_mark_of_other_columns_or_masks_is_refused_too() {
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    let load = |more: &[&str]| place.run(&[&LOAD[..], more].concat());
+    assert_eq!(json(&load(&["--mask", "value=redact"]))["rows"], 2);
+    source(&place, [1, 2, 3, 4]);
+    for more in [
+        &[][..],
+        &["--mask", "value=sha256"],
+        &["--mask", "value=redact", "--rename", "value=v"],
+        &["--mask", "value=redact", "--cast", "value=text"],
+        &["--columns", "id"],
+        &["--exclude-columns", "value"],
+    ] {
+        for dry in [&[][..], &["--dry-run"]] {
+            let ended = load(&[more, dry].concat());
+            assert!(
+                ended.code == 2 && ended.err.contains("the mark 3") && ended.err.contains("--mask"),
+                "{more:?}: {ended:?}"
+            );
+        }
+        let show = [&["state", "show"], &LOAD[1..], more].concat();
+        assert_eq!(json(&place.run(&show))["of_another_query"], true);
+    }
+    assert_eq!(ids(&place), [1, 2]);
+    assert_eq!(json(&load(&["--mask", "value=redact"]))["rows"], 1);
+    // Somebody says that the mark holds.
+    let set = [
+        &["state", "set", "--mark", "4"],
+        &LOAD[1..],
+        &["--mask", "value=sha256"],
+    ]
+    .concat();
+    assert_eq!(place.run(&set).code, 0);
+    source(&place, [1, 2, 3, 4, 5]);
+    assert_eq!(json(&load(&["--mask", "value=sha256"]))["rows"], 1);
+    assert_eq!(load(&["--mask", "value=redact"]).code, 2);
+}
+
+#[test]
+fn a_first_load_that_begins_beyond_all_rows_leaves_no_mark_before_its_beginning() {
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    let load = [&LOAD[..], &["--initial", "10"]].concat();
+    for more in [&[][..], &["--cursor-unique"]] {
+        let ended = place.run(&[&load[..], more].concat());
+        assert_eq!(json(&ended)["status"], "nothing new", "{ended:?}");
+    }
+    source(&place, [1, 2, 3, 4, 5]);
+    assert_eq!(json(&place.run(&load))["status"], "nothing new");
+    source(&place, [3, 4, 5, 10, 11, 12]);
+    assert_eq!(json(&place.run(&load))["rows"], 2);
+    assert_eq!(ids(&place), [10, 11]);
+}
+
+#[test]
+fn a_lag_that_does_not_fit_the_cursor_is_refused_before_the_first_load() {
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    let text = "SELECT CAST(id AS varchar) AS id, value FROM data";
+    for (lag, more) in [
+        ("banana", &[][..]),
+        ("5m", &[]),
+        ("5m", &["--sql", text]),
+        ("5", &["--sql", text]),
+    ] {
+        for dry in [&[][..], &["--dry-run"]] {
+            let lag = ["--lag", lag, "--mode", "upsert", "--keys", "id"];
+            let ended = place.run(&[&LOAD[..], &lag, more, dry].concat());
+            assert!(
+                ended.code == 2 && ended.err.contains("does not fit a cursor of type"),
+                "{ended:?}"
+            );
+        }
+    }
+    assert!(ids(&place).is_empty());
+}
+
+#[test]
+fn what_to_do_about_a_target_that_was_dropped_is_said() {
+    let Some(server) = ThrowawayPostgres::available() else {
+        return;
+    };
+    let url = server.create_database("cli_dropped").expect("a database");
+    let place = Place::new();
+    source(&place, [1, 2, 3]);
+    let words = |name: &'static [&'static str]| {
+        let mut words = LOAD.to_vec();
+        words[4] = &url;
+        words.extend(["-T", "t"]);
+        words.extend(name);
+        words
+    };
+    assert_eq!(json(&place.run(&words(&[])))["rows"], 2);
+    server.psql("cli_dropped", "DROP TABLE t").expect("dropped");
+    let state = |action: &'static str, name: &'static [&'static str]| {
+        [&["state", action], &words(name)[1..]].concat()
+    };
+    for words in [words(&[]), state("show", &[]), state("reset", &[])] {
+        let ended = place.run(&words);
+        assert!(
+            ended.code == 1
+                && ended.err.contains("--incremental-name NAME")
+                && !ended.err.contains("load_id to"),
+            "{ended:?}"
+        );
+    }
+    let name = &["--incremental-name", "anew"];
+    assert_eq!(json(&place.run(&words(name)))["rows"], 2);
+    server.psql("cli_dropped", "DROP TABLE t").expect("dropped");
+    let ended = place.run(&words(name));
+    assert!(ended.err.contains("another one than `anew`"), "{ended:?}");
 }
 
 #[test]

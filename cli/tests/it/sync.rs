@@ -534,6 +534,66 @@ fn a_run_that_was_killed_is_gone_on_with() {
     pair.same("SELECT count(*), sum(id) FROM t03");
 }
 
+/// A run that is broken off while it looks at the targets is the last one, and a refused one is none.
+#[cfg(unix)]
+#[test]
+fn an_older_run_is_not_gone_on_with_instead_of_the_last() {
+    let Some(pair) = Pair::new(
+        "older",
+        "CREATE TABLE t0 (id int); CREATE TABLE t1 (id int); INSERT INTO t0 VALUES (1); INSERT INTO t1 VALUES (1)",
+    ) else {
+        return;
+    };
+    pair.ok("public.*", &["--run-id", "first"]);
+    pair.source("INSERT INTO t0 VALUES (2); INSERT INTO t1 VALUES (2)");
+    // Targets are there, so that nothing begins.
+    assert_eq!(pair.sync("public.*", &["--run-id", "refused"]).code, 2);
+    let resumed = pair.ok("public.*", &["--resume"]);
+    assert!(resumed.out.contains("run first"), "{resumed:?}");
+    // A lock of the catalog keeps the next one from looking at the targets, until it is interrupted.
+    let (server, database) = (Arc::clone(&pair.server), pair.names[1].clone());
+    let hold = "BEGIN; LOCK TABLE pg_attribute IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)";
+    let holder = std::thread::spawn(move || drop(server.psql(&database, hold)));
+    let held = format!(
+        "FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 1249 AND database = (SELECT oid FROM pg_database \
+         WHERE datname = '{}')",
+        pair.names[1]
+    );
+    let ask = |sql: &str| pair.server.psql(&pair.names[0], sql).expect("an answer");
+    wait(|| ask(&format!("SELECT count(*) {held}")) == "1");
+    let words = pair.words(
+        "public.*",
+        &["--run-id", "second", "-m", "overwrite", "--output", "json"],
+    );
+    let child = pair.place.spawn(&words);
+    let waiting = format!(
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock' AND backend_type = 'client backend'",
+        pair.names[1]
+    );
+    wait(|| ask(&waiting) == "t");
+    let signalled = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(signalled.expect("kill").success());
+    let ended = child.wait_with_output().expect("ended");
+    ask(&format!("SELECT pg_terminate_backend(pid) {held}"));
+    holder.join().expect("ended");
+    let told: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    assert_eq!(
+        (&told["status"], &told["run"], ended.status.code()),
+        (&"interrupted".into(), &"second".into(), Some(130)),
+        "{ended:?}"
+    );
+    let resumed = pair.ok("public.*", &["--resume", "-m", "overwrite"]);
+    assert!(
+        resumed.out.contains("run second") && !resumed.out.contains("already there"),
+        "{resumed:?}"
+    );
+    for table in ["t0", "t1"] {
+        pair.same(&format!("SELECT sum(id) FROM {table}"));
+    }
+}
+
 /// Files of a folder are tables, but for what is there and is another thing than it looks like.
 #[test]
 fn a_folder_of_files_is_synced_and_what_cannot_be_read_as_it_is_refuses_all() {
