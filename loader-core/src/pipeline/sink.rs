@@ -259,6 +259,10 @@ impl<'a> Sink<'a> {
             LoadState::Committed { receipt, complete } => {
                 self.check_definition(&receipt)?;
                 self.complete(complete).await?;
+                let receipt = match complete {
+                    true => receipt,
+                    false => receipt.completed(),
+                };
                 self.already_loaded(receipt).map(Some)
             }
             LoadState::NotCommitted | LoadState::Unknown => Ok(None),

@@ -288,7 +288,12 @@ async fn a_load_that_was_cut_off_after_its_record_is_completed_by_loads_and_not_
         };
         assert!(is_incomplete(), "a plan has completed it");
         match load(&loader, &spec, &three()).await {
-            Ok(report) => assert!(report.already_loaded && !is_incomplete()),
+            Ok(report) => {
+                assert!(report.already_loaded && !is_incomplete());
+                assert!(report.details.contains_key("completed"), "{report:?}");
+                let again = load(&loader, &spec, &three()).await.expect("it is there");
+                assert!(!again.details.contains_key("completed"), "{again:?}");
+            }
             Err(error) => assert_eq!(
                 (load_id, error.aftermath(), spec.status.aftermath()),
                 (

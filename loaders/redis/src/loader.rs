@@ -60,7 +60,7 @@ async fn already_loaded(recorded: Recorded) -> Result<Begun<RedisSession>> {
     } = recorded;
     load.finish(&mut nodes, &own).await?;
     nodes.give_back();
-    Ok(Begun::AlreadyLoaded(load.receipt()))
+    Ok(Begun::AlreadyLoaded(load.receipt_once_finished()))
 }
 
 impl DataLoader for RedisLoader {

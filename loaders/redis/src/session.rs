@@ -248,7 +248,7 @@ impl LoadSession for RedisSession {
                     tracing::warn!(%error, "what this run had staged is left");
                 }
                 self.sender.nodes.give_back();
-                Ok(load.receipt().repeated())
+                Ok(load.receipt_once_finished().repeated())
             }
             Commit::Recorded(load) => {
                 // From here on, every load of the target finishes what is left.
