@@ -8,7 +8,7 @@ use arrowload_core::{
 use crate::RedisOptions;
 use crate::encode::Column;
 use crate::key::NoKey;
-use crate::lease;
+use crate::lease::{self, Held};
 use crate::ledger::Doubts;
 use crate::options::{NullKey, StreamEntry};
 use crate::publish::{Commit, Publication};
@@ -25,6 +25,8 @@ pub struct RedisSession {
     request: LoadRequest<RedisOptions>,
     started: bool,
     key: Vec<u8>,
+    /// The last one, as it is dropped when nothing is sent any more.
+    held: Option<Held>,
 }
 
 impl std::fmt::Debug for RedisSession {
@@ -59,6 +61,7 @@ impl RedisSession {
             request,
             started: false,
             key: Vec::new(),
+            held: target.held,
         }
     }
 
@@ -181,7 +184,11 @@ impl RedisSession {
             return Ok(());
         };
         attempt.remove(nodes, own, nonce).await?;
-        lease::leave(nodes, own, nonce, attempt).await
+        lease::leave(nodes, own, nonce, attempt).await?;
+        if let Some(held) = &mut self.held {
+            held.end();
+        }
+        Ok(())
     }
 }
 
@@ -240,6 +247,9 @@ impl LoadSession for RedisSession {
             commit => commit?,
         };
         nodes.beat = None;
+        if let (Commit::Recorded(_), Some(held)) = (&commit, &mut self.held) {
+            held.end();
+        }
         let own = &self.publication.own;
         match commit {
             Commit::Other(load) => {
