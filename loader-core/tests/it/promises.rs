@@ -445,6 +445,32 @@ async fn a_failure_stops_the_others_where_that_is_asked_for() {
 }
 
 #[tokio::test]
+async fn what_refuses_before_it_begins_leaves_the_others_as_they_were() {
+    let loader = loose("refuses", "t").await;
+    let mut specs = [LoadSpec::new("t"), LoadSpec::new("not there")];
+    specs[0].load.mode = Mode::Overwrite;
+    let all = [0, 1].map(|index| Destination {
+        loader: &loader,
+        spec: &specs[index],
+    });
+    let outcomes = load_all(&all, &three(), true).await.expect("they begin");
+    let said: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| outcome.as_ref().expect_err("refused"))
+        .map(|error| (error.kind(), error.aftermath()))
+        .collect();
+    let unchanged = Some(Aftermath::Unchanged);
+    assert_eq!(
+        said,
+        [
+            (ErrorKind::Stopped, unchanged),
+            (ErrorKind::TargetNotFound, unchanged)
+        ]
+    );
+    assert_eq!(rows("refuses", "t"), 1);
+}
+
+#[tokio::test]
 async fn an_operator_stands_between_input_and_store() {
     let loader = connect::<MemoryLoader>("operator").await;
     let renamed = three().defined_as("x").through(Rename::new([("a", "b")]));
