@@ -117,6 +117,7 @@ impl<'a> Sink<'a> {
         request.definition = Some(self.definition.clone());
         request.mark.clone_from(&self.spec.mark);
         request.destinations = self.sharers;
+        request.status = self.spec.status.clone();
         Ok(request)
     }
 

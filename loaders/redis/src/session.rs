@@ -250,6 +250,8 @@ impl LoadSession for RedisSession {
         if let (Commit::Recorded(_), Some(held)) = (&commit, &mut self.held) {
             held.end();
         }
+        let (Commit::Recorded(load) | Commit::Other(load)) = &commit;
+        self.request.status.set_incomplete(!load.is_complete());
         let own = &self.publication.own;
         match commit {
             Commit::Other(load) => {
