@@ -275,7 +275,7 @@ async fn look(sinks: &[&Sink<'_>], schema: &SchemaRef) -> Vec<Result<Plan>> {
         let request = sink.request(schema.clone())?;
         let look = sink.within_timeout(sink.resolve(request)).await?;
         look.plan().check()?;
-        Ok(look.plan().clone())
+        Ok::<_, Error>(look.plan().clone())
     });
     join_all(looks).await
 }

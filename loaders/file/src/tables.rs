@@ -24,7 +24,7 @@ struct Format {
     instead: &'static str,
 }
 
-const FORMATS: [Format; 3] = [
+static FORMATS: [Format; 3] = [
     Format {
         name: "Delta Lake",
         log: "_delta_log",
@@ -109,7 +109,11 @@ async fn refuse_remote(store: &Store, path: &StorePath) -> Result<()> {
         let looked = FORMATS.iter().map(|format| format.is_at(store, &folder));
         let are = try_join_all(looked).await?;
         let format = FORMATS.iter().zip(are).find(|(_, is)| *is);
-        Ok::<_, Error>(format.map(|(format, _)| is_table(format, folder.as_ref())))
+        let shown = match folder.as_ref() {
+            "" => "/",
+            shown => shown,
+        };
+        Ok::<_, Error>(format.map(|(format, _)| is_table(format, shown)))
     }));
     match found.await?.into_iter().flatten().next() {
         Some(refusal) => Err(refusal),
@@ -187,12 +191,10 @@ mod tests {
     #[tokio::test]
     async fn no_file_is_put_into_the_folder_of_a_table() {
         let root = tempfile::tempdir().expect("a folder");
-        for (index, (mark, name, instead)) in TABLES.into_iter().enumerate() {
+        for (index, (file, name, instead)) in TABLES.into_iter().enumerate() {
             let table = root.path().join(format!("w{index}/t"));
             let old = table.join("data/old.parquet");
-            for file in [&table.join(mark), &old] {
-                std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
-            }
+            std::fs::create_dir_all(table.join("data")).expect("a folder");
             let written = request(
                 "old",
                 &old.display().to_string(),
@@ -201,9 +203,11 @@ mod tests {
                 FileOptions::default(),
             );
             load(written, &ids()).await.expect("no table yet");
-            std::fs::write(table.join(mark), "{}").expect("a table");
+            let mark = table.join(file);
+            std::fs::create_dir(mark.parent().expect("a folder")).expect("a folder");
+            std::fs::write(&mark, "{}").expect("a table");
             let in_store = format!("memory:///tables/w{index}/t");
-            let object = format!("tables/w{index}/t/{mark}");
+            let object = format!("tables/w{index}/t/{file}");
             MEMORY
                 .put(&object.as_str().into(), "{}".into())
                 .await
