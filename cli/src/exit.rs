@@ -43,6 +43,8 @@ impl Exit {
     pub(crate) fn of(error: &arrowload::Error) -> Self {
         match aftermath(error) {
             Aftermath::Unchanged if is_refusal(error.kind()) => Self::Refused,
+            // The end is that of the destination that stopped it.
+            Aftermath::Unchanged if error.kind() == ErrorKind::Stopped => Self::Refused,
             Aftermath::Unchanged => Self::Failed,
             _ => Self::Changed,
         }
@@ -287,6 +289,8 @@ mod tests {
             );
             assert!(error.to_string().ends_with(&format!("; {left}")), "{error}");
         }
+        let stopped = arrowload::Error::new(ErrorKind::Stopped, "another one failed");
+        assert_eq!(Exit::of(&stopped), Exit::Refused);
         // Wrong use, and what keeps a load from its store.
         let common = Common::default();
         assert_eq!(Failure::usage("no").report(&common, &Watch::default()), 2);

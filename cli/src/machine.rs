@@ -60,10 +60,7 @@ pub(crate) fn failure(error: Value) -> Value {
 
 /// What a load did.
 pub(crate) fn report(report: &LoadReport) -> Value {
-    let status = match report.already_loaded {
-        true => "already there",
-        false => "loaded",
-    };
+    let status = show::status(report);
     let retries = match report.retries {
         0 => Vec::new(),
         _ => show::retries(),

@@ -45,8 +45,7 @@ pub(crate) fn worst(outcomes: &[DestinationOutcome]) -> Exit {
 /// The outcome of a load, in a word or two.
 pub(crate) fn status(outcome: &DestinationOutcome) -> &'static str {
     match &outcome.result {
-        Ok(report) if report.already_loaded => "already there",
-        Ok(_) => "loaded",
+        Ok(report) => show::status(report),
         Err(_) => "failed",
     }
 }

@@ -159,16 +159,34 @@ pub(crate) fn rate(rows: u64, seconds: f64) -> String {
     count((rows as f64 / seconds.max(1e-9)) as u64)
 }
 
+/// Whether a load that had committed was not all in place, and was completed by this run.
+pub(crate) fn was_completed(report: &LoadReport) -> bool {
+    report.already_loaded && report.details.contains_key("completed")
+}
+
+/// What a load did, in a word or two.
+pub(crate) fn status(report: &LoadReport) -> &'static str {
+    match report.already_loaded {
+        true if was_completed(report) => "completed",
+        true => "already there",
+        false => "loaded",
+    }
+}
+
 /// What a load did, in one line and as many as its details need.
 pub(crate) fn report(report: &LoadReport) -> String {
     let seconds = report.elapsed.as_secs_f64();
     let (loader, target) = (&report.loader, &report.target);
     if report.already_loaded {
-        let there = format!(
-            "load {} was already there, {} rows; nothing was written",
-            report.load_id,
-            count(report.rows)
-        );
+        let (load_id, rows) = (&report.load_id, count(report.rows));
+        let there = match was_completed(report) {
+            true => format!(
+                "load {load_id} was already recorded, {rows} rows, and cut off before all of it was in place; it was completed now"
+            ),
+            false => {
+                format!("load {load_id} was already there, {rows} rows; nothing was written")
+            }
+        };
         return format!("{loader} `{target}`: {there}\n{}", set_aside(report));
     }
     let speed = rate(report.rows, seconds);
@@ -371,6 +389,21 @@ impl Visit for Words {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine;
+
+    #[tokio::test]
+    async fn a_load_that_was_completed_is_not_said_to_have_written_nothing() {
+        let mut done = crate::leaky::load("well").await.expect("loaded");
+        assert_eq!(machine::report(&done)["status"], "loaded");
+        done.already_loaded = true;
+        assert!(report(&done).contains("already there, 2 rows; nothing was written"));
+        assert_eq!(machine::report(&done)["status"], "already there");
+        done.details.insert("completed".into(), "true".into());
+        let said = report(&done);
+        assert!(said.contains("2 rows, and cut off before") && said.contains("completed now"));
+        assert!(!said.contains("nothing was written"), "{said}");
+        assert_eq!(machine::report(&done)["status"], "completed");
+    }
 
     #[test]
     fn pauses_are_said_in_seconds() {

@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
-    Capabilities, ColumnChecksum, Definition, Error, ErrorKind, LoadOptions, LoadState, Mark, Mode,
-    Plan, Prepared, Receipt, Rejects, Result, TargetColumns, TypeSupport, url_to_config,
+    Capabilities, ColumnChecksum, Definition, Error, ErrorKind, LoadOptions, LoadState, LoadStatus,
+    Mark, Mode, Plan, Prepared, Receipt, Rejects, Result, TargetColumns, TypeSupport,
+    url_to_config,
 };
 
 /// A store that Arrow batches can be loaded into.
@@ -191,6 +192,8 @@ pub struct LoadRequest<O> {
     /// How many destinations of the same run use this connection at the same time, including this one: they share what the
     /// connection can do at once.
     pub destinations: usize,
+    /// Follows the load.
+    pub status: LoadStatus,
 }
 
 impl<O> LoadRequest<O> {
@@ -211,6 +214,7 @@ impl<O> LoadRequest<O> {
             load: LoadOptions::default(),
             options,
             destinations: 1,
+            status: LoadStatus::default(),
         }
     }
 
@@ -225,6 +229,7 @@ impl<O> LoadRequest<O> {
             load: self.load,
             options,
             destinations: self.destinations,
+            status: self.status,
         }
     }
 

@@ -76,6 +76,13 @@ impl Receipt {
         self
     }
 
+    /// The same receipt, for a load whose record was found, and of which some was not in place: now it is. The detail `completed`
+    /// says so.
+    #[must_use]
+    pub fn completed(self) -> Self {
+        self.with("completed", true)
+    }
+
     /// Adds one of the store's own facts.
     #[must_use]
     pub fn with(mut self, key: impl Into<String>, value: impl ToString) -> Self {
@@ -143,7 +150,8 @@ pub struct LoadReport {
     pub batches: u64,
     /// For `upsert`.
     pub keys: Option<KeyCounts>,
-    /// A load with this `load_id` had already committed: nothing was written.
+    /// A load with this `load_id` had already committed: nothing was written, except where the detail `completed` says that not all
+    /// of it was in place, and now is.
     pub already_loaded: bool,
     /// How often something was tried again.
     pub retries: u32,

@@ -118,8 +118,19 @@ impl<'a> Run<'a> {
         let stop = CancellationToken::new();
         let stop = self.fail_fast.then_some(&stop);
         let (schema, expected) = (stream.schema().clone(), stream.expected_rows());
-        if let Err(error) = check_distinct(sinks, &schema).await {
+        let looks = look(sinks, &schema).await;
+        if let Err(error) = Plan::check_distinct(looks.iter().flatten()) {
             return sinks.iter().map(|_| Err(error.clone())).collect();
+        }
+        let is_refused = |(sink, look): (&&Sink<'_>, &Result<Plan>)| {
+            look.as_ref().is_err_and(|error| is_final(sink, error))
+        };
+        if self.fail_fast && sinks.iter().zip(&looks).any(is_refused) {
+            // None has begun, so that all targets are as they were.
+            let outcomes = looks
+                .into_iter()
+                .map(|look| Err(look.err().unwrap_or_else(stopped)));
+            return outcomes.collect();
         }
         let (schema, reading) = (&schema, &reading);
         let begin = |(meter, unparsed)| async move {
@@ -254,18 +265,19 @@ pub(super) async fn offered_types(input: &Input, sinks: &[&Sink<'_>]) -> Result<
         .map(|fields| Arc::new(Schema::new(fields))))
 }
 
-/// Looks at the targets of several destinations before any of them begins: two names of one target are refused. What else is
-/// wrong with a target is left to its own beginning.
-async fn check_distinct(sinks: &[&Sink<'_>], schema: &SchemaRef) -> Result<()> {
+/// Looks at the targets of several destinations before any of them begins: two names of one target are refused, and under
+/// `fail_fast` none begins if another one is refused. Else what is wrong with a target is left to its own beginning.
+async fn look(sinks: &[&Sink<'_>], schema: &SchemaRef) -> Vec<Result<Plan>> {
     if sinks.len() < 2 {
-        return Ok(());
+        return Vec::new();
     }
-    let looks = join_all(sinks.iter().map(|sink| async move {
-        let request = sink.request(schema.clone()).ok()?;
-        let look = sink.within_timeout(sink.resolve(request)).await.ok()?;
-        Some(look.plan().clone())
-    }));
-    Plan::check_distinct(looks.await.iter().flatten())
+    let looks = sinks.iter().map(|sink| async move {
+        let request = sink.request(schema.clone())?;
+        let look = sink.within_timeout(sink.resolve(request)).await?;
+        look.plan().check()?;
+        Ok::<_, Error>(look.plan().clone())
+    });
+    join_all(looks).await
 }
 
 /// Whether the whole load is not run again after this error.

@@ -117,6 +117,7 @@ impl<'a> Sink<'a> {
         request.definition = Some(self.definition.clone());
         request.mark.clone_from(&self.spec.mark);
         request.destinations = self.sharers;
+        request.status = self.spec.status.clone();
         Ok(request)
     }
 
@@ -259,6 +260,10 @@ impl<'a> Sink<'a> {
             LoadState::Committed { receipt, complete } => {
                 self.check_definition(&receipt)?;
                 self.complete(complete).await?;
+                let receipt = match complete {
+                    true => receipt,
+                    false => receipt.completed(),
+                };
                 self.already_loaded(receipt).map(Some)
             }
             LoadState::NotCommitted | LoadState::Unknown => Ok(None),

@@ -90,8 +90,8 @@ impl LoadStatus {
     pub fn aftermath(&self) -> Aftermath {
         let state = self.lock();
         match state.phase {
-            _ if state.incomplete => Aftermath::Incomplete,
             Phase::Committed => Aftermath::Committed,
+            _ if state.incomplete => Aftermath::Incomplete,
             Phase::Committing => Aftermath::Unknown,
             _ => left(&state),
         }
@@ -120,8 +120,9 @@ impl LoadStatus {
         });
     }
 
-    /// The load is recorded, and whether all of it is in place.
-    pub(crate) fn set_incomplete(&self, incomplete: bool) {
+    /// The load is recorded, and whether not all of it is in place. Sessions that make the record before the rows are in place say
+    /// so between the two.
+    pub fn set_incomplete(&self, incomplete: bool) {
         self.lock().incomplete = incomplete;
     }
 

@@ -288,7 +288,12 @@ async fn a_load_that_was_cut_off_after_its_record_is_completed_by_loads_and_not_
         };
         assert!(is_incomplete(), "a plan has completed it");
         match load(&loader, &spec, &three()).await {
-            Ok(report) => assert!(report.already_loaded && !is_incomplete()),
+            Ok(report) => {
+                assert!(report.already_loaded && !is_incomplete());
+                assert!(report.details.contains_key("completed"), "{report:?}");
+                let again = load(&loader, &spec, &three()).await.expect("it is there");
+                assert!(!again.details.contains_key("completed"), "{again:?}");
+            }
             Err(error) => assert_eq!(
                 (load_id, error.aftermath(), spec.status.aftermath()),
                 (
@@ -437,6 +442,32 @@ async fn a_failure_stops_the_others_where_that_is_asked_for() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn what_refuses_before_it_begins_leaves_the_others_as_they_were() {
+    let loader = loose("refuses", "t").await;
+    let mut specs = [LoadSpec::new("t"), LoadSpec::new("not there")];
+    specs[0].load.mode = Mode::Overwrite;
+    let all = [0, 1].map(|index| Destination {
+        loader: &loader,
+        spec: &specs[index],
+    });
+    let outcomes = load_all(&all, &three(), true).await.expect("they begin");
+    let said: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| outcome.as_ref().expect_err("refused"))
+        .map(|error| (error.kind(), error.aftermath()))
+        .collect();
+    let unchanged = Some(Aftermath::Unchanged);
+    assert_eq!(
+        said,
+        [
+            (ErrorKind::Stopped, unchanged),
+            (ErrorKind::TargetNotFound, unchanged)
+        ]
+    );
+    assert_eq!(rows("refuses", "t"), 1);
 }
 
 #[tokio::test]

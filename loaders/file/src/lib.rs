@@ -15,6 +15,7 @@ mod remote;
 mod session;
 mod stage;
 mod store_commit;
+mod tables;
 mod target;
 #[cfg(test)]
 mod testing;

@@ -17,6 +17,7 @@ use crate::local::check_replaceable;
 use crate::options::{FileOptions, Format, invalid};
 use crate::place::Place;
 use crate::stage::home;
+use crate::tables;
 use crate::types::stored;
 use crate::write::check_layout;
 
@@ -48,6 +49,7 @@ impl FileTarget {
     /// Understands the target of a load, and refuses what cannot be done there. Reads, and changes nothing.
     pub(crate) async fn of(place: Place, request: &Request) -> Result<Self> {
         let (options, name) = (&request.options, request.target.as_str());
+        tables::refuse(&place).await?;
         let found = existing::inspect(&place, Some(&request.load_id)).await?;
         let several = !options.partition_by.is_empty() || options.max_file_bytes.is_some();
         let is_folder = several

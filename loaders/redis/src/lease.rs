@@ -68,6 +68,43 @@ pub(crate) fn beat(own: &Own, nonce: &str, seconds: u64) -> Beat {
     }
 }
 
+/// The lease of an attempt that runs. Dropped amid the work, as at an interrupt, it is given back, so that other loads need not
+/// wait until it ends. What the attempt has left is removed by the next load, as that of any dead one.
+pub(crate) struct Held {
+    nodes: Option<Nodes>,
+    key: Vec<u8>,
+}
+
+impl Held {
+    pub(crate) fn of(nodes: &Nodes, own: &Own, nonce: &str) -> Self {
+        Self {
+            nodes: Some(nodes.apart()),
+            key: own.lease(nonce).into_bytes(),
+        }
+    }
+
+    /// The attempt has ended, and its lease with it.
+    pub(crate) fn end(&mut self) {
+        self.nodes = None;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let key = std::mem::take(&mut self.key);
+        if let (Some(mut nodes), Ok(runtime)) =
+            (self.nodes.take(), tokio::runtime::Handle::try_current())
+        {
+            // A commit that is on its way watches the lease: it fails, or was there first.
+            runtime.spawn(async move {
+                if let Err(error) = nodes.call(&key, &[b"DEL", &key]).await {
+                    tracing::debug!(%error, "the lease of a load that was cut off stays until it ends");
+                }
+            });
+        }
+    }
+}
+
 impl Attempt {
     /// Whether readers of the target may see what it has written.
     pub(crate) fn is_in_place(&self) -> bool {
@@ -90,16 +127,23 @@ impl Attempt {
         recorded.text()
     }
 
-    fn conflicts(&self, other: &Self, target: &str) -> Result<()> {
-        if self.creates && other.creates && self.load_id != other.load_id {
-            let message = format!("another load creates `{target}`");
-            return Err(Error::new(ErrorKind::TargetExists, message));
+    /// Why it cannot run beside another attempt, which is alive or has `seconds` left until it counts as dead.
+    fn conflict(&self, other: &Self, target: &str, seconds: i64) -> Option<Error> {
+        if self.load_id == other.load_id {
+            return None;
         }
-        if self.empties && other.empties && self.load_id != other.load_id {
-            let message = format!("another load overwrites `{target}`");
-            return Err(Error::new(ErrorKind::Conflict, message).transient());
+        let what = |does: &str| {
+            format!(
+                "another load {does} `{target}`, or was cut off: then its lease ends in {seconds} s, and this load can be run again"
+            )
+        };
+        if self.creates && other.creates {
+            return Some(Error::new(ErrorKind::TargetExists, what("creates")));
         }
-        Ok(())
+        if self.empties && other.empties {
+            return Some(Error::new(ErrorKind::Conflict, what("overwrites")).transient());
+        }
+        None
     }
 
     /// Refuses an attempt that cannot run beside those that are alive.
@@ -110,9 +154,17 @@ impl Attempt {
         others: &[(String, Self)],
     ) -> Result<()> {
         for (nonce, other) in others {
-            let conflict = self.conflicts(other, own.target());
-            if conflict.is_err() && is_alive(nodes, own, nonce).await? {
-                return conflict;
+            if self.conflict(other, own.target(), 0).is_none() {
+                continue;
+            }
+            let lease = own.lease(nonce);
+            let lease = lease.as_bytes();
+            let left = nodes.call(lease, &[b"PTTL", lease]).await?.int();
+            // A negative answer says that there is none.
+            if let Some(left) = left.filter(|left| *left >= 0)
+                && let Some(conflict) = self.conflict(other, own.target(), left / 1_000 + 1)
+            {
+                return Err(conflict);
             }
         }
         Ok(())

@@ -188,6 +188,14 @@ impl Load {
         receipt
     }
 
+    /// The receipt for another run of the load, which found it recorded as this and has finished it.
+    pub(crate) fn receipt_once_finished(&self) -> Receipt {
+        match self.is_complete() {
+            true => self.receipt(),
+            false => self.receipt().completed(),
+        }
+    }
+
     /// Whether all of it is in place.
     pub(crate) fn is_complete(&self) -> bool {
         self.moving.is_none() && self.removing.is_none()

@@ -9,6 +9,7 @@ use arrowload_core::{
 use serde_json::{Map, Value};
 
 use crate::config::{self, RedisConfig};
+use crate::lease::Held;
 use crate::ledger::{Doubts, Load};
 use crate::nodes::Nodes;
 use crate::options::RedisOptions;
@@ -44,6 +45,7 @@ async fn enter(target: &mut Target, request: &Request) -> Result<Option<Load>> {
     if let Some(attempt) = &target.attempt {
         let (nonce, seconds) = (&target.nonce, request.options.lease);
         attempt.enter(nodes, own, nonce, seconds).await?;
+        target.held = Some(Held::of(nodes, own, nonce));
     }
     lease::clear(nodes, own, &request.load_id, &seen.attempts).await?;
     modules::create_index(nodes, request, &target.pattern).await?;
@@ -60,7 +62,7 @@ async fn already_loaded(recorded: Recorded) -> Result<Begun<RedisSession>> {
     } = recorded;
     load.finish(&mut nodes, &own).await?;
     nodes.give_back();
-    Ok(Begun::AlreadyLoaded(load.receipt()))
+    Ok(Begun::AlreadyLoaded(load.receipt_once_finished()))
 }
 
 impl DataLoader for RedisLoader {

@@ -176,6 +176,15 @@ impl Nodes {
             .ok_or_else(|| Error::new(ErrorKind::Unexpected, "a connection vanished"))
     }
 
+    /// The same servers, with connections of their own, made as they are needed.
+    pub(crate) fn apart(&self) -> Self {
+        Self {
+            config: Arc::clone(&self.config),
+            topology: self.topology.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Closes every connection: after an error it is unknown what they are about to answer.
     pub(crate) fn close(&mut self) {
         self.connections.clear();

@@ -8,7 +8,7 @@ use arrowload_core::{
 use crate::RedisOptions;
 use crate::encode::Column;
 use crate::key::NoKey;
-use crate::lease;
+use crate::lease::{self, Held};
 use crate::ledger::Doubts;
 use crate::options::{NullKey, StreamEntry};
 use crate::publish::{Commit, Publication};
@@ -25,6 +25,8 @@ pub struct RedisSession {
     request: LoadRequest<RedisOptions>,
     started: bool,
     key: Vec<u8>,
+    /// The last one, as it is dropped when nothing is sent any more.
+    held: Option<Held>,
 }
 
 impl std::fmt::Debug for RedisSession {
@@ -59,6 +61,7 @@ impl RedisSession {
             request,
             started: false,
             key: Vec::new(),
+            held: target.held,
         }
     }
 
@@ -181,7 +184,11 @@ impl RedisSession {
             return Ok(());
         };
         attempt.remove(nodes, own, nonce).await?;
-        lease::leave(nodes, own, nonce, attempt).await
+        lease::leave(nodes, own, nonce, attempt).await?;
+        if let Some(held) = &mut self.held {
+            held.end();
+        }
+        Ok(())
     }
 }
 
@@ -240,6 +247,11 @@ impl LoadSession for RedisSession {
             commit => commit?,
         };
         nodes.beat = None;
+        if let (Commit::Recorded(_), Some(held)) = (&commit, &mut self.held) {
+            held.end();
+        }
+        let (Commit::Recorded(load) | Commit::Other(load)) = &commit;
+        self.request.status.set_incomplete(!load.is_complete());
         let own = &self.publication.own;
         match commit {
             Commit::Other(load) => {
@@ -248,7 +260,7 @@ impl LoadSession for RedisSession {
                     tracing::warn!(%error, "what this run had staged is left");
                 }
                 self.sender.nodes.give_back();
-                Ok(load.receipt().repeated())
+                Ok(load.receipt_once_finished().repeated())
             }
             Commit::Recorded(load) => {
                 // From here on, every load of the target finishes what is left.

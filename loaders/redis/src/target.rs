@@ -7,7 +7,7 @@ use arrowload_core::{
 
 use crate::RedisOptions;
 use crate::key::{KeyPattern, Names, default_pattern};
-use crate::lease::Attempt;
+use crate::lease::{Attempt, Held};
 use crate::ledger::{self, Load};
 use crate::loader::RedisLoader;
 use crate::nodes::Nodes;
@@ -78,6 +78,8 @@ pub struct Target {
     pub(crate) nonce: String,
     /// Its unfinished work while it runs, if any.
     pub(crate) attempt: Option<Attempt>,
+    /// Its lease, once it has begun.
+    pub(crate) held: Option<Held>,
 }
 
 impl std::fmt::Debug for Target {
@@ -144,6 +146,7 @@ pub(crate) async fn resolve(pool: &Pool, request: &Request) -> Result<Resolved> 
         rows,
         nonce,
         attempt,
+        held: None,
     };
     if request.load.mode == Mode::Create && !target.exists {
         let has_keys = target.has_keys().await?;

@@ -151,6 +151,12 @@ async fn two_loads_cannot_create_or_empty_one_target_at_once() {
             let refused = load(&database.loader().await, &second, &input).await;
             let error = refused.expect_err("the first is at it");
             assert_eq!(error.kind(), refusal, "{error}");
+            let said = error.to_string();
+            let seconds = said.split_once("its lease ends in ").and_then(|(_, rest)| {
+                let (seconds, _) = rest.split_once(" s,")?;
+                seconds.parse::<u64>().ok()
+            });
+            assert!(seconds.is_some_and(|s| (1..=121).contains(&s)), "{said}");
             paused.go_on();
         };
         let (report, ()) = tokio::join!(load(&loader, &first, &input), meanwhile);
@@ -167,6 +173,30 @@ async fn two_loads_cannot_create_or_empty_one_target_at_once() {
     .await;
     assert_eq!(report.expect("loaded").rows, 100);
     assert_eq!(database.keys().len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_is_interrupted_is_in_nobodys_way() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    for (mode, options, keys) in [(Mode::Create, list(), 1), (Mode::Overwrite, hash(), 100)] {
+        database.cli(&["FLUSHDB"]);
+        let (mut paused, input) = Paused::input(batches(0..500), 4);
+        let loader = database.loader().await;
+        let first = spec_of(mode, &options, "first");
+        tokio::select! {
+            outcome = load(&loader, &first, &input) => panic!("it ended: {outcome:?}"),
+            () = paused.reached() => {}
+        }
+        until(|| database.cli(&["KEYS", "arrowload:{t}:lease:*"]).is_empty()).await;
+        let second = spec_of(mode, &options, "second");
+        let rows = repeatable(batches(0..100));
+        let report = load(&database.loader().await, &second, &rows).await;
+        assert_eq!(report.expect("loaded").rows, 100, "{mode}");
+        assert_eq!(database.keys().len(), keys, "{mode}");
+        assert_eq!(staged(&database), 0, "{mode}: what the first had staged");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -397,6 +397,9 @@ async fn ends(at: At) {
             let after = seen(&database, &kind, &target);
             let place = format!("{}, {at:?}, {end:?}", kind.name);
             let whole = expected(&kind, &before);
+            if (at, end) == (At::Finishing, End::Dropped) {
+                assert_eq!(said, Some(Aftermath::Incomplete), "{place}");
+            }
             match said {
                 None | Some(Aftermath::Committed) => assert_eq!(after, whole, "{place}"),
                 Some(Aftermath::Incomplete | Aftermath::Unknown) => {
@@ -508,10 +511,10 @@ async fn a_load_killed_at_each_step_of_its_move() {
 
             // By turns the load itself comes next, and another one of its target.
             if index % 2 == 0 {
-                assert!(
-                    repeated(&loader, &kind, "t").await.already_loaded,
-                    "{place}"
-                );
+                let report = repeated(&loader, &kind, "t").await;
+                assert!(report.already_loaded, "{place}");
+                let said = report.details.contains_key("completed");
+                assert_eq!(said, !complete, "{place}: {:?}", report.details);
                 assert_eq!(seen(&database, &kind, "t"), whole, "{place}");
             } else {
                 let mut next = spec("t", Mode::Append, kind.options.clone());
