@@ -157,7 +157,7 @@ fn a_second_sync_replaces_adds_or_updates_only_if_it_is_told_to() {
         there.code == 2
             && there
                 .err
-                .contains("2 of 3 targets are there already: `public.a`, `public.b`; say what"),
+                .contains("2 of 3 targets exist already: `public.a`, `public.b`; choose"),
         "{there:?}"
     );
     let tables = "SELECT count(*) FROM pg_class WHERE relname = 'keyless'";
