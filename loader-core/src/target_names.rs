@@ -222,7 +222,7 @@ mod tests {
     fn what_cannot_be_a_target_is_refused() {
         use TargetNames::{Dotted, Path, Quoted};
         for (names, template, schema, words) in [
-            (Dotted, "{schema}.{table}", "a.b", "holds a dot"),
+            (Dotted, "{schema}.{table}", "a.b", "contains a dot"),
             (Quoted, "\"x\".{table}", "s", "without quotes"),
             (Path, "{tabel}", "s", "there is {schema}, {table}"),
             (Path, "{table", "s", "single `{`"),
