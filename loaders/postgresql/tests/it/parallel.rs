@@ -330,8 +330,8 @@ async fn where_a_publication_would_send_their_table_connections_do_not_share() {
         database.run(&publish).await;
         let spec = with("t", json!({ "parallelism": 3 }));
         let loader = database.loader().await;
-        let plan = plan_load(&loader, &spec, &input(&[people(0..1, "n")]));
-        let plan = plan.await.expect("a plan");
+        let rows = input(&[people(0..1, "n")]);
+        let plan = plan_load(&loader, &spec, &rows).await.expect("a plan");
         assert!(plan.resources[0].contains("publication"), "{plan:?}");
         let report = database.load_many("t", json!({ "parallelism": 3 }), many(0..300));
         let report = report.await.expect("loaded");
