@@ -319,7 +319,7 @@ mod tests {
         assert!(killed.folder.join(LOCKED).is_file());
         sweep(root.path(), "other");
         assert_eq!(names(root.path()).len(), 2, "both are in use");
-        killed._lock = None;
+        Arc::get_mut(&mut killed).expect("the only one")._lock = None;
         sweep(root.path(), "other");
         let name = live.folder.file_name().expect("a name").to_string_lossy();
         assert_eq!(names(root.path()), [name.into_owned()]);

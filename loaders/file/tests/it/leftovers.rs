@@ -61,7 +61,7 @@ async fn a_killed_load_is_cleared_away_and_a_live_one_is_not() {
         let mut left = stages(root.path());
         left.retain(|name| *name != held[0]);
         let gone = root.path().join(&left[0]);
-        std::fs::remove_file(gone.join("locked")).expect("removed");
+        let _ = std::fs::remove_file(gone.join("locked"));
         run(target("third"), &rows(0..5), options("third"))
             .await
             .expect("a load");
