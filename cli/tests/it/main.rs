@@ -56,7 +56,7 @@ pub(crate) struct Ended {
 }
 
 /// Variables that would change what the program does.
-const DEAF: [&str; 15] = [
+const DEAF: [&str; 17] = [
     "DATABASE_URL",
     "POSTGRES_URL",
     "POSTGRESQL_URL",
@@ -68,6 +68,8 @@ const DEAF: [&str; 15] = [
     "PGUSER",
     "PGPASSWORD",
     "PGDATABASE",
+    "PGREQUIREAUTH",
+    "PGREQUIRESSL",
     "ARROWLOAD_CONFIG",
     "XDG_CONFIG_HOME",
     "XDG_STATE_HOME",

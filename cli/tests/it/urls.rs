@@ -229,3 +229,25 @@ fn where_a_connection_leads_is_said_with_the_layer_that_says_it() {
         }
     }
 }
+
+#[test]
+fn variables_that_tighten_a_connection_are_not_passed_over() {
+    let place = Place::new();
+    let url = (
+        "DATABASE_URL",
+        "postgresql://127.0.0.1:1/d?connect_timeout=1",
+    );
+    for (name, value) in [
+        ("PGREQUIREAUTH", "scram-sha-256"),
+        ("PGSSLCRL", "x.pem"),
+        ("PGSSLMINPROTOCOLVERSION", "TLSv1.3"),
+        ("PGHOSTADDR", "10.0.0.1"),
+        ("PGGSSENCMODE", "require"),
+        ("PGTARGETSESSIONATTRS", "standby"),
+        ("PGCHANNELBINDING", "hunter2"),
+    ] {
+        let ended = ask(&place, &[url, (name, value)]);
+        assert_eq!(ended.code, 2, "{name}: {ended:?}");
+        assert!(ended.err.contains(name), "{name}: {ended:?}");
+    }
+}

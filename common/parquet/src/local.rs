@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use arrowload_common_object_store::{blocking, from_io};
+use arrowload_common_object_store::{blocking, from_io, keep_access};
 use arrowload_core::Result;
 use bytes::Bytes;
 
@@ -110,6 +110,8 @@ impl LocalSink {
             };
             let file = File::create_new(&staged.temporary)
                 .map_err(|error| from_io(&staged.temporary, error))?;
+            // Before the first byte: nobody may read more of the new file than of the old one.
+            staged.keep_access()?;
             Ok(Self {
                 file: Some(file),
                 staged,
@@ -147,10 +149,20 @@ impl LocalSink {
 }
 
 impl LocalStaged {
+    /// Gives the temporary file the permissions of the file that it will replace.
+    fn keep_access(&self) -> Result<()> {
+        match self.temporary == self.target {
+            true => Ok(()),
+            false => keep_access(&self.target, &self.temporary)
+                .map_err(|error| from_io(&self.target, error)),
+        }
+    }
+
     pub(crate) async fn publish(&mut self) -> Result<()> {
         let (from, to, sync) = (self.temporary.clone(), self.target.clone(), self.sync);
         blocking(move || {
             if from != to {
+                keep_access(&to, &from).map_err(|error| from_io(&to, error))?;
                 fs::rename(&from, &to).map_err(|error| from_io(&to, error))?;
             }
             if sync { sync_folder(&to) } else { Ok(()) }

@@ -24,6 +24,30 @@ pub(crate) fn is_mounted(folder: &Path, beside: &Path) -> bool {
     false
 }
 
+/// Whether only this machine's kernel gives locks on the file system of a folder, so that each process sees those of all others, and
+/// none is lost while its process lives. Network file systems are none of these.
+pub(crate) fn has_own_locks(folder: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        // ext2 to ext4, XFS, Btrfs, tmpfs, overlayfs, ZFS and F2FS.
+        const OWN: [i64; 7] = [
+            0xEF53,
+            0x5846_5342,
+            0x9123_683E,
+            0x0102_1994,
+            0x794C_7630,
+            0x2FC1_2FC1,
+            0xF2F5_2010,
+        ];
+        rustix::fs::statfs(folder).is_ok_and(|found| OWN.contains(&(found.f_type as i64)))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = folder;
+        false
+    }
+}
+
 /// Gives a file a name that is free, in one step.
 pub(crate) fn place_new(staged: &Path, target: &Path) -> io::Result<()> {
     #[cfg(target_os = "linux")]

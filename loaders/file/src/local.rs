@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use arrowload_common_object_store::from_io;
+use arrowload_common_object_store::{from_io, keep_access};
 use arrowload_core::{Error, ErrorKind, LoadState, Mode, Receipt, Result};
 
 use crate::disk::{
@@ -49,7 +49,9 @@ pub(crate) fn publish_file(
             if there.as_ref() != what.stamp {
                 return Err(overtaken(target));
             }
-            fs::rename(&staged, target).map_err(|error| from_io(target, error))?;
+            keep_access(target, &staged)
+                .and_then(|()| fs::rename(&staged, target))
+                .map_err(|error| from_io(target, error))?;
         }
         _ => place_new(&staged, target).map_err(|error| from_io(target, error))?,
     }
@@ -376,6 +378,28 @@ mod tests {
             );
         }
         assert_eq!(all_below(root.path()), there);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_file_that_is_replaced_keeps_its_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+        for name in ["a.parquet", "a.csv", "a.ndjson", "a.arrow"] {
+            let root = tempfile::tempdir().expect("a folder");
+            let path = root.path().join(name);
+            let target = path.display().to_string();
+            for (load_id, mode) in [("one", 0o600), ("two", 0o640), ("three", 0o444)] {
+                let old = path.exists();
+                if old {
+                    fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("set");
+                }
+                run(&target, load_id, Mode::Overwrite, FileOptions::default())
+                    .await
+                    .expect("a load");
+                let found = fs::metadata(&path).expect("a file").permissions().mode() & 0o777;
+                assert!(!old || found == mode, "{name}: {found:o}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use arrowload_common_object_store::from_io;
 use arrowload_core::{Error, ErrorKind, Result};
 
-use crate::disk::is_mounted;
+use crate::disk::{has_own_locks, is_mounted};
 use crate::record::hash;
 
 /// A staging folder that was not touched for this long may be removed by anyone.
@@ -23,6 +23,8 @@ const TOUCHED_EVERY: Duration = if cfg!(test) {
 /// What the names of stages and of staged objects begin with, and end in.
 pub(crate) const PREFIX: &str = ".arrowload-";
 pub(crate) const SUFFIX: &str = ".tmp";
+/// The file in a stage that says that it was locked from the start, in a way that every process that sees it notices.
+const LOCKED: &str = "locked";
 
 /// The beginning of the names of a load's staging folders, before the part for the run.
 pub(crate) fn own_prefix(load_id: &str) -> String {
@@ -78,9 +80,13 @@ impl Stage {
         let at = |error| from_io(home, error);
         make_private(&unlocked).map_err(at)?;
         let lock = lock(&unlocked);
+        if lock.is_some() && has_own_locks(&unlocked) {
+            // Without it, the stage is left to its lease.
+            let _ = File::create_new(unlocked.join(LOCKED));
+        }
         if let Err(error) = fs::rename(&unlocked, &folder) {
             // The first error says more.
-            let _ = fs::remove_dir(&unlocked);
+            let _ = fs::remove_dir_all(&unlocked);
             return Err(at(error));
         }
         let touched = folder.clone();
@@ -154,7 +160,8 @@ fn touch(folder: &Path) {
     }
 }
 
-/// Removes from a folder the stages of loads that were killed: this load's own at once, others' after their lease.
+/// Removes from a folder the stages of loads that were killed: this load's own at once, and others' if their locks prove it, else
+/// after their lease.
 pub(crate) fn sweep(home: &Path, load_id: &str) {
     let own = own_prefix(load_id);
     for stage in stages(home) {
@@ -217,11 +224,16 @@ fn is_left(stage: &Path, is_of_this_load: bool) -> bool {
         .map(|touched| touched.elapsed().unwrap_or_default());
     let is_old = age.is_ok_and(|age| age > LEASE);
     match File::open(stage).map(|file| file.try_lock()) {
-        Ok(Ok(())) => is_of_this_load || is_old,
+        Ok(Ok(())) => is_of_this_load || is_old || was_locked(stage),
         Ok(Err(TryLockError::WouldBlock)) => false,
         // Without locks, or the right to open it, its age is all that is known.
         Ok(Err(TryLockError::Error(_))) | Err(_) => is_old,
     }
+}
+
+/// Whether a stage without a lock proves that the process that made it has ended.
+fn was_locked(stage: &Path) -> bool {
+    has_own_locks(stage) && stage.join(LOCKED).is_file()
 }
 
 /// The stages of other loads, below a folder, that may be in use.
@@ -292,6 +304,25 @@ mod tests {
         assert!(stage.data().is_dir() && twin.data().is_dir());
         drop((stage, twin, live));
         assert_eq!(names(root.path()).len(), 3);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_stage_that_has_lost_its_lock_has_lost_its_process() {
+        let root = tempfile::tempdir().expect("a folder");
+        if !has_own_locks(root.path()) {
+            return;
+        }
+        let target = root.path().join("x.parquet");
+        let live = Stage::new(&target, "live", "1").expect("a stage");
+        let mut killed = Stage::new(&target, "killed", "1").expect("a stage");
+        assert!(killed.folder.join(LOCKED).is_file());
+        sweep(root.path(), "other");
+        assert_eq!(names(root.path()).len(), 2, "both are in use");
+        Arc::get_mut(&mut killed).expect("the only one")._lock = None;
+        sweep(root.path(), "other");
+        let name = live.folder.file_name().expect("a name").to_string_lossy();
+        assert_eq!(names(root.path()), [name.into_owned()]);
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ use crate::config::{
     ChannelBinding, LoadBalanceHosts, PostgresqlConfig, SslMode, SslNegotiation, TargetSessionAttrs,
 };
 use crate::error::{from_connecting, from_pg, not_postgresql};
-use crate::passfile;
+use crate::{passfile, variables};
 
 const DEFAULT_PORT: u16 = 5432;
 
@@ -216,6 +216,7 @@ fn session_options(config: &PostgresqlConfig) -> Option<String> {
 impl Connections {
     /// Makes the pool. Nothing is connected yet.
     pub(crate) fn new(config: &PostgresqlConfig) -> Result<Self> {
+        let config = &variables::tightened(config, variables::of_process)?;
         let places = places(config)?;
         let tls = crate::tls::connector(config)?;
         let mut driver = driver_config(config, &places);

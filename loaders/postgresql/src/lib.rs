@@ -26,6 +26,7 @@ mod session;
 mod target;
 mod tls;
 mod types;
+mod variables;
 mod verify;
 
 pub use config::{

@@ -74,6 +74,36 @@ async fn local_files_are_hidden_until_they_are_published() {
     assert!(!tree(&root).iter().any(hidden));
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_replaces_another_keeps_its_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        writer(
+            Destination::local(folder.path()),
+            rows(0, 1).schema(),
+            ParquetOptions::default(),
+        )
+        .unwrap()
+    };
+    let mode = |path: &str| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mut first = start();
+    first.write(&rows(0, 10)).await.unwrap();
+    first.finish().await.unwrap().publish().await.unwrap();
+    let file = tree(folder.path()).remove(0);
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let mut second = start();
+    second.write(&rows(0, 20)).await.unwrap();
+    let staged = second.finish().await.unwrap();
+    for path in tree(folder.path()) {
+        assert_eq!(mode(&path), 0o600, "{path}");
+    }
+    staged.publish().await.unwrap();
+    assert_eq!(tree(folder.path()), [file.as_str()]);
+    assert_eq!(mode(&file), 0o600);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_in_place_have_their_names_at_once_and_go_when_they_are_not_wanted() {
     let folder = tempfile::tempdir().unwrap();

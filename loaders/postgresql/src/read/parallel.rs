@@ -283,7 +283,7 @@ fn ended_well(ended: std::result::Result<Result<()>, tokio::task::JoinError>) ->
 /// Reads one part after the other on one connection. An error goes the way of the part's batches, so that it comes in its place.
 async fn read_parts(shared: &Shared, lease: Lease, decoder: RowDecoder) -> Result<()> {
     let Some((sql, mut sender)) = shared.next().await else {
-        return lease.run("COMMIT").await.map(|()| lease.give_back());
+        return lease.run("ROLLBACK").await.map(|()| lease.give_back());
     };
     let answer = match copy(&lease, &sql).await {
         Ok(answer) => answer,

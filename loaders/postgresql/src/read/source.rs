@@ -197,7 +197,7 @@ impl DataSource for PostgresqlSource {
         let lease = self.connections.lease().await?;
         let (readable, types) = self.prepare(&lease, &sql).await?;
         params::check_count(&types, &values)?;
-        lease.run("COMMIT").await?;
+        lease.run("ROLLBACK").await?;
         lease.give_back();
         Ok(readable.schema)
     }

@@ -100,7 +100,7 @@ impl Reading {
     /// Gives the connection back, and the rows that wait.
     pub(super) async fn end(&mut self) -> Result<Option<RecordBatch>> {
         if let Some(lease) = self.lease.take() {
-            lease.run("COMMIT").await?;
+            lease.run("ROLLBACK").await?;
             lease.give_back();
         }
         self.decoder.finish()

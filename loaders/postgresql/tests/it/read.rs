@@ -597,3 +597,31 @@ async fn one_table_is_read_by_parts_from_one_snapshot() {
         .expect_err("a division by zero");
     assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
 }
+
+/// Before version 16, a read-only transaction may make large objects; later, it is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_query_wrote_is_not_kept() {
+    let Some(database) = database("read_keeps_nothing").await else {
+        return;
+    };
+    database
+        .run("CREATE TABLE big AS SELECT i, repeat('x', 1000) AS filler FROM generate_series(1, 3000) AS i")
+        .await;
+    let count = || async {
+        let sql = "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata";
+        let batch = database.read(sql).await;
+        batch.column(0).as_primitive::<Int64Type>().value(0)
+    };
+    for query in [
+        Query::new("SELECT lo_create(0)"),
+        positional("SELECT lo_create(0), $1::int", vec![Param::from(1)]),
+        Query::new("SELECT i, lo_create(0) FROM big"),
+    ] {
+        let keys = [("read_connections", "3")];
+        let made = database.try_read(&keys, query.clone()).await;
+        if let Err(error) = made {
+            assert!(error.to_string().contains("read-only"), "{error:?}");
+        }
+        assert_eq!(count().await, 0, "{}", query.sql);
+    }
+}
