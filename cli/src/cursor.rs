@@ -145,7 +145,7 @@ pub(crate) fn minus(value: &ArrayRef, lag: &str) -> Result<ArrayRef, Failure> {
             return Ok(Arc::new(moved));
         }
         kind if kind.is_integer() => {
-            let back = lag.trim().parse().ok().filter(|back| *back >= 0);
+            let back = lag.trim().parse::<i64>().ok().filter(|back| *back >= 0);
             (back.ok_or_else(refused)?, DataType::Int64)
         }
         _ => return Err(refused()),

@@ -23,6 +23,7 @@ use crate::cursor::{check_lag, is_finite, minus, never, sql_type, text, value};
 use crate::exit::Failure;
 use crate::input::Question;
 use crate::load::{self, Load};
+use crate::shape::line_end;
 use crate::to::To;
 use crate::watch::Watch;
 
@@ -89,6 +90,7 @@ pub(crate) struct Next<'a> {
     question: &'a Question,
     wanted: &'a Incremental,
     to: &'a To,
+    base: String,
     loader: String,
     target: String,
     name: String,
@@ -162,10 +164,12 @@ impl<'a> Next<'a> {
                 "an incremental load makes its own load ids; leave load_id out",
             ));
         }
+        let base = question.sql.trim().trim_end_matches(';');
         let mut next = Self {
             question,
             wanted,
             to,
+            base: format!("{base}{}", line_end(base)),
             loader: String::new(),
             target: String::new(),
             // The store keeps ids for each target, however it is spelt.
@@ -245,7 +249,7 @@ impl<'a> Next<'a> {
     /// Refuses loads for which a mark would be wrong.
     async fn check(&self, load: Load) -> Result<(), Failure> {
         // It does not matter yet where the rows begin.
-        let base = &self.question.sql;
+        let base = self.base();
         let query = self.query(base, &self.bound(base, &nothing()))?;
         let question = self.question.with_query(query);
         let mut planned = load::all(&question, [load.to]).plan().await?;
@@ -562,7 +566,7 @@ impl<'a> Next<'a> {
 
     /// The query, as a part of another one.
     fn base(&self) -> &str {
-        self.question.sql.trim().trim_end_matches(';')
+        &self.base
     }
 
     /// The query has the type of the cursor.

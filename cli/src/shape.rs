@@ -181,7 +181,7 @@ impl Shape {
 }
 
 /// What ends a comment at the end of a query, so that it does not hide what follows.
-fn line_end(sql: &str) -> &'static str {
+pub(crate) fn line_end(sql: &str) -> &'static str {
     let last = sql.lines().last().unwrap_or_default();
     // MySQL's comments begin with # too.
     match last.contains("--") || last.contains('#') {
