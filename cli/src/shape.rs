@@ -132,7 +132,7 @@ impl Shape {
     /// What is done to columns; `None` if nothing is.
     pub(crate) fn operator(&self) -> Result<Option<Columns>, Failure> {
         let pairs = |flag: &str, texts: &[String]| -> Result<Vec<(String, String)>, Failure> {
-            let own = |text: &str| {
+            let own = |text: &str| -> Result<_, Failure> {
                 let (column, value) = pair(flag, text)?;
                 Ok((unquoted(column).to_owned(), unquoted(value).to_owned()))
             };
