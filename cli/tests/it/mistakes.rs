@@ -354,7 +354,7 @@ fn flags_that_contradict_each_other_are_refused() {
         ("run job.toml", "--var a=b --var a=c", "--var a=…"),
         (
             "run job.toml",
-            "--dry-run",
+            "--dry-run --quiet",
             "columns and exclude_columns cannot be combined",
         ),
         (
