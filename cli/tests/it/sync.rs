@@ -566,11 +566,9 @@ fn an_older_run_is_not_gone_on_with_instead_of_the_last() {
         &["--run-id", "second", "-m", "overwrite", "--output", "json"],
     );
     let child = pair.place.spawn(&words);
-    let waiting = format!(
-        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock' AND backend_type = 'client backend'",
-        pair.names[1]
-    );
-    wait(|| ask(&waiting) == "t");
+    // One that is being connected waits too, and is no activity yet.
+    let waiting = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 1249";
+    wait(|| ask(waiting) == "t");
     let signalled = std::process::Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status();
