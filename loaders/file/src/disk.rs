@@ -30,7 +30,7 @@ pub(crate) fn has_own_locks(folder: &Path) -> bool {
     #[cfg(target_os = "linux")]
     {
         // ext2 to ext4, XFS, Btrfs, tmpfs, overlayfs, ZFS and F2FS.
-        const OWN: [i64; 7] = [
+        const OWN: [rustix::fs::FsWord; 7] = [
             0xEF53,
             0x5846_5342,
             0x9123_683E,
@@ -39,7 +39,7 @@ pub(crate) fn has_own_locks(folder: &Path) -> bool {
             0x2FC1_2FC1,
             0xF2F5_2010,
         ];
-        rustix::fs::statfs(folder).is_ok_and(|found| OWN.contains(&(found.f_type as i64)))
+        rustix::fs::statfs(folder).is_ok_and(|found| OWN.contains(&found.f_type))
     }
     #[cfg(not(target_os = "linux"))]
     {
