@@ -25,10 +25,12 @@ use crate::{passfile, variables};
 
 const DEFAULT_PORT: u16 = 5432;
 
-/// Begins a transaction of a load. With row security on, a COPY or DELETE would skip rows that this user may not see. While other
-/// connections copy, or rows are waited for, the transaction is idle, and is not to be ended for that.
-pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL row_security = off; \
-    SET LOCAL idle_in_transaction_session_timeout = 0";
+/// Begins a transaction of a load. With row security on, a COPY or DELETE would skip rows that this user may not see.
+pub(crate) const BEGIN: &str =
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL row_security = off";
+
+/// Where several connections share the work, each is idle while others are not: the server is not to end its transaction for that.
+pub(crate) const STAY: &str = "SET LOCAL idle_in_transaction_session_timeout = 0";
 
 /// A pool, and what is needed to cancel what its connections do.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio_postgres::Statement;
 
-use crate::connect::{BEGIN, Lease};
+use crate::connect::{BEGIN, Lease, STAY};
 use crate::copy::{COPY_BYTES, CopyIn};
 use crate::encode::{CopyEncoder, Pieces};
 use crate::error::from_pg;
@@ -90,8 +90,9 @@ impl Lanes {
         sql: &str,
         encoder: &CopyEncoder,
     ) -> Result<Self> {
-        let statements = try_join_all(leases.iter().map(|lease| async move {
-            let (begun, statement) = futures::join!(lease.run(BEGIN), lease.prepare(sql));
+        let begin = format!("{BEGIN}; {STAY}");
+        let statements = try_join_all(leases.iter().map(async |lease| {
+            let (begun, statement) = futures::join!(lease.run(&begin), lease.prepare(sql));
             begun?;
             statement.map_err(from_pg)
         }))

@@ -14,7 +14,7 @@ use tokio_postgres::types::Type;
 
 use crate::PostgresqlOptions;
 use crate::catalog::{Look, Place};
-use crate::connect::{Connections, Lease};
+use crate::connect::{Connections, Lease, STAY};
 use crate::encode::CopyEncoder;
 use crate::error::from_pg;
 use crate::ident::quote;
@@ -340,6 +340,7 @@ async fn hold(client: &Client, place: &Place) -> Result<()> {
     const LOCK: &str =
         "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
     let name = place.sql();
+    client.batch_execute(STAY).await.map_err(from_pg)?;
     let held = client.execute_typed(LOCK, &[(&name, Type::TEXT)]).await;
     held.map(drop).map_err(from_pg)
 }

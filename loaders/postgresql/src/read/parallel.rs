@@ -16,7 +16,7 @@ use tokio_postgres::SimpleQueryMessage;
 use super::source::{BEGIN, Readable, copy};
 use super::sql::Sql;
 use super::stream::Reading;
-use crate::connect::{Connections, Lease};
+use crate::connect::{Connections, Lease, STAY};
 use crate::decode::RowDecoder;
 use crate::error::from_pg;
 use crate::ident::{literal, quote};
@@ -99,7 +99,11 @@ async fn share_snapshot(first: &Lease, others: &[Lease]) -> Result<()> {
         .await
         .map_err(from_pg)?;
     let snapshot: String = row.try_get(0).map_err(from_pg)?;
-    let begin = format!("{BEGIN}; SET TRANSACTION SNAPSHOT {}", literal(&snapshot));
+    first.run(STAY).await?;
+    let begin = format!(
+        "{BEGIN}; SET TRANSACTION SNAPSHOT {}; {STAY}",
+        literal(&snapshot)
+    );
     try_join_all(others.iter().map(|lease| lease.run(&begin))).await?;
     Ok(())
 }

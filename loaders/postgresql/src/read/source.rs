@@ -20,8 +20,7 @@ use crate::decode::{ReadType, RowDecoder};
 use crate::error::from_pg;
 
 /// Begins a transaction that cannot write, and sees one moment.
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-    SET LOCAL idle_in_transaction_session_timeout = 0";
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// Queries PostgreSQL.
 #[derive(Debug)]
