@@ -59,13 +59,13 @@ async fn what_a_live_load_has_staged_is_its_own_longer_than_a_lease() {
     let loader = database.loader().await;
     let (mut paused, input) = Paused::input(batches(0..500), 4);
     let mut slow = spec_of(Mode::Append, &list(), "slow");
-    slow.options.set("lease", 3, "the test");
+    slow.options.set("lease", 8, "the test");
     let others = async {
         paused.reached().await;
         until(|| staged(&database) == 1).await;
         for index in 0..4 {
             // Longer than a lease in all.
-            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            tokio::time::sleep(Duration::from_millis(2_500)).await;
             let quick = spec_of(Mode::Append, &list(), &format!("quick-{index}"));
             let rows = batches(1_000 + index * 100..1_100 + index * 100);
             load(&database.loader().await, &quick, &repeatable(rows))
