@@ -54,10 +54,12 @@ impl Known {
 
     /// A value did not fit: from now on types are inferred from the whole files. If they were already, these columns
     /// become text.
-    pub(crate) fn learn(&self, key: &str, columns: &[String]) {
+    ///
+    /// `proved` is how the reading found its types: several parts of one reading may say this at the same time.
+    pub(crate) fn learn(&self, key: &str, columns: &[String], proved: bool) {
         let mut state = self.state();
         let learnt = state.tables.entry(key.to_owned()).or_default();
-        if learnt.prove {
+        if proved {
             learnt.text.extend(columns.iter().cloned());
         }
         learnt.prove = true;

@@ -40,6 +40,8 @@ pub(crate) struct Reads {
     /// The numbers of the table's columns that are wanted.
     pub(crate) projection: Vec<usize>,
     pub(crate) aside: Aside,
+    /// Whether types were found in the whole files.
+    pub(crate) proved: bool,
     pub(crate) known: Arc<Known>,
     /// The key of the table in the cache.
     pub(crate) key: String,
@@ -287,7 +289,8 @@ impl Job {
             .and_then(|layout| layout.misfits(&error));
         match misfits {
             Some((columns, true)) => {
-                self.reads.known.learn(&self.reads.key, &columns);
+                let reads = &self.reads;
+                reads.known.learn(&reads.key, &columns, reads.proved);
                 error.with_retry(Retry::Reopen)
             }
             _ => error,

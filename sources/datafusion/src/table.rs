@@ -27,6 +27,8 @@ use crate::union::Union;
 pub(crate) struct FileTable {
     pub(crate) union: Arc<Union>,
     pub(crate) aside: Aside,
+    /// Whether types were found in the whole files.
+    pub(crate) proved: bool,
     pub(crate) known: Arc<Known>,
     pub(crate) key: String,
 }
@@ -107,6 +109,7 @@ impl TableProvider for FileTable {
             files,
             projection,
             aside: self.aside.clone(),
+            proved: self.proved,
             known: Arc::clone(&self.known),
             key: self.key.clone(),
         };

@@ -205,6 +205,7 @@ impl FileTables {
             prove: asked.reading.prove || learnt.prove,
             types: asked.types.clone(),
         };
+        let proved = wanted.prove;
         let looked = self.look(files, how, wanted, session).await?;
         let kind = looked.first().map(|looked| looked.kind);
         let options = how.files(kind.unwrap_or(Kind::Csv))?;
@@ -221,6 +222,7 @@ impl FileTables {
                 whole: asked.whole && union.constants.num_columns() == 0,
             },
             union: Arc::new(union),
+            proved,
             known: Arc::clone(&self.known),
             key,
         })
