@@ -280,7 +280,7 @@ impl<'a> Next<'a> {
         let mut found = load::all(self.question, [load.to]).find().await?;
         let found = found.remove(0).result;
         let found = found.map_err(|error| match error.kind() {
-            ErrorKind::TargetNotFound => self.target_is_gone(&id),
+            ErrorKind::TargetNotFound => self.target_is_gone(&error),
             _ => error,
         });
         match found? {
@@ -292,18 +292,19 @@ impl<'a> Next<'a> {
         }
     }
 
-    /// The store knows the loads of a target that is not there any more: their ids cannot be used again.
-    fn target_is_gone(&self, id: &str) -> Error {
+    /// Where a store knows a load of a target that is not there any more, its id cannot be used again, and a load of this kind has no
+    /// other one. Stores have more reasons to say that something is missing, so theirs comes first.
+    fn target_is_gone(&self, error: &Error) -> Error {
         let other = match &self.wanted.name {
             Some(name) => format!(", another one than `{name}`"),
             None => String::new(),
         };
         let message = format!(
-            "the rows of the earlier incremental loads are gone: the load {id} has committed into `{}`, which is not there any more. To begin \
-             anew, with the first row or --initial: --incremental-name NAME{other} (in a job: incremental.name)",
-            self.target
+            "{}. An incremental load makes its own load ids: if the rows of earlier ones are gone with their target, begin anew, with the \
+             first row or --initial, by --incremental-name NAME{other} (in a job: incremental.name)",
+            error.message()
         );
-        self.refused(ErrorKind::TargetNotFound, message)
+        self.refused(error.kind(), message)
     }
 
     /// Loads what is new.

@@ -541,8 +541,9 @@ fn what_to_do_about_a_target_that_was_dropped_is_said() {
         let ended = place.run(&words);
         assert!(
             ended.code == 1
-                && ended.err.contains("--incremental-name NAME")
-                && !ended.err.contains("load_id to"),
+                && ended.err.contains("which is gone since")
+                && ended.err.contains("begin anew")
+                && ended.err.contains("--incremental-name NAME"),
             "{ended:?}"
         );
     }

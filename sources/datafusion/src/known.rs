@@ -89,3 +89,21 @@ impl Known {
 pub(crate) fn key(file: &DataFile, how: &str) -> String {
     format!("{}\n{how}", file.stamp())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_becomes_text_only_after_its_whole_files_were_looked_at() {
+        let known = Known::default();
+        let columns = ["x".to_owned()];
+        // Two parts of a reading by samples.
+        known.learn("t", &columns, false);
+        known.learn("t", &columns, false);
+        let learnt = known.table("t");
+        assert!(learnt.prove && learnt.text.is_empty(), "{learnt:?}");
+        known.learn("t", &columns, true);
+        assert!(known.table("t").text.contains("x"));
+    }
+}
